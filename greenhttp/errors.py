@@ -1,0 +1,89 @@
+"""Every exception greenhttp raises on purpose, as one tree.
+
+    GreenError
+    ├── ConfigError            a setting, an address or an application that cannot be used
+    │   └── AppError           the application could not be found or imported
+    ├── WireError              bytes that break HTTP; carries the status to answer with
+    │   └── LimitError         bytes that are well formed but more than a limit allows
+    ├── BodyError              the request body ended early or was malformed (an OSError, as PEP 3333 apps expect)
+    │   └── BodyTimeout        the client was silent or too slow while the application waited for the body
+    ├── ResponseError          the application tried to send what HTTP forbids
+    ├── RequestTimeout         the request ran longer than `request_timeout`
+    ├── StreamClosed           read from or write to a stream that was closed on this side
+    ├── StreamTimeout          a stream operation passed its deadline (also a TimeoutError)
+    └── LineTooLong            no line end within the limit given to readline or readuntil
+
+Wire errors never name the offending bytes: what a client sent does not belong in an answer.
+"""
+
+
+class GreenError(Exception):
+    """The root of the tree."""
+
+
+class ConfigError(GreenError):
+    """A setting, an address or an application that cannot be used; the message says which and what to do."""
+
+
+class AppError(ConfigError):
+    """The application could not be found or imported."""
+
+
+class WireError(GreenError):
+    """Bytes from the peer that break HTTP (RFC 9112, or the stricter contract of this server).
+
+    Arguments:
+        status: the status to answer with, 400-599. The connection closes after it.
+        reason: what was wrong, for the log.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.reason}"
+
+
+class LimitError(WireError):
+    """Well-formed bytes beyond a limit; `reason` names the setting."""
+
+
+class BodyError(GreenError, OSError):
+    """The request body ended early, was malformed or was too large: raised by the read that met it.
+
+    `status` is what the client is answered with if nothing was sent yet (400, 408, 413 or 431).
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class BodyTimeout(BodyError, TimeoutError):
+    """The client was silent for `body_timeout` or slower than `body_min_rate` while the body was awaited."""
+
+
+class ResponseError(GreenError, ValueError):
+    """The application tried to send a status, name or value that HTTP forbids (RFC 9110 sections 5 and 15)."""
+
+
+class RequestTimeout(GreenError):
+    """The request ran longer than `request_timeout`; raised inside its green thread."""
+
+
+class StreamClosed(GreenError, ConnectionError):
+    """The stream was closed, or aborted, on this side."""
+
+
+class StreamTimeout(GreenError, TimeoutError):
+    """A stream operation passed its deadline; the stream is still usable for what it had buffered."""
+
+
+class LineTooLong(GreenError, ValueError):
+    """No terminator within the limit; the bytes stay in the stream."""
