@@ -7,6 +7,15 @@ from setuptools import Extension, setup
 HOT = [
     "greenhttp.wire.head",
     "greenhttp.wire.body",
+    "greenhttp.wire.response",
+    "greenhttp.green.deadline",
+    "greenhttp.green.pool",
+    "greenhttp.green.stream",
+    "greenhttp.green.acceptor",
+    "greenhttp.http.request",
+    "greenhttp.http.response",
+    "greenhttp.http.connection",
+    "greenhttp.hosting.wsgi",
 ]
 
 setup(

@@ -1,0 +1,36 @@
+cdef struct Node:
+    # One place in one phase. Linked by pointer, so that moving a connection from phase to phase allocates nothing.
+    Node* prev
+    Node* next
+    double expiry
+    void* owner             # the Timed that embeds this node, borrowed
+
+cdef double clock() noexcept
+
+cdef class Phase:
+    cdef readonly str name
+    cdef readonly double duration       # seconds; 0: things wait here without limit
+    cdef readonly Py_ssize_t count
+    cdef readonly double rate           # units a second below which `is_slow` is asked; 0: never asked
+    cdef Node ring                      # sentinel: ring.next expires first, ring.prev last
+
+    cdef void append(self, Timed timed) noexcept
+    cdef void remove(self, Timed timed) noexcept
+    cdef Timed first(self)
+    cdef int sweep(self, double now, bint rates) except -1
+
+cdef class Timed:
+    cdef Node node
+    cdef readonly Phase phase           # None outside every phase
+
+    cdef void enter(self, Phase phase) noexcept
+    cdef void leave(self) noexcept
+    cdef int expired(self, Phase phase, double now) except -1
+    cdef bint is_slow(self, double now) noexcept
+
+cdef class Sweep:
+    cdef readonly tuple phases
+    cdef readonly double period
+    cdef object timer
+    cdef object each
+    cdef double rates_next

@@ -1,0 +1,184 @@
+"""Deadlines that cost two pointers: one list per phase, one timer for all of them.
+
+Everything in one phase waits for the same duration, so the order of arrival is the order of expiry: entering a phase
+appends to a ring, leaving it unlinks, and a sweep looks at the front only. Ten thousand idle connections are one list,
+not ten thousand timers. Deadlines that users choose themselves (`read(timeout=)`) have no common duration and use the
+loop's own timer heap, in `stream`.
+
+Minimum rates are not deadlines: they depend on what has moved meanwhile. The phases that have one are walked whole,
+once a second; these are the peers that are being waited for, not the idle ones.
+"""
+
+import sys
+
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+
+cdef extern from *:
+    """
+    #include <time.h>
+    /* The coarse clock is read without a system call and without the hardware counter (about 5 ns, against 25);
+       it moves every 1 to 4 ms, which is enough for deadlines counted in seconds. */
+    static inline double greenhttp_clock(void) {
+        struct timespec now;
+    #if defined(CLOCK_MONOTONIC_COARSE)
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    #elif defined(CLOCK_MONOTONIC_RAW_APPROX)
+        clock_gettime(CLOCK_MONOTONIC_RAW_APPROX, &now);
+    #else
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    #endif
+        return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    }
+    """
+    double greenhttp_clock() noexcept
+
+
+cdef double clock() noexcept:
+    return greenhttp_clock()
+
+
+cdef class Phase:
+    """What a thing is waiting for, and for how long at most.
+
+    Arguments:
+        name: for logs and statistics.
+        duration: seconds; 0 means without limit.
+        rate: things in this phase are asked once a second whether they are too slow, if this is above 0.
+    """
+
+    def __cinit__(self, str name, double duration=0.0, double rate=0.0):
+        self.name = name
+        self.duration = duration
+        self.rate = rate
+        self.ring.prev = self.ring.next = &self.ring
+        self.ring.owner = NULL
+
+    cdef void append(self, Timed timed) noexcept:
+        cdef Node* node = &timed.node
+        node.expiry = clock() + self.duration if self.duration > 0 else 0
+        node.owner = <void*>timed
+        node.next = &self.ring
+        node.prev = self.ring.prev
+        self.ring.prev.next = node
+        self.ring.prev = node
+        self.count += 1
+        Py_INCREF(timed)        # a phase owns what waits in it: an idle connection has no other owner
+
+    cdef void remove(self, Timed timed) noexcept:
+        cdef Node* node = &timed.node
+        node.prev.next = node.next
+        node.next.prev = node.prev
+        node.prev = node.next = NULL
+        self.count -= 1
+        Py_DECREF(timed)
+
+    cdef Timed first(self):
+        """The one that has waited longest, or None."""
+        if self.ring.next == &self.ring:
+            return None
+        return <Timed>self.ring.next.owner
+
+    cdef int sweep(self, double now, bint rates) except -1:
+        """Tell everything whose time is up; with `rates`, also everything that is too slow."""
+        cdef Timed timed
+        cdef Node* node
+        cdef list slow
+        if self.duration > 0:
+            while self.ring.next != &self.ring and self.ring.next.expiry <= now:
+                timed = <Timed>self.ring.next.owner
+                timed.leave()
+                timed.expired(self, now)
+        if rates and self.rate > 0 and self.count:
+            slow = []                    # told after the walk: telling changes the ring
+            node = self.ring.next
+            while node != &self.ring:
+                timed = <Timed>node.owner
+                if timed.is_slow(now):
+                    slow.append(timed)
+                node = node.next
+            for timed in slow:
+                if timed.phase is self:  # an earlier one may have ended it
+                    timed.leave()
+                    timed.expired(self, now)
+        return 0
+
+    def __len__(self):
+        return self.count
+
+    def members(self):
+        """All that wait here, longest first: a new list."""
+        cdef list result = []
+        cdef Node* node = self.ring.next
+        while node != &self.ring:
+            result.append(<Timed>node.owner)
+            node = node.next
+        return result
+
+
+cdef class Timed:
+    """Something that is in one phase at a time."""
+
+    cdef void enter(self, Phase phase) noexcept:
+        """Move to the end of `phase`, from wherever it was."""
+        Py_INCREF(self)
+        self.leave()
+        self.phase = phase
+        phase.append(self)
+        Py_DECREF(self)
+
+    cdef void leave(self) noexcept:
+        if self.phase is not None:
+            self.phase.remove(self)
+            self.phase = None
+
+    cdef int expired(self, Phase phase, double now) except -1:
+        """Called by the sweep, in the hub, after leaving `phase`: its duration is over or the peer is too slow."""
+        return 0
+
+    cdef bint is_slow(self, double now) noexcept:
+        return False
+
+
+cdef class Sweep:
+    """The one timer behind a set of phases.
+
+    Arguments:
+        loop: gevent's loop.
+        phases: the phases to look at.
+        each: called after every sweep, for work that is due about once a second.
+
+    The period is a tenth of the shortest duration, between 10 ms and 1 s: a deadline is late by that much at most.
+    """
+
+    def __init__(self, loop, phases, each=None):
+        cdef Phase phase
+        self.phases = tuple(phases)
+        shortest = min([phase.duration for phase in self.phases if phase.duration > 0], default=10.0)
+        self.period = min(1.0, max(0.01, shortest / 10))
+        self.each = each
+        self.timer = loop.timer(self.period, self.period, ref=False)
+
+    def start(self):
+        self.timer.start(self.sweep, update=True)
+
+    def sweep(self):
+        """Look once at every phase."""
+        cdef double now = clock()
+        cdef Phase phase
+        cdef bint rates = now >= self.rates_next
+        if rates:
+            self.rates_next = now + min(1.0, self.period * 10)
+        for phase in self.phases:
+            try:
+                phase.sweep(now, rates)
+            except Exception:
+                # One broken callback must not end the timer: without it no deadline would ever come again.
+                sys.excepthook(*sys.exc_info())
+        if self.each is not None:
+            self.each()
+
+    def stop(self):
+        self.timer.stop()
+        self.timer.close()
+        self.each = None

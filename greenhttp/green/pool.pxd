@@ -1,0 +1,57 @@
+from greenhttp.green.deadline cimport Phase, Timed
+
+cdef extern from "greenlet/greenlet.h":
+    ctypedef class greenlet.greenlet [object PyGreenlet]:
+        pass
+
+cdef class Job(Timed):
+    cdef Job follower               # the next one in whichever queue this is in
+    cdef bint queued                # in `ready` or `later` of its pool
+    cdef readonly Worker worker     # the green thread it runs in, or None
+
+    cdef bint ready(self) except -1
+    cdef bint advance(self) except -1
+    cdef int run(self) except -1
+    cdef int refuse(self) except -1
+
+cdef class Queue:
+    cdef Job head
+    cdef Job tail
+    cdef readonly Py_ssize_t count
+
+    cdef void push(self, Job job) noexcept
+    cdef Job pop(self)
+
+cdef class Pool:
+    cdef readonly object hub
+    cdef readonly object loop
+    cdef readonly Py_ssize_t limit          # green threads at most
+    cdef readonly Py_ssize_t queue_limit    # jobs in `patience` at most
+    cdef readonly Phase patience            # jobs that want a green thread, none being free
+    cdef readonly Py_ssize_t size           # green threads alive
+    cdef readonly Py_ssize_t started        # green threads ever started
+    cdef Py_ssize_t least_idle              # since the last shrink
+    cdef list idle
+    cdef Queue ready
+    cdef Queue later
+    cdef object check
+    cdef object spin
+    cdef bint spinning
+
+    cdef void wake(self, Job job) noexcept
+    cdef int submit(self, Job job) except -1
+    cdef int again(self, Job job) except -1
+    cdef int kick(self) except -1
+    cdef int drain(self) except -1
+    cdef Worker hire(self)
+    cdef int dismiss(self, Worker worker) except -1
+    cdef int work(self, Worker worker) except -1
+
+cdef class Worker(greenlet):
+    cdef Pool pool
+    cdef readonly Job job
+    cdef Py_ssize_t unheld                  # references to this object, seen from `hire`, while nobody else has one
+    cdef bint hired
+    cdef bint retired
+
+    cdef int rest(self, Pool pool) except -1

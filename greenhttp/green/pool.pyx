@@ -1,0 +1,337 @@
+"""Ready connections are jobs; green threads do them.
+
+A connection that waits for its peer costs no green thread. When the loop sees its descriptor ready, `wake` puts the job
+into `ready`, and nothing else happens inside that callback. After all callbacks of one loop turn a check watcher drains
+the queue: a green thread takes one job after the other, and hands over to the hub only when a job has to wait in the
+middle. So a turn with fifty ready connections costs one switch there and back, not fifty.
+
+Each job has two halves. `advance` never blocks and runs no user code: it takes what has arrived and says whether a green
+thread is wanted. `run` may block. With every green thread busy, the hub itself advances the jobs; those that want one wait
+in the phase `patience`, first come first served, bounded in number and in time, and are refused beyond that.
+
+Whoever has had its share of a turn (`again`) comes back in the next one, after the loop has polled: nobody hogs the hub.
+
+Nothing of one job reaches the next:
+
+* each job runs in a context of its own (`contextvars`);
+* a green thread that somebody still refers to once its job is done - a `gevent.Timeout` not cancelled, a kept
+  `getcurrent()`, a link - is not used again. It is recognised by its reference count, looked at in the hub, where no
+  callback that woke it can still be on the stack;
+* `throw`, `switch` and `kill` on a green thread that has no job do nothing.
+
+Thread locals live as long as the green thread, as in any thread pool: that is what lets drivers keep their connections.
+"""
+
+import sys
+
+from cpython.contextvars cimport PyContext_Enter, PyContext_Exit, PyContext_New
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+
+from greenhttp.green.deadline cimport Phase, Timed
+
+from gevent import get_hub
+from greenlet import GreenletExit
+
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject* o)
+
+cdef extern from "greenlet/greenlet.h":
+    void PyGreenlet_Import()
+    PyObject* PyGreenlet_Switch(PyObject* g, PyObject* args, PyObject* kwargs) except NULL
+
+PyGreenlet_Import()
+
+# Green threads that stay though they have nothing to do: with them stay the connections of database drivers.
+cdef Py_ssize_t SPARE = 16
+
+
+cdef inline int switch_to(object target) except -1:
+    """Run `target` until something switches back here. An exception thrown into the caller meanwhile is raised."""
+    Py_DECREF(<object>PyGreenlet_Switch(<PyObject*>target, NULL, NULL))
+    return 0
+
+
+cdef class Job(Timed):
+    """Something that becomes ready again and again, and then wants a moment of a green thread."""
+
+    cdef bint ready(self) except -1:
+        """Its stream is ready and no green thread waits on it. False: not interested now. In the hub."""
+        return False
+
+    cdef bint advance(self) except -1:
+        """Go on without blocking and without user code. True: `run` is wanted. In the hub or in a green thread."""
+        return True
+
+    cdef int run(self) except -1:
+        """Go on in a green thread, where blocking is allowed. Must not raise."""
+        return 0
+
+    cdef int refuse(self) except -1:
+        """There is no room, or no time left, in the queue for a green thread. In the hub."""
+        return 0
+
+
+cdef class Queue:
+    """First in, first out, linked through the jobs themselves."""
+
+    cdef void push(self, Job job) noexcept:
+        job.follower = None
+        if self.tail is None:
+            self.head = job
+        else:
+            self.tail.follower = job
+        self.tail = job
+        self.count += 1
+
+    cdef Job pop(self):
+        cdef Job job = self.head
+        if job is not None:
+            self.head = job.follower
+            if self.head is None:
+                self.tail = None
+            job.follower = None
+            self.count -= 1
+        return job
+
+
+cdef class Pool:
+    """Green threads that do jobs, at most `limit` of them.
+
+    Arguments:
+        limit: jobs that may be in the middle of `run` at a time.
+        queue_limit: jobs that may wait for a green thread beyond that; None: as many as `limit`.
+        patience: the phase in which they wait; its duration is the deadline in the queue.
+        hub: gevent's hub; by default that of this thread.
+    """
+
+    def __init__(self, Py_ssize_t limit=1000, queue_limit=None, Phase patience=None, hub=None):
+        if limit < 1:
+            raise ValueError("a pool needs room for at least one green thread")
+        self.hub = hub or get_hub()
+        self.loop = self.hub.loop
+        self.limit = limit
+        self.queue_limit = limit if queue_limit is None else queue_limit
+        self.patience = patience if patience is not None else Phase("queue")
+        self.idle = []
+        self.ready = Queue()
+        self.later = Queue()
+
+    def start(self):
+        """Watch the loop. Until `stop`, each of its turns ends with this pool's jobs."""
+        # After the descriptors of the same turn, which have priority 0; never a reason for the loop to go on.
+        self.check = self.loop.check(ref=False, priority=-1)
+        self.check.start(self._drain)
+        self.spin = self.loop.idle(ref=False)
+
+    def stop(self):
+        """Let go of the loop and of the idle green threads. Jobs still running finish in theirs."""
+        for watcher in (self.check, self.spin):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        self.check = self.spin = None
+        while self.idle:
+            self.dismiss(self.idle.pop())
+
+    @property
+    def running(self):
+        """Green threads in the middle of a job."""
+        return self.size - len(self.idle)
+
+    def statistics(self):
+        """What there is now: a dict of counts."""
+        return {
+            "size": self.size, "idle": len(self.idle), "running": self.running, "started": self.started,
+            "ready": self.ready.count + self.later.count, "waiting": self.patience.count,
+        }
+
+    cdef void wake(self, Job job) noexcept:
+        """`job` has something to do, later in this turn. For callbacks of the loop's descriptors."""
+        if not job.queued and job.phase is not self.patience:
+            job.queued = True
+            self.ready.push(job)
+
+    cdef int submit(self, Job job) except -1:
+        """`job` has something to do soon. From anywhere."""
+        self.wake(job)
+        self.kick()
+        return 0
+
+    cdef int again(self, Job job) except -1:
+        """`job` has had its share: it goes on in the next turn, behind whatever becomes ready until then."""
+        if not job.queued:
+            job.queued = True
+            self.later.push(job)
+            self.kick()
+        return 0
+
+    cdef int kick(self) except -1:
+        """The coming poll must not block: an active idle watcher is how the loop is told."""
+        if not self.spinning and self.spin is not None:
+            self.spinning = True
+            self.spin.start(_nothing)
+        return 0
+
+    def _drain(self):
+        self.drain()
+
+    cdef int drain(self) except -1:
+        """Do what became ready in this turn. In the hub, after the descriptors' callbacks."""
+        cdef Job job
+        cdef Worker worker
+        cdef Py_ssize_t share
+        if self.ready.count == 0 and self.later.count == 0 and self.patience.count == 0:
+            if self.spinning:
+                self.spinning = False
+                self.spin.stop()
+            return 0
+        # Those that yielded in the turn before come after what the poll between has found.
+        for share in range(self.later.count):
+            self.ready.push(self.later.pop())
+        while self.ready.count or self.patience.count:
+            worker = self.hire()
+            if worker is not None:
+                switch_to(worker)
+                continue
+            job = self.ready.pop()
+            if job is None:
+                break
+            job.queued = False
+            if not job.advance():
+                continue
+            if self.patience.count < self.queue_limit:
+                job.enter(self.patience)
+            else:
+                job.refuse()
+        if self.spinning and self.later.count == 0:
+            self.spinning = False
+            self.spin.stop()
+        return 0
+
+    cdef Worker hire(self):
+        """A green thread that nobody else holds, or None when all are busy."""
+        cdef Worker worker
+        while self.idle:
+            worker = self.idle.pop()
+            if len(self.idle) < self.least_idle:
+                self.least_idle = len(self.idle)
+            if Py_REFCNT(<PyObject*>worker) == worker.unheld:
+                worker.hired = True
+                return worker
+            self.dismiss(worker)
+        if self.size >= self.limit:
+            return None
+        worker = Worker(self)
+        self.size += 1
+        self.started += 1
+        switch_to(worker)               # it starts, and waits to be hired
+        self.idle.pop()
+        worker.unheld = Py_REFCNT(<PyObject*>worker)
+        worker.hired = True
+        return worker
+
+    cdef int dismiss(self, Worker worker) except -1:
+        """Let an idle green thread end. Whoever still refers to it keeps an object that ignores them."""
+        self.size -= 1
+        worker.retired = worker.hired = True
+        switch_to(worker)
+        return 0
+
+    def shrink(self):
+        """Let an eighth of the green threads end that have had nothing to do since the last call. Once a second."""
+        cdef Py_ssize_t spare = min(self.least_idle, len(self.idle)) - SPARE
+        while spare > 0:
+            self.dismiss(self.idle.pop(0))
+            spare -= 8
+        self.least_idle = len(self.idle)
+
+    cdef int work(self, Worker worker) except -1:
+        """Do jobs until there is none, or until this green thread must be looked at before it does another."""
+        cdef Job job
+        cdef object context
+        cdef Py_ssize_t unheld = Py_REFCNT(<PyObject*>worker)
+        while True:
+            job = <Job>self.patience.first()
+            if job is not None:
+                job.leave()
+            else:
+                job = self.ready.pop()
+                if job is None:
+                    return 0
+                job.queued = False
+                if not job.advance():
+                    continue
+            worker.job = job
+            job.worker = worker
+            context = PyContext_New()
+            PyContext_Enter(context)
+            try:
+                job.run()
+            except BaseException:
+                # A job answers for its own errors: this is a defect of the job, and must not end the green thread.
+                sys.excepthook(*sys.exc_info())
+            job.worker = None
+            worker.job = None
+            PyContext_Exit(context)
+            if Py_REFCNT(<PyObject*>worker) != unheld:
+                # Held by somebody, or only by the callback that woke it: `hire` can tell, in the hub.
+                return 0
+
+
+cdef class Worker(greenlet):
+    """A green thread of a pool. Seen by users as `gevent.getcurrent()`."""
+
+    def __init__(self, Pool pool):
+        greenlet.__init__(self, None, pool.hub)
+        self.pool = pool
+
+    def run(self):
+        cdef Pool pool = self.pool
+        while True:
+            self.rest(pool)
+            if self.retired:
+                return
+            try:
+                pool.work(self)
+            except BaseException:
+                # Thrown between two jobs, where nothing is in progress that could be lost.
+                sys.excepthook(*sys.exc_info())
+
+    cdef int rest(self, Pool pool) except -1:
+        """Wait to be hired or dismissed, whatever else is thrown or switched here meanwhile."""
+        self.hired = False
+        pool.idle.append(self)
+        if pool.ready.count or pool.patience.count:
+            pool.kick()
+        while not self.hired:
+            try:
+                switch_to(pool.hub)
+            except BaseException:
+                continue
+        return 0
+
+    def switch(self, *args, **kwargs):
+        """Resume the job this green thread is in; without one, nothing: the switch was meant for an earlier job."""
+        if self.job is None:
+            return None
+        return greenlet.switch(self, *args, **kwargs)
+
+    def throw(self, *args):
+        """Raise in the job this green thread is in; without one, nothing: it was meant for an earlier job."""
+        if self.job is None:
+            return None
+        return greenlet.throw(self, *args)
+
+    def kill(self, exception=GreenletExit, block=False, timeout=None):
+        """Raise `exception` in the job this green thread is in, in a later turn of the loop. Never waits."""
+        self.pool.loop.run_callback(self._kill, self.job, exception)
+
+    def _kill(self, job, exception):
+        if job is self.job:
+            self.throw(exception)
+
+
+def _nothing():
+    """What the idle watcher calls; being active is all it is for."""

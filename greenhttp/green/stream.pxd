@@ -1,0 +1,99 @@
+from libc.stdint cimport int64_t, uint32_t
+
+from greenhttp.green.deadline cimport Phase, Timed
+from greenhttp.green.pool cimport Job, greenlet
+
+cdef enum:
+    CHUNK = 16384               # one borrowed buffer
+
+cdef extern from "sys/uio.h":
+    cdef struct iovec:
+        void* iov_base
+        size_t iov_len
+
+cdef class FilePart:
+    cdef object file            # kept alive, and closed with whoever owns it
+    cdef int fd
+    cdef int64_t offset
+    cdef int64_t left
+
+cdef size_t held_bytes() noexcept
+
+cdef class Stream(Timed):
+    cdef readonly object hub
+    cdef public object timeout          # seconds an operation may wait when it is not told otherwise; None: without limit
+    cdef Job job                        # told of readiness while no green thread waits; None for scripts
+    cdef Phase reading                  # entered while a green thread waits for the peer's bytes, or None
+    cdef Phase writing                  # entered while a green thread waits for the peer to read, or None
+
+    cdef char* inbuf                    # NULL, a borrowed chunk, or memory of its own (packed or grown)
+    cdef uint32_t in_cap
+    cdef uint32_t in_pos
+    cdef uint32_t in_end
+    cdef char* outbuf                   # the tail of the output, always a borrowed chunk or NULL
+    cdef uint32_t out_pos
+    cdef uint32_t out_end
+    cdef list chain                     # output before `outbuf`: bytes and FilePart, or None
+    cdef int64_t chain_skip             # bytes of chain[0] already sent
+    cdef int64_t chain_size             # bytes of the chain not yet sent
+
+    cdef greenlet reader
+    cdef greenlet writer
+    cdef object failure                 # raised by whoever waits, or None
+    cdef double read_until              # deadlines of the operations in progress, 0 for none
+    cdef double write_until
+    cdef double slow_since              # output began to wait then; 0: none waits
+    cdef int64_t slow_moved             # bytes sent since
+    cdef uint32_t share_bytes           # moved since this stream last suspended anybody
+    cdef unsigned char share_turns
+    cdef bint at_end                    # the peer has finished sending
+    cdef bint pushing                   # output that nobody waits for is being pushed out by the loop
+    cdef readonly bint closed
+
+    # the seam
+    cdef Py_ssize_t take(self, char* into, size_t size) except -2
+    cdef Py_ssize_t give(self, iovec* parts, int count) except -2
+    cdef Py_ssize_t give_file(self, FilePart part, size_t size) except -2
+    cdef int watch_read(self) except -1
+    cdef int watch_write(self, bint on) except -1
+    cdef int hang_up(self) except -1
+    cdef int release(self, bint reset) except -1
+
+    # input
+    cdef void drop_input(self) noexcept
+    cdef int resize_input(self, uint32_t capacity) except -1
+    cdef int make_room(self) except -1
+    cdef bytes cut(self, Py_ssize_t size)
+    cdef bytes gather(self, Py_ssize_t size)
+    cdef int unread(self, const char* data, Py_ssize_t size) except -1
+    cdef Py_ssize_t fill_now(self) except -2
+    cdef Py_ssize_t fill(self) except -1
+    cdef void pack(self) noexcept
+    cdef void consume(self, Py_ssize_t size) noexcept
+    cdef Py_ssize_t read_into(self, char* into, Py_ssize_t size) except -1
+    cdef int wait_read(self) except -1
+
+    # output
+    cdef char* reserve(self, Py_ssize_t size) except NULL
+    cdef void commit(self, Py_ssize_t size) noexcept
+    cdef int put(self, const char* data, Py_ssize_t size) except -1
+    cdef int put_object(self, bytes data) except -1
+    cdef int put_file(self, FilePart part) except -1
+    cdef int seal(self) except -1
+    cdef int64_t pending(self) noexcept
+    cdef int flush_now(self) except -1
+    cdef int flush_all(self) except -1
+    cdef int wait_write(self) except -1
+    cdef int stalled(self) noexcept
+    cdef int sent(self, Py_ssize_t size) except -1
+    cdef int written(self, object timeout) except -1
+    cdef void drop_output(self) noexcept
+
+    cdef object current(self)
+    cdef double deadline(self, object timeout) except -1
+    cdef int finish(self, bint reset) except -1
+    cdef int share(self, Py_ssize_t size) except -1
+    cdef int suspend(self, double until) except -1
+    cdef bint readable(self) except -1
+    cdef int writable(self) except -1
+    cdef int fail(self, object failure) except -1

@@ -1,0 +1,828 @@
+"""Stream: bytes to and from a peer, read and written as if that blocked.
+
+Over the limit of one screenful because it is one thing: a buffer in, a buffer out, and two places where the running green
+thread waits. What lies below is reached through a seam of few methods (`take`, `give`, `watch_*`); `transport` has a
+descriptor and memory behind it.
+
+Memory. An idle stream has no buffer at all. Input is received into chunks borrowed from a common stock; when a stream is
+put aside with a few unread bytes they are packed into memory of their size. Output gathers in a borrowed chunk, so that
+a response - or sixteen pipelined ones - leaves in one system call; large pieces are not copied but chained before it.
+
+Waiting. `read` and `write` suspend the running green thread alone. Output is pushed out before a read suspends, when the
+output grows beyond 64 KiB, and otherwise at the end of the loop's turn.
+
+Sharing. After 16 operations or 256 KiB without having waited, a green thread goes to the back of the loop's queue.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memchr, memcpy, memmove
+
+from greenhttp.green.deadline cimport Phase, Timed, clock
+from greenhttp.green.pool cimport Job, greenlet
+
+import os
+
+from gevent import get_hub
+from gevent import sleep as gevent_sleep
+
+from greenhttp.errors import LineTooLong, StreamClosed, StreamTimeout
+
+
+cdef extern from "greenlet/greenlet.h":
+    void PyGreenlet_Import()
+    PyObject* PyGreenlet_Switch(PyObject* g, PyObject* args, PyObject* kwargs) except NULL
+    PyObject* PyGreenlet_GetCurrent() except NULL
+
+cdef extern from "string.h":
+    void* memmem(const void* haystack, size_t haystack_size, const void* needle, size_t needle_size)
+
+cdef extern from "unistd.h":
+    ssize_t pread(int fd, void* into, size_t size, int64_t offset)
+
+PyGreenlet_Import()
+
+cdef enum:
+    STOCK = 256                 # chunks kept for reuse, 4 MiB
+    SMALL = 4096                # output up to this size is copied, larger pieces are chained
+    HIGH_WATER = 65536          # unsent output beyond which `write` waits
+    PARTS = 64                  # pieces per vectored send
+    SHARE_TURNS = 16
+    SHARE_BYTES = 262144
+    FLUSH_BYTES = 1048576       # sent per call at most by a flush that nobody waits for
+
+# Chunks are touched again at once and last in, first out: the one in use stays in the processor's cache.
+cdef char* stock[STOCK]
+cdef int stocked = 0
+cdef size_t held = 0            # bytes of packed and grown input buffers, in this process
+
+
+cdef inline char* borrow() noexcept:
+    global stocked
+    if stocked:
+        stocked -= 1
+        return stock[stocked]
+    return <char*>malloc(CHUNK)
+
+
+cdef inline void hand_back(char* chunk) noexcept:
+    global stocked
+    if stocked < STOCK:
+        stock[stocked] = chunk
+        stocked += 1
+    else:
+        free(chunk)
+
+
+cdef size_t held_bytes() noexcept:
+    """Bytes of input that streams of this process hold while nobody reads them."""
+    return held
+
+
+cdef class FilePart:
+    """A range of a file that waits to be sent."""
+
+    def __cinit__(self, file, int fd, int64_t offset, int64_t left):
+        self.file = file
+        self.fd = fd
+        self.offset = offset
+        self.left = left
+
+
+cdef class Stream(Timed):
+    """A buffered byte stream. Base of the streams in `transport`; not made directly.
+
+    One green thread may read while another writes; two readers, or two writers that have to wait, are an error.
+
+    Attributes:
+        timeout: seconds that any one operation may wait; None, the default, is without limit. Every reading and writing
+            method takes `timeout=` to override it. Past it, StreamTimeout is raised; what was buffered stays.
+        closed: whether `close` or `abort` was called.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self.hub = get_hub()
+
+    def __dealloc__(self):
+        self.drop_input()
+        if self.outbuf != NULL:
+            hand_back(self.outbuf)
+
+    # The seam ---------------------------------------------------------------------------------------------------------
+
+    cdef Py_ssize_t take(self, char* into, size_t size) except -2:
+        """Bytes that are there now, at most `size`; 0 at the end of input; -1 when nothing is there."""
+        raise NotImplementedError
+
+    cdef Py_ssize_t give(self, iovec* parts, int count) except -2:
+        """Send what goes out now, in order; -1 when nothing does."""
+        raise NotImplementedError
+
+    cdef Py_ssize_t give_file(self, FilePart part, size_t size) except -2:
+        """Send at most `size` bytes of a file; 0 when the file has ended early; -1 when nothing goes out now."""
+        cdef char* chunk = borrow()
+        cdef iovec piece
+        cdef ssize_t n
+        if chunk == NULL:
+            raise MemoryError
+        try:
+            n = pread(part.fd, chunk, min(size, <size_t>CHUNK), part.offset)
+            if n <= 0:
+                return 0
+            piece.iov_base = chunk
+            piece.iov_len = n
+            return self.give(&piece, 1)
+        finally:
+            hand_back(chunk)
+
+    cdef int watch_read(self) except -1:
+        """From now on `readable` is called when there is something to take."""
+        raise NotImplementedError
+
+    cdef int watch_write(self, bint on) except -1:
+        """From now on `writable` is called when something could be given; or no longer."""
+        raise NotImplementedError
+
+    cdef int hang_up(self) except -1:
+        """Tell the peer that nothing more will be sent."""
+        raise NotImplementedError
+
+    cdef int release(self, bint reset) except -1:
+        """Let go of what is below; with `reset`, so that the peer cannot take it for a regular end."""
+        raise NotImplementedError
+
+    # Waiting ----------------------------------------------------------------------------------------------------------
+
+    cdef bint readable(self) except -1:
+        """Called by the transport, in the hub. False: nobody is interested, stop watching."""
+        cdef greenlet waiting = self.reader
+        if waiting is not None:
+            self.reader = None
+            Py_DECREF(<object>PyGreenlet_Switch(<PyObject*>waiting, NULL, NULL))
+            return True
+        if self.job is not None:
+            return self.job.ready()
+        return False
+
+    cdef int writable(self) except -1:
+        """Called by the transport, in the hub."""
+        cdef greenlet waiting = self.writer
+        if waiting is not None:
+            self.writer = None
+            Py_DECREF(<object>PyGreenlet_Switch(<PyObject*>waiting, NULL, NULL))
+        elif self.pushing:
+            self._push()
+        elif self.job is None or not self.job.ready():
+            self.watch_write(False)
+        return 0
+
+    cdef int fail(self, object failure) except -1:
+        """Whoever waits on this stream gets `failure` raised."""
+        self.failure = failure
+        if self.reader is not None or self.writer is not None:
+            self.hub.loop.run_callback(self._wake)
+        return 0
+
+    def _wake(self):
+        cdef greenlet waiting = self.reader
+        if waiting is not None:
+            self.reader = None
+            waiting.switch()
+        waiting = self.writer
+        if waiting is not None:
+            self.writer = None
+            waiting.switch()
+
+    cdef int expired(self, Phase phase, double now) except -1:
+        return self.fail(StreamTimeout(f"nothing moved for {phase.duration:g} s ({phase.name})"))
+
+    cdef int suspend(self, double until) except -1:
+        """Wait in the hub until somebody switches back; at most until `until`, if that is not 0."""
+        cdef object timer = None
+        cdef double seconds
+        self.share_turns = 0
+        self.share_bytes = 0
+        if until > 0:
+            seconds = until - clock()
+            if seconds <= 0:
+                raise StreamTimeout("the operation passed its deadline")
+            # gevent's timers are the heap: a deadline that a user chose costs one, and nothing when there is none.
+            timer = self.hub.loop.timer(seconds)
+            timer.start(self._overdue, update=True)
+        try:
+            Py_DECREF(<object>PyGreenlet_Switch(<PyObject*>self.hub, NULL, NULL))
+        finally:
+            if timer is not None:
+                timer.stop()
+                timer.close()
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+        return 0
+
+    def _overdue(self):
+        cdef double now = clock() + 0.01
+        cdef greenlet waiting
+        if self.reader is not None and 0 < self.read_until <= now:
+            waiting, self.reader = self.reader, None
+            waiting.throw(StreamTimeout("the read passed its deadline"))
+        if self.writer is not None and 0 < self.write_until <= now:
+            waiting, self.writer = self.writer, None
+            waiting.throw(StreamTimeout("the write passed its deadline"))
+
+    cdef int wait_read(self) except -1:
+        """Suspend the running green thread until the peer has sent something, or has finished."""
+        if self.closed:
+            raise StreamClosed("the stream is closed")
+        if self.reader is not None:
+            raise RuntimeError("another green thread is already reading this stream")
+        if self.pending():
+            self._push()
+        self.watch_read()
+        if self.reading is not None:
+            self.enter(self.reading)
+        self.reader = <greenlet>self.current()
+        try:
+            self.suspend(self.read_until)
+        finally:
+            self.reader = None
+            if self.reading is not None:
+                self.leave()
+        return 0
+
+    cdef int wait_write(self) except -1:
+        """Suspend the running green thread until the peer takes more."""
+        if self.closed:
+            raise StreamClosed("the stream is closed")
+        if self.writer is not None:
+            raise RuntimeError("another green thread is already writing to this stream")
+        self.watch_write(True)
+        if self.writing is not None:
+            self.enter(self.writing)
+        self.writer = <greenlet>self.current()
+        try:
+            self.suspend(self.write_until)
+        finally:
+            self.writer = None
+            if self.writing is not None:
+                self.leave()
+        return 0
+
+    cdef object current(self):
+        cdef object running = <object>PyGreenlet_GetCurrent()
+        Py_DECREF(running)
+        if running is self.hub:
+            raise RuntimeError("a stream cannot wait inside a callback of the loop; use a green thread")
+        return running
+
+    cdef int share(self, Py_ssize_t size) except -1:
+        """Count an operation that did not wait; after enough of them let everybody else go first."""
+        self.share_turns += 1
+        self.share_bytes += <uint32_t>min(size, <Py_ssize_t>SHARE_BYTES)
+        if self.share_turns >= SHARE_TURNS or self.share_bytes >= SHARE_BYTES:
+            self.share_turns = 0
+            self.share_bytes = 0
+            gevent_sleep(0)
+        return 0
+
+    cdef double deadline(self, object timeout) except -1:
+        if timeout is None:
+            timeout = self.timeout
+            if timeout is None:
+                return 0
+        return clock() + max(<double>timeout, 1e-6)
+
+    # Input ------------------------------------------------------------------------------------------------------------
+
+    cdef void drop_input(self) noexcept:
+        global held
+        if self.inbuf != NULL:
+            if self.in_cap == CHUNK:
+                hand_back(self.inbuf)
+            else:
+                held -= self.in_cap
+                free(self.inbuf)
+            self.inbuf = NULL
+        self.in_cap = self.in_pos = self.in_end = 0
+
+    cdef int resize_input(self, uint32_t capacity) except -1:
+        """Move what is unread into memory of another size. CHUNK itself always means a borrowed chunk."""
+        global held
+        cdef uint32_t unread = self.in_end - self.in_pos
+        cdef char* memory = borrow() if capacity == CHUNK else <char*>malloc(capacity)
+        if memory == NULL:
+            raise MemoryError
+        if unread:
+            memcpy(memory, self.inbuf + self.in_pos, unread)
+        self.drop_input()
+        if capacity != CHUNK:
+            held += capacity
+        self.inbuf = memory
+        self.in_cap = capacity
+        self.in_end = unread
+        return 0
+
+    cdef int make_room(self) except -1:
+        if self.inbuf == NULL:
+            self.inbuf = borrow()
+            if self.inbuf == NULL:
+                raise MemoryError
+            self.in_cap = CHUNK
+            self.in_pos = self.in_end = 0
+        elif self.in_end == self.in_cap:
+            if self.in_pos >= self.in_cap >> 1:
+                memmove(self.inbuf, self.inbuf + self.in_pos, self.in_end - self.in_pos)
+                self.in_end -= self.in_pos
+                self.in_pos = 0
+            else:
+                if self.in_cap > (1 << 30):
+                    raise MemoryError
+                self.resize_input(self.in_cap * 2)
+        return 0
+
+    cdef Py_ssize_t fill_now(self) except -2:
+        """Receive once: the number of new bytes; 0 at the end of input; -1 when nothing is there."""
+        cdef Py_ssize_t n
+        if self.at_end:
+            return 0
+        self.make_room()
+        n = self.take(self.inbuf + self.in_end, self.in_cap - self.in_end)
+        if n > 0:
+            self.in_end += <uint32_t>n
+        else:
+            if n == 0:
+                self.at_end = True
+            if self.in_end == self.in_pos:
+                self.drop_input()
+        return n
+
+    cdef Py_ssize_t fill(self) except -1:
+        """Receive, waiting if need be: the number of new bytes; 0 at the end of input."""
+        cdef Py_ssize_t n
+        while True:
+            if self.closed:
+                raise StreamClosed("the stream is closed")
+            n = self.fill_now()
+            if n >= 0:
+                self.share(n)
+                return n
+            self.wait_read()
+
+    cdef void pack(self) noexcept:
+        """This stream is put aside: keep its unread bytes in no more memory than they need."""
+        cdef uint32_t unread = self.in_end - self.in_pos
+        cdef uint32_t capacity = 128
+        if self.inbuf == NULL:
+            return
+        if unread == 0:
+            self.drop_input()
+        elif self.in_cap == CHUNK:
+            while capacity < unread + (unread >> 2):
+                capacity <<= 1
+            if capacity < CHUNK:
+                try:
+                    self.resize_input(capacity)
+                except MemoryError:
+                    pass                # it stays where it is
+
+    cdef void consume(self, Py_ssize_t size) noexcept:
+        self.in_pos += <uint32_t>size
+        if self.in_pos == self.in_end:
+            self.drop_input()
+
+    cdef bytes cut(self, Py_ssize_t size):
+        """The next `size` buffered bytes, removed from the buffer."""
+        cdef bytes data = PyBytes_FromStringAndSize(self.inbuf + self.in_pos, size)
+        self.consume(size)
+        return data
+
+    cdef Py_ssize_t read_into(self, char* into, Py_ssize_t size) except -1:
+        """At least one byte, at most `size`, into memory of the caller; 0 at the end of input. May wait."""
+        cdef Py_ssize_t n = self.in_end - self.in_pos
+        if n > 0:
+            n = min(n, size)
+            memcpy(into, self.inbuf + self.in_pos, n)
+            self.consume(n)
+            return n
+        if size < CHUNK:
+            n = self.fill()
+            if n == 0:
+                return 0
+            return self.read_into(into, size)
+        while not self.at_end:
+            if self.closed:
+                raise StreamClosed("the stream is closed")
+            n = self.take(into, size)
+            if n > 0:
+                self.share(n)
+                return n
+            if n == 0:
+                self.at_end = True
+            else:
+                self.wait_read()
+        return 0
+
+    cdef bytes gather(self, Py_ssize_t size):
+        """`size` bytes, fewer at the end of input. Memory grows with what arrives, not with what was asked for."""
+        cdef Py_ssize_t got = 0, capacity = min(size, <Py_ssize_t>65536), n
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, capacity)
+        cdef bytes larger
+        try:
+            while got < size:
+                if got == capacity:
+                    capacity = min(size, capacity * 2)
+                    larger = PyBytes_FromStringAndSize(NULL, capacity)
+                    memcpy(PyBytes_AS_STRING(larger), PyBytes_AS_STRING(data), got)
+                    data = larger
+                n = self.read_into(PyBytes_AS_STRING(data) + got, capacity - got)
+                if n == 0:
+                    break
+                got += n
+        except BaseException:
+            if got and not self.closed:
+                self.unread(PyBytes_AS_STRING(data), got)
+            raise
+        return data if got == capacity else PyBytes_FromStringAndSize(PyBytes_AS_STRING(data), got)
+
+    cdef int unread(self, const char* data, Py_ssize_t size) except -1:
+        """Put bytes back before the buffer, so that a timed-out read has lost nothing."""
+        cdef uint32_t unread = self.in_end - self.in_pos
+        cdef bytes rest = PyBytes_FromStringAndSize(self.inbuf + self.in_pos, unread) if unread else b""
+        cdef uint32_t capacity = 2 * CHUNK
+        self.drop_input()
+        while capacity < size + unread:
+            capacity <<= 1
+        self.resize_input(capacity)
+        memcpy(self.inbuf, data, size)
+        memcpy(self.inbuf + size, PyBytes_AS_STRING(rest), unread)
+        self.in_end = <uint32_t>(size + unread)
+        return 0
+
+    def read(self, Py_ssize_t size=-1, *, timeout=None):
+        """`size` bytes, or all up to the end of input if `size` is negative. Fewer only at the end of input.
+
+        Raises StreamTimeout, StreamClosed, or a ConnectionError from the system.
+        """
+        self.read_until = self.deadline(timeout)
+        return self.gather(size if size >= 0 else <Py_ssize_t>(<size_t>-1 >> 1))
+
+    def read_some(self, Py_ssize_t size=65536, *, timeout=None):
+        """What is there, at least one byte and at most `size`, waiting only if nothing is. b"" at the end of input."""
+        cdef bytes data
+        cdef Py_ssize_t n
+        self.read_until = self.deadline(timeout)
+        if size <= 0:
+            return b""
+        if self.in_end == self.in_pos and self.fill() == 0:
+            return b""
+        return self.cut(min(size, <Py_ssize_t>(self.in_end - self.in_pos)))
+
+    def readexactly(self, Py_ssize_t size, *, timeout=None):
+        """Exactly `size` bytes. Raises EOFError if the input ends before; what had arrived can still be read."""
+        cdef bytes data
+        self.read_until = self.deadline(timeout)
+        data = self.gather(size)
+        if PyBytes_GET_SIZE(data) < size:
+            if data:
+                self.unread(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            raise EOFError(f"the input ended after {len(data)} of {size} bytes")
+        return data
+
+    def readuntil(self, bytes separator not None=b"\n", Py_ssize_t limit=65536, *, timeout=None):
+        """Bytes up to and including `separator`; at the end of input what is left, possibly b"".
+
+        Raises LineTooLong when `limit` bytes hold no separator; they stay unread.
+        """
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(separator), searched = 0, unread
+        cdef char* start
+        cdef char* found
+        if n == 0:
+            raise ValueError("the separator is empty")
+        self.read_until = self.deadline(timeout)
+        while True:
+            unread = self.in_end - self.in_pos
+            if unread - searched >= n:
+                start = self.inbuf + self.in_pos
+                if n == 1:
+                    found = <char*>memchr(start + searched, PyBytes_AS_STRING(separator)[0], unread - searched)
+                else:
+                    found = <char*>memmem(start + searched, unread - searched, PyBytes_AS_STRING(separator), n)
+                if found != NULL and found - start + n <= limit:
+                    return self.cut(found - start + n)
+                searched = unread - n + 1
+            if unread >= limit:
+                raise LineTooLong(f"no {separator!r} within {limit} bytes")
+            if self.fill() == 0:
+                return self.cut(self.in_end - self.in_pos) if self.in_end > self.in_pos else b""
+
+    def readline(self, Py_ssize_t limit=65536, *, timeout=None):
+        """One line with its line feed; the last one may lack it; b"" at the end of input. Raises LineTooLong."""
+        return self.readuntil(b"\n", limit, timeout=timeout)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef bytes line = self.readuntil(b"\n")
+        if not line:
+            raise StopIteration
+        return line
+
+    # Output -----------------------------------------------------------------------------------------------------------
+
+    cdef int64_t pending(self) noexcept:
+        """Bytes of output that have not left."""
+        return self.chain_size + (self.out_end - self.out_pos)
+
+    cdef int seal(self) except -1:
+        """Move the tail of the output into the chain, so that something can come after it."""
+        if self.out_end > self.out_pos:
+            if self.chain is None:
+                self.chain = []
+            self.chain.append(PyBytes_FromStringAndSize(self.outbuf + self.out_pos, self.out_end - self.out_pos))
+            self.chain_size += self.out_end - self.out_pos
+        self.out_pos = self.out_end = 0
+        return 0
+
+    cdef char* reserve(self, Py_ssize_t size) except NULL:
+        """Room for `size` bytes, at most CHUNK, at the end of the output; `commit` says how many were written."""
+        if self.outbuf == NULL:
+            self.outbuf = borrow()
+            if self.outbuf == NULL:
+                raise MemoryError
+            self.out_pos = self.out_end = 0
+        elif CHUNK - <Py_ssize_t>self.out_end < size:
+            self.seal()
+        return self.outbuf + self.out_end
+
+    cdef void commit(self, Py_ssize_t size) noexcept:
+        self.out_end += <uint32_t>size
+
+    cdef int put(self, const char* data, Py_ssize_t size) except -1:
+        """Append to the output by copying. Sends nothing."""
+        if size <= CHUNK:
+            memcpy(self.reserve(size), data, size)
+            self.out_end += <uint32_t>size
+            return 0
+        return self.put_object(PyBytes_FromStringAndSize(data, size))
+
+    cdef int put_object(self, bytes data) except -1:
+        """Append to the output, large pieces without copying. Sends nothing."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        if size <= SMALL:
+            return self.put(PyBytes_AS_STRING(data), size)
+        self.seal()
+        if self.chain is None:
+            self.chain = []
+        self.chain.append(data)
+        self.chain_size += size
+        return 0
+
+    cdef int put_file(self, FilePart part) except -1:
+        """Append a range of a file to the output. Sends nothing."""
+        self.seal()
+        if self.chain is None:
+            self.chain = []
+        self.chain.append(part)
+        self.chain_size += part.left
+        return 0
+
+    cdef void drop_output(self) noexcept:
+        if self.outbuf != NULL:
+            hand_back(self.outbuf)
+            self.outbuf = NULL
+        self.out_pos = self.out_end = 0
+        self.chain = None
+        self.chain_skip = 0
+        self.chain_size = 0
+        self.slow_since = 0
+
+    cdef int flush_now(self) except -1:
+        """Send what goes out without waiting. 1: everything has left. 0: the rest waits for the peer."""
+        cdef iovec parts[PARTS + 1]
+        cdef int count
+        cdef Py_ssize_t n
+        cdef int64_t budget = FLUSH_BYTES
+        cdef object item
+        cdef FilePart part = None
+        while True:
+            count = 0
+            if self.chain is not None:
+                for item in self.chain:
+                    if type(item) is FilePart or count == PARTS:
+                        break
+                    parts[count].iov_base = PyBytes_AS_STRING(item)
+                    parts[count].iov_len = PyBytes_GET_SIZE(item)
+                    if count == 0:
+                        parts[0].iov_base = PyBytes_AS_STRING(item) + self.chain_skip
+                        parts[0].iov_len -= self.chain_skip
+                    count += 1
+            if self.chain is None or count == len(self.chain):
+                if self.out_end > self.out_pos:
+                    parts[count].iov_base = self.outbuf + self.out_pos
+                    parts[count].iov_len = self.out_end - self.out_pos
+                    count += 1
+            if count:
+                n = self.give(parts, count)
+            elif self.chain_size:
+                part = <FilePart>self.chain[0]
+                n = self.give_file(part, <size_t>min(part.left, <int64_t>SHARE_BYTES))
+                if n == 0:
+                    raise StreamClosed("a file ended before the bytes that were promised of it")
+            else:
+                break
+            if n < 0:
+                return self.stalled()
+            self.sent(n)
+            budget -= n
+            if self.slow_since > 0:
+                self.slow_moved += n
+            if budget <= 0 and self.pending():
+                return self.stalled()
+        self.drop_output()
+        return 1
+
+    cdef int stalled(self) noexcept:
+        if self.slow_since == 0:
+            self.slow_since = clock()
+            self.slow_moved = 0
+        return 0
+
+    cdef int sent(self, Py_ssize_t size) except -1:
+        """Strike `size` bytes off the front of the output."""
+        cdef Py_ssize_t rest
+        cdef int done = 0
+        cdef FilePart part
+        if self.chain is not None:
+            for item in self.chain:
+                if size == 0:
+                    break
+                if type(item) is FilePart:
+                    part = <FilePart>item
+                    part.left -= size
+                    part.offset += size
+                    self.chain_size -= size
+                    size = 0
+                    if part.left:
+                        break
+                else:
+                    rest = PyBytes_GET_SIZE(item) - self.chain_skip
+                    if size < rest:
+                        self.chain_skip += size
+                        self.chain_size -= size
+                        size = 0
+                        break
+                    size -= rest
+                    self.chain_size -= rest
+                    self.chain_skip = 0
+                done += 1
+            if done == len(self.chain):
+                self.chain = None
+            elif done:
+                del self.chain[:done]
+        self.out_pos += <uint32_t>size
+        return 0
+
+    cdef int flush_all(self) except -1:
+        """Send everything, waiting for the peer where need be."""
+        cdef int64_t before
+        while True:
+            if self.closed:
+                raise StreamClosed("the stream is closed")
+            before = self.pending()
+            if self.flush_now():
+                self.share(before)
+                return 0
+            if self.pending() < before:
+                self.share(before - self.pending())
+            self.wait_write()
+
+    def _push(self):
+        """Send what nobody waits for: now, and the rest as the peer takes it."""
+        if self.closed or self.writer is not None:
+            return
+        try:
+            if self.flush_now():
+                if self.pushing:
+                    self.pushing = False
+                    self.watch_write(False)
+            else:
+                self.pushing = True
+                self.watch_write(True)
+        except OSError:
+            # The peer has gone. Whoever reads or writes next learns it from the system.
+            self.drop_output()
+            if self.pushing:
+                self.pushing = False
+                self.watch_write(False)
+
+    cdef int written(self, object timeout) except -1:
+        cdef int64_t pending = self.pending()
+        if pending > HIGH_WATER:
+            self.write_until = self.deadline(timeout)
+            while not self.flush_now() and self.pending() > HIGH_WATER:
+                self.wait_write()
+            self.share(pending)
+        if self.pending() and not self.pushing:
+            self.hub.loop.run_callback(self._push)
+        return 0
+
+    def write(self, data, *, timeout=None):
+        """Append bytes to the output. Waits while more than 64 KiB are unsent; what is less leaves by itself, at the
+        latest at the end of this turn of the loop.
+
+        Raises StreamTimeout, StreamClosed, or a ConnectionError from the system.
+        """
+        if self.closed:
+            raise StreamClosed("the stream is closed")
+        self.put_object(data if type(data) is bytes else bytes(memoryview(data)))
+        self.written(timeout)
+
+    def writelines(self, pieces, *, timeout=None):
+        """Append many pieces; they leave together, in one system call where that is possible."""
+        if self.closed:
+            raise StreamClosed("the stream is closed")
+        for data in pieces:
+            self.put_object(data if type(data) is bytes else bytes(memoryview(data)))
+        self.written(timeout)
+
+    def flush(self, *, timeout=None):
+        """Wait until the system has taken all output."""
+        self.write_until = self.deadline(timeout)
+        self.flush_all()
+
+    def sendfile(self, file, int64_t offset=0, count=None, *, timeout=None):
+        """Send `count` bytes of a regular file from `offset`, by default to its end, without reading them into memory.
+
+        Arguments:
+            file: an object with `fileno()`, open for reading.
+
+        Returns the number of bytes sent. Raises StreamClosed if the file shrinks meanwhile.
+        """
+        cdef int64_t left = os.fstat(file.fileno()).st_size - offset
+        if count is not None:
+            left = min(left, <int64_t>count)
+        if left > 0:
+            self.put_file(FilePart(file, file.fileno(), offset, left))
+        self.flush(timeout=timeout)
+        return max(left, 0)
+
+    # The end ----------------------------------------------------------------------------------------------------------
+
+    def shutdown(self, *, timeout=None):
+        """Send all output, then tell the peer that nothing more will come. Reading goes on."""
+        self.flush(timeout=timeout)
+        self.hang_up()
+
+    def close(self, *, timeout=None):
+        """Send all output and close. Closing twice is nothing."""
+        if self.closed:
+            return
+        try:
+            if self.pending():
+                self.flush(timeout=timeout)
+        finally:
+            self.finish(False)
+
+    def abort(self):
+        """Close at once, unsent output is lost; the peer sees a reset, not an end."""
+        self.finish(True)
+
+    cdef int finish(self, bint reset) except -1:
+        if self.closed:
+            return 0
+        self.closed = True
+        self.leave()
+        self.drop_output()
+        self.drop_input()
+        self.release(reset)
+        if self.reader is not None or self.writer is not None:
+            self.fail(StreamClosed("the stream was closed by another green thread"))
+        return 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    @property
+    def buffered(self):
+        """Bytes that have arrived and were not read."""
+        return self.in_end - self.in_pos
+
+    @property
+    def unsent(self):
+        """Bytes that were written and have not left."""
+        return self.pending()
+
+    @property
+    def peer(self):
+        """The other end: (host, port), or "" where there is none."""
+        return ""
