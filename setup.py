@@ -5,8 +5,10 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 HOT = [
+    "greenhttp.wire.names",
+    "greenhttp.wire.host",
     "greenhttp.wire.head",
-    "greenhttp.wire.body",
+    # "greenhttp.wire.body",
 ]
 
 setup(
