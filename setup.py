@@ -8,7 +8,7 @@ HOT = [
     "greenhttp.wire.names",
     "greenhttp.wire.host",
     "greenhttp.wire.head",
-    # "greenhttp.wire.body",
+    "greenhttp.wire.body",
 ]
 
 setup(
