@@ -5,6 +5,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 HOT = [
+    "greenhttp.wire.names",
+    "greenhttp.wire.host",
     "greenhttp.wire.head",
     "greenhttp.wire.body",
     "greenhttp.wire.response",

@@ -1,0 +1,6 @@
+cdef struct Authority:
+    Py_ssize_t name_size    # bytes of the host, brackets of an IPv6 literal included
+    int port                # -1: none, or an empty one
+
+
+cdef bint parse_authority(const unsigned char* text, Py_ssize_t size, Authority* out) noexcept nogil
