@@ -1,0 +1,345 @@
+"""Addresses and listening sockets.
+
+    parse_address("127.0.0.1:8000") -> Address     text -> value, nothing is opened
+    listen(address, backlog)        -> Listener    a plain, non-blocking, listening socket
+    bound_name(sock)                -> Address     where it really listens (port 0 resolved)
+    close_listener(sock, address)                  closes it, removes a Unix socket file that is still ours
+
+`Listener` is the standard library's socket class, also in a monkey-patched process: whoever accepts from it waits on
+the loop's watcher, and a cooperative class would only add a second one.
+
+An address that cannot be used raises ConfigError that says why and, where the system tells, who holds the port.
+"""
+
+import contextlib
+import errno
+import os
+import socket as constants  # constants and getaddrinfo only; the class comes from gevent's list of originals
+import stat
+import struct
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gevent import monkey
+
+from greenhttp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from socket import socket as PlainSocket
+else:
+    PlainSocket = monkey.get_original("socket", "socket")
+
+DEFAULT_PORT = 8000
+EXAMPLES = "give host:port, :port, [::]:port, unix:/path or fd://N"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen. `str()` gives the text that `parse_address` reads back.
+
+    Attributes:
+        kind: "tcp", "unix" or "fd".
+        host: name or number, without brackets; "" for every IPv4 address ("tcp").
+        port: 0 to 65535; 0 lets the system choose ("tcp").
+        path: file name ("unix"); a leading @ stands for Linux's abstract names in what `bound_name` returns.
+        fd: number of an inherited descriptor ("fd").
+    """
+
+    kind: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    fd: int = -1
+
+    def __str__(self) -> str:
+        if self.kind == "unix":
+            return f"unix:{self.path}"
+        if self.kind == "fd":
+            return f"fd://{self.fd}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Listener(PlainSocket):
+    """A listening socket that remembers which file it made.
+
+    Attributes:
+        file: (device, inode) of the Unix socket file that `listen` created, else None.
+    """
+
+    file: tuple[int, int] | None = None
+
+
+# ---- text -> Address
+
+
+def parse_address(text: str) -> Address:
+    """The address a text means.
+
+    `host:port`, `host` (port 8000), `:port` (every IPv4 address), `[v6]:port`, `unix:path` and `unix:///path`, `fd://N`.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if text.startswith("unix:"):
+        path = text[5:]
+        if path.startswith("//"):
+            path = path[2:]
+        if not path or "\0" in path:
+            raise ConfigError(f"bind: {text!r} names no file; give unix:/path/to/socket")
+        return Address("unix", path=path)
+    if text.startswith("fd:"):
+        number = text[3:].removeprefix("//")
+        if not _is_number(number, 6):
+            raise ConfigError(f"bind: {text!r} names no descriptor; give fd://3")
+        return Address("fd", fd=int(number))
+    rest = text.removeprefix("tcp://")
+    if "/" in rest or not rest:
+        raise ConfigError(f"bind: {text!r} is not an address; {EXAMPLES}")
+    if rest.startswith("["):
+        host, bracket, tail = rest[1:].partition("]")
+        if not bracket or ":" not in host or tail[:1] not in ("", ":"):
+            raise ConfigError(f"bind: {text!r} is not an IPv6 address with a port; give [::1]:8000")
+        port = tail[1:] if tail else str(DEFAULT_PORT)
+    elif rest.count(":") > 1:
+        raise ConfigError(f"bind: {text!r} is ambiguous; write an IPv6 address in brackets, like [::1]:8000")
+    else:
+        host, colon, port = rest.partition(":")
+        if not colon:
+            if host.isdigit():
+                raise ConfigError(f"bind: {text!r} is only a number; give :{host} to listen on that port")
+            port = str(DEFAULT_PORT)
+    if not _is_number(port, 5) or int(port) > 65535:
+        raise ConfigError(f"bind: {text!r} has no port from 0 to 65535; {EXAMPLES}")
+    if any(c.isspace() for c in host):
+        raise ConfigError(f"bind: {text!r} has a space in the host; {EXAMPLES}")
+    return Address("tcp", host=host, port=int(port))
+
+
+def _is_number(text: str, digits: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= digits
+
+
+# ---- Address -> socket
+
+
+def listen(address: Address, backlog: int = 2048) -> Listener:
+    """Opens, or for `fd://` adopts, the listening socket of an address: non-blocking, not inherited by children.
+
+    A host name may stand for several addresses: the first, in the system's order, that this machine has is bound, and
+    only that one (`localhost` may be 127.0.0.1 or ::1: write the number to be sure). A busy port is an error, never a
+    reason to try the next. An IPv6 listener takes IPv6 alone: so `0.0.0.0:80` and `[::]:80` can be bound side by side
+    and no peer is called `::ffff:192.0.2.1`.
+
+    TCP_NODELAY is set here once: Linux and the BSDs (macOS) copy it to every accepted socket.
+
+    Raises:
+        ConfigError: the address cannot be used; the message says why.
+    """
+    if address.kind == "unix":
+        return _listen_unix(address, backlog)
+    if address.kind == "fd":
+        return _adopt(address, backlog)
+    return _listen_tcp(address, backlog)
+
+
+def _listen_tcp(address: Address, backlog: int) -> Listener:
+    try:
+        found = monkey.get_original("socket", "getaddrinfo")(
+            address.host or "0.0.0.0", address.port, type=constants.SOCK_STREAM, flags=constants.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{address}: the host is not known here ({reason})") from None
+    absent: OSError | None = None
+    for family, kind, protocol, _, name in found:
+        try:
+            sock = Listener(family, kind, protocol)
+        except OSError as error:  # IPv6 is switched off
+            absent = absent or error
+            continue
+        try:
+            sock.setsockopt(constants.SOL_SOCKET, constants.SO_REUSEADDR, 1)
+            if family == constants.AF_INET6:
+                sock.setsockopt(constants.IPPROTO_IPV6, constants.IPV6_V6ONLY, 1)
+            sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
+            sock.bind(name)
+            _start(sock, backlog)
+            return sock
+        except OSError as error:
+            sock.close()
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise ConfigError(_why(address, error, family, name)) from None
+            absent = absent or error
+    raise ConfigError(f"{address}: this machine has no such address ({absent.strerror if absent else 'none found'})")
+
+
+def _why(address: Address, error: OSError, family: int, name: Any) -> str:
+    if error.errno == errno.EADDRINUSE:
+        holder = port_holder(family, name[0], name[1])
+        by = f" by {holder}" if holder else ""
+        return f"{address}: the port is in use{by}; stop what holds it, or take another port"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{address}: not permitted; ports under 1024 usually need root or CAP_NET_BIND_SERVICE"
+    return f"{address}: cannot listen ({error.strerror or error})"
+
+
+def _listen_unix(address: Address, backlog: int) -> Listener:
+    path = address.path
+    _remove_stale(path)
+    sock = Listener(constants.AF_UNIX, constants.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        made = os.lstat(path)
+        sock.file = (made.st_dev, made.st_ino)
+        _start(sock, backlog)
+        return sock
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"{address}: in use by another server") from None
+        reason = error.strerror or str(error)  # "AF_UNIX path too long" comes without a number
+        raise ConfigError(f"{address}: cannot listen ({reason})") from None
+
+
+def _remove_stale(path: str) -> None:
+    """Makes way for a Unix socket: a file that nobody listens on any more goes, all else is an error."""
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"unix:{path}: cannot be looked at ({error.strerror})") from None
+    if not stat.S_ISSOCK(there.st_mode):
+        raise ConfigError(f"unix:{path}: a file that is not a socket is in the way; remove it or take another name")
+    with PlainSocket(constants.AF_UNIX, constants.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full queue must not hold us up: EAGAIN also means that somebody is there
+        result = probe.connect_ex(path)
+    if result == errno.ENOENT:
+        return
+    if result != errno.ECONNREFUSED:
+        raise ConfigError(f"unix:{path}: in use by another server" + _not_plain(result))
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ConfigError(f"unix:{path}: an old socket file cannot be removed ({error.strerror})") from None
+
+
+def _not_plain(result: int) -> str:
+    return "" if result in (0, errno.EAGAIN, errno.EINPROGRESS) else f" ({os.strerror(result)})"
+
+
+def _adopt(address: Address, backlog: int) -> Listener:
+    """Takes over a listening socket that somebody else opened (systemd, a supervisor, an older server)."""
+    try:
+        if not stat.S_ISSOCK(os.fstat(address.fd).st_mode):
+            raise ConfigError(f"{address}: not a socket")
+    except OSError as error:
+        raise ConfigError(f"{address}: no such descriptor ({error.strerror}); was it inherited?") from None
+    sock = Listener(fileno=address.fd)
+    wrong = ""
+    if sock.family not in (constants.AF_INET, constants.AF_INET6, constants.AF_UNIX):
+        wrong = "neither a TCP nor a Unix socket"
+    elif sock.type != constants.SOCK_STREAM:
+        wrong = "not a stream socket"
+    elif not _accepts(sock):
+        wrong = "a socket that does not listen"
+    if wrong:
+        sock.detach()  # it is not ours to close
+        raise ConfigError(f"{address}: {wrong}")
+    try:
+        if sock.family != constants.AF_UNIX:
+            sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
+        _start(sock, backlog)
+    except OSError as error:
+        sock.detach()
+        raise ConfigError(f"{address}: cannot listen ({error.strerror})") from None
+    return sock
+
+
+def _accepts(sock: PlainSocket) -> bool:
+    try:
+        return bool(sock.getsockopt(constants.SOL_SOCKET, constants.SO_ACCEPTCONN))
+    except (AttributeError, OSError):  # not every system tells; then listen() will
+        return True
+
+
+def _start(sock: Listener, backlog: int) -> None:
+    sock.listen(backlog)  # again on an inherited one: it only sets the backlog
+    sock.setblocking(False)
+    sock.set_inheritable(False)
+
+
+# ---- afterwards
+
+
+def bound_name(sock: PlainSocket) -> Address:
+    """The address a socket is bound to, with the port the system has chosen."""
+    name = sock.getsockname()
+    if sock.family == constants.AF_UNIX:
+        path = name if isinstance(name, str) else os.fsdecode(name)
+        return Address("unix", path="@" + path[1:] if path.startswith("\0") else path)
+    return Address("tcp", host=name[0], port=name[1])
+
+
+def close_listener(sock: PlainSocket, address: Address) -> None:
+    """Closes the socket; removes the Unix socket file unless another server has put its own there. May be repeated.
+
+    The file goes first: between the two a client finds either no file or a socket that still accepts its connection.
+    """
+    if isinstance(sock, Listener) and sock.file is not None and address.kind == "unix":
+        made, sock.file = sock.file, None
+        with contextlib.suppress(OSError):
+            there = os.lstat(address.path)
+            if (there.st_dev, there.st_ino) == made:
+                os.unlink(address.path)
+    sock.close()
+
+
+# ---- who holds a port
+
+
+def port_holder(family: int, host: str, port: int) -> str:
+    """Who listens on a port, like `process 4242 (nginx)`; "" where that cannot be found out. Never raises.
+
+    Reads /proc, so Linux only; another user's processes are visible to root alone.
+    """
+    try:
+        sockets = _listening_inodes(family, host, port)
+        if not sockets:
+            return ""
+        for pid in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+            with contextlib.suppress(OSError):
+                for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                    with contextlib.suppress(OSError):
+                        if os.readlink(f"/proc/{pid}/fd/{descriptor}") in sockets:
+                            return _process_name(pid)
+    except Exception:  # a message must not fail for want of an ornament
+        return ""
+    return ""
+
+
+def _process_name(pid: str) -> str:
+    if int(pid) == os.getpid():
+        return "this process itself"
+    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+        return f"process {pid} ({file.read().strip()})"
+
+
+def _listening_inodes(family: int, host: str, port: int) -> set[str]:
+    """`socket:[inode]` of each socket that listens on the port at this address or at every address."""
+    table = "/proc/net/tcp6" if family == constants.AF_INET6 else "/proc/net/tcp"
+    packed = constants.inet_pton(family, host.partition("%")[0])
+    words = struct.unpack(f"{'<' if sys.byteorder == 'little' else '>'}{len(packed) // 4}I", packed)
+    wanted, every = "".join(f"{word:08X}" for word in words), "0" * (2 * len(packed))
+    inodes = set()
+    with open(table, encoding="ascii") as file:
+        next(file)
+        for line in file:
+            fields = line.split()
+            address, _, hex_port = fields[1].partition(":")
+            if fields[3] == "0A" and int(hex_port, 16) == port and (wanted == every or address in (wanted, every)):
+                inodes.add(f"socket:[{fields[9]}]")
+    return inodes

@@ -1,0 +1,340 @@
+"""green/listener.py: what an address means, what is opened for it, and what is said when that fails."""
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from greenhttp.errors import ConfigError
+from greenhttp.green.listener import Address, bound_name, close_listener, listen, parse_address, port_holder
+
+LOCAL = Address("tcp", host="127.0.0.1", port=0)
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
+@pytest.fixture
+def opened():
+    """listen() whose sockets are closed at the end."""
+    listeners = []
+
+    def open_one(address, backlog=16):
+        sock = listen(address, backlog)
+        listeners.append((sock, address))
+        return sock
+
+    yield open_one
+    for sock, address in listeners:
+        close_listener(sock, address)
+
+
+# ---- parse_address
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "printed"),
+    [
+        ("127.0.0.1:8000", Address("tcp", "127.0.0.1", 8000), "127.0.0.1:8000"),
+        ("localhost:0", Address("tcp", "localhost", 0), "localhost:0"),
+        ("localhost", Address("tcp", "localhost", 8000), "localhost:8000"),
+        (":8000", Address("tcp", "", 8000), ":8000"),
+        ("[::]:80", Address("tcp", "::", 80), "[::]:80"),
+        ("[::1]", Address("tcp", "::1", 8000), "[::1]:8000"),
+        ("tcp://h:65535", Address("tcp", "h", 65535), "h:65535"),
+        ("unix:/run/x.sock", Address("unix", path="/run/x.sock"), "unix:/run/x.sock"),
+        ("unix:///run/x.sock", Address("unix", path="/run/x.sock"), "unix:/run/x.sock"),
+        ("unix:x.sock", Address("unix", path="x.sock"), "unix:x.sock"),
+        ("fd://3", Address("fd", fd=3), "fd://3"),
+    ],
+)
+def test_addresses_are_read_and_printed_so_that_they_can_be_read_again(text, address, printed):
+    assert parse_address(text) == address
+    assert str(address) == printed
+    assert parse_address(printed) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "h:", "h:x", "h:65536", "h:-1", "h:+1", "h:0x1", "h:99999999", "h:٣", "::1:80", "a:b:80", "[::1", "[::1]80",
+     "[h]:80", "[]:80", "http://h:80", "h/x:80", "a b:80", "unix:", "unix://", "unix:a\0b", "fd://", "fd://x",
+     "fd://-1", "fd:"],
+)  # fmt: skip
+def test_what_is_no_address(text):
+    with pytest.raises(ConfigError, match="^bind: .*(give|brackets)"):
+        parse_address(text)
+
+
+def test_a_bare_number_is_told_how_to_become_a_port():
+    with pytest.raises(ConfigError, match="give :8000 to listen on that port"):
+        parse_address("8000")
+
+
+# ---- TCP
+
+
+def test_a_listener_is_plain_non_blocking_and_not_inherited(opened):
+    sock = opened(LOCAL)
+    assert not sock.getblocking()
+    assert not sock.get_inheritable()
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+    with pytest.raises(BlockingIOError):
+        sock.accept()
+
+
+def test_port_0_is_resolved_by_bound_name(opened):
+    bound = bound_name(opened(LOCAL))
+    assert (bound.kind, bound.host) == ("tcp", "127.0.0.1")
+    assert 0 < bound.port < 65536
+    assert str(bound) == f"127.0.0.1:{bound.port}"
+
+
+def test_accepted_sockets_inherit_tcp_nodelay(opened):
+    sock = opened(LOCAL)
+    sock.setblocking(True)  # accept() without a loop
+    with socket.create_connection(sock.getsockname()):
+        accepted, _ = sock.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_an_empty_host_is_every_ipv4_address(opened):
+    assert bound_name(opened(Address("tcp", port=0))).host == "0.0.0.0"
+
+
+@ipv6
+def test_ipv4_and_ipv6_can_be_bound_side_by_side(opened):
+    port = bound_name(opened(Address("tcp", "0.0.0.0", 0))).port
+    sock = opened(Address("tcp", "::", port))
+    assert str(bound_name(sock)) == f"[::]:{port}"
+    assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
+
+def test_a_host_name_binds_one_address(opened):
+    assert bound_name(opened(Address("tcp", "localhost", 0))).host in ("127.0.0.1", "::1")
+
+
+def test_an_unknown_host():
+    with pytest.raises(ConfigError, match=r"^no-such-host\.invalid:1: the host is not known here"):
+        listen(Address("tcp", "no-such-host.invalid", 1))
+    with pytest.raises(ConfigError, match="the host is not known here"):
+        listen(Address("tcp", "x" * 70, 1))  # a label too long for the name system
+
+
+def test_an_address_of_another_machine():
+    with pytest.raises(ConfigError, match="this machine has no such address"):
+        listen(Address("tcp", "192.0.2.1", 0))
+
+
+def test_a_busy_port_is_an_error_also_for_a_name_with_two_addresses(opened, monkeypatch):
+    busy = bound_name(opened(LOCAL)).port
+    two = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, busy)) for host in ("127.0.0.1", "127.0.0.2")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: two)
+    with pytest.raises(ConfigError, match=f"^two.example:{busy}: the port is in use"):
+        listen(Address("tcp", "two.example", busy))
+
+
+def test_the_next_address_of_a_name_is_taken_where_this_machine_lacks_the_first(opened, monkeypatch):
+    two = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in ("192.0.2.1", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: two)
+    assert bound_name(opened(Address("tcp", "two.example", 0))).host == "127.0.0.1"
+
+
+@linux
+def test_a_busy_port_names_this_process(opened):
+    busy = bound_name(opened(LOCAL)).port
+    with pytest.raises(ConfigError, match="the port is in use by this process itself"):
+        listen(Address("tcp", "127.0.0.1", busy))
+    with pytest.raises(ConfigError, match="the port is in use by this process itself"):
+        listen(Address("tcp", "", busy))
+
+
+HOLD = """
+import socket, sys
+sock = socket.create_server((sys.argv[1], 0), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+print(sock.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@linux
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=ipv6)])
+def test_a_busy_port_names_the_other_process(host):
+    with subprocess.Popen([sys.executable, "-c", HOLD, host], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        port = int(other.stdout.readline())
+        with pytest.raises(ConfigError, match=rf"the port is in use by process {other.pid} \(.+\)"):
+            listen(Address("tcp", host, port))
+        other.stdin.close()
+
+
+def test_looking_for_the_holder_never_raises(monkeypatch):
+    def closed(*args):
+        raise PermissionError(errno.EACCES, "closed")
+
+    assert port_holder(socket.AF_INET, "not an address", 1) == ""
+    monkeypatch.setattr(os, "listdir", closed)
+    assert port_holder(socket.AF_INET, "127.0.0.1", 1) == ""
+
+
+# ---- Unix
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """A relative name: temporary directories can be deeper than a Unix address is long."""
+    monkeypatch.chdir(tmp_path)
+    return "x.sock"
+
+
+def test_a_unix_socket_serves_and_takes_its_file_with_it(path):
+    address = Address("unix", path=path)
+    sock = listen(address, 16)
+    assert bound_name(sock) == address
+    assert not sock.getblocking()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+    close_listener(sock, address)
+    assert not os.path.exists(path)
+    assert sock.fileno() == -1
+    close_listener(sock, address)  # again: nothing
+
+
+def test_a_stale_socket_file_is_replaced(path, opened):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    old = os.lstat(path)
+    assert os.path.exists(path)
+    opened(Address("unix", path=path))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+    assert old.st_mode == os.lstat(path).st_mode
+
+
+def test_a_live_unix_socket_is_in_use(path, opened):
+    opened(Address("unix", path=path))
+    with pytest.raises(ConfigError, match="^unix:x.sock: in use by another server$"):
+        listen(Address("unix", path=path))
+    assert os.path.exists(path)
+
+
+@linux  # a full queue says EAGAIN there
+def test_a_live_unix_socket_with_a_full_queue_is_in_use(path, opened):
+    opened(Address("unix", path=path), 0)
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    try:
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(path)
+        with pytest.raises(ConfigError, match="in use"):
+            listen(Address("unix", path=path))
+    finally:
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_what_is_no_socket_is_left_alone(path, kind):
+    if kind == "file":
+        open(path, "w").close()
+    elif kind == "directory":
+        os.mkdir(path)
+    else:
+        os.symlink("elsewhere", path)
+    with pytest.raises(ConfigError, match="a file that is not a socket is in the way"):
+        listen(Address("unix", path=path))
+    assert os.path.lexists(path)
+
+
+def test_the_file_of_a_successor_is_left_alone(path):
+    address = Address("unix", path=path)
+    sock = listen(address)
+    os.rename(path, "old")  # kept, so that the new file cannot get the same inode
+    with socket.socket(socket.AF_UNIX) as successor:
+        successor.bind(path)
+        close_listener(sock, address)
+        assert os.path.exists(path)
+
+
+def test_a_unix_path_that_is_too_long(path):
+    with pytest.raises(ConfigError, match="cannot listen"):
+        listen(Address("unix", path="x" * 300 + "/y" if sys.platform == "darwin" else "x" * 200))
+
+
+def test_a_unix_path_in_no_directory(path):
+    with pytest.raises(ConfigError, match="cannot listen"):
+        listen(Address("unix", path="nowhere/x.sock"))
+
+
+# ---- inherited
+
+
+def test_an_inherited_listener_is_adopted():
+    theirs = socket.create_server(("127.0.0.1", 0))
+    name = theirs.getsockname()
+    address = Address("fd", fd=theirs.detach())
+    sock = listen(address)
+    assert sock.fileno() == address.fd
+    assert bound_name(sock) == Address("tcp", *name)
+    assert not sock.getblocking()
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    close_listener(sock, address)
+
+
+def test_the_file_of_an_inherited_unix_socket_stays(path):
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(path)
+        theirs.listen()
+        address = Address("fd", fd=os.dup(theirs.fileno()))
+        sock = listen(address)
+        assert bound_name(sock) == Address("unix", path=path)
+        close_listener(sock, bound_name(sock))
+        assert os.path.exists(path)
+
+
+def test_what_cannot_be_adopted_stays_open(tmp_path):
+    pair = socket.socketpair()
+    datagram = socket.socket(type=socket.SOCK_DGRAM)
+    deaf = socket.socket()
+    with pair[0], pair[1], datagram, deaf, open(tmp_path / "f", "w") as file:
+        cases = [(file, "not a socket"), (datagram, "not a stream socket")]
+        if sys.platform.startswith("linux"):
+            cases += [(deaf, "does not listen"), (pair[0], "does not listen")]
+        for thing, why in cases:
+            with pytest.raises(ConfigError, match=f"^fd://{thing.fileno()}: .*{why}"):
+                listen(Address("fd", fd=thing.fileno()))
+            os.fstat(thing.fileno())
+    with pytest.raises(ConfigError, match="no such descriptor"):
+        listen(Address("fd", fd=99999))
+
+
+# ---- a patched process
+
+PATCHED = """
+import greenhttp.patch
+import socket
+from greenhttp.green.listener import listen, parse_address, close_listener, Listener
+from gevent import monkey
+assert socket.socket.__module__.startswith("gevent")
+address = parse_address("localhost:0")
+sock = listen(address)
+assert isinstance(sock, monkey.get_original("socket", "socket")) and not isinstance(sock, socket.socket)
+assert not hasattr(sock, "hub")
+close_listener(sock, address)
+"""
+
+
+def test_the_listener_stays_plain_in_a_patched_process():
+    subprocess.run([sys.executable, "-W", "error", "-c", PATCHED], check=True)

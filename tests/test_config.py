@@ -1,0 +1,268 @@
+"""config.py: how values are read, what is refused and with which words."""
+
+import ast
+import math
+from pathlib import Path
+
+import pytest
+
+from greenhttp import config
+from greenhttp.config import BY_NAME, KINDS, LARGEST, SETTINGS, Settings, connections_for
+from greenhttp.errors import ConfigError
+
+CONTRACT = {  # the tables of limits and times
+    "limit_request_line": 8192,
+    "limit_request_head": 65536,
+    "limit_request_fields": 100,
+    "limit_request_body": 1 << 30,
+    "limit_chunk_extensions": 4096,
+    "limit_trailers": 8192,
+    "limit_pipeline": 65536,
+    "limit_buffers": 256 << 20,
+    "connections": None,
+    "concurrency": 1000,
+    "queue": None,
+    "queue_timeout": 10.0,
+    "header_timeout": 10.0,
+    "keepalive_timeout": 75.0,
+    "body_timeout": 30.0,
+    "body_min_rate": 500,
+    "write_timeout": 60.0,
+    "write_min_rate": 500,
+    "min_rate_after": 10.0,
+    "request_timeout": 0.0,
+    "linger_timeout": 2.0,
+    "graceful_timeout": 30.0,
+}
+
+
+def test_defaults_are_those_of_the_contract():
+    settings = Settings()
+    assert {name: getattr(settings, name) for name in CONTRACT} == CONTRACT
+    assert settings.bind == ("127.0.0.1:8000",)
+    assert (settings.backlog, settings.workers, settings.interface, settings.patch) == (2048, 1, "auto", True)
+    assert (settings.server_header, settings.allow_headers, settings.allow_methods) == ("greenhttp", (), ())
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        (90, 90.0),
+        (1.5, 1.5),
+        (0, 0.0),
+        ("0", 0.0),
+        ("90", 90.0),
+        ("1.5", 1.5),
+        ("90s", 90.0),
+        ("1m30s", 90.0),
+        ("250ms", 0.25),
+        ("1s250ms", 1.25),
+        ("1m", 60.0),
+        ("2h", 7200.0),
+        ("1d", 86400.0),
+        ("1.5m", 90.0),
+        (" 90S ", 90.0),
+    ],
+)
+def test_durations(given, seconds):
+    value = Settings(header_timeout=given).header_timeout
+    assert value == seconds
+    assert type(value) is float
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", " ", "s", "abc", "-1", -1, -0.5, math.nan, math.inf, -math.inf, True, False, None, [1], "1e3", "nan", "inf",
+     "1s1m", "1 m", "+5", "5x", "٣", "1_000", "9" * 400, 10**400, "400d", b"5"],
+)  # fmt: skip
+def test_what_is_not_a_duration(given):
+    with pytest.raises(ConfigError, match=r"^header_timeout: .*; give "):
+        Settings(header_timeout=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        (65536, 65536),
+        ("65536", 65536),
+        ("64k", 65536),
+        ("64K", 65536),
+        ("64kb", 65536),
+        ("64KiB", 65536),
+        ("64 k", 65536),
+        ("1m", 1 << 20),
+        ("1GiB", 1 << 30),
+        ("1.5k", 1536),
+        ("2t", 2 << 40),
+        ("100b", 100),
+        (0, 0),
+        (LARGEST, LARGEST),
+    ],
+)
+def test_sizes(given, size):
+    value = Settings(limit_request_body=given).limit_request_body
+    assert value == size
+    assert type(value) is int
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "k", "-1", -1, 1.5, math.nan, math.inf, True, False, None, "1.0001k", "1e3", "0x10", "1_000", "٣", "1ib",
+     LARGEST + 1, "9" * 5000, "1p"],
+)  # fmt: skip
+def test_what_is_not_a_size(given):
+    with pytest.raises(ConfigError, match=r"^limit_request_body: "):
+        Settings(limit_request_body=given)
+
+
+@pytest.mark.parametrize("given", [True, False, -1, 1.0, math.nan, math.inf, "-1", "1.0", "", "x", "٣", None, 1 << 31])
+def test_what_is_not_a_count(given):
+    with pytest.raises(ConfigError, match=r"^backlog: "):
+        Settings(backlog=given)
+
+
+def test_every_number_refuses_bools_and_negatives_and_what_is_no_number():
+    for setting in SETTINGS:
+        if setting.kind in ("duration", "size", "rate", "count"):
+            for wrong in (True, False, -1, "-1", math.nan, math.inf, "", "nan"):
+                with pytest.raises(ValueError, match="give|too"):
+                    setting.parse(wrong)
+
+
+def test_rates_may_say_per_second():
+    assert Settings(body_min_rate="2k/s").body_min_rate == 2048
+    assert Settings(body_min_rate=0).body_min_rate == 0
+    with pytest.raises(ConfigError, match="body_min_rate: 'fast' is not a rate"):
+        Settings(body_min_rate="fast")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(True, True), ("yes", True), ("On", True), ("1", True), (1, True), ("off", False), ("FALSE", False), (0, False)],
+)
+def test_bools(given, kept):
+    assert Settings(patch=given).patch is kept
+
+
+@pytest.mark.parametrize("given", ["", "perhaps", 2, None, 1.0])
+def test_what_is_no_bool(given):
+    with pytest.raises(ConfigError, match="patch: .*give yes or no"):
+        Settings(patch=given)
+
+
+def test_unknown_name_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"^keepalive_timout: there is no such.*mean keepalive_timeout\?$"):
+        Settings(keepalive_timout=3)
+    with pytest.raises(ConfigError, match=r"^zzz: there is no such setting$"):
+        Settings(zzz=3)
+
+
+def test_addresses():
+    assert Settings(bind="a:1, unix:/x").bind == ("a:1", "unix:/x")
+    assert Settings(bind=["a:1", "b:2,c:3", "a:1"]).bind == ("a:1", "b:2", "c:3")
+    for wrong in ([], "", ",", [1], 8000, None):
+        with pytest.raises(ConfigError, match="^bind: "):
+            Settings(bind=wrong)
+
+
+def test_more_than_one_worker_is_not_there_yet():
+    assert Settings(workers="1").workers == 1
+    with pytest.raises(ConfigError, match="workers: 4 workers were asked for, but more than one is not there yet"):
+        Settings(workers=4)
+    with pytest.raises(ConfigError, match="workers: 0 is too small"):
+        Settings(workers=0)
+
+
+def test_interface():
+    assert Settings(interface="wsgi").interface == "wsgi"
+    with pytest.raises(ConfigError, match="interface: 'asgi' is not known; give auto or wsgi"):
+        Settings(interface="asgi")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("greenhttp", "greenhttp"), (True, "greenhttp"), ("on", "greenhttp"), (False, None), (None, None), ("off", None),
+     ("nginx/1", "nginx/1")],
+)  # fmt: skip
+def test_server_header(given, kept):
+    assert Settings(server_header=given).server_header == kept
+
+
+@pytest.mark.parametrize("given", ["", "a\r\nb", "a\nb", "a\0b", "caf\u00e9", 7])
+def test_a_server_header_that_cannot_be_sent(given):
+    with pytest.raises(ConfigError, match="server_header: .* cannot be sent"):
+        Settings(server_header=given)
+
+
+def test_allowed_headers_are_lower_case_tokens():
+    assert Settings(allow_headers="X_Real_IP, Proxy,x_real_ip").allow_headers == ("x_real_ip", "proxy")
+    with pytest.raises(ConfigError, match="allow_headers: 'a b' is not a field name"):
+        Settings(allow_headers="a b")
+
+
+def test_only_connect_and_trace_need_to_be_allowed():
+    assert Settings(allow_methods="CONNECT,TRACE").allow_methods == ("CONNECT", "TRACE")
+    with pytest.raises(ConfigError, match="allow_methods: 'GET' cannot be allowed here"):
+        Settings(allow_methods=["GET"])
+
+
+@pytest.mark.parametrize("name", ["limit_request_line", "limit_request_head", "limit_request_fields", "limit_pipeline"])
+def test_limits_without_which_nothing_could_be_served_refuse_zero(name):
+    with pytest.raises(ConfigError, match=f"{name}: 0 is too small"):
+        Settings(**{name: 0})
+
+
+def test_one_head_must_fit_into_the_buffers():
+    with pytest.raises(ConfigError, match="limit_buffers: 65536 bytes cannot hold one request head"):
+        Settings(limit_buffers="64k")
+    assert Settings(limit_buffers="72k").limit_buffers == 72 << 10
+
+
+def test_line_and_fields_are_limited_apart():
+    assert Settings(limit_request_line="16k", limit_request_head="1k").limit_request_line == 16384
+
+
+def test_resolved_fills_in_what_is_derived():
+    settings = Settings(concurrency=7).resolved(1024)
+    assert (settings.queue, settings.connections) == (7, 896)
+    settings = Settings(queue=0, connections=5).resolved(1024)
+    assert (settings.queue, settings.connections) == (0, 5)
+    assert Settings(connections="auto").connections is None
+
+
+@pytest.mark.parametrize(("limit", "connections"), [(1024, 896), (128, 64), (0, 64), (-1, 10**6), (1 << 30, 10**6)])
+def test_connections_from_the_file_limit(limit, connections):
+    assert connections_for(limit) == connections
+
+
+def test_settings_are_values():
+    settings = Settings(queue=3)
+    with pytest.raises(AttributeError, match="replace"):
+        settings.queue = 4
+    with pytest.raises(AttributeError):
+        del settings.queue
+    assert settings.replace(queue=4) == Settings(queue=4) != settings
+    assert hash(settings) == hash(Settings(queue="3"))
+    assert Settings(**settings.as_dict()) == settings
+    assert repr(Settings(queue=3, server_header=False)) == "Settings(queue=3, server_header=None)"
+
+
+def test_the_table_is_complete_and_names_are_unique():
+    flags = [flag for setting in SETTINGS for flag in setting.flags]
+    assert len(flags) == len(set(flags))
+    assert len(BY_NAME) == len(SETTINGS)
+    for setting in SETTINGS:
+        assert setting.kind in KINDS
+        assert setting.help.endswith(".")
+        assert setting.flags[-1].startswith("--")
+        assert "--" + setting.name.replace("_", "-") in setting.flags
+        if setting.kind in ("duration", "size", "rate"):
+            assert setting.unit in ("seconds", "bytes", "bytes/s")
+
+
+def test_config_imports_nothing_of_the_house_but_errors():
+    tree = ast.parse(Path(config.__file__).read_text())
+    names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert {name for name in names if name and name.startswith("greenhttp")} == {"greenhttp.errors"}
+    assert not names & {"os", "socket", "gevent", "resource", "io", "pathlib"}
