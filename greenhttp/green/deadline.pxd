@@ -11,7 +11,8 @@ cdef class Phase:
     cdef readonly str name
     cdef readonly double duration       # seconds; 0: things wait here without limit
     cdef readonly Py_ssize_t count
-    cdef readonly double rate           # units a second below which `is_slow` is asked; 0: never asked
+    cdef readonly double rate           # bytes a second below which a peer is too slow; 0: any speed will do
+    cdef readonly double grace          # seconds before the rate is judged
     cdef Node ring                      # sentinel: ring.next expires first, ring.prev last
 
     cdef void append(self, Timed timed) noexcept

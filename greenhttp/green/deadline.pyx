@@ -44,13 +44,15 @@ cdef class Phase:
     Arguments:
         name: for logs and statistics.
         duration: seconds; 0 means without limit.
-        rate: things in this phase are asked once a second whether they are too slow, if this is above 0.
+        rate: bytes a second; above 0, things in this phase are asked once a second whether they are too slow.
+        grace: seconds of waiting before the rate is judged.
     """
 
-    def __cinit__(self, str name, double duration=0.0, double rate=0.0):
+    def __cinit__(self, str name, double duration=0.0, double rate=0.0, double grace=10.0):
         self.name = name
         self.duration = duration
         self.rate = rate
+        self.grace = grace
         self.ring.prev = self.ring.next = &self.ring
         self.ring.owner = NULL
 

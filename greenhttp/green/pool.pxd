@@ -9,7 +9,7 @@ cdef class Job(Timed):
     cdef bint queued                # in `ready` or `later` of its pool
     cdef readonly Worker worker     # the green thread it runs in, or None
 
-    cdef bint ready(self) except -1
+    cdef bint ready(self, bint writing) except -1
     cdef bint advance(self) except -1
     cdef int run(self) except -1
     cdef int refuse(self) except -1

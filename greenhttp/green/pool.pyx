@@ -56,8 +56,8 @@ cdef inline int switch_to(object target) except -1:
 cdef class Job(Timed):
     """Something that becomes ready again and again, and then wants a moment of a green thread."""
 
-    cdef bint ready(self) except -1:
-        """Its stream is ready and no green thread waits on it. False: not interested now. In the hub."""
+    cdef bint ready(self, bint writing) except -1:
+        """Its stream is ready, for reading or for writing, and no green thread waits on it. False: not interested now. In the hub."""
         return False
 
     cdef bint advance(self) except -1:

@@ -42,6 +42,9 @@ cdef class Stream(Timed):
     cdef object failure                 # raised by whoever waits, or None
     cdef double read_until              # deadlines of the operations in progress, 0 for none
     cdef double write_until
+    cdef double waited                  # seconds spent in `reading` phases, and bytes that came: for its minimum rate
+    cdef double waits_since
+    cdef int64_t taken
     cdef double slow_since              # output began to wait then; 0: none waits
     cdef int64_t slow_moved             # bytes sent since
     cdef uint32_t share_bytes           # moved since this stream last suspended anybody
@@ -49,6 +52,7 @@ cdef class Stream(Timed):
     cdef bint at_end                    # the peer has finished sending
     cdef bint pushing                   # output that nobody waits for is being pushed out by the loop
     cdef readonly bint closed
+    cdef readonly bint failed           # the connection broke, or the peer was given up: nothing more can be said to it
 
     # the seam
     cdef Py_ssize_t take(self, char* into, size_t size) except -2
@@ -85,6 +89,7 @@ cdef class Stream(Timed):
     cdef int flush_all(self) except -1
     cdef int wait_write(self) except -1
     cdef int stalled(self) noexcept
+    cdef bint writes_slowly(self, Phase phase, double now) noexcept
     cdef int sent(self, Py_ssize_t size) except -1
     cdef int written(self, object timeout) except -1
     cdef void drop_output(self) noexcept

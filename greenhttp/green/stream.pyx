@@ -164,7 +164,7 @@ cdef class Stream(Timed):
             Py_DECREF(<object>PyGreenlet_Switch(<PyObject*>waiting, NULL, NULL))
             return True
         if self.job is not None:
-            return self.job.ready()
+            return self.job.ready(False)
         return False
 
     cdef int writable(self) except -1:
@@ -175,7 +175,7 @@ cdef class Stream(Timed):
             Py_DECREF(<object>PyGreenlet_Switch(<PyObject*>waiting, NULL, NULL))
         elif self.pushing:
             self._push()
-        elif self.job is None or not self.job.ready():
+        elif self.job is None or not self.job.ready(True):
             self.watch_write(False)
         return 0
 
@@ -197,7 +197,20 @@ cdef class Stream(Timed):
             waiting.switch()
 
     cdef int expired(self, Phase phase, double now) except -1:
+        self.failed = self.failed or phase is self.writing
         return self.fail(StreamTimeout(f"nothing moved for {phase.duration:g} s ({phase.name})"))
+
+    cdef bint is_slow(self, double now) noexcept:
+        cdef double elapsed
+        if self.phase is self.reading:
+            elapsed = self.waited + (now - self.waits_since if self.waits_since > 0 else 0)
+            return elapsed > self.phase.grace and self.taken < self.phase.rate * elapsed
+        return self.writes_slowly(self.phase, now)
+
+    cdef bint writes_slowly(self, Phase phase, double now) noexcept:
+        """Whether the peer has taken less than the phase asks for, counted only while output was waiting for it."""
+        cdef double elapsed = now - self.slow_since
+        return self.slow_since > 0 and elapsed > phase.grace and self.slow_moved < phase.rate * elapsed
 
     cdef int suspend(self, double until) except -1:
         """Wait in the hub until somebody switches back; at most until `until`, if that is not 0."""
@@ -244,12 +257,15 @@ cdef class Stream(Timed):
         self.watch_read()
         if self.reading is not None:
             self.enter(self.reading)
+            self.waits_since = clock()
         self.reader = <greenlet>self.current()
         try:
             self.suspend(self.read_until)
         finally:
             self.reader = None
-            if self.reading is not None:
+            if self.waits_since > 0:
+                self.waited += clock() - self.waits_since
+                self.waits_since = 0
                 self.leave()
         return 0
 
@@ -352,6 +368,7 @@ cdef class Stream(Timed):
         n = self.take(self.inbuf + self.in_end, self.in_cap - self.in_end)
         if n > 0:
             self.in_end += <uint32_t>n
+            self.taken += n
         else:
             if n == 0:
                 self.at_end = True
@@ -417,6 +434,7 @@ cdef class Stream(Timed):
                 raise StreamClosed("the stream is closed")
             n = self.take(into, size)
             if n > 0:
+                self.taken += n
                 self.share(n)
                 return n
             if n == 0:
@@ -694,6 +712,7 @@ cdef class Stream(Timed):
                 raise StreamClosed("the stream is closed")
             before = self.pending()
             if self.flush_now():
+                self.watch_write(False)
                 self.share(before)
                 return 0
             if self.pending() < before:

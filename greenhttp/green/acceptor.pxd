@@ -1,0 +1,18 @@
+from greenhttp.green.transport cimport sockaddr_storage
+
+cdef class Acceptor:
+    cdef readonly object sock
+    cdef object loop
+    cdef object watcher
+    cdef object timer
+    cdef object log
+    cdef readonly bint paused
+    cdef readonly bint backing_off
+    cdef readonly Py_ssize_t accepted
+    cdef readonly int batch
+
+    cdef bint admit(self) except -1
+    cdef int connected(self, int fd, sockaddr_storage* peer) except -1
+    cdef int accept_some(self) except -1
+    cdef int pause(self) except -1
+    cdef int resume(self) except -1

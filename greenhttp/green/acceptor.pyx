@@ -1,0 +1,154 @@
+"""From a listening socket to connected descriptors: non-blocking, flagged by the same call, the address included.
+
+A turn of the loop accepts at most `batch` connections, so that newcomers do not starve those who are served. When the
+process or the system is out of descriptors, accepting stops for a moment instead of spinning (the listener stays
+readable), says so once, and goes on by itself.
+"""
+
+from cpython.exc cimport PyErr_SetFromErrno
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO, errno
+
+from greenhttp.green.transport cimport sockaddr_storage
+
+
+cdef extern from *:
+    """
+    #include <fcntl.h>
+    #include <string.h>
+    #include <sys/socket.h>
+    #include <unistd.h>
+
+    #if defined(__linux__) || defined(__FreeBSD__)
+    #define GREENHTTP_ACCEPT4 1
+    #endif
+
+    static int greenhttp_accept(int fd, struct sockaddr_storage* peer) {
+        socklen_t size = sizeof *peer;
+        memset(peer, 0, sizeof(short) * 2);     /* a UNIX peer has no address: the family must not be left over */
+    #ifdef GREENHTTP_ACCEPT4
+        return accept4(fd, (struct sockaddr*)peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    #else
+        int connected = accept(fd, (struct sockaddr*)peer, &size);
+        if (connected >= 0) {
+            fcntl(connected, F_SETFL, fcntl(connected, F_GETFL) | O_NONBLOCK);
+            fcntl(connected, F_SETFD, FD_CLOEXEC);
+        }
+        return connected;
+    #endif
+    }
+    """
+    int greenhttp_accept(int fd, sockaddr_storage* peer) noexcept
+    int c_close "close"(int fd) noexcept
+
+cdef enum:
+    READ = 1
+
+cdef double BACK_OFF = 0.1          # seconds without accepting once descriptors have run out
+
+
+cdef class Acceptor:
+    """Accepts from one listening socket. Subclasses say what a connection becomes.
+
+    Arguments:
+        loop: gevent's loop.
+        sock: a listening, non-blocking socket object.
+        log: called with one line when descriptors have run out, and when it goes on.
+        batch: connections per turn of the loop at most.
+    """
+
+    def __init__(self, loop, sock, log, int batch=256):
+        self.loop = loop
+        self.sock = sock
+        self.log = log
+        self.batch = batch
+        self.watcher = loop.io(sock.fileno(), READ)
+
+    cdef bint admit(self) except -1:
+        """Whether there is room for one more connection. False: nothing is accepted until `resume`."""
+        return True
+
+    cdef int connected(self, int fd, sockaddr_storage* peer) except -1:
+        """A new connection. Takes the descriptor over."""
+        c_close(fd)
+        return 0
+
+    def start(self):
+        self.watcher.start(self._on_readable)
+
+    def _on_readable(self):
+        self.accept_some()
+
+    cdef int accept_some(self) except -1:
+        cdef sockaddr_storage peer
+        cdef int fd, turn
+        for turn in range(self.batch):
+            if not self.admit():
+                self.pause()
+                return 0
+            fd = greenhttp_accept(self.sock.fileno(), &peer)
+            if fd >= 0:
+                self.accepted += 1
+                self.connected(fd, &peer)
+                continue
+            if errno == EAGAIN:
+                if self.backing_off:
+                    self.backing_off = False
+                    self.log("descriptors are available again: accepting goes on")
+                return 0
+            if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+                self.back_off()
+                return 0
+            if errno == ECONNABORTED or errno == EINTR or errno == EPROTO or errno == EPERM:
+                continue                # that one peer has gone, or a firewall refused it
+            PyErr_SetFromErrno(OSError)
+            return -1
+        return 0
+
+    def back_off(self):
+        if not self.backing_off:
+            self.backing_off = True
+            self.log(
+                "out of file descriptors: new connections wait in the kernel's queue until some are free "
+                "(raise the limit with ulimit -n, or lower --connections)"
+            )
+        self.watcher.stop()
+        if self.timer is None:
+            self.timer = self.loop.timer(BACK_OFF, ref=False)
+        self.timer.start(self._retry, update=True)
+
+    def _retry(self):
+        if not self.paused and self.watcher is not None:
+            self.start()
+
+    cdef int pause(self) except -1:
+        if not self.paused:
+            self.paused = True
+            self.watcher.stop()
+        return 0
+
+    cdef int resume(self) except -1:
+        if self.paused and self.watcher is not None:
+            self.paused = False
+            self.start()
+        return 0
+
+    def go_on(self):
+        """There may be room again."""
+        self.resume()
+
+    def stop(self):
+        """Accept what is waiting in the kernel's queue, then no more. The socket stays open."""
+        if self.watcher is None:
+            return
+        self.paused = self.backing_off = False
+        before = -1
+        while before != self.accepted and not self.paused and not self.backing_off:
+            before = self.accepted
+            self.accept_some()
+        self.watcher.stop()
+        self.watcher.close()
+        self.watcher = None
+        if self.timer is not None:
+            self.timer.stop()
+            self.timer.close()
+            self.timer = None

@@ -1,0 +1,405 @@
+"""What lies below a Stream: a socket, or memory.
+
+A socket has one watcher for reading, started when its stream is first put aside and then left running: a keep-alive
+request costs no `epoll_ctl`. When it fires and nobody is interested - the handler is busy elsewhere - it is stopped until
+somebody is. A watcher for writing exists only while output waits. Neither keeps the loop alive.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_SetFromErrno
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from greenhttp.green.stream cimport FilePart, Stream, iovec
+
+import _socket
+import os
+import socket as constants
+
+from greenhttp.errors import StreamTimeout
+
+
+cdef extern from *:
+    """
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0              /* Python ignores SIGPIPE, so nothing is lost where the flag is missing */
+    #endif
+    #include <poll.h>
+    #if defined(__linux__)
+    #include <sys/sendfile.h>
+    #endif
+
+    static ssize_t greenhttp_send(int fd, struct iovec* parts, int count) {
+        struct msghdr message = {0};
+        if (count == 1)
+            return send(fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
+        message.msg_iov = parts;
+        message.msg_iovlen = count;
+        return sendmsg(fd, &message, MSG_NOSIGNAL);
+    }
+
+    /* 0: the file has ended. */
+    static ssize_t greenhttp_sendfile(int fd, int file, int64_t offset, size_t size) {
+    #if defined(__linux__)
+        off_t at = (off_t)offset;
+        return sendfile(fd, file, &at, size);
+    #elif defined(__APPLE__)
+        off_t sent = (off_t)size;
+        int result = sendfile(file, fd, (off_t)offset, &sent, NULL, 0);
+        return result < 0 && sent == 0 ? -1 : (ssize_t)sent;
+    #else
+        errno = ENOSYS;
+        return -1;
+    #endif
+    }
+
+    static int greenhttp_gone(int fd) {
+        struct pollfd look = {fd, 0, 0};
+        return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP | POLLNVAL));
+    }
+
+    static void greenhttp_reset_on_close(int fd) {
+        struct linger at_once = {1, 0};
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    }
+
+    static int greenhttp_peer(struct sockaddr_storage* peer, unsigned char* address, unsigned short* port) {
+        if (peer->ss_family == AF_INET) {
+            struct sockaddr_in* v4 = (struct sockaddr_in*)peer;
+            memcpy(address, &v4->sin_addr, 4);
+            *port = ntohs(v4->sin_port);
+            return AF_INET;
+        }
+        if (peer->ss_family == AF_INET6) {
+            struct sockaddr_in6* v6 = (struct sockaddr_in6*)peer;
+            memcpy(address, &v6->sin6_addr, 16);
+            *port = ntohs(v6->sin6_port);
+            return AF_INET6;
+        }
+        return 0;
+    }
+    """
+    ssize_t greenhttp_send(int fd, iovec* parts, int count) noexcept
+    ssize_t greenhttp_sendfile(int fd, int file, int64_t offset, size_t size) noexcept
+    int greenhttp_gone(int fd) noexcept
+    void greenhttp_reset_on_close(int fd) noexcept
+    int greenhttp_peer(sockaddr_storage* peer, unsigned char* address, unsigned short* port) noexcept
+    ssize_t recv(int fd, void* into, size_t size, int flags) noexcept
+    int c_shutdown "shutdown"(int fd, int how) noexcept
+    int c_close "close"(int fd) noexcept
+    int SHUT_WR
+    int ENOSYS, EINVAL, ENOTCONN
+
+cdef enum:
+    READ = 1
+    WRITE = 2
+    SPARE_WATCHERS = 1024
+
+# Making a watcher costs an object and, since gevent checks descriptors, a system call; a stopped one serves the next
+# connection. Only libev's can be given another descriptor.
+cdef list spare = []
+cdef object spare_loop = None
+
+
+cdef object new_watcher(object loop, int fd):
+    global spare, spare_loop
+    if loop is spare_loop:
+        if spare:
+            watcher = spare.pop()
+            watcher.fd = fd
+            return watcher
+    elif type(loop).__module__ == "gevent.libev.corecext":
+        spare = []
+        spare_loop = loop
+    return loop.io(fd, READ, ref=False)
+
+
+cdef SocketStream adopt(int fd, sockaddr_storage* peer):
+    """A stream over a connected, non-blocking descriptor, which it closes in the end."""
+    cdef SocketStream stream = SocketStream.__new__(SocketStream)
+    stream.fd = fd
+    if peer != NULL:
+        stream.set_peer(peer)
+    return stream
+
+
+cdef class SocketStream(Stream):
+    """A stream over a connected TCP or UNIX socket; see Stream for what it does.
+
+    Arguments:
+        sock: a connected socket object. The stream takes its descriptor over (the object is detached) and makes it
+            non-blocking.
+    """
+
+    def __cinit__(self, sock=None):
+        self.fd = -1
+
+    def __init__(self, sock=None):
+        if sock is None:
+            raise TypeError("a SocketStream needs a connected socket; use connect() to make one")
+        try:
+            name = sock.getpeername()
+        except OSError:
+            name = None
+        family = sock.family
+        self.fd = sock.detach()
+        os.set_blocking(self.fd, False)
+        if isinstance(name, tuple):
+            packed = constants.inet_pton(family, name[0].partition("%")[0])
+            memcpy(self.address, PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
+            self.family = family
+            self.port = name[1]
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            c_close(self.fd)
+            self.fd = -1
+
+    def __call__(self):
+        # The loop calls the stream itself: a bound method would cost 64 bytes for every idle connection.
+        if not self.readable() and self.watching:
+            self.watching = False
+            self.watcher.stop()
+
+    def _on_writable(self):
+        self.writable()
+
+    def fileno(self):
+        """The descriptor; -1 once closed."""
+        return self.fd
+
+    @property
+    def peer(self):
+        """(host, port) of the other end, or "" over a UNIX socket. Costs no system call."""
+        if self.family == 0:
+            return ""
+        size = 4 if self.family == constants.AF_INET else 16
+        return constants.inet_ntop(self.family, PyBytes_FromStringAndSize(<char*>self.address, size)), self.port
+
+    cdef void set_peer(self, sockaddr_storage* peer) noexcept:
+        self.family = <unsigned char>greenhttp_peer(peer, self.address, &self.port)
+
+    cdef bint gone(self) noexcept:
+        """Whether the connection is known to be dead: reset, or closed in both directions. A FIN alone is not."""
+        return self.fd < 0 or greenhttp_gone(self.fd)
+
+    cdef Py_ssize_t take(self, char* into, size_t size) except -2:
+        cdef ssize_t n
+        while True:
+            n = recv(self.fd, into, size, 0)
+            if n >= 0:
+                return n
+            if errno == EAGAIN:
+                return -1
+            if errno != EINTR:
+                self.failed = True
+                PyErr_SetFromErrno(OSError)
+                return -2
+
+    cdef Py_ssize_t give(self, iovec* parts, int count) except -2:
+        cdef ssize_t n
+        while True:
+            n = greenhttp_send(self.fd, parts, count)
+            if n >= 0:
+                return n
+            if errno == EAGAIN:
+                return -1
+            if errno != EINTR:
+                self.failed = True
+                PyErr_SetFromErrno(OSError)
+                return -2
+
+    cdef Py_ssize_t give_file(self, FilePart part, size_t size) except -2:
+        cdef ssize_t n
+        while True:
+            n = greenhttp_sendfile(self.fd, part.fd, part.offset, size)
+            if n >= 0:
+                return n
+            if errno == EAGAIN:
+                return -1
+            if errno == EINVAL or errno == ENOSYS:
+                return Stream.give_file(self, part, size)       # a file system that cannot
+            if errno != EINTR:
+                self.failed = True
+                PyErr_SetFromErrno(OSError)
+                return -2
+
+    cdef int watch_read(self) except -1:
+        if not self.watching:
+            if self.watcher is None:
+                self.watcher = new_watcher(self.hub.loop, self.fd)
+            self.watcher.start(self)
+            self.watching = True
+        return 0
+
+    cdef int watch_write(self, bint on) except -1:
+        if on:
+            if self.write_watcher is None:
+                self.write_watcher = self.hub.loop.io(self.fd, WRITE, ref=False)
+                self.write_watcher.start(self._on_writable)
+        elif self.write_watcher is not None:
+            self.write_watcher.stop()
+            self.write_watcher.close()
+            self.write_watcher = None
+        return 0
+
+    cdef int hang_up(self) except -1:
+        if c_shutdown(self.fd, SHUT_WR) < 0 and errno != ENOTCONN:
+            PyErr_SetFromErrno(OSError)
+            return -1
+        return 0
+
+    cdef int release(self, bint reset) except -1:
+        cdef object watcher = self.watcher
+        self.watch_write(False)
+        if watcher is not None:
+            self.watcher = None
+            self.watching = False
+            watcher.stop()
+            if self.hub.loop is spare_loop and len(spare) < SPARE_WATCHERS:
+                spare.append(watcher)
+            else:
+                watcher.close()
+        if self.fd >= 0:
+            if reset:
+                greenhttp_reset_on_close(self.fd)
+            c_close(self.fd)
+            self.fd = -1
+        return 0
+
+
+def connect(str address not None, *, timeout=None):
+    """Connect to `host:port`, `[v6]:port` or `unix:/path`, suspending the running green thread alone.
+
+    Names are resolved through the hub's resolver; every address found is tried in turn.
+
+    Arguments:
+        timeout: seconds for all of it, resolving included; None: without limit.
+
+    Returns a SocketStream. Raises StreamTimeout, ValueError for a malformed address, or what the system says.
+    """
+    from gevent import Timeout, get_hub
+
+    if address.startswith("unix:"):
+        found = [(constants.AF_UNIX, address[5:])]
+        host = port = None
+    else:
+        host, colon, port = address.rpartition(":")
+        if not colon or not host or not port.isascii() or not port.isdigit():
+            raise ValueError(f"{address!r}: give host:port, [v6]:port or unix:/path")
+        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        found = None
+    problem = None
+    with Timeout.start_new(timeout, StreamTimeout(f"connecting to {address} took more than {timeout} s")):
+        if found is None:
+            answers = get_hub().resolver.getaddrinfo(host, int(port), 0, constants.SOCK_STREAM)
+            found = [(answer[0], answer[4]) for answer in answers]
+        for family, name in found:
+            # The C class: a monkey-patched socket object would bring watchers of its own.
+            sock = _socket.socket(family, constants.SOCK_STREAM)
+            try:
+                sock.setblocking(False)
+                code = sock.connect_ex(name)
+                if code in (constants.errno.EINPROGRESS, constants.errno.EAGAIN):
+                    watcher = get_hub().loop.io(sock.fileno(), WRITE)
+                    try:
+                        get_hub().wait(watcher)
+                    finally:
+                        watcher.close()
+                    code = sock.getsockopt(constants.SOL_SOCKET, constants.SO_ERROR)
+                if code:
+                    raise OSError(code, f"{os.strerror(code)}: {address}")
+                if family != constants.AF_UNIX:
+                    sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
+                return SocketStream(sock)
+            except OSError as error:
+                problem = error
+            finally:
+                sock.close()        # a no-op once the stream has taken the descriptor
+    raise problem
+
+
+cdef class MemoryStream(Stream):
+    """A stream whose peer is a list of byte strings: for tests.
+
+    Arguments:
+        incoming: what the peer sends. Each piece arrives by itself, in a later turn of the loop than the one before.
+        keep_open: after the last piece the peer is silent; by default it has finished sending.
+        window: bytes the peer takes per turn of the loop; None takes everything.
+
+    Attributes:
+        outgoing: a bytearray of what was sent.
+        hung_up, reset: how this side ended.
+    """
+
+    def __init__(self, incoming=(), *, keep_open=False, window=None):
+        self.incoming = [piece for piece in incoming if piece]
+        self.outgoing = bytearray()
+        self.arrived = self.incoming.pop(0) if self.incoming else b""
+        self.ended = not self.arrived and not keep_open
+        self.keep_open = keep_open
+        self.window = self.room = -1 if window is None else window
+
+    cdef Py_ssize_t take(self, char* into, size_t size) except -2:
+        cdef Py_ssize_t n = min(<Py_ssize_t>size, PyBytes_GET_SIZE(self.arrived) - self.arrived_at)
+        if n > 0:
+            memcpy(into, PyBytes_AS_STRING(self.arrived) + self.arrived_at, n)
+            self.arrived_at += n
+            return n
+        return 0 if self.ended else -1
+
+    cdef Py_ssize_t give(self, iovec* parts, int count) except -2:
+        cdef Py_ssize_t total = 0, n
+        cdef int i
+        for i in range(count):
+            n = <Py_ssize_t>parts[i].iov_len
+            if self.window >= 0:
+                n = min(n, self.room)
+                self.room -= n
+            self.outgoing += (<char*>parts[i].iov_base)[:n]
+            total += n
+        return total if total or count == 0 else -1
+
+    cdef int watch_read(self) except -1:
+        if not self.arriving:
+            self.arriving = True
+            self.hub.loop.run_callback(self._arrive)
+        return 0
+
+    def _arrive(self):
+        self.arriving = False
+        if self.closed:
+            return
+        if self.arrived_at == len(self.arrived):
+            if self.incoming:
+                self.arrived = self.incoming.pop(0)
+                self.arrived_at = 0
+            elif not self.keep_open:
+                self.ended = True
+            else:
+                return
+        self.readable()
+
+    cdef int watch_write(self, bint on) except -1:
+        if on:
+            self.hub.loop.run_callback(self._drain)
+        return 0
+
+    def _drain(self):
+        if not self.closed:
+            self.room = self.window
+            self.writable()
+
+    def send(self, bytes data):
+        """The peer sends some more."""
+        self.incoming.append(data)
+        self.watch_read()
+
+    cdef int hang_up(self) except -1:
+        self.hung_up = True
+        return 0
+
+    cdef int release(self, bint reset) except -1:
+        self.reset = reset
+        return 0

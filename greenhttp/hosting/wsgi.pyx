@@ -1,0 +1,330 @@
+"""WSGI (PEP 3333): a request to an environ, what the application returns to a response.
+
+The environ begins as a copy of a dict made once per listening address, with room for a browser's fields: copying it
+costs less than filling it. A known field name is an index; its environ key is looked up, not made.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem
+from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_GET_ITEM
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+
+from greenhttp.green.transport cimport SocketStream
+from greenhttp.http.request cimport Body, Request
+from greenhttp.http.response cimport App, FileBody, Response
+from greenhttp.wire.head cimport Field, Form, Head
+
+import os
+import stat
+import sys
+
+from greenhttp import __version__
+from greenhttp.wire.names import KNOWN_NAMES
+
+
+cdef extern from "Python.h":
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 largest)
+    void* PyUnicode_DATA(object text)
+    object PyUnicode_DecodeLatin1(const char* data, Py_ssize_t size, const char* errors)
+
+cdef str cgi_name(str name):
+    if name in ("content-type", "content-length"):
+        return name.upper().replace("-", "_")
+    return "HTTP_" + name.upper().replace("-", "_")
+
+cdef tuple KEYS = tuple([sys.intern(cgi_name(name)) for name in KNOWN_NAMES])
+
+cdef str K_METHOD = sys.intern("REQUEST_METHOD")
+cdef str K_PATH = sys.intern("PATH_INFO")
+cdef str K_QUERY = sys.intern("QUERY_STRING")
+cdef str K_URI = sys.intern("RAW_URI")
+cdef str K_PROTOCOL = sys.intern("SERVER_PROTOCOL")
+cdef str K_ADDR = sys.intern("REMOTE_ADDR")
+cdef str K_PORT = sys.intern("REMOTE_PORT")
+cdef str K_INPUT = sys.intern("wsgi.input")
+cdef str K_HOST = sys.intern("HTTP_HOST")
+cdef str HTTP_1_0 = "HTTP/1.0"
+cdef str HTTP_1_1 = "HTTP/1.1"
+
+# The address seen last: behind a proxy, and with a keep-alive client, the next one is the same.
+cdef unsigned char last_address[16]
+cdef int last_family = 0
+cdef str last_text = ""
+
+cdef unsigned char HEX[256]
+memset(HEX, 255, 256)
+for _digit in range(10):
+    HEX[c'0' + _digit] = _digit
+for _digit in range(6):
+    HEX[c'a' + _digit] = HEX[c'A' + _digit] = 10 + _digit
+
+
+cdef inline str text(const char* data, Py_ssize_t size):
+    return <str>PyUnicode_DecodeLatin1(data, size, NULL)
+
+
+cdef str unquoted(const char* data, Py_ssize_t size):
+    """%-decoded, each byte one character (PEP 3333). What is not two hex digits after a % stays as it is."""
+    cdef bytearray result = bytearray(size)
+    cdef unsigned char* p = <unsigned char*>(<char*>result)
+    cdef unsigned char* start = p
+    cdef Py_ssize_t i = 0
+    cdef unsigned char c
+    while i < size:
+        c = <unsigned char>data[i]
+        if c == c'%' and i + 2 < size and HEX[<unsigned char>data[i + 1]] < 16 and HEX[<unsigned char>data[i + 2]] < 16:
+            c = HEX[<unsigned char>data[i + 1]] << 4 | HEX[<unsigned char>data[i + 2]]
+            i += 2
+        p[0] = c
+        p += 1
+        i += 1
+    return text(<char*>start, p - start)
+
+
+cdef str key_of(const char* name, Py_ssize_t size):
+    """HTTP_ and the name in capitals, `-` as `_`, for a name that is not in the table."""
+    cdef object key = PyUnicode_New(size + 5, 127)
+    cdef unsigned char* p = <unsigned char*>PyUnicode_DATA(key)
+    cdef Py_ssize_t i
+    cdef unsigned char c
+    memcpy(p, b"HTTP_", 5)
+    p += 5
+    for i in range(size):
+        c = <unsigned char>name[i]
+        p[i] = c - 32 if c'a' <= c <= c'z' else (c'_' if c == c'-' else c)
+    return <str>key
+
+
+cdef str port_text(int port):
+    cdef char digits[6]
+    cdef int at = 6
+    while True:
+        at -= 1
+        digits[at] = c'0' + <char>(port % 10)
+        port //= 10
+        if port == 0:
+            return text(digits + at, 6 - at)
+
+
+cdef int add_peer(dict environ, SocketStream stream) except -1:
+    global last_family, last_text
+    cdef size_t size = 4 if stream.family == 2 else 16
+    if stream.family == 0:
+        return 0                    # a UNIX socket: the empty strings of the base stay
+    if stream.family != last_family or memcmp(stream.address, last_address, size) != 0:
+        last_text = stream.peer[0]
+        last_family = stream.family
+        memcpy(last_address, stream.address, size)
+    PyDict_SetItem(environ, K_ADDR, last_text)
+    PyDict_SetItem(environ, K_PORT, port_text(stream.port))
+    return 0
+
+
+cdef dict make_environ(Request request):
+    cdef Head head = request.head
+    cdef const char* p = head.base
+    cdef dict environ = <dict>PyDict_Copy(request.base)
+    cdef uint64_t seen[4]
+    cdef Field* field
+    cdef object key, value, raw
+    cdef PyObject* before
+    cdef int i
+    cdef dict repeated = None
+    PyDict_SetItem(environ, K_METHOD, head.method)
+    raw = text(p + head.target_at, head.target_len)
+    PyDict_SetItem(environ, K_URI, raw)
+    if not head.path_plain:
+        PyDict_SetItem(environ, K_PATH, unquoted(p + head.path_at, head.path_len))
+    elif head.path_len == head.target_len:
+        PyDict_SetItem(environ, K_PATH, raw)
+    else:
+        PyDict_SetItem(environ, K_PATH, text(p + head.path_at, head.path_len))
+    if head.query_len:
+        PyDict_SetItem(environ, K_QUERY, text(p + head.query_at, head.query_len))
+    if head.minor == 0:
+        PyDict_SetItem(environ, K_PROTOCOL, HTTP_1_0)
+    if type(request.stream) is SocketStream:
+        add_peer(environ, <SocketStream>request.stream)
+    PyDict_SetItem(environ, K_INPUT, request.body)
+    memset(seen, 0, sizeof(seen))
+    for i in range(head.count):
+        field = &head.field[i]
+        value = text(p + field.value, field.value_len)
+        if field.known >= 0:
+            key = <object>PyTuple_GET_ITEM(KEYS, field.known)
+            if not seen[field.known >> 6] >> (field.known & 63) & 1:
+                seen[field.known >> 6] |= <uint64_t>1 << (field.known & 63)
+                PyDict_SetItem(environ, key, value)
+                continue
+        else:
+            key = key_of(p + field.name, field.name_len)
+            if PyDict_GetItem(environ, key) == NULL:
+                PyDict_SetItem(environ, key, value)
+                continue
+        # Repeated: gathered first and joined once, which is linear however often (contract rule 14).
+        if repeated is None:
+            repeated = {}
+        if key not in repeated:
+            repeated[key] = [environ[key]]
+        (<list>repeated[key]).append(value)
+    if repeated is not None:
+        for key, values in repeated.items():
+            environ[key] = ("; " if key == "HTTP_COOKIE" else ", ").join(values)
+    if head.form == Form.ABSOLUTE:
+        environ[K_HOST] = text(p + head.host_at, head.host_len)
+    return environ
+
+
+class FileWrapper:
+    """`wsgi.file_wrapper`: an iterable over a file; over a regular file the server sends it without reading it."""
+
+    def __init__(self, filelike, blksize=65536):
+        self.filelike = filelike
+        self.blksize = blksize
+        if hasattr(filelike, "close"):
+            self.close = filelike.close
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        data = self.filelike.read(self.blksize)
+        if data:
+            return data
+        raise StopIteration
+
+
+cdef object file_body(object wrapper):
+    """The rest of the wrapped file as a range, or the wrapper itself where that is no regular file."""
+    file = wrapper.filelike
+    try:
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode):
+            offset = file.tell()
+            return FileBody(file, offset, max(0, status.st_size - offset))
+    except (AttributeError, OSError, ValueError):
+        pass                            # io.UnsupportedOperation is both of the last two
+    return wrapper
+
+
+cdef class WSGIResponse(Response):
+    """A response that is also its own `start_response`."""
+
+    def __call__(self, status, headers, exc_info=None):
+        """start_response(status, headers, exc_info=None) -> write (PEP 3333)."""
+        cdef object name, value, field
+        if exc_info is not None:
+            try:
+                if self.request.head_out:
+                    raise exc_info[1]
+            finally:
+                exc_info = None         # no cycle through the traceback
+        elif self.called:
+            raise AssertionError("start_response was called twice without exc_info")
+        if self.request.over:
+            raise AssertionError("the request is over")
+        self.called = False
+        self.begin(status)
+        if type(headers) is not list:
+            raise TypeError(f"response headers must be a list of pairs, not {type(headers).__name__}")
+        for field in <list>headers:
+            if type(field) is not tuple or len(<tuple>field) != 2:
+                raise TypeError("a response header must be a tuple of name and value")
+            self.add(<object>PyTuple_GET_ITEM(field, 0), <object>PyTuple_GET_ITEM(field, 1))
+        self.called = True
+        return self.write
+
+    def write(self, data):
+        """Send `data` at once; for applications older than iterables (PEP 3333)."""
+        if self.request.over:
+            raise AssertionError("the request is over")
+        if not isinstance(data, bytes):
+            raise TypeError(f"content must be bytes, not {type(data).__name__}")
+        if not self.request.head_out:
+            self.start(-1)
+        self.piece(data)
+        self.stream.flush_all()
+
+    cdef int start(self, int64_t known) except -1:
+        if not self.called:
+            raise AssertionError("the application sent content without calling start_response")
+        return Response.start(self, known)
+
+    cdef int deliver(self) except -1:
+        try:
+            return Response.deliver(self)
+        finally:
+            self.finish_content()
+
+    cdef int finish_content(self) except -1:
+        """Call the iterable's close(), once, whatever happened (PEP 3333)."""
+        cdef object closer = self.closer
+        if closer is not None:
+            self.closer = None
+            try:
+                closer.close()
+            except BaseException as error:
+                self.service.report("error", f"{self.describe()}: {type(error).__name__} in close()", error)
+        return 0
+
+
+cdef class WSGI(App):
+    """A WSGI application as something requests are handed to.
+
+    Arguments:
+        app: the application callable.
+        settings: concurrency and workers decide what `wsgi.multithread` and `wsgi.multiprocess` say.
+    """
+
+    def __init__(self, app, settings):
+        self.app = app
+        self.settings = settings
+
+    cdef object prepare(self, object name, object port):
+        base = {}
+        # A dict keeps its table when it is copied: made for 60 keys, it needs no second allocation for a browser's.
+        for i in range(40):
+            base[i] = None
+        for key in (K_METHOD, K_PATH, K_URI, K_INPUT, K_HOST):
+            base[key] = ""
+        base.update({
+            K_QUERY: "", K_PROTOCOL: HTTP_1_1, K_ADDR: "", K_PORT: "",
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": str(name),
+            "SERVER_PORT": str(port),
+            "SERVER_SOFTWARE": f"greenhttp/{__version__}",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": self.settings.concurrency > 1,      # green threads share the application object
+            "wsgi.multiprocess": self.settings.workers > 1,
+            "wsgi.run_once": False,
+            "wsgi.file_wrapper": FileWrapper,
+            "wsgi.input_terminated": True,
+        })
+        for i in range(40):
+            del base[i]
+        del base[K_HOST]
+        return base
+
+    cdef Response respond(self, Request request):
+        cdef WSGIResponse response = WSGIResponse.__new__(WSGIResponse)
+        cdef object result
+        cdef dict environ
+        response.bind(request)
+        environ = make_environ(request)
+        request.take_input()
+        result = self.app(environ, response)
+        if type(result) is not list and type(result) is not tuple:
+            if result is None:
+                raise TypeError("the application returned None; a WSGI application returns an iterable of bytes")
+            if isinstance(result, (bytes, str)):
+                raise TypeError(f"the application returned {type(result).__name__}; return a list of bytes")
+            if hasattr(result, "close"):
+                response.closer = result
+            if type(result) is FileWrapper:
+                result = file_body(result)
+        response.content = result
+        return response

@@ -1,0 +1,47 @@
+from greenhttp.green.acceptor cimport Acceptor
+from greenhttp.green.pool cimport Job
+from greenhttp.green.stream cimport Stream
+from greenhttp.http.request cimport Body, Request
+from greenhttp.http.response cimport Response
+from greenhttp.http.service cimport Service
+from greenhttp.wire.head cimport Head
+
+cpdef enum State:
+    HEAD = 0            # between requests, or in the middle of a head
+    RUNNING = 1         # a green thread has it
+    FLUSH = 2           # the answer is complete, not all of it has left
+    DRAIN = 3           # the rest of a body is read and dropped
+    LINGER = 4          # closed for writing, what still comes is dropped
+    CLOSED = 5
+
+cdef class Connection(Job):
+    cdef readonly Stream stream
+    cdef readonly Service service
+    cdef readonly State state
+    cdef bint closing           # no further request on this connection
+    cdef bint refused           # what the peer sent is not read as HTTP any more
+    cdef Head head              # the one being read or answered, else None
+    cdef Body rest              # of the request answered, not read to its end
+    cdef bint suspect           # something happened on the descriptor while the request was queued
+    cdef object base            # Request.base of its requests
+    cdef Py_ssize_t dropped     # bytes read and dropped since the last answer
+
+    cdef bint parse(self) except -1
+    cdef bint receive(self) except -1
+    cdef int serve(self) except -1
+    cdef int overloaded(self) except -1
+    cdef int failed(self, Request request, Response response, object error) except -1
+    cdef int settle(self) except -1
+    cdef int proceed(self) except -1
+    cdef int park(self) except -1
+    cdef int shed(self) except -1
+    cdef int drain(self) except -1
+    cdef int linger(self) except -1
+    cdef int answer(self, int status, object retry_after) except -1
+    cdef int close(self, bint reset) except -1
+
+cdef class Door(Acceptor):
+    cdef Service service
+    cdef object base
+
+cdef Connection open_connection(Service service, Stream stream, object base)

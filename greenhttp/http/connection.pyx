@@ -1,0 +1,425 @@
+"""One connection's life. This page is the whole of it:
+
+    accepted -> HEAD -> RUNNING -> [FLUSH] -> [DRAIN] -> HEAD ...       while requests come
+                                   [FLUSH] -> [LINGER] -> CLOSED        after the last answer, or the first error
+
+`run` is a green thread's part: requests as they come, answered in order. All else is `advance`, which never blocks and
+holds no green thread: reading a head, flushing the rest of a finished answer, dropping the rest of a body, lingering.
+Each state is a phase with a deadline; `expired` says how each of them ends.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from greenhttp.green.acceptor cimport Acceptor
+from greenhttp.green.deadline cimport Node, Phase, Timed, clock
+from greenhttp.green.pool cimport Job
+from greenhttp.green.stream cimport Stream, held_bytes
+from greenhttp.green.transport cimport SocketStream, adopt, sockaddr_storage
+from greenhttp.http.request cimport Body, Request, new_request
+from greenhttp.http.response cimport DRAIN_BYTES, App, Response, plain, refusal
+from greenhttp.http.service cimport Service
+from greenhttp.wire.head cimport Framing, Head
+
+import sys
+from math import ceil
+
+from greenhttp.errors import BodyError, RequestTimeout, WireError
+
+cdef enum:
+    SHARE = 16                  # requests of one connection in one turn of the loop
+    COALESCE = 65536            # bytes of answers gathered before they are sent although more requests are there
+    LINGER_BYTES = 1048576      # read and dropped at most while lingering
+
+
+cdef Connection open_connection(Service service, Stream stream, object base):
+    cdef Connection connection = Connection.__new__(Connection)
+    connection.service = service
+    connection.stream = stream
+    connection.base = base
+    stream.job = connection
+    stream.writing = service.writing
+    service.open_connections += 1
+    connection.enter(service.fresh)
+    return connection
+
+
+cdef class Connection(Job):
+    """See the module. Made by `open_connection`; owned by the phase it is in."""
+
+    # A green thread's part ---------------------------------------------------------------------------------------------
+
+    cdef int run(self) except -1:
+        cdef int answered = 0
+        if self.suspect:
+            self.suspect = False
+            if type(self.stream) is SocketStream and (<SocketStream>self.stream).gone():
+                return self.close(True)         # it went away while it was queued: nobody waits for the answer
+        while True:
+            self.serve()
+            answered += 1
+            if self.state != State.RUNNING or self.closing or self.rest is not None:
+                break                           # the last answer, or there is a body to get rid of first
+            if self.stream.in_end == self.stream.in_pos:
+                break                           # nothing more has come
+            if self.stream.pending() > COALESCE:
+                break                           # enough to send
+            if not self.parse():
+                break                           # not a whole head, or not HTTP
+            if answered == SHARE:
+                # Others first. The head stays parsed, and the answers so far leave now.
+                self.state = State.HEAD
+                self.enter(self.service.heading)
+                try:
+                    self.stream.flush_now()
+                    self.service.pool.again(self)
+                except OSError:
+                    self.close(True)
+                return 0
+        if self.state == State.RUNNING:
+            try:
+                self.settle()
+            except OSError:
+                self.close(True)
+        return 0
+
+    cdef int serve(self) except -1:
+        """One request: from a complete head to an answer in the stream's output."""
+        cdef Service service = self.service
+        cdef Head head = self.head
+        cdef Request request
+        cdef Response response = None
+        self.state = State.RUNNING
+        self.enter(service.running)
+        service.requests += 1
+        if service.dropped:
+            service.say_dropped()
+        head.base = self.stream.inbuf + self.stream.in_pos      # the buffer may have moved since it was parsed
+        request = new_request(service, self.stream, head, self.base)
+        try:
+            if head.framing == Framing.LENGTH and head.content_length > service.limit_body:
+                raise BodyError(413, "limit_request_body")
+            response = (<App>service.app).respond(request)
+            request.take_input()
+            response.deliver()
+        except BaseException as error:
+            self.failed(request, response, error)
+        else:
+            if not response.keep_alive:
+                self.closing = True
+        request.over = True
+        if request.body.broken:
+            self.closing = True
+        if request.body.done or self.state == State.CLOSED:
+            request.body.detach()
+        else:
+            self.rest = request.body
+        self.head = None
+        request.head = None
+        service.give_head(head)
+        return 0
+
+    cdef int failed(self, Request request, Response response, object error) except -1:
+        """The application raised, or the connection broke under it."""
+        cdef int status = 500
+        cdef str what = f"{request.head.method} {request.head.path}"
+        request.take_input()
+        if isinstance(error, BodyError) and (request.body.broken or error.status == 413):
+            status = error.status
+            self.service.report("info", f"{what}: {error}")
+        elif self.stream.failed or self.stream.closed:
+            self.service.report("info", f"{what}: the client has gone ({error})")
+            return self.close(True)             # it cannot be told anything
+        elif isinstance(error, RequestTimeout):
+            status = 503
+            self.service.report("error", f"{what}: {error}", error)
+        else:
+            self.service.report("error", f"{what}: {type(error).__name__} in the application", error)
+        if request.head_out:
+            return self.close(True)             # a head is out: a truncated answer must not look whole
+        if request.body.broken or status == 413:
+            self.closing = True
+        response = plain(request, status)
+        if self.closing:
+            response.asked_close = True
+        response.deliver()
+        if not response.keep_alive:
+            self.closing = True
+        return 0
+
+    # Without a green thread --------------------------------------------------------------------------------------------
+
+    cdef bint ready(self, bint writing) except -1:
+        if self.state == State.RUNNING:
+            return False                        # unread bytes stay where they are
+        if self.phase is self.service.queued:
+            self.suspect = True
+            return False
+        if (self.state == State.FLUSH) != writing:
+            return False
+        self.service.pool.wake(self)
+        return True
+
+    cdef bint advance(self) except -1:
+        try:
+            if self.state == State.HEAD:
+                return self.head is not None and self.head.head_size > 0 or self.receive()
+            if self.state == State.FLUSH:
+                self.settle()
+            elif self.state == State.DRAIN:
+                self.drain()
+            elif self.state == State.LINGER:
+                self.linger()
+        except OSError:
+            self.close(True)                    # reset by the peer
+        return False
+
+    cdef bint receive(self) except -1:
+        """Take what has come of a head. True: it is complete."""
+        cdef Py_ssize_t n, room
+        if self.stream.in_end > self.stream.in_pos and self.head is None and self.parse():
+            return True
+        while not self.refused:
+            n = self.stream.fill_now()
+            if n < 0:
+                break                           # no more for now
+            if n == 0:
+                self.close(False)               # the peer has finished; half a head is no request
+                return False
+            if self.parse():
+                return True
+            if self.stream.in_end < self.stream.in_cap:
+                break                           # that was all that had come
+        if not self.refused:
+            self.park()
+        return False
+
+    cdef bint parse(self) except -1:
+        """Go on with the head in the buffer. True: it is complete. An error is answered here."""
+        if self.head is None:
+            self.head = self.service.take_head()
+        try:
+            return self.head.parse(self.stream.inbuf + self.stream.in_pos, self.stream.in_end - self.stream.in_pos) > 0
+        except WireError as error:
+            self.service.report("info", f"refused with {error.status}: {error.reason}")
+            self.answer(error.status, None)
+            return False
+
+    cdef int settle(self) except -1:
+        """The answers are complete: send them; what does not leave at once leaves without a green thread."""
+        cdef int64_t before = self.stream.pending()
+        cdef bint stalled = self.state == State.FLUSH
+        if before:
+            try:
+                if not self.stream.flush_now():
+                    self.state = State.FLUSH
+                    if not stalled or self.stream.pending() < before:
+                        self.enter(self.service.flushing)       # its silence begins anew
+                    self.stream.pack()
+                    self.stream.pushing = False
+                    self.stream.watch_write(True)
+                    return 0
+            except OSError as error:
+                self.service.report("info", f"the client has gone while it was answered ({error})")
+                return self.close(True)
+            self.stream.watch_write(False)
+        return self.proceed()
+
+    cdef int proceed(self) except -1:
+        """Every answer has left."""
+        cdef Stream stream = self.stream
+        if self.closing:
+            if self.service.lingers and (self.refused or self.rest is not None or stream.in_end > stream.in_pos):
+                # Closing with unread input would reset the connection, and the answer with it (RFC 9112 9.6).
+                self.state = State.LINGER
+                self.enter(self.service.lingering)
+                stream.hang_up()
+                return self.linger()
+            return self.close(False)
+        if self.rest is not None:
+            self.state = State.DRAIN
+            self.enter(self.service.draining)
+            return self.drain()
+        self.state = State.HEAD
+        if stream.in_end > stream.in_pos or self.head is not None:
+            self.enter(self.service.heading)
+            self.service.pool.submit(self)      # the next request is here, or part of it
+            return 0
+        if stream.at_end:
+            return self.close(False)
+        self.enter(self.service.idle)
+        return self.park()
+
+    cdef int park(self) except -1:
+        """Put the connection aside until the peer sends."""
+        cdef Stream stream = self.stream
+        if stream.inbuf != NULL:
+            stream.pack()
+            if self.phase is self.service.idle:
+                self.enter(self.service.heading)
+            if held_bytes() > <size_t>self.service.limit_buffers:
+                self.shed()
+                if self.state != State.HEAD:
+                    return 0
+        elif self.head is not None:
+            self.service.give_head(self.head)
+            self.head = None
+        stream.watch_read()
+        if self.service.full and self.phase is self.service.idle:
+            self.service.make_way()
+        return 0
+
+    cdef int shed(self) except -1:
+        """Too much memory in unfinished heads: the largest goes."""
+        cdef Connection largest = self, other
+        cdef Phase phase
+        cdef Node* node
+        for phase in (self.service.fresh, self.service.heading):
+            node = phase.ring.next
+            while node != &phase.ring:
+                other = <Connection>node.owner
+                if other.stream.in_cap > largest.stream.in_cap:
+                    largest = other
+                node = node.next
+        self.service.report("warning", "unfinished request heads use more than limit_buffers: the largest was refused")
+        return largest.answer(431, None)
+
+    cdef int drain(self) except -1:
+        cdef Body rest = self.rest
+        cdef int64_t before = self.stream.taken
+        cdef bint at_end
+        try:
+            if rest.left() > DRAIN_BYTES or self.dropped > DRAIN_BYTES:
+                raise BodyError(400, "more than is worth reading")
+            at_end = rest.discard_now()
+        except (BodyError, WireError):
+            self.closing = True                 # the position in the stream is unknown
+            return self.proceed()
+        self.dropped += self.stream.taken - before
+        if not at_end:
+            self.stream.watch_read()
+            return 0
+        rest.detach()
+        self.rest = None
+        self.dropped = 0
+        return self.proceed()
+
+    cdef int linger(self) except -1:
+        cdef Py_ssize_t n = self.stream.in_end - self.stream.in_pos
+        if n == 0:
+            n = self.stream.fill_now()          # once a call: a fast sender must not keep the hub
+            if n == 0:
+                return self.close(False)        # the peer has seen the end
+        if n > 0:
+            self.stream.consume(n)
+            self.dropped += n
+            if self.dropped > LINGER_BYTES:
+                return self.close(False)
+        self.stream.watch_read()
+        return 0
+
+    cdef int answer(self, int status, object retry_after) except -1:
+        """Refuse: an answer of the server itself, then no more of this connection."""
+        cdef bytes text = refusal(self.service, status, retry_after)
+        self.closing = self.refused = True
+        if self.head is not None:
+            self.head.reset()
+            self.service.give_head(self.head)
+            self.head = None
+        self.stream.put(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+        return self.settle()
+
+    cdef int refuse(self) except -1:
+        return self.overloaded()
+
+    cdef int overloaded(self) except -1:
+        """No green thread is free, and the queue is full or the wait in it was too long."""
+        if self.suspect and type(self.stream) is SocketStream and (<SocketStream>self.stream).gone():
+            return self.close(True)
+        return self.answer(503, max(1, ceil(self.service.queued.duration)))
+
+    cdef int expired(self, Phase phase, double now) except -1:
+        cdef Service service = self.service
+        cdef Py_ssize_t n
+        if phase is service.idle:
+            # A request that has just come is not thrown away.
+            self.enter(service.idle)
+            try:
+                n = self.stream.fill_now()
+            except OSError:
+                n = 0
+            if n > 0:
+                self.enter(service.heading)
+                service.pool.submit(self)
+            else:
+                self.close(False)
+        elif phase is service.fresh or phase is service.heading:
+            if self.stream.in_end == self.stream.in_pos:
+                self.close(False)               # not a byte: nobody waits for an answer
+            else:
+                self.answer(408, None)
+        elif phase is service.queued:
+            self.overloaded()
+        elif phase is service.running:
+            if self.worker is not None:
+                self.enter(service.overdue)
+                self.worker.throw(RequestTimeout(f"the request ran longer than {phase.duration:g} s"))
+        elif phase is service.flushing:
+            service.report("info", "a client read too slowly: its connection was aborted")
+            self.close(True)
+        else:
+            self.close(False)
+        return 0
+
+    cdef bint is_slow(self, double now) noexcept:
+        return self.phase is self.service.flushing and self.stream.writes_slowly(self.phase, now)
+
+    cdef int close(self, bint reset) except -1:
+        cdef Service service = self.service
+        if self.state == State.CLOSED:
+            return 0
+        self.state = State.CLOSED
+        if self.rest is not None:
+            self.rest.detach()
+            self.rest = None
+        self.stream.finish(reset)
+        self.stream.job = None
+        self.leave()
+        service.open_connections -= 1
+        if service.full:
+            service.make_way()
+        return 0
+
+
+cdef class Door(Acceptor):
+    """Where connections come in: makes each a Connection, and makes room when there is none."""
+
+    def __init__(self, Service service, sock, int batch=256):
+        Acceptor.__init__(self, service.pool.loop, sock, self.say, batch)
+        self.service = service
+        name = sock.getsockname()
+        self.base = (<App>service.app).prepare(*(name[:2] if isinstance(name, tuple) else ("localhost", 80)))
+        service.doors.append(self)
+
+    def say(self, line):
+        self.service.report("warning", line)
+
+    cdef bint admit(self) except -1:
+        cdef Service service = self.service
+        cdef Connection victim
+        if service.open_connections < service.max_connections:
+            return True
+        # Those that never completed a request go first, then the longest idle.
+        victim = <Connection>service.fresh.first()
+        if victim is None:
+            victim = <Connection>service.idle.first()
+        if victim is None:
+            service.full = True
+            return False
+        victim.close(False)
+        return True
+
+    cdef int connected(self, int fd, sockaddr_storage* peer) except -1:
+        cdef Connection connection = open_connection(self.service, adopt(fd, peer), self.base)
+        # Its request has often come already: answered in this turn, a short connection never meets the poller.
+        self.service.pool.wake(connection)
+        return 0

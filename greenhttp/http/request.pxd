@@ -1,0 +1,44 @@
+from libc.stdint cimport int64_t
+
+from greenhttp.green.stream cimport Stream
+from greenhttp.http.service cimport Service
+from greenhttp.wire.body cimport ChunkedDecoder
+from greenhttp.wire.head cimport Head
+
+cdef class Body:
+    cdef Stream stream
+    cdef Service service
+    cdef readonly bint done         # every byte of it was taken off the connection
+    cdef readonly bint broken       # it ended early, was malformed or too slow: the position in the stream is unknown
+    cdef bint expecting             # the client waits for `100 Continue`, or for the answer
+    cdef bint started
+    cdef bytes ahead                # decoded, not yet handed out
+    cdef Py_ssize_t ahead_at
+
+    cdef int64_t left(self) noexcept
+    cdef int begin(self) except -1
+    cdef Py_ssize_t decode(self, char* into, Py_ssize_t size) except -1
+    cdef Py_ssize_t more(self, char* into, Py_ssize_t size) except -1
+    cdef int discard_now(self) except -1
+    cdef void detach(self) noexcept
+    cdef bytes collect(self, Py_ssize_t size)
+
+cdef class LengthBody(Body):
+    cdef int64_t remaining
+
+cdef class ChunkedBody(Body):
+    cdef ChunkedDecoder decoder
+
+cdef class Request:
+    cdef readonly Head head
+    cdef readonly Body body
+    cdef Stream stream
+    cdef Service service
+    cdef readonly object base       # what the application prepared for the address this came in by
+    cdef bint input_taken
+    cdef bint head_out              # the head of an answer is in the output
+    cdef bint over                  # answered: nothing more may be written
+
+    cdef int take_input(self) except -1
+
+cdef Request new_request(Service service, Stream stream, Head head, object base)

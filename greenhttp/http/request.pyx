@@ -1,0 +1,327 @@
+"""A request: its head, and its body as something to read.
+
+The body pulls: nothing of it is read before the application asks. A read waits in the green thread of the request, for
+`body_timeout` at most while the client is silent, and no slower than `body_min_rate` on average. What goes wrong - end of
+input before the end of the body, malformed chunks, too much, too slow - raises BodyError with the status to answer with;
+it is never a short success.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
+from libc.string cimport memchr, memcpy
+
+from greenhttp.green.stream cimport Stream
+from greenhttp.http.service cimport Service
+from greenhttp.wire.body cimport ChunkedDecoder, Step
+from greenhttp.wire.head cimport Framing, Head
+
+from greenhttp.errors import BodyError, BodyTimeout, StreamTimeout, WireError
+
+cdef enum:
+    PIECE = 8192                # what `readline` decodes ahead
+
+cdef Py_ssize_t UNLIMITED = <Py_ssize_t>(<size_t>-1 >> 1)
+
+
+cdef class Body:
+    """The content of a request, as a binary file that can be read once, forward (PEP 3333 `wsgi.input`).
+
+    The base class is the body of a request that has none.
+    """
+
+    cdef int64_t left(self) noexcept:
+        """Bytes still to come, -1 if that is unknown."""
+        return 0
+
+    cdef int begin(self) except -1:
+        """The first read: from here on the client's silence counts, and `100 Continue` goes out if it waits for that."""
+        self.started = True
+        self.stream.reading = self.service.body
+        self.stream.waited = 0
+        self.stream.taken = self.stream.in_end - self.stream.in_pos
+        if self.expecting:
+            self.expecting = False
+            if self.stream.in_end == self.stream.in_pos:       # RFC 9110 10.1.1: not when content is already here
+                self.stream.put(b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+        return 0
+
+    cdef Py_ssize_t decode(self, char* into, Py_ssize_t size) except -1:
+        """At least one byte of content, at most `size`; 0 at its end. May wait."""
+        return 0
+
+    cdef Py_ssize_t more(self, char* into, Py_ssize_t size) except -1:
+        """As `decode`, with what goes wrong as a BodyError."""
+        if self.done:
+            return 0
+        if self.stream is None:
+            raise BodyError(400, "the request is over: its body can no longer be read")
+        if self.broken:
+            raise BodyError(400, "the request body could not be read to its end")
+        if not self.started:
+            self.begin()
+        try:
+            return self.decode(into, size)
+        except StreamTimeout:
+            self.broken = True
+            raise BodyTimeout(408, "the client did not send the request body in time") from None
+        except WireError as error:
+            self.broken = True
+            raise BodyError(error.status, f"malformed request body: {error.reason}") from None
+        except ConnectionError as error:
+            self.broken = True
+            raise BodyError(400, f"the client went away before the end of the request body ({error})") from None
+        except BaseException:
+            self.broken = self.broken or not self.done
+            raise
+
+    cdef int discard_now(self) except -1:
+        """Drop what has arrived, without waiting: 1 when the body is at its end, 0 when more must come."""
+        return 1
+
+    cdef void detach(self) noexcept:
+        """The request is over: whoever kept the body can no longer touch the connection."""
+        if self.stream is not None:
+            self.stream.reading = None
+            self.stream = None
+
+    cdef bytes collect(self, Py_ssize_t size):
+        """`size` bytes, fewer at the end. Memory grows with what arrives, not with what was asked for."""
+        cdef Py_ssize_t got = 0, n, capacity
+        cdef int64_t left = self.left()
+        cdef bytes data, larger
+        if self.ahead is not None:
+            got = min(size, PyBytes_GET_SIZE(self.ahead) - self.ahead_at)
+            left = left + got if left >= 0 else left
+        elif self.done or size == 0:
+            return b""
+        capacity = min(size, 65536)
+        if 0 <= left < capacity:
+            capacity = max(left, got, 1)
+        capacity = max(capacity, got)
+        data = PyBytes_FromStringAndSize(NULL, capacity)
+        if got:
+            memcpy(PyBytes_AS_STRING(data), PyBytes_AS_STRING(self.ahead) + self.ahead_at, got)
+            self.ahead_at += got
+            if self.ahead_at == PyBytes_GET_SIZE(self.ahead):
+                self.ahead = None
+        while got < size:
+            if got == capacity:
+                if self.done:
+                    break
+                capacity = min(size, capacity * 2)
+                larger = PyBytes_FromStringAndSize(NULL, capacity)
+                memcpy(PyBytes_AS_STRING(larger), PyBytes_AS_STRING(data), got)
+                data = larger
+            n = self.more(PyBytes_AS_STRING(data) + got, capacity - got)
+            if n == 0:
+                break
+            got += n
+        return data if got == capacity else PyBytes_FromStringAndSize(PyBytes_AS_STRING(data), got)
+
+    def read(self, size=-1):
+        """`size` bytes, fewer only at the end of the body; all of it if `size` is negative or None.
+
+        Raises BodyError (an OSError) if the body ends early, is malformed, too large or too slow.
+        """
+        cdef Py_ssize_t n = -1 if size is None else size
+        return self.collect(n if n >= 0 else UNLIMITED)
+
+    def read_some(self, Py_ssize_t size=65536):
+        """What is there, at least one byte and at most `size`; b"" at the end. Raises BodyError."""
+        cdef bytes data
+        cdef Py_ssize_t n
+        if self.ahead is not None:
+            return self.collect(min(size, PyBytes_GET_SIZE(self.ahead) - self.ahead_at))
+        if self.done or size <= 0:
+            return b""
+        data = PyBytes_FromStringAndSize(NULL, min(size, 65536))
+        n = self.more(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        return data if n == PyBytes_GET_SIZE(data) else data[:n]
+
+    def readline(self, size=-1):
+        """One line with its line feed, at most `size` bytes of it; b"" at the end. Raises BodyError."""
+        cdef Py_ssize_t limit = -1 if size is None else size
+        cdef Py_ssize_t n, searched = 0
+        cdef char* start
+        cdef char* found
+        cdef list pieces = []
+        if limit == 0:
+            return b""
+        if limit < 0:
+            limit = UNLIMITED
+        while True:
+            if self.ahead is None:
+                data = self.read_some(PIECE)
+                if not data:
+                    break
+                self.ahead = data
+                self.ahead_at = 0
+            start = PyBytes_AS_STRING(self.ahead) + self.ahead_at
+            n = min(PyBytes_GET_SIZE(self.ahead) - self.ahead_at, limit - searched)
+            found = <char*>memchr(start, c'\n', n)
+            if found != NULL:
+                n = found - start + 1
+            pieces.append(self.collect(n))
+            searched += n
+            if found != NULL or searched == limit:
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def readlines(self, hint=-1):
+        """All lines, or as many as have `hint` bytes. Raises BodyError."""
+        lines, size = [], 0
+        for line in self:
+            lines.append(line)
+            size += len(line)
+            if hint is not None and 0 < hint <= size:
+                break
+        return lines
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def close(self):
+        """Nothing: the server owns the connection."""
+
+
+cdef Body NOTHING = Body()
+NOTHING.done = True
+
+
+cdef class LengthBody(Body):
+    """A body of Content-Length bytes."""
+
+    cdef int64_t left(self) noexcept:
+        return self.remaining
+
+    cdef Py_ssize_t decode(self, char* into, Py_ssize_t size) except -1:
+        cdef Py_ssize_t n = self.stream.read_into(into, <Py_ssize_t>min(<int64_t>size, self.remaining))
+        if n == 0:
+            self.broken = True
+            raise BodyError(400, f"the request body ended {self.remaining} bytes early")
+        self.remaining -= n
+        if self.remaining == 0:
+            self.done = True
+        return n
+
+    cdef int discard_now(self) except -1:
+        cdef Py_ssize_t n
+        cdef bint received = False
+        while self.remaining:
+            n = self.stream.in_end - self.stream.in_pos
+            if n == 0:
+                n = -1 if received else self.stream.fill_now()
+                if n < 0:
+                    return 0
+                if n == 0:
+                    raise BodyError(400, "the request body ended early")
+                received = True             # once a call: a fast sender must not keep the hub
+            n = <Py_ssize_t>min(<int64_t>n, self.remaining)
+            self.stream.consume(n)
+            self.remaining -= n
+        self.done = True
+        return 1
+
+
+cdef class ChunkedBody(Body):
+    """A body in chunks (RFC 9112 7.1)."""
+
+    cdef int64_t left(self) noexcept:
+        return 0 if self.done else -1
+
+    cdef Py_ssize_t decode(self, char* into, Py_ssize_t size) except -1:
+        cdef Py_ssize_t consumed, n
+        cdef const char* out
+        cdef int step
+        while True:
+            n = self.stream.in_end - self.stream.in_pos
+            if n == 0:
+                if self.stream.fill() == 0:
+                    self.broken = True
+                    raise BodyError(400, "the request body ended before its last chunk")
+                continue
+            # Given no more than fits, the decoder hands out no more than fits.
+            step = self.decoder.step(
+                self.stream.inbuf + self.stream.in_pos, min(n, size), &consumed, &out, &n
+            )
+            if step == Step.DATA:
+                memcpy(into, out, n)
+                self.stream.consume(consumed)
+                return n
+            self.stream.consume(consumed)
+            if step == Step.END:
+                self.done = True
+                return 0
+
+    cdef int discard_now(self) except -1:
+        cdef Py_ssize_t consumed, n
+        cdef const char* out
+        cdef int step
+        cdef bint received = False
+        while True:
+            n = self.stream.in_end - self.stream.in_pos
+            if n == 0:
+                n = -1 if received else self.stream.fill_now()
+                if n < 0:
+                    return 0
+                if n == 0:
+                    raise BodyError(400, "the request body ended early")
+                received = True
+                continue
+            step = self.decoder.step(self.stream.inbuf + self.stream.in_pos, n, &consumed, &out, &n)
+            self.stream.consume(consumed)
+            if step == Step.END:
+                self.done = True
+                return 1
+
+
+cdef class Request:
+    """One request.
+
+    Attributes:
+        head: the parsed head. Its bytes are those in the stream's buffer until `take_input`, then its own if `own()` was
+            called before.
+        body: what there is to read.
+    """
+
+    cdef int take_input(self) except -1:
+        """The head has been made use of: its bytes leave the stream, the body is next. Called once by whoever answers."""
+        if not self.input_taken:
+            self.input_taken = True
+            self.stream.consume(self.head.head_size)
+        return 0
+
+
+cdef Request new_request(Service service, Stream stream, Head head, object base):
+    cdef Request request = Request.__new__(Request)
+    cdef Body body
+    cdef ChunkedBody chunked
+    request.service = service
+    request.stream = stream
+    request.head = head
+    request.base = base
+    if head.framing == Framing.NO_BODY or head.content_length == 0:
+        request.body = NOTHING
+        return request
+    if head.framing == Framing.LENGTH:
+        body = LengthBody.__new__(LengthBody)
+        (<LengthBody>body).remaining = head.content_length
+    else:
+        chunked = ChunkedBody.__new__(ChunkedBody)
+        chunked.decoder = ChunkedDecoder(
+            limit_request_body=service.limit_body,
+            limit_chunk_extensions=service.limit_extensions,
+            limit_trailers=service.limit_trailers,
+        )
+        body = chunked
+    body.stream = stream
+    body.service = service
+    body.expecting = head.wants_continue
+    request.body = body
+    return request

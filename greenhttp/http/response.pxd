@@ -1,0 +1,44 @@
+from libc.stdint cimport int64_t
+
+from greenhttp.green.stream cimport Stream
+from greenhttp.http.request cimport Request
+from greenhttp.http.service cimport Service
+from greenhttp.wire.response cimport ResponseHead
+
+cdef enum:
+    DRAIN_BYTES = 262144        # of an unread body are read and dropped to keep a connection; beyond, it closes
+
+cdef class FileBody:
+    cdef readonly object file
+    cdef readonly int64_t offset
+    cdef readonly int64_t size
+
+cdef class KeptFile:
+    cdef int fd
+
+cdef class Response(ResponseHead):
+    cdef Request request
+    cdef Stream stream
+    cdef Service service
+    cdef object content         # list or tuple of bytes, FileBody, or an iterable of bytes
+    cdef int transfer
+    cdef bint complete          # all that the head promised is in the stream's output
+    cdef bint cut               # the application sent more than its Content-Length
+    cdef int64_t left           # bytes of a SIZED answer still to come
+
+    cdef int bind(self, Request request) except -1
+    cdef int start(self, int64_t known) except -1
+    cdef int piece(self, object data) except -1
+    cdef int end(self) except -1
+    cdef int deliver(self) except -1
+    cdef int deliver_known(self, object pieces) except -1
+    cdef int deliver_file(self, FileBody body) except -1
+    cdef int deliver_iterable(self, object pieces) except -1
+    cdef str describe(self)
+
+cdef class App:
+    cdef object prepare(self, object name, object port)
+    cdef Response respond(self, Request request)
+
+cdef Response plain(Request request, int status)
+cdef bytes refusal(Service service, int status, object retry_after)

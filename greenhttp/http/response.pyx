@@ -1,0 +1,224 @@
+"""A response: a head and its content, into the stream.
+
+What is known as a whole - a list of bytes, a file - goes into the stream's output and the green thread is done; the rest
+of it leaves while the connection is parked. What an application makes piece by piece is sent piece by piece, each one
+before the next is asked for (PEP 3333), and waits in the green thread for a slow reader.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
+
+from greenhttp.green.stream cimport FilePart, Stream
+from greenhttp.http.request cimport Request
+from greenhttp.http.service cimport Service
+from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
+from greenhttp.wire.response cimport ResponseHead, Transfer
+
+import os
+from http import HTTPStatus
+
+
+cdef dict REASONS = {int(status): status.phrase for status in HTTPStatus}
+# RFC 9110 names these differently from older editions that some Python versions follow.
+REASONS[413] = "Content Too Large"
+REASONS[414] = "URI Too Long"
+REASONS[417] = "Expectation Failed"
+REASONS[431] = "Request Header Fields Too Large"
+
+
+cdef class FileBody:
+    """Content that is a range of a regular file, sent by the kernel without passing through this process.
+
+    Arguments:
+        file: an object with `fileno()`.
+        offset, size: the range, in bytes.
+    """
+
+    def __init__(self, file, int64_t offset, int64_t size):
+        self.file = file
+        self.offset = offset
+        self.size = size
+
+
+cdef class KeptFile:
+    """A descriptor of our own for a file that is being sent: the application may close its object meanwhile."""
+
+    def __cinit__(self, int fd):
+        self.fd = os.dup(fd)
+
+    def __dealloc__(self):
+        if self.fd > 0:
+            try:
+                os.close(self.fd)
+            except OSError:
+                pass
+
+
+cdef class Response(ResponseHead):
+    """What an application answers. Made by `hosting`, delivered by the connection."""
+
+    cdef int bind(self, Request request) except -1:
+        self.request = request
+        self.stream = request.stream
+        self.service = request.service
+        return 0
+
+    cdef int start(self, int64_t known) except -1:
+        """Put the head into the output. `known`: the size of the content, -1 if it is not known."""
+        cdef Service service = self.service
+        cdef Request request = self.request
+        cdef bytes date = service.date_line()
+        # A client that was not told to continue may or may not send its body: where the next request begins is unknown.
+        cdef bint keep = (
+            request.head.keep_alive and not service.stopping and not request.body.expecting and not request.body.broken
+        )
+        if known >= 0 and request.body.left() > DRAIN_BYTES:
+            keep = False                # the whole answer is known and the body will not be read any more
+        self.transfer = self.frame(
+            request.head.method == "HEAD", request.head.minor, keep, known,
+            PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date),
+            PyBytes_AS_STRING(service.server), PyBytes_GET_SIZE(service.server),
+        )
+        request.body.expecting = False
+        self.stream.put(self.data, self.size)
+        request.head_out = True
+        self.left = self.content_length if self.transfer == Transfer.SIZED else 0
+        return 0
+
+    cdef int piece(self, object data) except -1:
+        """Put some content into the output, framed. 0: nothing more is wanted."""
+        cdef Py_ssize_t n
+        cdef char* p
+        if type(data) is not bytes:
+            if not isinstance(data, bytes):
+                raise TypeError(f"content must be bytes, not {type(data).__name__}")
+            data = bytes(data)
+        n = PyBytes_GET_SIZE(data)
+        if self.transfer == Transfer.SIZED:
+            if n > self.left:
+                if not self.cut:
+                    self.cut = True
+                    self.service.report(
+                        "error", f"{self.describe()}: more content than its Content-Length of {self.content_length}; cut"
+                    )
+                data = data[:self.left]
+                n = <Py_ssize_t>self.left
+            self.left -= n
+            self.stream.put_object(data)
+            return not self.cut
+        if self.transfer == Transfer.CHUNKS:
+            if n:
+                p = self.stream.reserve(CHUNK_HEAD_MAX)
+                self.stream.commit(put_chunk_head(p, n) - p)
+                self.stream.put_object(data)
+                self.stream.put(b"\r\n", 2)
+            return 1
+        if self.transfer == Transfer.UNTIL_CLOSE:
+            self.stream.put_object(data)
+            return 1
+        return 0
+
+    cdef int end(self) except -1:
+        """The content is at its end."""
+        cdef char* p
+        if self.transfer == Transfer.CHUNKS:
+            p = self.stream.reserve(LAST_CHUNK_SIZE)
+            self.stream.commit(put_last_chunk(p) - p)
+        elif self.left:
+            # The client must notice: the connection closes before what was promised has come.
+            self.keep_alive = False
+            self.service.report("error", f"{self.describe()}: content ended {self.left} bytes before its Content-Length")
+        self.complete = True
+        return 0
+
+    cdef int deliver(self) except -1:
+        """Send the content. The head goes with its first bytes."""
+        cdef object content = self.content
+        if type(content) is list or type(content) is tuple:
+            return self.deliver_known(content)
+        if type(content) is FileBody:
+            return self.deliver_file(<FileBody>content)
+        return self.deliver_iterable(content)
+
+    cdef int deliver_known(self, object pieces) except -1:
+        cdef int64_t size = 0
+        cdef object data
+        for data in pieces:
+            if not isinstance(data, bytes):
+                raise TypeError(f"content must be bytes, not {type(data).__name__}")
+            size += PyBytes_GET_SIZE(data)
+        if not self.request.head_out:
+            self.start(size)
+        for data in pieces:
+            self.piece(data)
+        return self.end()
+
+    cdef int deliver_file(self, FileBody body) except -1:
+        cdef KeptFile kept
+        cdef int64_t size = body.size
+        self.start(size)
+        if self.transfer != Transfer.EMPTY:
+            if self.transfer == Transfer.SIZED:
+                size = min(size, self.left)
+                self.left -= size
+            if size:
+                kept = KeptFile(body.file.fileno())
+                self.stream.put_file(FilePart(kept, kept.fd, body.offset, size))
+        return self.end()
+
+    cdef int deliver_iterable(self, object pieces) except -1:
+        cdef object data
+        for data in pieces:
+            if not self.request.head_out:
+                if type(data) is bytes and PyBytes_GET_SIZE(<bytes>data) == 0:
+                    continue            # the head may change until there is something to send
+                self.start(-1)
+            if not self.piece(data):
+                break
+            self.stream.flush_all()
+        if not self.request.head_out:
+            self.start(0)
+        return self.end()
+
+    cdef str describe(self):
+        """Method and path, for the log."""
+        return f"{self.request.head.method} {self.request.head.path}"
+
+
+cdef class App:
+    """What a request is handed to. `hosting` has the kinds there are."""
+
+    cdef object prepare(self, object name, object port):
+        """Whatever is worth making once for an address: `name` and `port` that requests come in by. Request.base."""
+        return None
+
+    cdef Response respond(self, Request request):
+        """The response to a request; `deliver` sends its content. May block, may raise anything."""
+        raise NotImplementedError
+
+
+cdef Response plain(Request request, int status):
+    """An answer of the server itself to a whole request, saying no more than its status."""
+    cdef Response response = Response.__new__(Response)
+    cdef bytes text = f"{REASONS.get(status, 'Error')}\n".encode("ascii")
+    response.bind(request)
+    response.begin(f"{status} {REASONS.get(status, 'Error')}")
+    response.add("Content-Type", "text/plain")
+    response.content = [text]
+    return response
+
+
+cdef bytes refusal(Service service, int status, object retry_after):
+    """A whole answer for a request that is not one, or that cannot be served; the connection closes after it."""
+    cdef ResponseHead head = ResponseHead()
+    cdef bytes text = f"{REASONS.get(status, 'Error')}\n".encode("ascii")
+    cdef bytes date = service.date_line()
+    head.begin(f"{status} {REASONS.get(status, 'Error')}")
+    head.add("Content-Type", "text/plain")
+    if retry_after is not None:
+        head.add("Retry-After", f"{retry_after}")
+    head.frame(
+        False, 1, False, len(text), PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date),
+        PyBytes_AS_STRING(service.server), PyBytes_GET_SIZE(service.server),
+    )
+    return head.data[:head.size] + text

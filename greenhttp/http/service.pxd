@@ -1,0 +1,48 @@
+from libc.stdint cimport int64_t
+
+from greenhttp.green.deadline cimport Phase
+from greenhttp.green.pool cimport Pool
+from greenhttp.wire.head cimport Head
+
+cdef class Service:
+    cdef readonly object settings
+    cdef object app                 # a response.App
+    cdef readonly Pool pool
+    cdef readonly Phase fresh       # accepted, first head not complete
+    cdef readonly Phase heading     # a later head has begun
+    cdef readonly Phase idle        # between two requests
+    cdef readonly Phase queued      # a head is complete, no green thread is free
+    cdef readonly Phase running     # in the application
+    cdef readonly Phase overdue     # in the application, and told that its time is up
+    cdef readonly Phase flushing    # the answer is complete, the peer reads slowly
+    cdef readonly Phase draining    # the rest of a body is read and dropped
+    cdef readonly Phase lingering   # closed for writing, what still comes is dropped
+    cdef readonly Phase body        # a green thread waits for content
+    cdef readonly Phase writing     # a green thread waits for the peer to read
+    cdef readonly tuple phases
+
+    cdef readonly int64_t open_connections
+    cdef readonly int64_t requests
+    cdef readonly int64_t max_connections
+    cdef int64_t limit_body
+    cdef int64_t limit_buffers
+    cdef Py_ssize_t limit_extensions, limit_trailers
+    cdef bint lingers
+    cdef bint full                  # accepting waits until a connection ends or becomes idle
+    cdef readonly bint stopping     # every answer from now on announces `Connection: close`
+    cdef readonly object report     # report(level, message, exc_info=None): never blocks, never raises
+    cdef object head_options
+    cdef readonly set dropped
+    cdef Py_ssize_t dropped_said
+    cdef list heads                 # for reuse
+    cdef list doors                 # acceptors, to be told when there is room again
+
+    cdef long long second           # of the date line
+    cdef bytes date
+    cdef bytes server
+
+    cdef Head take_head(self)
+    cdef void give_head(self, Head head) noexcept
+    cdef bytes date_line(self)
+    cdef int say_dropped(self) except -1
+    cdef int make_way(self) except -1

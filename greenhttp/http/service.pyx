@@ -1,0 +1,125 @@
+"""What all connections of one server share: limits, phases, green threads, and the fields every answer carries."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+
+from greenhttp.green.deadline cimport Phase
+from greenhttp.green.pool cimport Pool
+from greenhttp.wire.head cimport Head
+
+from time import gmtime
+
+
+cdef extern from "time.h":
+    ctypedef long time_t
+    time_t c_time "time"(time_t*) noexcept
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject* o)
+
+cdef enum:
+    SPARE_HEADS = 256
+
+cdef tuple DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+cdef tuple MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+cdef class Service:
+    """Arguments:
+        settings: a config.Settings, or anything with its attributes.
+        connections: open connections at most.
+        report: report(level, message, exc_info=None), for the log; must neither block nor raise.
+        hub: gevent's hub, by default that of this thread.
+    """
+
+    def __init__(self, settings, int64_t connections, report, hub=None):
+        s = settings
+        self.settings = s
+        self.report = report
+        self.max_connections = connections
+        self.fresh = Phase("fresh", s.header_timeout)
+        self.heading = Phase("heading", s.header_timeout)
+        self.idle = Phase("idle", s.keepalive_timeout)
+        self.queued = Phase("queued", s.queue_timeout)
+        self.running = Phase("running", s.request_timeout)
+        self.overdue = Phase("overdue")
+        self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after)
+        self.draining = Phase("draining", s.linger_timeout)
+        self.lingering = Phase("lingering", s.linger_timeout)
+        self.body = Phase("body", s.body_timeout, s.body_min_rate, s.min_rate_after)
+        self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after)
+        self.phases = (
+            self.fresh, self.heading, self.idle, self.queued, self.running, self.overdue, self.flushing,
+            self.draining, self.lingering, self.body, self.writing,
+        )
+        self.pool = Pool(s.concurrency, s.queue, self.queued, hub)
+        self.limit_body = s.limit_request_body
+        self.limit_buffers = s.limit_buffers
+        self.limit_extensions = s.limit_chunk_extensions
+        self.limit_trailers = s.limit_trailers
+        self.lingers = s.linger_timeout > 0
+        self.dropped = set()
+        self.head_options = {
+            "limit_request_line": s.limit_request_line,
+            "limit_request_head": s.limit_request_head,
+            "limit_request_fields": s.limit_request_fields,
+            "allow_names": frozenset(s.allow_headers),
+            "allow_connect": "CONNECT" in s.allow_methods,
+            "allow_trace": "TRACE" in s.allow_methods,
+            "dropped": self.dropped,
+        }
+        self.heads = []
+        self.doors = []
+        self.server = b"" if s.server_header is None else f"Server: {s.server_header}\r\n".encode("ascii")
+        self.date_line()
+
+    def attach(self, app):
+        """Set the application: a response.App."""
+        self.app = app
+
+    def announce_close(self):
+        """From now on every answer says that it is the last on its connection."""
+        self.stopping = True
+
+    cdef Head take_head(self):
+        return self.heads.pop() if self.heads else Head(**self.head_options)
+
+    cdef void give_head(self, Head head) noexcept:
+        """Keep `head` for another request, unless somebody still refers to it."""
+        if Py_REFCNT(<PyObject*>head) <= 2 and len(self.heads) < SPARE_HEADS:
+            head.reset()
+            self.heads.append(head)
+
+    cdef bytes date_line(self):
+        """`Date`, as a field line (RFC 9110 5.6.7); remade once a second."""
+        cdef long long now = c_time(NULL)
+        if now != self.second:
+            self.second = now
+            t = gmtime(now)
+            self.date = (
+                f"Date: {DAYS[t.tm_wday]}, {t.tm_mday:02} {MONTHS[t.tm_mon - 1]} {t.tm_year:04} "
+                f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT\r\n"
+            ).encode("ascii")
+        return self.date
+
+    cdef int say_dropped(self) except -1:
+        """Log each dropped field name once (contract rule 14)."""
+        if len(self.dropped) > self.dropped_said:
+            self.dropped_said = len(self.dropped)
+            names = ", ".join(sorted(ascii(name)[1:-1] for name in self.dropped))
+            self.report("warning", f"fields dropped from requests (--allow-headers lets them through): {names}")
+        return 0
+
+    cdef int make_way(self) except -1:
+        """Accepting had to wait, and there may be room now."""
+        self.full = False
+        for door in self.doors:
+            door.go_on()
+        return 0
+
+    def statistics(self):
+        """What there is now: a dict of counts, by phase and in all."""
+        return {
+            "connections": self.open_connections, "requests": self.requests, **self.pool.statistics(),
+            **{phase.name: phase.count for phase in self.phases},
+        }

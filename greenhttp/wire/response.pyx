@@ -1,0 +1,281 @@
+"""The response head: a status and fields to bytes, framing, and whether the connection persists (RFC 9112 6, 9.3).
+
+    begin("200 OK"); add(name, value) ...; frame(...)      and `data[:size]` is what goes out
+
+Each field is checked and copied in one pass while the application is still on the stack, so that it gets the exception
+for what HTTP forbids and nothing of it reaches the peer. Framing and persistence are decided here, last: what the
+application says about them is heard (`Content-Length`, `Connection: close`) or dropped, never passed on.
+"""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from greenhttp.wire.names cimport token_table
+
+from greenhttp.errors import ResponseError
+
+
+cdef extern from "Python.h":
+    int PyUnicode_KIND(object text)
+    void* PyUnicode_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    int PyUnicode_1BYTE_KIND
+
+cdef enum:
+    MAX_HEAD = 1048576          # bytes of a response head; a field larger than that is a slip, not a message
+
+cdef const unsigned char* TOKEN = token_table()
+
+
+cdef inline bint same(const unsigned char* text, const char* lower, Py_ssize_t size) noexcept:
+    """Whether `text` is `lower` in any case. For letters and "-" only: 0x20 is the bit between the cases."""
+    cdef Py_ssize_t i
+    for i in range(size):
+        if (text[i] | 0x20) != <unsigned char>lower[i]:
+            return False
+    return True
+
+
+cdef class ResponseHead:
+    """The head of one response in the making. See the module for the order of calls."""
+
+    def __cinit__(self, *args, **kwargs):
+        self.data = self.small
+        self.capacity = SMALL_HEAD
+        self.content_length = -1
+
+    def __dealloc__(self):
+        if self.data != self.small:
+            free(self.data)
+
+    cdef int room(self, Py_ssize_t size) except -1:
+        cdef Py_ssize_t capacity = self.capacity
+        cdef char* data
+        if self.size + size <= capacity:
+            return 0
+        if self.size + size > MAX_HEAD:
+            raise ResponseError(f"a response head of more than {MAX_HEAD} bytes")
+        while capacity < self.size + size:
+            capacity *= 2
+        data = <char*>malloc(capacity)
+        if data == NULL:
+            raise MemoryError
+        memcpy(data, self.data, self.size)
+        if self.data != self.small:
+            free(self.data)
+        self.data = data
+        self.capacity = capacity
+        return 0
+
+    cdef int begin(self, object status) except -1:
+        """Start over with a status line from "NNN reason" (RFC 9112 4). Raises ResponseError, TypeError."""
+        cdef const unsigned char* text
+        cdef Py_ssize_t n, i
+        if not isinstance(status, str):
+            raise TypeError(f"the status must be a str like '200 OK', not {type(status).__name__}")
+        n = PyUnicode_GET_LENGTH(status)
+        if PyUnicode_KIND(status) != PyUnicode_1BYTE_KIND:
+            raise ResponseError("the status has characters beyond latin-1")
+        text = <const unsigned char*>PyUnicode_DATA(status)
+        if (
+            n < 3 or not c'1' <= text[0] <= c'5' or not c'0' <= text[1] <= c'9' or not c'0' <= text[2] <= c'9'
+            or (n > 3 and text[3] != c' ')
+        ):
+            raise ResponseError(f"the status must be three digits from 100 to 599, a space and a reason, not {status!r:.80}")
+        for i in range(3, n):
+            if (text[i] < 0x20 and text[i] != c'\t') or text[i] == 0x7F:
+                raise ResponseError("the status has a control character in it")
+        self.size = 0
+        self.content_length = -1
+        self.asked_close = self.has_date = self.has_server = False
+        self.room(n + 12)
+        memcpy(self.data, b"HTTP/1.1 ", 9)
+        memcpy(self.data + 9, text, n)
+        self.size = n + 9
+        if n == 3:                      # the space belongs to the line even when there is no reason
+            self.data[self.size] = c' '
+            self.size += 1
+        self.data[self.size] = c'\r'
+        self.data[self.size + 1] = c'\n'
+        self.size += 2
+        self.status = (text[0] - c'0') * 100 + (text[1] - c'0') * 10 + (text[2] - c'0')
+        return 0
+
+    cdef int add(self, object name, object value) except -1:
+        """Append one field, or hear what it says about framing. Raises ResponseError, TypeError."""
+        cdef const unsigned char* n
+        cdef const unsigned char* v
+        cdef char* p
+        cdef Py_ssize_t name_size, value_size, i
+        cdef unsigned char c
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"field names and values must be str, not {type(name).__name__} and {type(value).__name__}")
+        if PyUnicode_KIND(name) != PyUnicode_1BYTE_KIND or PyUnicode_KIND(value) != PyUnicode_1BYTE_KIND:
+            raise ResponseError(f"field {name!a:.80} has characters beyond latin-1")
+        n = <const unsigned char*>PyUnicode_DATA(name)
+        v = <const unsigned char*>PyUnicode_DATA(value)
+        name_size = PyUnicode_GET_LENGTH(name)
+        value_size = PyUnicode_GET_LENGTH(value)
+        self.room(name_size + value_size + 4)
+        p = self.data + self.size
+        if name_size == 0:
+            raise ResponseError("a field name is empty")
+        for i in range(name_size):
+            c = n[i]
+            if not TOKEN[c]:
+                raise ResponseError(f"field name {name!a:.80} is not a token")
+            p[i] = c
+        p += name_size
+        p[0] = c':'
+        p[1] = c' '
+        p += 2
+        for i in range(value_size):
+            c = v[i]
+            if (c < 0x20 and c != c'\t') or c == 0x7F:
+                raise ResponseError(f"the value of field {name!a:.80} has a control character in it")
+            p[i] = c
+        p += value_size
+        p[0] = c'\r'
+        p[1] = c'\n'
+        # The names that mean something to the server, told apart by length first: most fields stop here.
+        if name_size == 4 or name_size == 6 or name_size == 10 or name_size == 14 or name_size == 17 \
+                or name_size == 2 or name_size == 7 or name_size == 16:
+            if self.special(n, name_size, name, v, value_size):
+                return 0
+        self.size += name_size + value_size + 4
+        return 0
+
+    cdef int special(self, const unsigned char* name, Py_ssize_t size, object shown,
+                     const unsigned char* value, Py_ssize_t value_size) except -1:
+        """1: the server says this itself, the field is not passed on (contract rules 17 and 18)."""
+        cdef int64_t length = 0
+        cdef Py_ssize_t i, start
+        if size == 4 and same(name, b"date", 4):
+            self.has_date = True
+        elif size == 6 and same(name, b"server", 6):
+            self.has_server = True
+        elif size == 14 and same(name, b"content-length", 14):
+            if not 1 <= value_size <= 18:
+                raise ResponseError("Content-Length must be 1 to 18 digits")
+            for i in range(value_size):
+                if not c'0' <= value[i] <= c'9':
+                    raise ResponseError("Content-Length must be digits only")
+                length = length * 10 + (value[i] - c'0')
+            if self.content_length >= 0 and self.content_length != length:
+                raise ResponseError("two Content-Length fields that differ")
+            self.content_length = length
+            return 1
+        elif size == 10 and same(name, b"connection", 10):
+            start = 0
+            for i in range(value_size + 1):
+                if i == value_size or value[i] == c',':
+                    while start < i and (value[start] == c' ' or value[start] == c'\t'):
+                        start += 1
+                    if i - start >= 5 and same(value + start, b"close", 5):
+                        start += 5
+                        while start < i and (value[start] == c' ' or value[start] == c'\t'):
+                            start += 1
+                        if start == i:
+                            self.asked_close = True
+                    start = i + 1
+            return 1
+        elif (
+            (size == 17 and same(name, b"transfer-encoding", 17))
+            or (size == 10 and same(name, b"keep-alive", 10))
+            or (size == 16 and same(name, b"proxy-connection", 16))
+            or (size == 7 and (same(name, b"upgrade", 7) or same(name, b"trailer", 7)))
+            or (size == 2 and same(name, b"te", 2))
+        ):
+            return 1
+        return 0
+
+    cdef int frame(
+        self, bint is_head, int minor, bint keep_alive, int64_t known,
+        const char* date, Py_ssize_t date_size, const char* server, Py_ssize_t server_size,
+    ) except -1:
+        """Decide framing and persistence and complete the head.
+
+        Arguments:
+            is_head, minor: of the request.
+            keep_alive: the request and the server would let the connection persist.
+            known: size of the content if it is known now, else -1.
+            date, server: complete field lines, left out where the application has set its own.
+
+        Returns a Transfer. RFC 9112 6.1-6.3 and 9.3, RFC 9110 8.6 and 15.
+        """
+        cdef int transfer
+        cdef char digits[20]
+        cdef int count = 0
+        cdef int64_t rest
+        cdef char* p
+        self.room(date_size + server_size + FRAMING_BYTES)
+        p = self.data + self.size
+        if not self.has_server and server_size:
+            memcpy(p, server, server_size)
+            p += server_size
+        if not self.has_date:
+            memcpy(p, date, date_size)
+            p += date_size
+        if self.status < 200 or self.status == 204:
+            transfer = Transfer.EMPTY
+            self.content_length = -1
+        elif self.status == 205:
+            transfer = Transfer.EMPTY
+            self.content_length = 0
+        elif is_head or self.status == 304:
+            transfer = Transfer.EMPTY           # a Content-Length of the application stays, none is invented
+        elif self.content_length >= 0:
+            transfer = Transfer.SIZED
+        elif known >= 0:
+            self.content_length = known
+            transfer = Transfer.SIZED
+        elif minor > 0:
+            transfer = Transfer.CHUNKS
+            memcpy(p, b"Transfer-Encoding: chunked\r\n", 28)
+            p += 28
+        else:
+            transfer = Transfer.UNTIL_CLOSE
+        if self.content_length >= 0:
+            memcpy(p, b"Content-Length: ", 16)
+            p += 16
+            rest = self.content_length
+            while True:
+                digits[count] = c'0' + <char>(rest % 10)
+                count += 1
+                rest //= 10
+                if rest == 0:
+                    break
+            while count:
+                count -= 1
+                p[0] = digits[count]
+                p += 1
+            p[0] = c'\r'
+            p[1] = c'\n'
+            p += 2
+        # A 1xx that an application sends as its answer is the last thing said on this connection.
+        self.keep_alive = (
+            keep_alive and not self.asked_close and transfer != Transfer.UNTIL_CLOSE and self.status >= 200
+        )
+        if not self.keep_alive:
+            memcpy(p, b"Connection: close\r\n", 19)
+            p += 19
+        elif minor == 0:
+            memcpy(p, b"Connection: keep-alive\r\n", 24)
+            p += 24
+        p[0] = c'\r'
+        p[1] = c'\n'
+        self.size = p + 2 - self.data
+        return transfer
+
+    # For tests: the same calls from Python.
+
+    def compose(self, status, fields=(), *, bint is_head=False, int minor=1, bint keep_alive=True, known=-1,
+                bytes date=b"Date: now\r\n", bytes server=b"Server: greenhttp\r\n"):
+        """(head bytes, Transfer) for a status, fields and a request that was like this."""
+        self.begin(status)
+        for name, value in fields:
+            self.add(name, value)
+        transfer = self.frame(is_head, minor, keep_alive, known, date, len(date), server, len(server))
+        return self.data[:self.size], Transfer(transfer)
