@@ -8,7 +8,7 @@
         else:              read more (MORE: nothing is left over)
 
 One byte moves one state to the next, and no byte is looked at twice: a message may be split anywhere, and costs the
-same. Body bytes are the exception, they are taken whole. Nothing is kept but counters and the name of one trailer field.
+same. Body bytes are the exception, they are taken whole. Nothing is kept but counters and one trailer's name.
 
     SIZE -> [EXT_*] -> SIZE_LF -> BODY -> BODY_CR -> BODY_LF -> SIZE ...
     SIZE (0) -> [EXT_*] -> SIZE_LF -> TRAILER -> [NAME -> VALUE -> VALUE_LF -> TRAILER ...] -> END_LF -> FINISHED
@@ -291,9 +291,9 @@ cdef class ChunkedDecoder:
         cdef const char* p
         cdef const char* out = NULL
         cdef Py_ssize_t size, consumed = 0, out_len = 0
-        cdef int i
+        cdef int _i
         cdef int64_t total = 0
-        for i in range(n):
+        for _i in range(n):
             self.reset()
             p = data
             size = len(data)

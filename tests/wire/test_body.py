@@ -88,3 +88,22 @@ def test_what_is_written_is_read_back() -> None:
     decoder = ChunkedDecoder()
     assert decoder.feed(message) == b"".join(pieces)
     assert decoder.done
+
+
+def outcome(data: bytes, step: int) -> object:
+    decoder = ChunkedDecoder()
+    try:
+        body = b"".join([decoder.feed(data[at : at + step]) for at in range(0, len(data), step)])
+    except WireError as error:
+        return error.status, error.reason
+    return body, decoder.done, decoder.leftover
+
+
+@pytest.mark.parametrize("byte", b'\r\n\0 \t:;=",_\\0afg\x7f\x80', ids=hex)
+def test_one_wrong_byte_anywhere_leads_to_the_same_end_however_it_arrives(byte: int) -> None:
+    data = b'5;a="b\\"c" ; d = e\r\nhello\r\n0a\r\n0123456789\r\n000;f\r\nX: y z\r\nContent-Len: 5\r\n\r\n'
+    assert outcome(data, 1) == (b"hello0123456789", True, 0)
+    for at in range(len(data)):
+        for end in (at, at + 1):  # inserted, and replaced
+            changed = data[:at] + bytes([byte]) + data[end:]
+            assert outcome(changed, 1) == outcome(changed, 3) == outcome(changed, len(changed))

@@ -8,7 +8,7 @@ from greenhttp.errors import LimitError, WireError
 from greenhttp.wire.head import KNOWN_NAMES, Form, Framing, Head
 from greenhttp.wire.host import is_authority
 from greenhttp.wire.names import Known, known_index
-from tests.wire.feeding import head_of, request, status_of
+from tests.wire.feeding import head_of, request, snapshot, status_of
 
 
 def refusal(data: bytes, step: int, **settings: int) -> tuple[WireError, int]:
@@ -186,3 +186,28 @@ def test_the_ids_of_known_names_match_the_table() -> None:
 def test_is_authority_reads_no_further_than_it_is_told() -> None:
     for text in (b"[", b"[:", b"[::", b"[1:", b"a%", b"a%2", b"", b"a:", b"[::1.2.3."):
         assert is_authority(text) is (text == b"a:")
+
+
+def outcome(data: bytes, step: int) -> object:
+    head = Head()
+    try:
+        for at in range(0, len(data), step):
+            if head.feed(data[at : at + step]):
+                return snapshot(head)
+    except WireError as error:
+        return error.status, error.reason
+    return None
+
+
+@pytest.mark.parametrize("byte", b"\r\n\0 \t:,;_#?\x7f\x8005", ids=hex)
+def test_one_wrong_byte_anywhere_leads_to_the_same_end_however_it_arrives(byte: int) -> None:
+    data = request(
+        b"POST http://example.com:80/a%20?b HTTP/1.1",
+        b"Content-Length: 12",
+        b"Connection: keep-alive, close",
+        b"Expect: 100-continue",
+    )
+    for at in range(len(data)):
+        for end in (at, at + 1):  # inserted, and replaced
+            changed = data[:at] + bytes([byte]) + data[end:]
+            assert outcome(changed, 1) == outcome(changed, 5) == outcome(changed, len(changed))
