@@ -16,6 +16,7 @@ cdef enum:
 cdef class ChunkedDecoder:
     cdef readonly int64_t received       # body bytes announced by chunk sizes so far
     cdef readonly bint done
+    cdef readonly Py_ssize_t leftover    # bytes given to feed() behind the end of the message
 
     cdef int64_t limit_body
     cdef Py_ssize_t limit_extensions, limit_trailers
@@ -28,7 +29,6 @@ cdef class ChunkedDecoder:
     cdef int trailers
     cdef Py_ssize_t name_size
     cdef unsigned char name[TRAILER_NAME_MAX]
-    cdef bytes rest
 
     cdef int step(
         self, const char* data, Py_ssize_t size, Py_ssize_t* consumed, const char** out, Py_ssize_t* out_len
@@ -36,6 +36,7 @@ cdef class ChunkedDecoder:
     cdef void reset(self) noexcept
     cdef int refuse(self, int status, str reason) except -1
     cdef int beyond(self, int status, str setting) except -1
+    cdef int extension_byte(self) except -1
     cdef int trailer_name(self) except -1
 
 

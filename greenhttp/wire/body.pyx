@@ -8,7 +8,7 @@
         else:              read more (MORE: nothing is left over)
 
 One byte moves one state to the next, and no byte is looked at twice: a message may be split anywhere, and costs the
-same. Body bytes are the exception, they are taken whole. Nothing is kept but counters and the name of one trailer field.
+same. Body bytes are the exception, they are taken whole. Nothing is kept but counters and one trailer's name.
 
     SIZE -> [EXT_*] -> SIZE_LF -> BODY -> BODY_CR -> BODY_LF -> SIZE ...
     SIZE (0) -> [EXT_*] -> SIZE_LF -> TRAILER -> [NAME -> VALUE -> VALUE_LF -> TRAILER ...] -> END_LF -> FINISHED
@@ -112,7 +112,7 @@ cdef class ChunkedDecoder:
         self.extension_bytes = self.trailer_bytes = 0
         self.trailers = 0
         self.name_size = 0
-        self.rest = b""
+        self.leftover = 0
 
     cdef int refuse(self, int status, str reason) except -1:
         self.state = REFUSED
@@ -169,6 +169,7 @@ cdef class ChunkedDecoder:
                     state = SIZE_LF
                 elif c == c';':
                     state = EXT_NAME_START
+                    self.extension_byte()
                 else:
                     self.refuse(400, "a malformed chunk size")
             elif state == SIZE_LF:
@@ -193,14 +194,12 @@ cdef class ChunkedDecoder:
                 # Extensions (7.1.1): checked, because what is not understood the same by all gets requests in;
                 # dropped, because nobody uses them. White space goes where the grammar has BWS, except before the
                 # first ";" (contract rule 8).
-                self.extension_bytes += 1
                 if c == c'\r':
                     if state != EXT_NAME and state != EXT_VALUE and state != EXT_QUOTED_END:
                         self.refuse(400, "a malformed chunk extension")
                     state = SIZE_LF
-                elif self.extension_bytes > self.limit_extensions:
-                    self.beyond(400, "limit_chunk_extensions")
                 else:
+                    self.extension_byte()
                     state = extension_state(state, c)
                     if state == REFUSED:
                         self.refuse(400, "a malformed chunk extension")
@@ -244,11 +243,16 @@ cdef class ChunkedDecoder:
                 else:
                     # Also a folded line and an empty name, as in a head.
                     self.refuse(400, "a malformed trailer name")
-            if state == SIZE:
-                self.chunk = 0
         self.state = state
         consumed[0] = size
         return Step.MORE
+
+    cdef int extension_byte(self) except -1:
+        # Over the whole message: a cap per chunk would let a million small ones through.
+        self.extension_bytes += 1
+        if self.extension_bytes > self.limit_extensions:
+            self.beyond(400, "limit_chunk_extensions")
+        return 0
 
     cdef int trailer_name(self) except -1:
         cdef int known = -1
@@ -275,13 +279,8 @@ cdef class ChunkedDecoder:
                 runs.append(out[:out_len])
             else:
                 if what == Step.END:
-                    self.rest += p[:size]
+                    self.leftover += size
                 return b"".join(runs)
-
-    @property
-    def leftover(self) -> int:
-        """How many of the bytes fed were behind the end of the message."""
-        return len(self.rest)
 
     def clear(self) -> None:
         """Forget this body and be ready for the next one."""
@@ -292,9 +291,9 @@ cdef class ChunkedDecoder:
         cdef const char* p
         cdef const char* out = NULL
         cdef Py_ssize_t size, consumed = 0, out_len = 0
-        cdef int i
+        cdef int _i
         cdef int64_t total = 0
-        for i in range(n):
+        for _i in range(n):
             self.reset()
             p = data
             size = len(data)

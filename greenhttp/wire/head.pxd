@@ -39,7 +39,7 @@ cdef class Head:
     cdef Field* field
     cdef readonly int count
     cdef readonly Framing framing
-    cdef readonly int64_t content_length # -1 unless framing is LENGTH
+    cdef readonly int64_t content_length  # -1 unless framing is LENGTH
     cdef readonly bint keep_alive
     cdef readonly bint wants_continue    # 100-continue expected, on 1.1, and there is a body to wait for
     cdef readonly bint has_connection_upgrade

@@ -18,7 +18,7 @@ be read as HTTP from that connection.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp
 
 from greenhttp.wire.host cimport Authority, parse_authority
 from greenhttp.wire.names cimport (
@@ -34,6 +34,7 @@ from greenhttp.wire.names cimport (
     same_name,
     token_table,
 )
+from greenhttp.wire.scan cimport clean_value, trim
 
 from greenhttp.errors import LimitError, WireError
 from greenhttp.wire.names import KNOWN_NAMES
@@ -93,42 +94,6 @@ cdef str method_name(const unsigned char* p, Py_ssize_t size):
         if memcmp(p, b"CONNECT", 7) == 0:
             return CONNECT
     return (<const char*> p)[:size].decode("ascii")
-
-
-cdef inline bint clean_bytes(const unsigned char* p, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(size):
-        if (p[i] < 0x20 and p[i] != c'\t') or p[i] == 0x7F:
-            return False
-    return True
-
-
-cdef inline bint clean_value(const unsigned char* p, Py_ssize_t size) noexcept nogil:
-    """Whether all bytes are HTAB, SP, VCHAR or obs-text (RFC 9110 5.5); the rest are CR, NUL and their like.
-
-    Eight at a time: `(w - 0x20..) & ~w` has a high bit set if a byte is below 0x20, and the same with 1 after
-    `^ 0x7F..` if one is DEL; both may only err by one more hit beside a true one, and every hit is looked at again.
-    """
-    cdef uint64_t w, d
-    cdef Py_ssize_t i = 0
-    while i + 8 <= size:
-        memcpy(&w, p + i, 8)
-        d = w ^ <uint64_t> 0x7F7F7F7F7F7F7F7F
-        if (
-            ((w - <uint64_t> 0x2020202020202020) & ~w) | ((d - <uint64_t> 0x0101010101010101) & ~d)
-        ) & <uint64_t> 0x8080808080808080:
-            if not clean_bytes(p + i, 8):
-                return False
-        i += 8
-    return clean_bytes(p + i, size - i)
-
-
-cdef inline void trim(const unsigned char* p, Py_ssize_t* start, Py_ssize_t* end) noexcept nogil:
-    """Take OWS (SP and HTAB, nothing else: RFC 9110 5.6.3) off both ends."""
-    while start[0] < end[0] and (p[start[0]] == c' ' or p[start[0]] == c'\t'):
-        start[0] += 1
-    while end[0] > start[0] and (p[end[0] - 1] == c' ' or p[end[0] - 1] == c'\t'):
-        end[0] -= 1
 
 
 cdef bint next_element(
@@ -389,6 +354,8 @@ cdef class Head:
     cdef int field_line(self, const unsigned char* p, uint32_t start, uint32_t end) except -1:
         """field-name ":" OWS field-value OWS (RFC 9112 5), from start to the CR at end."""
         cdef uint32_t i = start
+        cdef const unsigned char* name = p + start
+        cdef const unsigned char* token = TOKEN
         cdef unsigned char kind, kinds = 0
         cdef Py_ssize_t first, last
         cdef Field* f
@@ -398,11 +365,12 @@ cdef class Head:
         if self.seen > <Py_ssize_t> self.limit_fields:
             self.beyond(431, "limit_request_fields")
         while True:             # stops at the CR at the latest
-            kind = TOKEN[p[i]]
+            kind = token[name[0]]
             if not kind:
                 break
             kinds |= kind
-            i += 1
+            name += 1
+        i = <uint32_t> (name - p)
         if p[i] != c':' or i == start:
             # Also a folded line (5.2), white space before the colon (5.1) and an empty name: 400, never repaired.
             self.refuse(400, "a malformed field name")
@@ -669,8 +637,8 @@ cdef class Head:
         """Parse one head n times: perf/micro measures this without the cost of a Python call."""
         cdef const char* p = data
         cdef Py_ssize_t size = len(data), used = 0
-        cdef int i
-        for i in range(n):
+        cdef int _i
+        for _i in range(n):
             self.reset()
             used = self.parse(p, size)
         self.own()

@@ -76,6 +76,13 @@ cdef inline unsigned int slot_of(const unsigned char* name, Py_ssize_t size) noe
     ) & (SLOTS - 1)
 
 
+cdef inline bint same_word(const unsigned char* name, const char* text) noexcept nogil:
+    cdef uint64_t a, b
+    memcpy(&a, name, 8)
+    memcpy(&b, text, 8)
+    return (a | <uint64_t> 0x2020202020202020) == b
+
+
 cdef int find_known(const unsigned char* name, Py_ssize_t size) noexcept nogil:
     """The index of a name in KNOWN_NAMES whatever its case, or -1.
 
@@ -85,7 +92,6 @@ cdef int find_known(const unsigned char* name, Py_ssize_t size) noexcept nogil:
     cdef unsigned int slot
     cdef int index
     cdef Py_ssize_t i
-    cdef uint64_t a, b
     cdef const char* text
     if size <= 0 or size > LONGEST:
         return -1
@@ -96,17 +102,17 @@ cdef int find_known(const unsigned char* name, Py_ssize_t size) noexcept nogil:
             return -1
         if ENTRIES[index].size == size:
             text = ENTRIES[index].text
-            i = 0
-            while i + 8 <= size:
-                memcpy(&a, name + i, 8)
-                memcpy(&b, text + i, 8)
-                if (a | <uint64_t> 0x2020202020202020) != b:
-                    break
-                i += 8
-            else:
+            if size < 8:
+                i = 0
                 while i < size and (name[i] | 0x20) == <unsigned char> text[i]:
                     i += 1
                 if i == size:
+                    return index
+            elif same_word(name + size - 8, text + size - 8):    # where names of one family differ
+                i = 0
+                while i + 8 <= size and same_word(name + i, text + i):
+                    i += 8
+                if i + 8 > size:
                     return index
         slot = (slot + 1) & (SLOTS - 1)
 
