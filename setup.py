@@ -1,5 +1,7 @@
 """The compiled modules; everything else about the package stands in setup.cfg."""
 
+import os
+
 import greenlet
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -13,7 +15,9 @@ HOT = [
     "greenhttp.green.deadline",
     "greenhttp.green.pool",
     "greenhttp.green.stream",
+    "greenhttp.green.transport",
     "greenhttp.green.acceptor",
+    "greenhttp.http.service",
     "greenhttp.http.request",
     "greenhttp.http.response",
     "greenhttp.http.connection",
@@ -26,7 +30,7 @@ setup(
             Extension(
                 name,
                 [name.replace(".", "/") + ".pyx"],
-                include_dirs=[greenlet.__path__[0]],
+                include_dirs=[os.path.dirname(greenlet.__path__[0])],  # so that "greenlet/greenlet.h" is found
                 extra_compile_args=["-O3"],
             )
             for name in HOT

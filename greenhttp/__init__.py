@@ -1,1 +1,3 @@
+"""greenhttp."""
 
+__version__ = "0.1.0"

@@ -1,8 +1,5 @@
 from greenhttp.green.deadline cimport Phase, Timed
-
-cdef extern from "greenlet/greenlet.h":
-    ctypedef class greenlet.greenlet [object PyGreenlet]:
-        pass
+from greenhttp.green.switch cimport greenlet
 
 cdef class Job(Timed):
     cdef Job follower               # the next one in whichever queue this is in

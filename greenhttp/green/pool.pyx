@@ -26,9 +26,9 @@ import sys
 
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit, PyContext_New
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
 
 from greenhttp.green.deadline cimport Phase, Timed
+from greenhttp.green.switch cimport PyGreenlet_Import, greenlet, switch_to
 
 from gevent import get_hub
 from greenlet import GreenletExit
@@ -37,20 +37,10 @@ from greenlet import GreenletExit
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject* o)
 
-cdef extern from "greenlet/greenlet.h":
-    void PyGreenlet_Import()
-    PyObject* PyGreenlet_Switch(PyObject* g, PyObject* args, PyObject* kwargs) except NULL
-
 PyGreenlet_Import()
 
 # Green threads that stay though they have nothing to do: with them stay the connections of database drivers.
 cdef Py_ssize_t SPARE = 16
-
-
-cdef inline int switch_to(object target) except -1:
-    """Run `target` until something switches back here. An exception thrown into the caller meanwhile is raised."""
-    Py_DECREF(<object>PyGreenlet_Switch(<PyObject*>target, NULL, NULL))
-    return 0
 
 
 cdef class Job(Timed):
@@ -193,7 +183,7 @@ cdef class Pool:
         while self.ready.count or self.patience.count:
             worker = self.hire()
             if worker is not None:
-                switch_to(worker)
+                switch_to(<PyObject*>worker)
                 continue
             job = self.ready.pop()
             if job is None:
@@ -226,7 +216,7 @@ cdef class Pool:
         worker = Worker(self)
         self.size += 1
         self.started += 1
-        switch_to(worker)               # it starts, and waits to be hired
+        switch_to(<PyObject*>worker)               # it starts, and waits to be hired
         self.idle.pop()
         worker.unheld = Py_REFCNT(<PyObject*>worker)
         worker.hired = True
@@ -236,7 +226,7 @@ cdef class Pool:
         """Let an idle green thread end. Whoever still refers to it keeps an object that ignores them."""
         self.size -= 1
         worker.retired = worker.hired = True
-        switch_to(worker)
+        switch_to(<PyObject*>worker)
         return 0
 
     def shrink(self):
@@ -307,7 +297,7 @@ cdef class Worker(greenlet):
             pool.kick()
         while not self.hired:
             try:
-                switch_to(pool.hub)
+                switch_to(<PyObject*>pool.hub)
             except BaseException:
                 continue
         return 0

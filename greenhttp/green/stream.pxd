@@ -1,7 +1,8 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from greenhttp.green.deadline cimport Phase, Timed
-from greenhttp.green.pool cimport Job, greenlet
+from greenhttp.green.pool cimport Job
+from greenhttp.green.switch cimport greenlet
 
 cdef enum:
     CHUNK = 16384               # one borrowed buffer

@@ -16,13 +16,13 @@ Sharing. After 16 operations or 256 KiB without having waited, a green thread go
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy, memmove
 
 from greenhttp.green.deadline cimport Phase, Timed, clock
-from greenhttp.green.pool cimport Job, greenlet
+from greenhttp.green.pool cimport Job
+from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, switch_to
 
 import os
 
@@ -31,11 +31,6 @@ from gevent import sleep as gevent_sleep
 
 from greenhttp.errors import LineTooLong, StreamClosed, StreamTimeout
 
-
-cdef extern from "greenlet/greenlet.h":
-    void PyGreenlet_Import()
-    PyObject* PyGreenlet_Switch(PyObject* g, PyObject* args, PyObject* kwargs) except NULL
-    PyObject* PyGreenlet_GetCurrent() except NULL
 
 cdef extern from "string.h":
     void* memmem(const void* haystack, size_t haystack_size, const void* needle, size_t needle_size)
@@ -161,7 +156,7 @@ cdef class Stream(Timed):
         cdef greenlet waiting = self.reader
         if waiting is not None:
             self.reader = None
-            Py_DECREF(<object>PyGreenlet_Switch(<PyObject*>waiting, NULL, NULL))
+            switch_to(<PyObject*>waiting)
             return True
         if self.job is not None:
             return self.job.ready(False)
@@ -172,7 +167,7 @@ cdef class Stream(Timed):
         cdef greenlet waiting = self.writer
         if waiting is not None:
             self.writer = None
-            Py_DECREF(<object>PyGreenlet_Switch(<PyObject*>waiting, NULL, NULL))
+            switch_to(<PyObject*>waiting)
         elif self.pushing:
             self._push()
         elif self.job is None or not self.job.ready(True):
@@ -226,7 +221,7 @@ cdef class Stream(Timed):
             timer = self.hub.loop.timer(seconds)
             timer.start(self._overdue, update=True)
         try:
-            Py_DECREF(<object>PyGreenlet_Switch(<PyObject*>self.hub, NULL, NULL))
+            switch_to(<PyObject*>self.hub)
         finally:
             if timer is not None:
                 timer.stop()
@@ -288,8 +283,7 @@ cdef class Stream(Timed):
         return 0
 
     cdef object current(self):
-        cdef object running = <object>PyGreenlet_GetCurrent()
-        Py_DECREF(running)
+        cdef object running = current_greenlet()
         if running is self.hub:
             raise RuntimeError("a stream cannot wait inside a callback of the loop; use a green thread")
         return running

@@ -288,7 +288,7 @@ def connect(str address not None, *, timeout=None):
         host, colon, port = address.rpartition(":")
         if not colon or not host or not port.isascii() or not port.isdigit():
             raise ValueError(f"{address!r}: give host:port, [v6]:port or unix:/path")
-        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        host = host.strip("[]")
         found = None
     problem = None
     with Timeout.start_new(timeout, StreamTimeout(f"connecting to {address} took more than {timeout} s")):

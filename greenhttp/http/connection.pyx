@@ -9,6 +9,7 @@ Each state is a phase with a deadline; `expired` says how each of them ends.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport Node, Phase, Timed, clock
@@ -387,7 +388,35 @@ cdef class Connection(Job):
         service.open_connections -= 1
         if service.full:
             service.make_way()
+        if service.open_connections == 0 and service.emptied is not None:
+            service.emptied()
         return 0
+
+    def retire(self):
+        """The server stops: what has begun to arrive is still answered, a connection without that ends now."""
+        cdef Py_ssize_t n
+        if self.state != State.HEAD or self.queued or self.phase is self.service.queued:
+            return
+        if self.head is not None and self.stream.in_end > self.stream.in_pos:
+            return
+        try:
+            n = self.stream.fill_now()
+        except OSError:
+            n = 0
+        if n > 0:
+            self.enter(self.service.heading)
+            self.service.pool.submit(self)
+        else:
+            self.close(False)
+
+    def cut(self):
+        """The server cannot wait any longer: end this connection, and the request in it, now."""
+        worker = self.worker
+        self.stream.finish(True)
+        if worker is None:
+            self.close(True)
+        else:
+            worker.kill()
 
 
 cdef class Door(Acceptor):
@@ -397,7 +426,8 @@ cdef class Door(Acceptor):
         Acceptor.__init__(self, service.pool.loop, sock, self.say, batch)
         self.service = service
         name = sock.getsockname()
-        self.base = (<App>service.app).prepare(*(name[:2] if isinstance(name, tuple) else ("localhost", 80)))
+        host, port = name[:2] if isinstance(name, tuple) else ("localhost", 80)     # a UNIX socket has neither
+        self.base = (<App>service.app).prepare(host, port)
         service.doors.append(self)
 
     def say(self, line):

@@ -34,6 +34,7 @@ cdef class Service:
     cdef object head_options
     cdef readonly set dropped
     cdef Py_ssize_t dropped_said
+    cdef object emptied             # called when the last connection has gone, or None
     cdef list heads                 # for reuse
     cdef list doors                 # acceptors, to be told when there is room again
 

@@ -106,9 +106,15 @@ cdef class Service:
         """Log each dropped field name once (contract rule 14)."""
         if len(self.dropped) > self.dropped_said:
             self.dropped_said = len(self.dropped)
-            names = ", ".join(sorted(ascii(name)[1:-1] for name in self.dropped))
+            names = ", ".join(sorted(map(repr, self.dropped)))
             self.report("warning", f"fields dropped from requests (--allow-headers lets them through): {names}")
         return 0
+
+    def when_empty(self, callback):
+        """Call `callback` when the last connection has gone, which may be now."""
+        self.emptied = callback
+        if self.open_connections == 0:
+            callback()
 
     cdef int make_way(self) except -1:
         """Accepting had to wait, and there may be room now."""

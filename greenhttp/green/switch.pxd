@@ -1,0 +1,23 @@
+# The one place that knows greenlet's C interface. Modules that use it call PyGreenlet_Import() once.
+
+from cpython.object cimport PyObject
+
+cdef extern from *:
+    """
+    #include "greenlet/greenlet.h"
+
+    static inline PyObject* greenhttp_switch(PyObject* target) {
+        return PyGreenlet_Switch((PyGreenlet*)target, NULL, NULL);
+    }
+
+    static inline PyObject* greenhttp_current(void) {
+        return (PyObject*)PyGreenlet_GetCurrent();
+    }
+    """
+    ctypedef class greenlet.greenlet [object PyGreenlet]:
+        pass
+
+    void PyGreenlet_Import()
+    # Run `target` until something switches back. A new reference to what that passed; NULL if it threw.
+    object switch_to "greenhttp_switch"(PyObject* target)
+    object current_greenlet "greenhttp_current"()
