@@ -256,7 +256,7 @@ class Setting:
         unit: what a number counts, for people: "seconds", "bytes", "bytes/s"; "" where there is none.
         help: one or two sentences: what it bounds, and what happens beyond it.
         group: the heading it stands under in the help.
-        flags: command line names, the first is the one shown first. Other servers' names where they mean the same.
+        flags: command line names, its own among them; other servers' names where they mean the same.
         check: called with the value of the right kind; returns the one to keep or raises ValueError.
     """
 
@@ -273,6 +273,11 @@ class Setting:
     def variable(self) -> str:
         """The environment variable."""
         return f"GREENHTTP_{self.name.upper()}"
+
+    @property
+    def flag(self) -> str:
+        """Its own long name on the command line; the other flags are short for it, or other servers' names."""
+        return "--" + self.name.replace("_", "-")
 
     def parse(self, value: object) -> Any:
         """The value to keep.
@@ -321,7 +326,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "queue", "count", None, "requests",
-        "Requests that may wait for their turn; beyond it 503 at once. 0: none waits. Default: as --concurrency.",
+        "Requests that may wait for their turn; beyond it 503 at once. 0: none waits. Default: --concurrency.",
         _WORK, ("--queue",),
     ),
     Setting(

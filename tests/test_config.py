@@ -255,7 +255,7 @@ def test_the_table_is_complete_and_names_are_unique():
         assert setting.kind in KINDS
         assert setting.help.endswith(".")
         assert setting.flags[-1].startswith("--")
-        assert "--" + setting.name.replace("_", "-") in setting.flags
+        assert setting.flag in setting.flags
         if setting.kind in ("duration", "size", "rate"):
             assert setting.unit in ("seconds", "bytes", "bytes/s")
 
