@@ -278,7 +278,7 @@ import sys
 before = set(sys.modules)
 import greenhttp.cli
 early = set(sys.modules) - before
-late = {"gevent", "greenlet", "ssl", "socket", "logging", "subprocess"}
+late = {"gevent", "greenlet", "ssl", "socket", "logging"}
 assert not {m for m in early if m.split(".")[0] in late}, early
 assert {m for m in early if m.startswith("greenhttp")} == {
     "greenhttp", "greenhttp.cli", "greenhttp.config", "greenhttp.errors"}, early

@@ -212,6 +212,13 @@ def test_limits_without_which_nothing_could_be_served_refuse_zero(name):
         Settings(**{name: 0})
 
 
+@pytest.mark.parametrize("name", ["limit_request_line", "limit_request_head", "limit_request_fields"])
+def test_a_head_is_at_most_what_32_bits_can_point_into(name):
+    assert getattr(Settings(**{name: 1 << 30}, limit_buffers="4g"), name) == 1 << 30
+    with pytest.raises(ConfigError, match=f"{name}: 1073741825 is too large; give 1073741824 or less"):
+        Settings(**{name: (1 << 30) + 1}, limit_buffers="4g")
+
+
 def test_one_head_must_fit_into_the_buffers():
     with pytest.raises(ConfigError, match="limit_buffers: 65536 bytes cannot hold one request head"):
         Settings(limit_buffers="64k")
