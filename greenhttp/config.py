@@ -351,7 +351,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "limit_request_head", "size", 64 << 10, "bytes",
         "All fields of a request together, without the request line; beyond it 431.",
-        _LIMITS, ("--limit-request-head", "--max-request-header-size"), _at_least(256, "a Host field must fit", LARGEST_HEAD),
+        _LIMITS, ("--limit-request-head", "--max-request-header-size"),
+        _at_least(256, "a Host field must fit", LARGEST_HEAD),
     ),
     Setting(
         "limit_request_fields", "count", 100, "fields",
