@@ -1,3 +1,65 @@
-"""greenhttp."""
+"""greenhttp: plain blocking-style handlers, one green thread per running request, one event loop per process.
+
+A byte's way in and back out; each arrow is one call, and imports go the same way down, never up:
+
+    cli, __main__     the command: settings from the command line, patching, signals
+    server            one process: listeners, limits, start, drain, stop
+    hosting/          what a request is handed to: app(request) -> Response; WSGI
+    http/             one connection's life: wire and green joined. Begin reading at http/connection.pyx
+    wire/             bytes <-> values of HTTP/1; no sockets, no clock
+    green/            green threads over sockets: Stream, Pool, listeners; knows nothing of HTTP
+    config, errors    every setting once; every exception once
+    patch, loading    `import greenhttp.patch` first in a script; finding the application by name
+
+Importing this package does nothing: the names below are fetched when first used, so that a program can patch before
+anything of gevent is loaded.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "BodyError",
+    "BodyTimeout",
+    "ConfigError",
+    "GreenError",
+    "LineTooLong",
+    "RequestTimeout",
+    "ResponseError",
+    "Server",
+    "Stream",
+    "StreamClosed",
+    "StreamTimeout",
+    "__version__",
+]
+
+if TYPE_CHECKING:
+    from greenhttp.errors import (
+        BodyError,
+        BodyTimeout,
+        ConfigError,
+        GreenError,
+        LineTooLong,
+        RequestTimeout,
+        ResponseError,
+        StreamClosed,
+        StreamTimeout,
+    )
+    from greenhttp.green.stream import Stream
+    from greenhttp.server import Server
+
+_ELSEWHERE = {"Server": "greenhttp.server", "Stream": "greenhttp.green.stream"}  # all others: errors
+
+
+def __getattr__(name: str) -> Any:  # PEP 562
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_ELSEWHERE.get(name, "greenhttp.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

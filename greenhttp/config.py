@@ -31,6 +31,7 @@ from greenhttp.errors import ConfigError
 LONGEST = 366 * 86400.0  # seconds. A longer time-out is a slip, and timers must be able to hold the value
 LARGEST = 1 << 62  # bytes. Sizes are signed 64-bit numbers in the compiled modules, with room for one addition
 MOST = (1 << 31) - 1  # counts are C ints there
+LARGEST_HEAD = 1 << 30  # bytes, fields. The head parser keeps offsets into line and fields in 32 bits
 
 DESCRIPTORS_KEPT = 128  # descriptors left to the application, its databases and logs when `connections` is derived
 FEWEST_CONNECTIONS = 64  # derived `connections` never falls below this, however small the file limit
@@ -200,10 +201,12 @@ KINDS: dict[str, Callable[[object], Any]] = {
 # ---- checks: each takes the value its kind has produced and returns the one to keep, or raises ValueError
 
 
-def _at_least(least: int, why: str = "") -> Callable[[Any], Any]:
+def _at_least(least: int, why: str = "", most: int = LARGEST) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if value < least:
             raise ValueError(f"{value} is too small; give {least} or more" + (f" ({why})" if why else ""))
+        if value > most:
+            raise ValueError(f"{value} is too large; give {most} or less")
         return value
 
     return check
@@ -256,7 +259,7 @@ class Setting:
         unit: what a number counts, for people: "seconds", "bytes", "bytes/s"; "" where there is none.
         help: one or two sentences: what it bounds, and what happens beyond it.
         group: the heading it stands under in the help.
-        flags: command line names, the first is the one shown first. Other servers' names where they mean the same.
+        flags: command line names, its own among them; other servers' names where they mean the same.
         check: called with the value of the right kind; returns the one to keep or raises ValueError.
     """
 
@@ -273,6 +276,11 @@ class Setting:
     def variable(self) -> str:
         """The environment variable."""
         return f"GREENHTTP_{self.name.upper()}"
+
+    @property
+    def flag(self) -> str:
+        """Its own long name on the command line; the other flags are short for it, or other servers' names."""
+        return "--" + self.name.replace("_", "-")
 
     def parse(self, value: object) -> Any:
         """The value to keep.
@@ -321,7 +329,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "queue", "count", None, "requests",
-        "Requests that may wait for their turn; beyond it 503 at once. 0: none waits. Default: as --concurrency.",
+        "Requests that may wait for their turn; beyond it 503 at once. 0: none waits. Default: --concurrency.",
         _WORK, ("--queue",),
     ),
     Setting(
@@ -338,17 +346,18 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "limit_request_line", "size", 8 << 10, "bytes",
         "Request line; beyond it 414.",
-        _LIMITS, ("--limit-request-line",), _at_least(64, "a line like GET / HTTP/1.1 must fit"),
+        _LIMITS, ("--limit-request-line",), _at_least(64, "a line like GET / HTTP/1.1 must fit", LARGEST_HEAD),
     ),
     Setting(
         "limit_request_head", "size", 64 << 10, "bytes",
         "All fields of a request together, without the request line; beyond it 431.",
-        _LIMITS, ("--limit-request-head", "--max-request-header-size"), _at_least(256, "a Host field must fit"),
+        _LIMITS, ("--limit-request-head", "--max-request-header-size"),
+        _at_least(256, "a Host field must fit", LARGEST_HEAD),
     ),
     Setting(
         "limit_request_fields", "count", 100, "fields",
         "Fields of a request; beyond it 431.",
-        _LIMITS, ("--limit-request-fields",), _at_least(1, "HTTP/1.1 requires Host"),
+        _LIMITS, ("--limit-request-fields",), _at_least(1, "HTTP/1.1 requires Host", LARGEST_HEAD),
     ),
     Setting(
         "limit_request_body", "size", 1 << 30, "bytes",

@@ -1,1 +1,10 @@
+"""Green threads over sockets. Never says HTTP: what it runs is a job.
 
+    listener    address texts -> listening sockets
+    acceptor    listening socket -> connected descriptors with their peers' addresses
+    stream      Stream: read, readline, readuntil, readexactly, write, sendfile, close; suspends its green thread alone
+    pool        ready connections -> waiting green threads; a connection with nothing to do is parked and holds none
+    deadline    one list per phase of a connection, one sweep for all
+
+Imports gevent, config and errors; knows nothing of wire, which http joins with it. Begin with stream.
+"""

@@ -1,1 +1,9 @@
+"""One connection's life: wire and green joined.
 
+    connection  the loop: head -> app -> response -> keep or close
+    request     Request and its content, which the handler pulls
+    response    Response and what it may carry: bytes, an iterable, a file
+
+Called by green.pool with a connection that is ready; calls the application it was given. Imports wire, green, config
+and errors. Begin with connection: each way out of its loop says why it ends.
+"""

@@ -1,10 +1,12 @@
-"""Bytes to values and back. No socket, green thread, clock, log or environment; imports nothing but greenhttp.errors.
+"""Bytes <-> values of HTTP/1.x: bytes in, values out. No socket, no green thread, no clock, no log.
 
-    head.pyx      a request head -> Head: line, fields, framing, persistence. Begin here.
-    body.pyx      chunked bodies: the decoder, and the chunk writer
-    names.pyx     known field names and their lookup
-    host.pyx      host [":" port], checked
-    scan.pxd      inline loops over bytes
+    head        request line and fields -> Head; the scan resumes where it stopped. Begin here.
+    body        the chunked decoder, and what writes chunks
+    response    status and fields -> bytes; framing, and whether the connection persists
+    names       known field names and their lookup
+    host        host [":" port], checked
+    scan        inline loops over bytes
 
-Errors are WireError and LimitError; after one nothing more may be read as HTTP from that connection.
+Bytes that break a rule raise errors.WireError, which carries the status to answer with; nothing more may be read as HTTP
+from that connection then. Imports errors and nothing else of the house; http joins it with green.
 """

@@ -1,0 +1,60 @@
+# make serve    an example application on 127.0.0.1:8000
+# make test     linters, types and tests; warnings are errors
+# make build    the virtual environment and the compiled modules
+# make lint     only the linters and types
+# make clean    back to what is under version control
+#
+# Everything lives in .venv; a second run does only what has changed. Another interpreter: make PYTHON=python3.12
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
+
+.PHONY: serve test build lint clean tools
+
+serve: build
+	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
+
+test: lint
+	$(BIN)/pytest
+
+build: $(VENV)/built
+
+lint: build
+	$(BIN)/ruff check .
+	$(BIN)/cython-lint greenhttp
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist greenhttp.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
+	find greenhttp tests examples perf -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find greenhttp \( -name '*.so' -o -name '*.c' -o -name '*.html' \) -delete
+
+# One line for each thing that is missing and how to get it; then stop.
+tools:
+	@missing=0; say() { echo "make: $$1" >&2; missing=1; }; \
+	if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
+	  say "Python 3.10 or newer is needed, $(PYTHON) is not; install python3, or say make PYTHON=/path/to/python3"; \
+	else \
+	  $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	    || say "Python's venv is missing; on Debian and Ubuntu: apt-get install python3-venv"; \
+	  $(PYTHON) -c 'import os, sys, sysconfig as s; sys.exit(not os.path.exists(s.get_paths()["include"] + "/Python.h"))' \
+	    || say "Python.h is missing; on Debian and Ubuntu: apt-get install python3-dev; on Fedora: dnf install python3-devel"; \
+	fi; \
+	d=$$(mktemp -d); printf '#include <stdlib.h>\nint main(void) { return 0; }\n' > $$d/a.c; \
+	$(CC) -o $$d/a $$d/a.c >/dev/null 2>&1 \
+	  || say "no working C compiler; on Debian and Ubuntu: apt-get install gcc libc6-dev; on macOS: xcode-select --install"; \
+	rm -rf $$d; exit $$missing
+
+# The tools are looked for only when there is something to install.
+$(VENV)/ready: pyproject.toml setup.cfg
+	@$(MAKE) --no-print-directory tools
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check 'setuptools>=77' 'Cython>=3.1,<4' 'greenlet>=3.1'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[test]'
+	@touch $@
+
+$(VENV)/built: $(VENV)/ready setup.py $(HOT)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@

@@ -1,0 +1,199 @@
+"""Finds the application that a text like `shop.web:app` names.
+
+    module                  its `application`, else its `app`
+    module:name             that attribute; the name may be dotted
+    module:create()         a factory, called without arguments
+
+Two failures are kept apart, for they have different authors. The name leads nowhere: AppError, one line, with the
+nearest name. The application's own code failed: AppImportError, and its `__cause__` carries a traceback that begins in
+the application's files.
+"""
+
+import contextlib
+import difflib
+import importlib
+import inspect
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from types import ModuleType, TracebackType
+from typing import Any
+
+from greenhttp.errors import AppError
+
+DEFAULT_NAMES = ("application", "app")
+FACTORY_NAMES = ("create_app", "make_app", "create_application")
+
+
+class AppImportError(AppError):
+    """The application's own code raised; `__cause__` is what it raised."""
+
+
+def load(spec: str) -> Callable[..., Any]:
+    """The application a text names; the current directory comes first on `sys.path`.
+
+    Raises:
+        AppError: there is no such module or attribute, or it cannot serve; one line.
+        AppImportError: importing the module, or the factory, raised.
+    """
+    module_name, _, attribute = spec.partition(":")
+    _check_module_name(spec, module_name)
+    name, call = attribute.strip(), False
+    if name.endswith("()"):
+        name, call = name[:-2], True
+    if name and not all(part.isidentifier() for part in name.split(".")):
+        hint = "a factory is called without arguments: module:create()" if "(" in name else "give module:name"
+        raise AppError(f"{spec}: {attribute!r} is not a name; {hint}")
+    if (":" in spec or call) and not name:
+        raise AppError(f"{spec}: no name after the colon; give module:name, or the module alone")
+
+    here = os.getcwd()
+    if sys.path[:1] != [here]:
+        sys.path.insert(0, here)
+    module = _import(spec, module_name)
+    found = _attribute(spec, module, name) if name else _default(spec, module)
+    if call:
+        found = _create(spec, found, name)
+    return _servable(spec, found)
+
+
+# ---- the module
+
+
+def _check_module_name(spec: str, name: str) -> None:
+    if not name:
+        raise AppError(f"{spec or repr(spec)}: no module; give module or module:name")
+    if name.endswith(".py") or "/" in name or os.sep in name:
+        directory, file = os.path.split(name)
+        module = file.removesuffix(".py")
+        chdir = f"--chdir {directory} " if directory else ""
+        raise AppError(f"{spec}: {name} is a file name; give the module: {chdir}{module}{spec[len(name):]}")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise AppError(f"{spec}: {name!r} is not a module name; give module or module:name")
+
+
+def _import(spec: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if (name + ".").startswith(missing + ".") and not _own(error.__traceback__):
+            raise AppError(f"{spec}: {_not_found(name, missing)}") from None
+        raise _failed(spec, f"importing {name} failed", error) from _trimmed(error)
+    except SystemExit as error:
+        raise AppError(f"{spec}: {name} called sys.exit({error.code!r}) while it was imported") from None
+    except Exception as error:
+        raise _failed(spec, f"importing {name} failed", error) from _trimmed(error)
+
+
+def _not_found(name: str, missing: str) -> str:
+    parent = missing.rpartition(".")[0]
+    if parent and not hasattr(sys.modules.get(parent), "__path__"):
+        return f"there is no module {name}: {parent} is a module, not a package; for its attribute give {parent}:name"
+    where = list(sys.modules[parent].__path__) if parent else [os.getcwd()]
+    siblings: list[str] = []
+    with contextlib.suppress(OSError, ImportError):
+        siblings = [entry.name for entry in pkgutil.iter_modules(where)]
+    place = f"in {parent}" if parent else f"in {os.getcwd()} or where Python looks"
+    return f"there is no module {missing} {place}" + _near(missing.rpartition(".")[2], siblings, parent)
+
+
+def _near(name: str, names: Iterable[str], parent: str = "") -> str:
+    near = difflib.get_close_matches(name, [n for n in names if not n.startswith("__")], 1)
+    return f"; did you mean {parent + '.' if parent else ''}{near[0]}?" if near else ""
+
+
+# ---- the attribute
+
+
+def _attribute(spec: str, module: ModuleType, name: str) -> Any:
+    found: Any = module
+    path = module.__name__
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise AppError(f"{spec}: {path} has no attribute {part}" + _near(part, dir(found))) from None
+        path = f"{path}.{part}"
+    return found
+
+
+def _default(spec: str, module: ModuleType) -> Any:
+    for name in DEFAULT_NAMES:
+        if hasattr(module, name):
+            return getattr(module, name)
+    for name in FACTORY_NAMES:
+        if callable(getattr(module, name, None)):
+            raise AppError(f"{spec}: {module.__name__} has a factory; give {module.__name__}:{name}()")
+    raise AppError(
+        f"{spec}: {module.__name__} has neither application nor app; give the name: {module.__name__}:NAME"
+    )
+
+
+def _create(spec: str, factory: Any, name: str) -> Any:
+    if not callable(factory):
+        raise AppError(f"{spec}: {name} is {_a(factory)} and cannot be called")
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise AppError(f"{spec}: {name}() needs arguments ({error}); give a factory that needs none") from None
+    except ValueError:  # a signature that cannot be known
+        pass
+    try:
+        return factory()
+    except SystemExit as error:
+        raise AppError(f"{spec}: {name}() called sys.exit({error.code!r})") from None
+    except Exception as error:
+        raise _failed(spec, f"{name}() failed", error) from _trimmed(error)
+
+
+def _servable(spec: str, found: Any) -> Callable[..., Any]:
+    if isinstance(found, ModuleType):
+        raise AppError(f"{spec}: {found.__name__} is a module; name the application in it")
+    if not callable(found):
+        raise AppError(f"{spec}: {_a(found)} is not an application; it must be callable")
+    call = found if inspect.isroutine(found) or inspect.isclass(found) else type(found).__call__
+    if inspect.iscoroutinefunction(call):
+        raise AppError(f"{spec}: a coroutine function (ASGI?); this server serves WSGI applications")
+    return found  # type: ignore[no-any-return]
+
+
+def _a(thing: object) -> str:
+    return "None" if thing is None else f"of type {type(thing).__name__}"
+
+
+# ---- tracebacks
+
+
+def _failed(spec: str, what: str, error: BaseException) -> AppImportError:
+    last = traceback.format_exception_only(type(error), error)[-1].strip()
+    return AppImportError(f"{spec}: {what}: {last}")
+
+
+def _trimmed(error: BaseException) -> BaseException:
+    """The same exception, its traceback without the frames of this module and of the import system."""
+    kept = [entry for entry in _walk(error.__traceback__) if not _is_machinery(entry)]
+    first = None
+    for entry in reversed(kept):
+        entry.tb_next, first = first, entry
+    return error.with_traceback(first)
+
+
+def _own(tb: TracebackType | None) -> bool:
+    """Whether any frame is the application's."""
+    return any(not _is_machinery(entry) for entry in _walk(tb))
+
+
+def _walk(tb: TracebackType | None) -> list[TracebackType]:
+    entries = []
+    while tb is not None:
+        entries.append(tb)
+        tb = tb.tb_next
+    return entries
+
+
+def _is_machinery(entry: TracebackType) -> bool:
+    file = entry.tb_frame.f_code.co_filename
+    return file == __file__ or file.startswith("<frozen importlib") or file == importlib.__file__

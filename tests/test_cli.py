@@ -1,0 +1,350 @@
+"""cli.py: from a command line and an environment to a running server and an exit code. The server is a stand-in."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import click
+import pytest
+
+from greenhttp import __version__
+from greenhttp.cli import _settings, command, main
+from greenhttp.config import BY_NAME, SETTINGS, Settings
+
+
+def read(*arguments, **environ):
+    with command.make_context("greenhttp", [*arguments, "web:app"]) as context:
+        return _settings(context.params, environ)
+
+
+def test_nothing_given_is_the_defaults():
+    assert read() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values"),
+    [
+        (["-b", "a:1", "--bind", "unix:/x"], {"bind": ["a:1", "unix:/x"]}),
+        (["-b", "a:1,b:2"], {"bind": ["a:1", "b:2"]}),
+        (["-w", "1"], {}),
+        (["--worker-connections", "7"], {"connections": 7}),  # gunicorn: clients at the same time, idle ones included
+        (["--keep-alive", "5"], {"keepalive_timeout": 5}),
+        (["--timeout-keep-alive", "5"], {"keepalive_timeout": 5}),
+        (["--graceful-timeout", "1m"], {"graceful_timeout": 60}),
+        (["--limit-request-line", "4094"], {"limit_request_line": 4094}),
+        (["--limit-request-body", "1m"], {"limit_request_body": 1 << 20}),
+        (["--server-header", "off"], {"server_header": None}),
+        (["--no-patch"], {"patch": False}),
+        (["--patch"], {}),
+        (["--allow-headers", "X_A,Proxy"], {"allow_headers": ["x_a", "proxy"]}),
+        (["--queue", "0"], {"queue": 0}),
+    ],
+)
+def test_options(arguments, values):
+    assert read(*arguments) == Settings(**values)
+
+
+def test_every_setting_has_an_option_and_a_variable():
+    flags = {flag for parameter in command.params for flag in parameter.opts}
+    assert {flag for setting in SETTINGS for flag in setting.flags} <= flags
+    examples = {"duration": "3s", "size": "1m", "rate": "9", "count": "1", "bool": "no", "addresses": "a:1"}
+    named = {"interface": "wsgi", "allow_headers": "x_a", "allow_methods": "TRACE", "server_header": "mine",
+             "limit_buffers": "300m"}  # fmt: skip
+    for setting in SETTINGS:
+        text = named.get(setting.name) or examples[setting.kind]
+        assert read(**{setting.variable: text}) == Settings(**{setting.name: text}), setting.name
+        assert setting.variable == "GREENHTTP_" + setting.name.upper()
+
+
+def test_the_command_line_wins_over_the_environment():
+    assert read("--backlog", "5", GREENHTTP_BACKLOG="6").backlog == 5
+    assert read("--patch", GREENHTTP_PATCH="0").patch is True
+    assert read("-b", "a:1", GREENHTTP_BIND="b:2").bind == ("a:1",)
+    assert read(GREENHTTP_BACKLOG="").backlog == 2048
+
+
+def test_port_is_the_last_word_on_where_to_listen():
+    assert read(PORT="5000").bind == ("0.0.0.0:5000",)
+    assert read("-b", "a:1", PORT="5000").bind == ("a:1",)
+    assert read(PORT="5000", GREENHTTP_BIND="b:2").bind == ("b:2",)
+    assert read(PORT="").bind == ("127.0.0.1:8000",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "line"),
+    [
+        (["--backlog", "x"], {}, r"^--backlog: 'x' is not a number; give a whole number$"),
+        (["--keep-alive", "x"], {}, r"^--keepalive-timeout: 'x' is not a duration"),
+        ([], {"GREENHTTP_BACKLOG": "x"}, r"^GREENHTTP_BACKLOG: 'x' is not a number"),
+        ([], {"GREENHTTP_PATCH": "maybe"}, r"^GREENHTTP_PATCH: 'maybe' is neither yes nor no"),
+        ([], {"PORT": "http"}, r"^PORT: 'http' is not a port"),
+        ([], {"PORT": "65536"}, r"^PORT: '65536' is not a port"),
+        (["-w", "4"], {}, r"^--workers: 4 workers were asked for, but more than one is not there yet"),
+        ([], {"WEB_CONCURRENCY": "4"}, r"^WEB_CONCURRENCY: 4 workers were asked for"),
+        (["--limit-buffers", "1k"], {}, r"^limit_buffers: 1024 bytes cannot hold"),
+    ],
+)
+def test_a_wrong_value_names_where_it_came_from(arguments, environ, line):
+    with pytest.raises(click.UsageError, match=line):
+        read(*arguments, **environ)
+
+
+def test_workers_given_win_over_web_concurrency():
+    assert read("-w", "1", WEB_CONCURRENCY="4").workers == 1
+    assert read(WEB_CONCURRENCY="1").workers == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--bnd", "x", "web"], r"No such option '?--bnd'?\.? Did you mean '?--bind'?\?"),
+        ([], "Missing argument 'APP'"),
+        (["a", "b"], r"unexpected extra argument \(?'?b"),
+        (["web", "--backlog"], "requires an argument"),
+        (["-b", "8000", "web"], "bind: '8000' is only a number; give :8000 to listen on that port"),
+        (["--chdir", "/no/such/place", "web"], "--chdir: /no/such/place: No such file"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(capsys, arguments, line):
+    assert main(["--no-patch", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert re.search(line, err)
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"greenhttp {__version__}\n"
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_says_everything(capsys, monkeypatch, flag):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([flag]) == 0
+    text = capsys.readouterr().out
+    words = " ".join(text.split()).replace("- ", "-")
+    for setting in SETTINGS:
+        assert setting.flag in words
+        assert f"\n{setting.group}:\n" in text
+    for word in ("GREENHTTP_", "PORT", "WEB_CONCURRENCY", "TERM", "Exit codes", "[75s]", "[64k]", "--keep-alive"):
+        assert word in words
+    assert max(map(len, text.splitlines())) <= 110
+
+
+# ---- real processes, a stand-in for the server
+
+PROGRAM = """
+import sys, types
+module = types.ModuleType("greenhttp.server")
+
+class Server:
+    addresses = ["http://0.0.0.0:8000", "unix:/x"]
+
+    def __init__(self, app, settings):
+        self.app, self.settings = app, settings
+
+    def start(self):
+        import gevent
+        from greenhttp.errors import ConfigError
+        if self.settings.backlog == 1:
+            raise ConfigError("127.0.0.1:1: the port is in use by process 7 (other)")
+        self.timer = gevent.get_hub().loop.timer(3600)  # what keeps a loop going, as a listener does
+        self.timer.start(lambda: None)
+        if hasattr(self.app, "started"):
+            self.app.started()
+
+    def stop(self, timeout):
+        print(f"stop({timeout})", flush=True)
+        if hasattr(self.app, "stopping"):
+            self.app.stopping()
+
+module.Server = Server
+sys.modules["greenhttp.server"] = module
+from greenhttp.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+APP = "def app(environ, start_response): pass\n"
+
+
+class Process(subprocess.Popen):
+    """The command on an application in `directory`; killed at the end of the with block if it still runs."""
+
+    def __init__(self, directory, *arguments, **environ):
+        super().__init__(
+            [sys.executable, "-W", "error", "-c", PROGRAM, *arguments],
+            cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environ},
+        )  # fmt: skip
+
+    def lines_until(self, word):
+        lines = []
+        for line in self.stderr:
+            lines.append(line)
+            if word in line:
+                return lines
+        raise AssertionError(f"no {word!r} in {lines}")
+
+    def rest(self):
+        out, err = self.communicate(timeout=30)
+        return self.returncode, out, err
+
+    def __exit__(self, *exc):
+        self.kill()
+        super().__exit__(*exc)
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "stop", "words"),
+    [
+        (signal.SIGTERM, (), "stop(30.0)\n", "greenhttp: stopping; running requests have 30 s to finish\n"),
+        (signal.SIGTERM, ("--graceful-timeout", "0"), "stop(0)\n", ""),
+        (signal.SIGINT, (), "stop(0)\n", ""),
+        (signal.SIGQUIT, (), "stop(0)\n", ""),
+    ],
+)
+def test_a_signal_stops_the_server_and_exits_0(tmp_path, number, options, stop, words):
+    (tmp_path / "web.py").write_text(APP)
+    with Process(tmp_path, *options, "web:app") as process:
+        process.lines_until("Ctrl-C")
+        process.send_signal(number)
+        assert process.rest() == (0, stop, words)
+
+
+def test_a_second_signal_ends_it_by_force(tmp_path):
+    (tmp_path / "web.py").write_text(
+        APP + "import gevent, sys\n"
+        "def stopping():\n  print('waiting', file=sys.stderr, flush=True)\n  gevent.sleep(3600)\n"
+        "app.stopping = stopping\n"
+    )
+    with Process(tmp_path, "web:app") as process:
+        process.lines_until("Ctrl-C")
+        process.send_signal(signal.SIGTERM)
+        process.lines_until("waiting")
+        process.send_signal(signal.SIGINT)
+        assert process.rest() == (1, "stop(30.0)\n", "greenhttp: stopped by force\n")
+
+
+def test_a_second_signal_gets_through_while_the_application_holds_the_loop(tmp_path):
+    (tmp_path / "web.py").write_text(
+        APP + "import gevent, os, signal, sys\n"
+        "def spin():\n  print('spinning', file=sys.stderr, flush=True)\n  while True: pass\n"
+        "def started(): gevent.spawn(spin)\napp.started = started\n"
+    )
+    with Process(tmp_path, "web:app") as process:
+        process.lines_until("spinning")
+        process.send_signal(signal.SIGTERM)  # two kinds, for equal pending signals are one
+        process.send_signal(signal.SIGINT)
+        assert process.rest() == (1, "", "greenhttp: stopped by force\n")
+
+
+def test_what_the_start_says(tmp_path):
+    (tmp_path / "web.py").write_text(APP)
+    with Process(tmp_path, "--connections", "50", "--queue", "0", "web:app") as process:
+        text = "".join(process.lines_until("Ctrl-C"))
+        process.send_signal(signal.SIGINT)
+        process.rest()
+    assert "serving web:app at http://127.0.0.1:8000 (and every other IPv4 address of this machine), unix:/x" in text
+    assert f"version {__version__}, process {process.pid}, loop lib" in text
+    assert "standard library patched" in text
+    assert "up to 1000 requests at once, none waits; up to 50 connections" in text
+    assert all(line.startswith("greenhttp: ") for line in text.splitlines())
+
+
+def test_the_library_is_patched_before_the_application_is_imported(tmp_path):
+    (tmp_path / "web.py").write_text(
+        APP + "import socket, threading, ssl, time\nfrom gevent import monkey\n"
+        "assert all(map(monkey.is_module_patched, ['socket', 'threading', 'ssl', 'time', 'select', 'subprocess']))\n"
+        "assert socket.socket.__module__.startswith('gevent')\n"
+    )
+    with Process(tmp_path, "web:app") as process:  # -W error: gevent's complaint of a late patch would be a failure
+        process.lines_until("Ctrl-C")
+
+
+def test_without_the_patch_it_is_not_and_the_start_says_what_that_means(tmp_path):
+    (tmp_path / "web.py").write_text(
+        APP + "import socket\nfrom gevent import monkey\nassert not monkey.is_anything_patched()\n"
+    )
+    with Process(tmp_path, "--no-patch", "web:app") as process:
+        lines = process.lines_until("Ctrl-C")
+    assert "NOT patched: a blocking call in the application stops every other request" in "".join(lines)
+
+
+IMPORTS = """
+import sys
+before = set(sys.modules)
+import greenhttp.cli
+early = set(sys.modules) - before
+late = {"gevent", "greenlet", "ssl", "socket", "logging"}
+assert not {m for m in early if m.split(".")[0] in late}, early
+assert {m for m in early if m.startswith("greenhttp")} == {
+    "greenhttp", "greenhttp.cli", "greenhttp.config", "greenhttp.errors"}, early
+import gevent.monkey
+gevent.monkey.patch_all()
+"""
+
+
+def test_the_command_imports_nothing_that_the_patch_would_come_too_late_for():
+    subprocess.run([sys.executable, "-W", "error", "-c", IMPORTS], check=True)
+
+
+def test_chdir_comes_before_the_import_and_the_environment_may_say_it(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "web.py").write_text(APP)
+    with Process(tmp_path, "--chdir", "inner", "web") as process:
+        process.lines_until("Ctrl-C")
+    with Process(tmp_path, "web", GREENHTTP_CHDIR="inner") as process:
+        process.lines_until("Ctrl-C")
+
+
+def test_an_address_that_cannot_be_used_is_one_line_and_exit_code_1(tmp_path):
+    (tmp_path / "web.py").write_text(APP)
+    with Process(tmp_path, "--backlog", "1", "web:app") as process:
+        assert process.rest() == (1, "", "greenhttp: 127.0.0.1:1: the port is in use by process 7 (other)\n")
+
+
+def test_a_module_that_is_not_there_is_one_line_and_exit_code_3(tmp_path):
+    (tmp_path / "web.py").write_text(APP)
+    with Process(tmp_path, "wbe:app") as process:
+        code, out, err = process.rest()
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert err.startswith("greenhttp: wbe:app: there is no module wbe in ")
+    assert err.endswith("; did you mean web?\n")
+
+
+def test_an_application_that_fails_shows_its_traceback_once_and_exit_code_3(tmp_path):
+    (tmp_path / "web.py").write_text("def boot():\n    raise RuntimeError('no database')\n\nboot()\n")
+    with Process(tmp_path, "web:app") as process:
+        code, out, err = process.rest()
+    assert (code, out) == (3, "")
+    assert err.count("Traceback") == err.count("RuntimeError: no database") == 1
+    assert "importlib" not in err
+    assert "greenhttp/" not in err
+    assert err.splitlines()[1].lstrip().startswith('File "') and "web.py" in err.splitlines()[1]
+    assert err.endswith("greenhttp: web:app could not be loaded; the traceback above is its own\n")
+
+
+def test_an_interrupt_during_the_import_is_quiet(tmp_path):
+    (tmp_path / "web.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n")
+    with Process(tmp_path, "web:app") as process:
+        assert process.rest() == (0, "", "")
+
+
+def test_a_misspelt_variable_is_pointed_out_and_those_of_others_are_not(tmp_path):
+    (tmp_path / "web.py").write_text(APP)
+    theirs = {"GREENHTTP_SERVICE_HOST": "10.0.0.1", "GREENHTTP_PORT": "tcp://10.0.0.1:80"}
+    with Process(tmp_path, "web", GREENHTTP_HEDER_TIMEOUT="5", **theirs) as process:
+        lines = process.lines_until("serving")
+    assert lines[:-1] == ["greenhttp: GREENHTTP_HEDER_TIMEOUT is ignored; did you mean GREENHTTP_HEADER_TIMEOUT?\n"]
+
+
+def test_python_m_is_the_same_command():
+    done = subprocess.run([sys.executable, "-m", "greenhttp", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"greenhttp {__version__}\n"
+
+
+def test_help_groups_are_in_the_order_of_the_table():
+    assert list(dict.fromkeys(setting.group for setting in BY_NAME.values()))[0] == "Serving"

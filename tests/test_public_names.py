@@ -1,0 +1,82 @@
+"""The package's public names, and that importing it does nothing."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+import greenhttp
+from greenhttp import errors
+
+COMPILED = {"Server": "greenhttp.server", "Stream": "greenhttp.green.stream"}
+
+IMPORT = """
+import os, sys, threading
+before, descriptors = set(sys.modules), len(os.listdir("/dev/fd"))
+import greenhttp
+greenhttp.__version__, greenhttp.GreenError, dir(greenhttp)
+new = set(sys.modules) - before
+assert {m for m in new if m.startswith("greenhttp")} == {"greenhttp", "greenhttp.errors"}, new
+assert not {m for m in new if m.split(".")[0] in ("gevent", "greenlet", "click", "socket", "ssl")}, new
+assert threading.active_count() == 1
+assert len(os.listdir("/dev/fd")) == descriptors
+"""
+
+
+def test_importing_the_package_loads_no_gevent_and_opens_nothing():
+    subprocess.run([sys.executable, "-W", "error", "-c", IMPORT], check=True)
+
+
+def test_the_names_are_these():
+    assert greenhttp.__all__ == [
+        "BodyError", "BodyTimeout", "ConfigError", "GreenError", "LineTooLong", "RequestTimeout", "ResponseError",
+        "Server", "Stream", "StreamClosed", "StreamTimeout", "__version__",
+    ]  # fmt: skip
+    assert set(greenhttp.__all__) <= set(dir(greenhttp))
+
+
+@pytest.mark.parametrize("name", [name for name in greenhttp.__all__ if name not in COMPILED])
+def test_a_name_is_what_it_says(name):
+    value = getattr(greenhttp, name)
+    assert value is (greenhttp.__dict__["__version__"] if name == "__version__" else getattr(errors, name))
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_name_of_another_module(name):
+    if find_spec(COMPILED[name]) is None:
+        pytest.skip(f"{COMPILED[name]} is not there yet")
+    assert getattr(greenhttp, name).__module__ == COMPILED[name]
+
+
+def test_another_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = greenhttp.nothing
+    with pytest.raises(ImportError):
+        from greenhttp import nothing  # noqa: F401
+
+
+PATCH = """
+import sys
+import greenhttp.patch
+from gevent import monkey
+import socket, time
+assert monkey.is_module_patched("socket") and monkey.is_module_patched("threading")
+assert not [m for m in sys.modules if m.startswith("greenhttp.") and m != "greenhttp.patch"]
+first = socket.socket
+del sys.modules["greenhttp.patch"]
+import greenhttp.patch
+assert socket.socket is first
+"""
+
+PATCHED_BY_HAND = """
+from gevent import monkey
+monkey.patch_all(subprocess=False)
+import greenhttp.patch
+assert not monkey.is_module_patched("subprocess")
+"""
+
+
+@pytest.mark.parametrize("code", [PATCH, PATCHED_BY_HAND])
+def test_patch_patches_once_and_loads_nothing_else(code):
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
