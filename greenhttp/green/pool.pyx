@@ -122,6 +122,10 @@ cdef class Pool:
                 watcher.stop()
                 watcher.close()
         self.check = self.spin = None
+        # A green thread that ends returns to the hub: only from there may it be told to.
+        self.loop.run_callback(self._dismiss_all)
+
+    def _dismiss_all(self):
         while self.idle:
             self.dismiss(self.idle.pop())
 
@@ -223,7 +227,7 @@ cdef class Pool:
         return worker
 
     cdef int dismiss(self, Worker worker) except -1:
-        """Let an idle green thread end. Whoever still refers to it keeps an object that ignores them."""
+        """Let an idle green thread end; in the hub. Whoever still refers to it keeps an object that ignores them."""
         self.size -= 1
         worker.retired = worker.hired = True
         switch_to(<PyObject*>worker)
