@@ -1,0 +1,5 @@
+"""Scenarios."""
+
+
+def main(arguments: list[str]) -> int:
+    return 2
