@@ -34,7 +34,7 @@ def wait(environ, start_response):
 
 
 def stream(environ, start_response):
-    """1 GiB in 64 KiB pieces, or as many bytes as `?bytes=` says; no Content-Length, as with a report made on the fly."""
+    """1 GiB in 64 KiB pieces, or as much as `?bytes=` says; no Content-Length, as with a report made on the fly."""
     query = environ.get("QUERY_STRING", "")
     size = int(query.partition("bytes=")[2] or GIBIBYTE)
     start_response("200 OK", [("Content-Type", "application/octet-stream")])

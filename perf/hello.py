@@ -1,5 +1,5 @@
-"""`python -m perf hello`: the table. Rounds are interleaved (A, B, C, A, B, C ...), so that a machine that slows down for a
-while slows all of them; medians are reported, and each server's multiple of the floor's figure of the same run."""
+"""`python -m perf hello`: the table. Rounds are interleaved (A, B, C, A, B, C ...), so that a machine that slows down for
+a while slows all of them; medians are reported, and each server's multiple of the floor's figure of the same run."""
 
 import argparse
 import json
@@ -96,7 +96,8 @@ def main(arguments: list[str]) -> int:
             servers.floor_answer = answer_size(running.port)
 
     notes, rows, raw = [], [], {}
-    progress = Progress(sum(each.name not in server.cannot for each in workloads for server in present) * options.rounds)
+    rows_asked = sum(each.name not in server.cannot for each in workloads for server in present)
+    progress = Progress(rows_asked * options.rounds)
     for workload in workloads:
         able = [server for server in present if workload.name not in server.cannot]
         notes += [

@@ -1,4 +1,4 @@
-"""CPU time and memory of a server's whole process tree, from /proc. Parsing is apart from reading, so that it is testable."""
+"""CPU time and memory of a server's whole process tree, from /proc. Parsing stands apart from reading: it is tested."""
 
 import os
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def tree(pid: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Cpu:
-    """CPU time used so far: per thread in ns, per process in clock ticks (which keep the share of threads that ended)."""
+    """CPU time used so far: per thread in ns, per process in clock ticks (they keep the share of threads that ended)."""
 
     threads: dict[tuple[int, int], int]
     processes: dict[int, int]

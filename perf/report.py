@@ -64,7 +64,7 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.spread:.0%}",
         f"{row.ratio:.2f}" if row.ratio else "–",
         f"{row.per_second:,.0f}",
-        f"{row.p99_ms:.1f}",
+        f"{row.p99_ms:.1f}" if row.p99_ms else "–",
         f"{row.rss_mb:.0f}",
         "0",
     )

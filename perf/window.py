@@ -26,17 +26,21 @@ class Window:
     as_dict = asdict
 
 
-def judge(load: wrk.Load, cpu_ns: int, peak_bytes: int, missing_connections: int = 0) -> Window:
+def judge(load: wrk.Load, workload: Workload, cpu_ns: int, peak_bytes: int, missing_connections: int = 0) -> Window:
     """The figures of a run, or the reason why it must not count."""
     fault = load.fault()
+    wanted = workload.connections * workload.pipeline
+    if fault is None and load.requests < wanted:  # a server that stalls makes no error in wrk's books
+        fault = f"{load.requests} answers in all, where one to each request of each connection makes {wanted}"
     if fault is None and missing_connections > 0:
-        fault = f"{missing_connections} connections were never accepted"
+        fault = f"{missing_connections} connections were not accepted before the end"
     if fault:
         return Window(errors=load.errors, requests=load.requests, void=fault)
     return Window(
         cpu_us=cpu_ns / 1000 / load.requests,
         per_second=load.per_second,
-        p99_ms=load.p99_us / 1000,
+        # wrk corrects latencies for requests that it could not send in time, and takes pipelined ones for such.
+        p99_ms=load.p99_us / 1000 if workload.pipeline == 1 else 0.0,
         rss_mb=peak_bytes / 1e6,
         requests=load.requests,
     )
@@ -71,7 +75,7 @@ def _measure(server: Running, workload: Workload, seconds: int) -> Window:
     missing = workload.connections - held
     # A few descriptors (a log, an epoll) may have come and gone meanwhile.
     missing = missing if missing > max(2, workload.connections // 100) else 0
-    return judge(wrk.parse(output), procfs.cpu_ns(before, after), peak, missing)
+    return judge(wrk.parse(output), workload, procfs.cpu_ns(before, after), peak, missing)
 
 
 def measure(server: Server, workload: Workload, seconds: int) -> Window:

@@ -22,6 +22,8 @@ class Workload:
     patience: int = 2
     """Seconds without an answer after which wrk counts a time-out, which voids the row."""
     keep_alive: bool = True
+    pipeline: int = 1
+    """Requests that leave together, as the script says."""
 
 
 WORKLOADS = [
@@ -33,7 +35,7 @@ WORKLOADS = [
     Workload("new-64", "/", 64, "close", headers={"Connection": "close"}, keep_alive=False),
     Workload("big-16", "/1m", 16, answer=MEBIBYTE),
     Workload("wait-2000", "/wait", 2000, patience=5),
-    Workload("pipeline-64", "/", 64, "pipeline"),
+    Workload("pipeline-64", "/", 64, "pipeline", pipeline=16),
 ]
 BY_NAME = {workload.name: workload for workload in WORKLOADS}
 

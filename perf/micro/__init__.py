@@ -10,7 +10,7 @@ from perf.report import columns
 
 
 def best_of(operation: Callable[[int], object], times: int, repeats: int = 7) -> float:
-    """ns per operation: the fastest of some runs of `operation(times)`. Whatever disturbs a loop only ever makes it longer."""
+    """ns per operation: the fastest of some runs of `operation(times)`, since what disturbs a run only lengthens it."""
     fastest = None
     for _ in range(repeats):
         began = perf_counter_ns()
