@@ -1,5 +1,5 @@
-"""`python -m perf hello`: the table. Rounds are interleaved (A, B, C, A, B, C ...), so that a machine that slows down for
-a while slows all of them; medians are reported, and each server's multiple of the floor's figure of the same run."""
+"""`python -m perf hello`: the table. Rounds are interleaved (A, B, C, A, B, C ...), so that a machine that slows down
+for a while slows all of them; medians are reported, and each server's multiple of the same run's floor."""
 
 import argparse
 import json

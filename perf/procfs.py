@@ -51,7 +51,7 @@ def tree(pid: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Cpu:
-    """CPU time used so far: per thread in ns, per process in clock ticks (they keep the share of threads that ended)."""
+    """CPU time used so far: per thread in ns, per process in clock ticks (which keep that of ended threads)."""
 
     threads: dict[tuple[int, int], int]
     processes: dict[int, int]

@@ -27,3 +27,9 @@ class Progress:
         if self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+    def say(self, what: str) -> None:
+        """Without counting."""
+        if self._shown:
+            sys.stderr.write(f"\r\x1b[K{what[:118]}")
+            sys.stderr.flush()
