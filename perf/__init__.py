@@ -1,0 +1,14 @@
+"""Measuring greenhttp. `python -m perf` runs from the project's top directory; perf/README.md says what figures mean.
+
+    micro     one operation at a time, ns each          micro.py runs perf/micro/*.py
+    hello     the table against other servers           workloads.py what is asked, servers.py of whom,
+                                                        window.py one measurement, hello.py rounds, report.py tables
+    reach     scenarios with a bound each, pass or fail reach/*.py, clients in clients.py and honest.py
+    below     procfs.py (CPU and memory of a process tree), wrk.py (the load generator), build.py (floor.c, Go peer)
+    served    apps.py, the one WSGI application; peers/ start scripts of the others
+
+The server runs on one core, everything that asks on another.
+"""
+
+SERVER_CORE = 0
+CLIENT_CORE = 1

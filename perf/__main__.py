@@ -1,0 +1,32 @@
+"""The command: `python -m perf micro|hello|reach`, from the project's top directory."""
+
+import os
+import sys
+
+from perf import CLIENT_CORE, hello, micro, reach
+
+USAGE = """usage: python -m perf COMMAND [OPTION ...]
+
+  micro [NAME ...]    ns per operation, one operation at a time (perf/micro/*.py)
+  hello [--only WORKLOAD,...] [--servers NAME,...] [--rounds 5] [--seconds 3] [--json FILE] [--markdown FILE]
+                      CPU per request, rate, latency and memory beside other servers
+  reach [NAME ...] [--server greenhttp]
+                      scenarios with a bound each (perf/reach/*.py)
+"""
+COMMANDS = {"micro": micro.main, "hello": hello.main, "reach": reach.main}
+
+
+def main() -> int:
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        print(USAGE, end="", file=sys.stderr)
+        return 2
+    if (os.cpu_count() or 1) < 2 and sys.argv[1] != "micro":
+        print("two cores are needed: one for the server, one for those who ask", file=sys.stderr)
+        return 2
+    if sys.argv[1] != "micro":
+        os.sched_setaffinity(0, {CLIENT_CORE})  # the driver must not run where the server is measured
+    return COMMANDS[sys.argv[1]](sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

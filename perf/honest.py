@@ -1,0 +1,65 @@
+"""A well-behaved client in a process of its own, so that the load a scenario makes does not delay its stopwatch.
+
+Four kept connections in turn, 20 requests a second in all, plain blocking sockets. Prints its figures as JSON.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+
+from perf import clients
+
+
+def percentile(values: list[float], percent: float) -> float:
+    """The smallest value that at least `percent` of all values do not exceed (nearest rank)."""
+    if not values:
+        return float("inf")
+    rank = -(-len(values) * percent // 100)
+    return sorted(values)[max(0, int(rank) - 1)]
+
+
+def measure(port: int, seconds: float, rate: float, connections: int) -> dict[str, float]:
+    kept = [None] * connections
+    latencies, failures, turn = [], 0, 0
+    began = time.monotonic()
+    while (due := began + turn / rate) < began + seconds:
+        time.sleep(max(0.0, due - time.monotonic()))
+        at, turn = turn % connections, turn + 1
+        started = time.perf_counter()
+        try:
+            kept[at] = kept[at] or clients.connect(
+                port
+            )  # time to connect counts: an honest client waits for it as well
+            status, _ = clients.ask(kept[at])
+            if status != 200:
+                raise ConnectionError(f"status {status}")
+            latencies.append((time.perf_counter() - started) * 1000)
+        except OSError:
+            failures += 1
+            if kept[at]:
+                kept[at].close()
+            kept[at] = None
+    figures = {name: percentile(latencies, percent) for name, percent in (("p50", 50), ("p99", 99), ("max", 100))}
+    return {"answered": len(latencies), "failures": failures, **figures}
+
+
+def start(port: int, seconds: float, rate: float = 20, connections: int = 4) -> subprocess.Popen:
+    command = [sys.executable, "-m", "perf.honest", str(port), str(seconds), str(rate), str(connections)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def result(process: subprocess.Popen) -> dict[str, float]:
+    output, _ = process.communicate(timeout=60)
+    return json.loads(output)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("rate", type=float)
+    parser.add_argument("connections", type=int)
+    options = parser.parse_args()
+    print(json.dumps(measure(options.port, options.seconds, options.rate, options.connections)))

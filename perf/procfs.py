@@ -1,0 +1,107 @@
+"""CPU time and memory of a server's whole process tree, from /proc. Parsing stands apart from reading: it is tested."""
+
+import os
+from dataclasses import dataclass
+
+TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def parse_stat(text: str) -> tuple[int, int, str]:
+    """(parent's pid, user + system ticks, state) of a /proc/PID/stat line. The name in it may hold spaces and ')'."""
+    fields = text[text.rindex(")") + 2 :].split()
+    return int(fields[1]), int(fields[11]) + int(fields[12]), fields[0]
+
+
+def parse_schedstat(text: str) -> int:
+    """Nanoseconds on a CPU: precise to the switch, where utime and stime are sampled at clock ticks."""
+    return int(text.split()[0])
+
+
+def parse_status(text: str) -> dict[str, int]:
+    """The sizes of /proc/PID/status, in bytes."""
+    sizes = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if value.endswith(" kB"):
+            sizes[name] = int(value[:-3]) * 1024
+    return sizes
+
+
+def _read(*path) -> str:
+    with open("/".join(("/proc", *map(str, path)))) as file:
+        return file.read()
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                parent = parse_stat(_read(name, "stat"))[0]
+            except OSError:
+                continue  # ended while we looked
+            children.setdefault(parent, []).append(int(name))
+    found, todo = [], [pid]
+    while todo:
+        found.append(todo.pop())
+        todo.extend(children.get(found[-1], ()))
+    return found
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """CPU time used so far: per thread in ns, per process in clock ticks (which keep that of ended threads)."""
+
+    threads: dict[tuple[int, int], int]
+    processes: dict[int, int]
+
+
+def cpu(pids: list[int]) -> Cpu:
+    threads, processes = {}, {}
+    for pid in pids:
+        processes[pid] = parse_stat(_read(pid, "stat"))[1]
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            try:
+                threads[pid, int(tid)] = parse_schedstat(_read(pid, "task", tid, "schedstat"))
+            except OSError:
+                continue  # no schedstat on this kernel, or the thread has just ended
+    return Cpu(threads, processes)
+
+
+class ProcessGone(Exception):
+    """A process of the server ended inside the window: what it used up can no longer be read."""
+
+
+def cpu_ns(before: Cpu, after: Cpu) -> int:
+    """CPU time between two readings. Thread times where every thread lived through, else the coarser process times."""
+    if gone := before.processes.keys() - after.processes.keys():
+        raise ProcessGone(f"process {min(gone)} of the server ended")
+    if before.threads and before.threads.keys() <= after.threads.keys():
+        return sum(ns - before.threads.get(thread, 0) for thread, ns in after.threads.items())
+    return TICK_NS * sum(ticks - before.processes.get(pid, 0) for pid, ticks in after.processes.items())
+
+
+def rss(pids: list[int]) -> int:
+    """Resident bytes now, summed over the processes (pages they share count in each)."""
+    return sum(parse_status(_read(pid, "status")).get("VmRSS", 0) for pid in pids)
+
+
+def peak_rss(pids: list[int]) -> int:
+    """The most that was resident since the start or the last `reset_peak`."""
+    return sum(parse_status(_read(pid, "status")).get("VmHWM", 0) for pid in pids)
+
+
+def reset_peak(pids: list[int]) -> None:
+    for pid in pids:
+        with open(f"/proc/{pid}/clear_refs", "w") as file:
+            file.write("5")  # proc(5): "Writing 5 resets the peak resident set size to the current value"
+
+
+def descriptors(pids: list[int]) -> int:
+    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
+
+
+def state(pid: int) -> str:
+    """R, S, T (stopped), Z ..."""
+    return parse_stat(_read(pid, "stat"))[2]

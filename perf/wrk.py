@@ -1,0 +1,68 @@
+"""wrk, the load generator: its command line and the one line that perf/wrk/report.lua makes it end with."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from perf import CLIENT_CORE
+
+MISSING = "wrk is missing: install the Debian package `wrk` (apt-get install wrk)"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk counted in one run."""
+
+    requests: int
+    duration_us: int
+    bytes: int
+    connect: int
+    read: int
+    write: int
+    status: int
+    timeout: int
+    p50_us: int
+    p99_us: int
+    max_us: int
+
+    @property
+    def errors(self) -> int:
+        return self.connect + self.read + self.write + self.status + self.timeout
+
+    @property
+    def per_second(self) -> float:
+        return self.requests * 1e6 / self.duration_us if self.duration_us else 0.0
+
+    def fault(self) -> str | None:
+        """Why this run must not count, or None."""
+        kinds = ("status", "connect", "read", "write", "timeout")
+        if wrong := [f"{getattr(self, kind)} {kind} errors" for kind in kinds if getattr(self, kind)]:
+            return ", ".join(wrong)
+        return None if self.requests else "not one request was answered"
+
+
+def available() -> bool:
+    return shutil.which("wrk") is not None
+
+
+def parse(output: str) -> Load:
+    line = next((line for line in output.splitlines() if line.startswith("PERF ")), None)
+    if line is None:
+        raise ValueError(f"wrk ended without its report: {output.strip()[-200:] or 'no output'}")
+    return Load(**{name: int(value) for name, value in re.findall(r"(\w+)=(-?\d+)", line)})
+
+
+def command(url: str, connections: int, seconds: int, script: str, timeout: int) -> list[str]:
+    # One thread: wrk has one core. `--latency` is not needed, the script asks for the percentiles itself.
+    return ["taskset", "-c", str(CLIENT_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s",
+            f"perf/wrk/{script}.lua", "--timeout", f"{timeout}s", url]  # fmt: skip
+
+
+def start(url: str, connections: int, seconds: int, script: str, timeout: int) -> subprocess.Popen:
+    return subprocess.Popen(
+        command(url, connections, seconds, script, timeout),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )

@@ -1,0 +1,3 @@
+-- A new connection for each request.
+dofile("perf/wrk/report.lua")
+wrk.headers["Connection"] = "close"
