@@ -5,11 +5,13 @@ into `ready`, and nothing else happens inside that callback. After all callbacks
 the queue: a green thread takes one job after the other, and hands over to the hub only when a job has to wait in the
 middle. So a turn with fifty ready connections costs one switch there and back, not fifty.
 
-Each job has two halves. `advance` never blocks and runs no user code: it takes what has arrived and says whether a green
-thread is wanted. `run` may block. With every green thread busy, the hub itself advances the jobs; those that want one wait
-in the phase `patience`, first come first served, bounded in number and in time, and are refused beyond that.
+Each job has two halves. `advance` never blocks and runs no user code: it takes what has arrived and says whether a
+green thread is wanted. `run` may block. With every green thread busy, the hub itself advances the jobs; those that
+want one wait in the phase `patience`, first come first served, bounded in number and in time, and are refused beyond
+that.
 
-Whoever has had its share of a turn (`again`) comes back in the next one, after the loop has polled: nobody hogs the hub.
+Whoever has had its share of a turn (`again`) comes back in the next one, after the loop has polled: nobody hogs the
+hub.
 
 Nothing of one job reaches the next:
 
@@ -47,7 +49,7 @@ cdef class Job(Timed):
     """Something that becomes ready again and again, and then wants a moment of a green thread."""
 
     cdef bint ready(self, bint writing) except -1:
-        """Its stream is ready, for reading or for writing, and no green thread waits on it. False: not interested now. In the hub."""
+        """Its stream is ready to be read or written, and no green thread waits on it. False: not interested. In the hub."""
         return False
 
     cdef bint advance(self) except -1:
@@ -175,14 +177,13 @@ cdef class Pool:
         """Do what became ready in this turn. In the hub, after the descriptors' callbacks."""
         cdef Job job
         cdef Worker worker
-        cdef Py_ssize_t share
         if self.ready.count == 0 and self.later.count == 0 and self.patience.count == 0:
             if self.spinning:
                 self.spinning = False
                 self.spin.stop()
             return 0
         # Those that yielded in the turn before come after what the poll between has found.
-        for share in range(self.later.count):
+        for _ in range(self.later.count):
             self.ready.push(self.later.pop())
         while self.ready.count or self.patience.count:
             worker = self.hire()

@@ -22,7 +22,7 @@ cdef size_t held_bytes() noexcept
 
 cdef class Stream(Timed):
     cdef readonly object hub
-    cdef public object timeout          # seconds an operation may wait when it is not told otherwise; None: without limit
+    cdef public object timeout          # seconds an operation may wait unless told otherwise; None: without limit
     cdef Job job                        # told of readiness while no green thread waits; None for scripts
     cdef Phase reading                  # entered while a green thread waits for the peer's bytes, or None
     cdef Phase writing                  # entered while a green thread waits for the peer to read, or None

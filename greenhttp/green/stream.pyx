@@ -1,15 +1,16 @@
 """Stream: bytes to and from a peer, read and written as if that blocked.
 
-Over the limit of one screenful because it is one thing: a buffer in, a buffer out, and two places where the running green
-thread waits. What lies below is reached through a seam of few methods (`take`, `give`, `watch_*`); `transport` has a
-descriptor and memory behind it.
+Over the limit of one screenful because it is one thing: a buffer in, a buffer out, and two places where the running
+green thread waits. What lies below is reached through a seam of few methods (`take`, `give`, `watch_*`); `transport`
+has a descriptor and memory behind it.
 
-Memory. An idle stream has no buffer at all. Input is received into chunks borrowed from a common stock; when a stream is
-put aside with a few unread bytes they are packed into memory of their size. Output gathers in a borrowed chunk, so that
-a response - or sixteen pipelined ones - leaves in one system call; large pieces are not copied but chained before it.
+Memory. An idle stream has no buffer at all. Input is received into chunks borrowed from a common stock; when a stream
+is put aside with a few unread bytes they are packed into memory of their size. Output gathers in a borrowed chunk, so
+that a response - or sixteen pipelined ones - leaves in one system call; large pieces are not copied but chained
+before it.
 
-Waiting. `read` and `write` suspend the running green thread alone. Output is pushed out before a read suspends, when the
-output grows beyond 64 KiB, and otherwise at the end of the loop's turn.
+Waiting. `read` and `write` suspend the running green thread alone. Output is pushed out before a read suspends, when
+the output grows beyond 64 KiB, and otherwise at the end of the loop's turn.
 
 Sharing. After 16 operations or 256 KiB without having waited, a green thread goes to the back of the loop's queue.
 """
@@ -21,7 +22,6 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy, memmove
 
 from greenhttp.green.deadline cimport Phase, Timed, clock
-from greenhttp.green.pool cimport Job
 from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, switch_to
 
 import os
@@ -483,8 +483,6 @@ cdef class Stream(Timed):
 
     def read_some(self, Py_ssize_t size=65536, *, timeout=None):
         """What is there, at least one byte and at most `size`, waiting only if nothing is. b"" at the end of input."""
-        cdef bytes data
-        cdef Py_ssize_t n
         self.read_until = self.deadline(timeout)
         if size <= 0:
             return b""

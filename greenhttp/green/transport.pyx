@@ -1,8 +1,8 @@
 """What lies below a Stream: a socket, or memory.
 
 A socket has one watcher for reading, started when its stream is first put aside and then left running: a keep-alive
-request costs no `epoll_ctl`. When it fires and nobody is interested - the handler is busy elsewhere - it is stopped until
-somebody is. A watcher for writing exists only while output waits. Neither keeps the loop alive.
+request costs no `epoll_ctl`. When it fires and nobody is interested - the handler is busy elsewhere - it is stopped
+until somebody is. A watcher for writing exists only while output waits. Neither keeps the loop alive.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE

@@ -4,15 +4,13 @@ The environ begins as a copy of a dict made once per listening address, with roo
 costs less than filling it. A known field name is an index; its environ key is looked up, not made.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem
-from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from greenhttp.green.transport cimport SocketStream
-from greenhttp.http.request cimport Body, Request
+from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport App, FileBody, Response
 from greenhttp.wire.head cimport Field, Form, Head
 
@@ -129,7 +127,6 @@ cdef dict make_environ(Request request):
     cdef uint64_t seen[4]
     cdef Field* field
     cdef object key, value, raw
-    cdef PyObject* before
     cdef int i
     cdef dict repeated = None
     PyDict_SetItem(environ, K_METHOD, head.method)
@@ -212,8 +209,8 @@ cdef object file_body(object wrapper):
 cdef class WSGIResponse(Response):
     """A response that is also its own `start_response`, and the `write` that this returns.
 
-    One object for three roles, because each request would pay for every further one: called with a status and headers it
-    is start_response, with one bytes object it is write.
+    One object for three roles, because each request would pay for every further one: called with a status and headers
+    it is start_response, with one bytes object it is write.
     """
 
     def __call__(self, status, headers=None, exc_info=None):

@@ -12,7 +12,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
-from greenhttp.green.deadline cimport Node, Phase, Timed, clock
+from greenhttp.green.deadline cimport Node, Phase
 from greenhttp.green.pool cimport Job
 from greenhttp.green.stream cimport Stream, held_bytes
 from greenhttp.green.transport cimport SocketStream, adopt, sockaddr_storage
@@ -21,7 +21,6 @@ from greenhttp.http.response cimport DRAIN_BYTES, App, Response, plain, refusal
 from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Framing, Head
 
-import sys
 from math import ceil
 
 from greenhttp.errors import BodyError, RequestTimeout, WireError
@@ -47,7 +46,7 @@ cdef Connection open_connection(Service service, Stream stream, object base):
 cdef class Connection(Job):
     """See the module. Made by `open_connection`; owned by the phase it is in."""
 
-    # A green thread's part ---------------------------------------------------------------------------------------------
+    # A green thread's part --------------------------------------------------------------------------------------------
 
     cdef int run(self) except -1:
         cdef int answered = 0
@@ -147,7 +146,7 @@ cdef class Connection(Job):
             self.closing = True
         return 0
 
-    # Without a green thread --------------------------------------------------------------------------------------------
+    # Without a green thread -------------------------------------------------------------------------------------------
 
     cdef bint ready(self, bint writing) except -1:
         if self.state == State.RUNNING:
@@ -176,7 +175,7 @@ cdef class Connection(Job):
 
     cdef bint receive(self) except -1:
         """Take what has come of a head. True: it is complete."""
-        cdef Py_ssize_t n, room
+        cdef Py_ssize_t n
         if self.stream.in_end > self.stream.in_pos and self.head is None and self.parse():
             return True
         while not self.refused:

@@ -1,9 +1,9 @@
 """A request: its head, and its body as something to read.
 
 The body pulls: nothing of it is read before the application asks. A read waits in the green thread of the request, for
-`body_timeout` at most while the client is silent, and no slower than `body_min_rate` on average. What goes wrong - end of
-input before the end of the body, malformed chunks, too much, too slow - raises BodyError with the status to answer with;
-it is never a short success.
+`body_timeout` at most while the client is silent, and no slower than `body_min_rate` on average. What goes wrong -
+end of input before the end of the body, malformed chunks, too much, too slow - raises BodyError with the status to
+answer with; it is never a short success.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -34,7 +34,7 @@ cdef class Body:
         return 0
 
     cdef int begin(self) except -1:
-        """The first read: from here on the client's silence counts, and `100 Continue` goes out if it waits for that."""
+        """The first read: from here on the client's silence counts; `100 Continue` goes out if it waits for that."""
         self.started = True
         self.stream.reading = self.service.body
         self.stream.waited = 0
@@ -285,13 +285,14 @@ cdef class Request:
     """One request.
 
     Attributes:
-        head: the parsed head. Its bytes are those in the stream's buffer until `take_input`, then its own if `own()` was
+        head: the parsed head. Its bytes are those in the stream's buffer until `take_input`, then its own if `own()`
+        was
             called before.
         body: what there is to read.
     """
 
     cdef int take_input(self) except -1:
-        """The head has been made use of: its bytes leave the stream, the body is next. Called once by whoever answers."""
+        """The head has been made use of: its bytes leave the stream, the body is next. By whoever answers, once."""
         if not self.input_taken:
             self.input_taken = True
             self.stream.consume(self.head.head_size)

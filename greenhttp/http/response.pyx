@@ -1,14 +1,14 @@
 """A response: a head and its content, into the stream.
 
-What is known as a whole - a list of bytes, a file - goes into the stream's output and the green thread is done; the rest
-of it leaves while the connection is parked. What an application makes piece by piece is sent piece by piece, each one
-before the next is asked for (PEP 3333), and waits in the green thread for a slow reader.
+What is known as a whole - a list of bytes, a file - goes into the stream's output and the green thread is done; the
+rest of it leaves while the connection is parked. What an application makes piece by piece is sent piece by piece,
+each one before the next is asked for (PEP 3333), and waits in the green thread for a slow reader.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
-from greenhttp.green.stream cimport FilePart, Stream
+from greenhttp.green.stream cimport FilePart
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
@@ -99,7 +99,7 @@ cdef class Response(ResponseHead):
                 if not self.cut:
                     self.cut = True
                     self.service.report(
-                        "error", f"{self.describe()}: more content than its Content-Length of {self.content_length}; cut"
+                        "error", f"{self.describe()}: more content than Content-Length ({self.content_length}); cut"
                     )
                 data = data[:self.left]
                 n = <Py_ssize_t>self.left
@@ -127,7 +127,7 @@ cdef class Response(ResponseHead):
         elif self.left:
             # The client must notice: the connection closes before what was promised has come.
             self.keep_alive = False
-            self.service.report("error", f"{self.describe()}: content ended {self.left} bytes before its Content-Length")
+            self.service.report("error", f"{self.describe()}: content ended {self.left} bytes short of Content-Length")
         self.complete = True
         return 0
 
