@@ -49,7 +49,7 @@ cdef class Job(Timed):
     """Something that becomes ready again and again, and then wants a moment of a green thread."""
 
     cdef bint ready(self, bint writing) except -1:
-        """Its stream is ready to be read or written, and no green thread waits on it. False: not interested. In the hub."""
+        """Its stream can be read or written, and no green thread waits on it. False: not interested. In the hub."""
         return False
 
     cdef bint advance(self) except -1:
@@ -58,6 +58,10 @@ cdef class Job(Timed):
 
     cdef int run(self) except -1:
         """Go on in a green thread, where blocking is allowed. Must not raise."""
+        return 0
+
+    cdef int wait(self) except -1:
+        """It has to wait for a green thread, in the pool's phase `patience`. In the hub."""
         return 0
 
     cdef int refuse(self) except -1:
@@ -194,12 +198,16 @@ cdef class Pool:
             if job is None:
                 break
             job.queued = False
-            if not job.advance():
+            if not self.attempt(job):
                 continue
-            if self.patience.count < self.queue_limit:
-                job.enter(self.patience)
-            else:
-                job.refuse()
+            try:
+                if self.patience.count < self.queue_limit:
+                    job.enter(self.patience)
+                    job.wait()
+                else:
+                    job.refuse()
+            except Exception:
+                sys.excepthook(*sys.exc_info())
         if self.spinning and self.later.count == 0:
             self.spinning = False
             self.spin.stop()
@@ -242,10 +250,31 @@ cdef class Pool:
             spare -= 8
         self.least_idle = len(self.idle)
 
+    cdef bint attempt(self, Job job) except -1:
+        """Its `advance`; a defect in that ends neither the turn nor the green thread."""
+        try:
+            return job.advance()
+        except Exception:
+            sys.excepthook(*sys.exc_info())
+            return False
+
+    cdef bint renew(self, Worker worker, int known) except -1:
+        """After a piece of work: a fresh context. False: somebody holds the green thread, the next piece needs another.
+
+        `known` references to it are the caller's.
+        """
+        worker.serial += 1
+        if PyObject_Size(worker.context):
+            # Used: what comes next gets another. An empty one holds nothing that could reach it.
+            PyContext_Exit(worker.context)
+            worker.context = PyContext_New()
+            PyContext_Enter(worker.context)
+        return Py_REFCNT(<PyObject*>worker) == worker.alone + known
+
     cdef int work(self, Worker worker) except -1:
         """Do jobs until there is none, or until this green thread must be looked at before it does another."""
         cdef Job job
-        cdef Py_ssize_t unheld = Py_REFCNT(<PyObject*>worker)
+        worker.alone = Py_REFCNT(<PyObject*>worker)
         while True:
             job = <Job>self.patience.first()
             if job is not None:
@@ -255,7 +284,7 @@ cdef class Pool:
                 if job is None:
                     return 0
                 job.queued = False
-                if not job.advance():
+                if not self.attempt(job):
                     continue
             worker.job = job
             job.worker = worker
@@ -266,12 +295,7 @@ cdef class Pool:
                 sys.excepthook(*sys.exc_info())
             job.worker = None
             worker.job = None
-            if PyObject_Size(worker.context):
-                # Used: the next job gets another. An empty one holds nothing that could reach it.
-                PyContext_Exit(worker.context)
-                worker.context = PyContext_New()
-                PyContext_Enter(worker.context)
-            if Py_REFCNT(<PyObject*>worker) != unheld:
+            if not self.renew(worker, 0):
                 # Held by somebody, or only by the callback that woke it: `hire` can tell, in the hub.
                 return 0
 
@@ -324,10 +348,10 @@ cdef class Worker(greenlet):
 
     def kill(self, exception=GreenletExit, block=False, timeout=None):
         """Raise `exception` in the job this green thread is in, in a later turn of the loop. Never waits."""
-        self.pool.loop.run_callback(self._kill, self.job, exception)
+        self.pool.loop.run_callback(self._kill, self.serial, exception)
 
-    def _kill(self, job, exception):
-        if job is self.job:
+    def _kill(self, serial, exception):
+        if serial == self.serial:
             self.throw(exception)
 
 

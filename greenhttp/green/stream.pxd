@@ -75,6 +75,7 @@ cdef class Stream(Timed):
     cdef Py_ssize_t fill(self) except -1
     cdef void pack(self) noexcept
     cdef void consume(self, Py_ssize_t size) noexcept
+    cdef Py_ssize_t read_now(self, char* into, Py_ssize_t size) except -2
     cdef Py_ssize_t read_into(self, char* into, Py_ssize_t size) except -1
     cdef int wait_read(self) except -1
 

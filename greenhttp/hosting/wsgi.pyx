@@ -132,6 +132,7 @@ cdef dict make_environ(Request request):
     PyDict_SetItem(environ, K_METHOD, head.method)
     raw = text(p + head.target_at, head.target_len)
     PyDict_SetItem(environ, K_URI, raw)
+    request.target = raw
     if not head.path_plain:
         PyDict_SetItem(environ, K_PATH, unquoted(p + head.path_at, head.path_len))
     elif head.path_len == head.target_len:
@@ -201,8 +202,8 @@ cdef object file_body(object wrapper):
         if stat.S_ISREG(status.st_mode):
             offset = file.tell()
             return FileBody(file, offset, max(0, status.st_size - offset))
-    except (AttributeError, OSError, ValueError):
-        pass                            # io.UnsupportedOperation is both of the last two
+    except Exception:
+        pass                            # whatever it is, it can be read
     return wrapper
 
 
@@ -269,7 +270,7 @@ cdef class WSGIResponse(Response):
             try:
                 closer.close()
             except BaseException as error:
-                self.service.report("error", f"{self.describe()}: {type(error).__name__} in close()", error)
+                self.service.report("error", f"{self.request.describe()}: {type(error).__name__} in close()", error)
         return 0
 
 
@@ -330,7 +331,7 @@ cdef class WSGI(App):
                 raise TypeError(f"the application returned {type(result).__name__}; return a list of bytes")
             if hasattr(result, "close"):
                 response.closer = result
-            if type(result) is FileWrapper:
+            if type(result) is FileWrapper and not request.head_out:
                 result = file_body(result)
         response.content = result
         return response

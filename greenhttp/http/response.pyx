@@ -68,6 +68,8 @@ cdef class Response(ResponseHead):
         cdef Service service = self.service
         cdef Request request = self.request
         cdef bytes date = service.date_line()
+        if request.head_out:
+            raise AssertionError("a head is out already")
         # A client that was not told to continue may or may not send its body: where the next request begins is unknown.
         cdef bint keep = (
             request.head.keep_alive and not service.stopping and not request.body.expecting and not request.body.broken
@@ -99,7 +101,8 @@ cdef class Response(ResponseHead):
                 if not self.cut:
                     self.cut = True
                     self.service.report(
-                        "error", f"{self.describe()}: more content than Content-Length ({self.content_length}); cut"
+                        "error",
+                        f"{self.request.describe()}: more content than Content-Length ({self.content_length}); cut",
                     )
                 data = data[:self.left]
                 n = <Py_ssize_t>self.left
@@ -127,7 +130,9 @@ cdef class Response(ResponseHead):
         elif self.left:
             # The client must notice: the connection closes before what was promised has come.
             self.keep_alive = False
-            self.service.report("error", f"{self.describe()}: content ended {self.left} bytes short of Content-Length")
+            self.service.report(
+                "error", f"{self.request.describe()}: content ended {self.left} bytes short of Content-Length"
+            )
         self.complete = True
         return 0
 
@@ -154,7 +159,7 @@ cdef class Response(ResponseHead):
         return self.end()
 
     cdef int deliver_file(self, FileBody body) except -1:
-        cdef KeptFile kept
+        cdef KeptFile kept = KeptFile(body.file.fileno())       # first: it may fail, and then 500 can still be said
         cdef int64_t size = body.size
         self.start(size)
         if self.transfer != Transfer.EMPTY:
@@ -162,7 +167,6 @@ cdef class Response(ResponseHead):
                 size = min(size, self.left)
                 self.left -= size
             if size:
-                kept = KeptFile(body.file.fileno())
                 self.stream.put_file(FilePart(kept, kept.fd, body.offset, size))
         return self.end()
 
@@ -179,10 +183,6 @@ cdef class Response(ResponseHead):
         if not self.request.head_out:
             self.start(0)
         return self.end()
-
-    cdef str describe(self):
-        """Method and path, for the log."""
-        return f"{self.request.head.method} {self.request.head.path}"
 
 
 cdef class App:
