@@ -1,7 +1,7 @@
 """WSGI (PEP 3333): a request to an environ, what the application returns to a response.
 
-The environ begins as a copy of a dict made once per listening address, with room for a browser's fields: copying it
-costs less than filling it. A known field name is an index; its environ key is looked up, not made.
+The environ begins as a copy of a dict made once per listening address, which costs less than filling one, also for the
+keys that every request sets anew. A known field name is an index; its environ key is looked up, not made.
 """
 
 from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem
@@ -287,11 +287,8 @@ cdef class WSGI(App):
         self.settings = settings
 
     cdef object prepare(self, object name, object port):
-        base = {}
-        for key in (K_METHOD, K_PATH, K_URI, K_INPUT, K_HOST):
-            base[key] = ""
-        base.update({
-            K_QUERY: "", K_PROTOCOL: HTTP_1_1, K_ADDR: "", K_PORT: "",
+        return {
+            K_METHOD: "", K_PATH: "", K_URI: "", K_INPUT: None, K_QUERY: "", K_PROTOCOL: HTTP_1_1, K_ADDR: "", K_PORT: "",
             "SCRIPT_NAME": "",
             "SERVER_NAME": str(name),
             "SERVER_PORT": str(port),
@@ -304,17 +301,7 @@ cdef class WSGI(App):
             "wsgi.run_once": False,
             "wsgi.file_wrapper": FileWrapper,
             "wsgi.input_terminated": True,
-        })
-        del base[K_HOST]
-        # PyDict_Copy takes over the table, free places included, as long as few of its entries are deleted ones. So the
-        # table is made to grow once, here, and not in every copy when a browser's fields are added.
-        size, extra = sys.getsizeof(base), 0
-        while sys.getsizeof(base) == size:
-            base[extra] = None
-            extra += 1
-        for i in range(extra):
-            del base[i]
-        return base
+        }
 
     cdef Response respond(self, Request request):
         cdef WSGIResponse response = WSGIResponse.__new__(WSGIResponse)
