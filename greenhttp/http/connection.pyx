@@ -214,8 +214,10 @@ cdef class Connection(Job):
         cdef int64_t before = self.stream.pending()
         cdef bint stalled = self.state == State.FLUSH
         if before:
+            self.stream.finishing = self.closing and not stalled
             try:
                 if not self.stream.flush_now():
+                    self.stream.finishing = False
                     self.state = State.FLUSH
                     if not stalled or self.stream.pending() < before:
                         self.enter(self.service.flushing)       # its silence begins anew
