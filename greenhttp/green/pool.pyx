@@ -30,7 +30,7 @@ from cpython.contextvars cimport PyContext_Enter, PyContext_Exit, PyContext_New
 from cpython.object cimport PyObject, PyObject_Size
 
 from greenhttp.green.deadline cimport Phase, Timed
-from greenhttp.green.switch cimport PyGreenlet_Import, greenlet, switch_to
+from greenhttp.green.switch cimport PyGreenlet_Import, greenlet, switch_to, switch_with
 
 from gevent import get_hub
 from greenlet import GreenletExit
@@ -338,7 +338,7 @@ cdef class Worker(greenlet):
         """Resume the job this green thread is in; without one, nothing: the switch was meant for an earlier job."""
         if self.job is None:
             return None
-        return greenlet.switch(self, *args, **kwargs)
+        return switch_with(<PyObject*>self, <PyObject*>args, <PyObject*>kwargs)
 
     def throw(self, *args):
         """Raise in the job this green thread is in; without one, nothing: it was meant for an earlier job."""
