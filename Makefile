@@ -23,7 +23,7 @@ build: $(VENV)/built
 
 lint: build
 	$(BIN)/ruff check .
-	$(BIN)/cython-lint greenhttp
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint greenhttp  # it looks for pycodestyle on the path
 	$(BIN)/mypy
 
 clean:

@@ -18,7 +18,7 @@ cdef class Phase:
     cdef void append(self, Timed timed) noexcept
     cdef void remove(self, Timed timed) noexcept
     cdef Timed first(self)
-    cdef int sweep(self, double now, bint rates) except -1
+    cdef int sweep(self, double now, bint rates, int most) except -1
 
 cdef class Timed:
     cdef Node node
@@ -33,5 +33,6 @@ cdef class Sweep:
     cdef readonly tuple phases
     cdef readonly double period
     cdef object timer
+    cdef object soon
     cdef object each
     cdef double rates_next

@@ -34,6 +34,10 @@ cdef extern from *:
     double greenhttp_clock() noexcept
 
 
+cdef enum:
+    AT_ONCE = 128           # told per turn of the loop: ten thousand that expire together must not hold up the rest
+
+
 cdef double clock() noexcept:
     return greenhttp_clock()
 
@@ -81,13 +85,15 @@ cdef class Phase:
             return None
         return <Timed>self.ring.next.owner
 
-    cdef int sweep(self, double now, bint rates) except -1:
-        """Tell everything whose time is up; with `rates`, also everything that is too slow."""
+    cdef int sweep(self, double now, bint rates, int most) except -1:
+        """Tell what has run out of time, `most` at a time; with `rates`, also what is too slow. The number told."""
+        cdef int told = 0
         cdef Timed timed
         cdef Node* node
         cdef list slow
         if self.duration > 0:
-            while self.ring.next != &self.ring and self.ring.next.expiry <= now:
+            while told < most and self.ring.next != &self.ring and self.ring.next.expiry <= now:
+                told += 1
                 timed = <Timed>self.ring.next.owner
                 timed.leave()
                 timed.expired(self, now)
@@ -103,7 +109,7 @@ cdef class Phase:
                 if timed.phase is self:  # an earlier one may have ended it
                     timed.leave()
                     timed.expired(self, now)
-        return 0
+        return told
 
     def __len__(self):
         return self.count
@@ -160,6 +166,7 @@ cdef class Sweep:
         self.period = min(1.0, max(0.01, shortest / 10))
         self.each = each
         self.timer = loop.timer(self.period, self.period, ref=False)
+        self.soon = loop.timer(0, ref=False)
 
     def start(self):
         self.timer.start(self.sweep, update=True)
@@ -169,18 +176,22 @@ cdef class Sweep:
         cdef double now = clock()
         cdef Phase phase
         cdef bint rates = now >= self.rates_next
+        cdef int most = AT_ONCE
         if rates:
             self.rates_next = now + min(1.0, self.period * 10)
         for phase in self.phases:
             try:
-                phase.sweep(now, rates)
+                most -= phase.sweep(now, rates, most)
             except Exception:
                 # One broken callback must not end the timer: without it no deadline would ever come again.
                 sys.excepthook(*sys.exc_info())
-        if self.each is not None:
+        if most <= 0:
+            self.soon.start(self.sweep)     # the rest after the loop has looked at everybody else
+        elif self.each is not None:
             self.each()
 
     def stop(self):
-        self.timer.stop()
-        self.timer.close()
+        for timer in (self.timer, self.soon):
+            timer.stop()
+            timer.close()
         self.each = None

@@ -48,6 +48,7 @@ cdef class Worker(greenlet):
     cdef Pool pool
     cdef readonly Job job
     cdef Py_ssize_t unheld                  # references to this object, seen from `hire`, while nobody else has one
+    cdef object context                     # of the job in progress, or fresh
     cdef bint hired
     cdef bint retired
 

@@ -25,7 +25,7 @@ Thread locals live as long as the green thread, as in any thread pool: that is w
 import sys
 
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit, PyContext_New
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyObject_Size
 
 from greenhttp.green.deadline cimport Phase, Timed
 from greenhttp.green.switch cimport PyGreenlet_Import, greenlet, switch_to
@@ -244,7 +244,6 @@ cdef class Pool:
     cdef int work(self, Worker worker) except -1:
         """Do jobs until there is none, or until this green thread must be looked at before it does another."""
         cdef Job job
-        cdef object context
         cdef Py_ssize_t unheld = Py_REFCNT(<PyObject*>worker)
         while True:
             job = <Job>self.patience.first()
@@ -259,8 +258,6 @@ cdef class Pool:
                     continue
             worker.job = job
             job.worker = worker
-            context = PyContext_New()
-            PyContext_Enter(context)
             try:
                 job.run()
             except BaseException:
@@ -268,7 +265,11 @@ cdef class Pool:
                 sys.excepthook(*sys.exc_info())
             job.worker = None
             worker.job = None
-            PyContext_Exit(context)
+            if PyObject_Size(worker.context):
+                # Used: the next job gets another. An empty one holds nothing that could reach it.
+                PyContext_Exit(worker.context)
+                worker.context = PyContext_New()
+                PyContext_Enter(worker.context)
             if Py_REFCNT(<PyObject*>worker) != unheld:
                 # Held by somebody, or only by the callback that woke it: `hire` can tell, in the hub.
                 return 0
@@ -283,6 +284,8 @@ cdef class Worker(greenlet):
 
     def run(self):
         cdef Pool pool = self.pool
+        self.context = PyContext_New()
+        PyContext_Enter(self.context)
         while True:
             self.rest(pool)
             if self.retired:

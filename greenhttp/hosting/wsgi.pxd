@@ -8,4 +8,5 @@ cdef class WSGIResponse(Response):
     cdef bint called        # start_response was
     cdef object closer      # what the application returned, if that has a close()
 
+    cdef object write(self, object data)
     cdef int finish_content(self) except -1

@@ -210,11 +210,17 @@ cdef object file_body(object wrapper):
 
 
 cdef class WSGIResponse(Response):
-    """A response that is also its own `start_response`."""
+    """A response that is also its own `start_response`, and the `write` that this returns.
 
-    def __call__(self, status, headers, exc_info=None):
-        """start_response(status, headers, exc_info=None) -> write (PEP 3333)."""
-        cdef object name, value, field
+    One object for three roles, because each request would pay for every further one: called with a status and headers it
+    is start_response, with one bytes object it is write.
+    """
+
+    def __call__(self, status, headers=None, exc_info=None):
+        """start_response(status, headers, exc_info=None) -> write, or write(data) (PEP 3333)."""
+        cdef object field
+        if headers is None and not isinstance(status, str):
+            return self.write(status)
         if exc_info is not None:
             try:
                 if self.request.head_out:
@@ -234,9 +240,9 @@ cdef class WSGIResponse(Response):
                 raise TypeError("a response header must be a tuple of name and value")
             self.add(<object>PyTuple_GET_ITEM(field, 0), <object>PyTuple_GET_ITEM(field, 1))
         self.called = True
-        return self.write
+        return self
 
-    def write(self, data):
+    cdef object write(self, object data):
         """Send `data` at once; for applications older than iterables (PEP 3333)."""
         if self.request.over:
             raise AssertionError("the request is over")
@@ -284,9 +290,6 @@ cdef class WSGI(App):
 
     cdef object prepare(self, object name, object port):
         base = {}
-        # A dict keeps its table when it is copied: made for 60 keys, it needs no second allocation for a browser's.
-        for i in range(40):
-            base[i] = None
         for key in (K_METHOD, K_PATH, K_URI, K_INPUT, K_HOST):
             base[key] = ""
         base.update({
@@ -304,9 +307,15 @@ cdef class WSGI(App):
             "wsgi.file_wrapper": FileWrapper,
             "wsgi.input_terminated": True,
         })
-        for i in range(40):
-            del base[i]
         del base[K_HOST]
+        # PyDict_Copy takes over the table, free places included, as long as few of its entries are deleted ones. So the
+        # table is made to grow once, here, and not in every copy when a browser's fields are added.
+        size, extra = sys.getsizeof(base), 0
+        while sys.getsizeof(base) == size:
+            base[extra] = None
+            extra += 1
+        for i in range(extra):
+            del base[i]
         return base
 
     cdef Response respond(self, Request request):

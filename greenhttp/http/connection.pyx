@@ -243,7 +243,7 @@ cdef class Connection(Job):
         self.state = State.HEAD
         if stream.in_end > stream.in_pos or self.head is not None:
             self.enter(self.service.heading)
-            self.service.pool.submit(self)      # the next request is here, or part of it
+            self.service.pool.again(self)      # the next request is here, or part of it
             return 0
         if stream.at_end:
             return self.close(False)
@@ -350,7 +350,7 @@ cdef class Connection(Job):
                 n = 0
             if n > 0:
                 self.enter(service.heading)
-                service.pool.submit(self)
+                service.pool.again(self)
             else:
                 self.close(False)
         elif phase is service.fresh or phase is service.heading:
@@ -405,7 +405,7 @@ cdef class Connection(Job):
             n = 0
         if n > 0:
             self.enter(self.service.heading)
-            self.service.pool.submit(self)
+            self.service.pool.again(self)
         else:
             self.close(False)
 

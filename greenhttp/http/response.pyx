@@ -75,7 +75,7 @@ cdef class Response(ResponseHead):
         if known >= 0 and request.body.left() > DRAIN_BYTES:
             keep = False                # the whole answer is known and the body will not be read any more
         self.transfer = self.frame(
-            request.head.method == "HEAD", request.head.minor, keep, known,
+            request.head.is_head, request.head.minor, keep, known,
             PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date),
             PyBytes_AS_STRING(service.server), PyBytes_GET_SIZE(service.server),
         )

@@ -35,7 +35,8 @@ cdef class Service:
     cdef readonly set dropped
     cdef Py_ssize_t dropped_said
     cdef object emptied             # called when the last connection has gone, or None
-    cdef list heads                 # for reuse
+    cdef Head head                  # for reuse: the one used last, and others. A list that empties frees its memory,
+    cdef list heads                 # so the first place is not in it
     cdef list doors                 # acceptors, to be told when there is room again
 
     cdef long long second           # of the date line

@@ -82,13 +82,20 @@ cdef class Service:
         self.stopping = True
 
     cdef Head take_head(self):
+        cdef Head head = self.head
+        if head is not None:
+            self.head = None
+            return head
         return self.heads.pop() if self.heads else Head(**self.head_options)
 
     cdef void give_head(self, Head head) noexcept:
         """Keep `head` for another request, unless somebody still refers to it."""
-        if Py_REFCNT(<PyObject*>head) <= 2 and len(self.heads) < SPARE_HEADS:
+        if Py_REFCNT(<PyObject*>head) <= 2:
             head.reset()
-            self.heads.append(head)
+            if self.head is None:
+                self.head = head
+            elif len(self.heads) < SPARE_HEADS:
+                self.heads.append(head)
 
     cdef bytes date_line(self):
         """`Date`, as a field line (RFC 9110 5.6.7); remade once a second."""

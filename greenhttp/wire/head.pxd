@@ -28,6 +28,7 @@ cdef class Head:
     # makes that as long as the Head). `*_at` are offsets from base.
     cdef const char* base
     cdef readonly str method
+    cdef readonly bint is_head           # the method is HEAD
     cdef uint32_t target_at, target_len
     cdef uint32_t path_at, path_len      # of absolute-form without a path: "/" (the one before the authority)
     cdef uint32_t query_at, query_len    # without the "?"

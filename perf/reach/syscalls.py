@@ -1,7 +1,7 @@
-"""System calls per keep-alive request, counted by strace: 1 to receive, 1 to send, none to register, at most 1 to wait.
+"""System calls per keep-alive request, counted by strace: 1 to receive, 1 to send, 0 to register, at most 1 to wait.
 
-Connections are opened and used once before strace is attached: accepting is not part of a keep-alive request. The counts
-hold what the server does beside (a sweep timer), hence the two hundredths of tolerance.
+Connections are opened and used once before strace is attached: accepting is not part of a keep-alive request. The
+counts hold what the server does beside (a sweep timer), hence the two hundredths of tolerance.
 """
 
 import re

@@ -7,13 +7,9 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-if find_spec("greenhttp.server") is None:
-    pytest.skip("greenhttp.server is not there yet", allow_module_level=True)
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
