@@ -135,6 +135,7 @@ cdef dict make_environ(Request request):
     PyDict_SetItem(environ, K_METHOD, head.method)
     raw = text(p + head.target_at, head.target_len)
     PyDict_SetItem(environ, K_URI, raw)
+    request.target = <str>raw
     if not head.path_plain:
         PyDict_SetItem(environ, K_PATH, unquoted(p + head.path_at, head.path_len))
     elif head.path_len == head.target_len:

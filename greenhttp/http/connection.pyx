@@ -122,13 +122,15 @@ cdef class Connection(Job):
     cdef int failed(self, Request request, Response response, object error) except -1:
         """The application raised, or the connection broke under it."""
         cdef int status = 500
-        cdef str what = f"{request.head.method} {request.head.path}"
+        cdef str what
         request.take_input()
+        what = request.describe()
         if isinstance(error, BodyError) and (request.body.broken or error.status == 413):
             status = error.status
             self.service.report("info", f"{what}: {error}")
         elif self.stream.failed or self.stream.closed:
-            self.service.report("info", f"{what}: the client has gone ({error})")
+            # Only the name: the text of an application's exception may raise in its turn.
+            self.service.report("info", f"{what}: the client has gone ({type(error).__name__})")
             return self.close(True)             # it cannot be told anything
         elif isinstance(error, RequestTimeout):
             status = 503

@@ -35,10 +35,12 @@ cdef class Request:
     cdef Stream stream
     cdef Service service
     cdef readonly object base       # what the application prepared for the address this came in by
+    cdef str target                 # as it came, kept when the head's bytes go
     cdef bint input_taken
     cdef bint head_out              # the head of an answer is in the output
     cdef bint over                  # answered: nothing more may be written
 
     cdef int take_input(self) except -1
+    cdef str describe(self)
 
 cdef Request new_request(Service service, Stream stream, Head head, object base)

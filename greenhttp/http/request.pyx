@@ -293,9 +293,15 @@ cdef class Request:
     cdef int take_input(self) except -1:
         """The head has been made use of: its bytes leave the stream, the body is next. Called once by whoever answers."""
         if not self.input_taken:
+            if self.target is None:
+                self.target = self.head.text(self.head.target_at, self.head.target_len)
             self.input_taken = True
             self.stream.consume(self.head.head_size)
         return 0
+
+    cdef str describe(self):
+        """Method and path, for the log; without the query, which may hold secrets. Only after `take_input`."""
+        return f"{self.head.method} {self.target.partition('?')[0]}"
 
 
 cdef Request new_request(Service service, Stream stream, Head head, object base):

@@ -182,7 +182,7 @@ cdef class Response(ResponseHead):
 
     cdef str describe(self):
         """Method and path, for the log."""
-        return f"{self.request.head.method} {self.request.head.path}"
+        return self.request.describe()
 
 
 cdef class App:
