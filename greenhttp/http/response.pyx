@@ -170,7 +170,9 @@ cdef class Response(ResponseHead):
         cdef object data
         for data in pieces:
             if not self.request.head_out:
-                if type(data) is bytes and PyBytes_GET_SIZE(<bytes>data) == 0:
+                if not isinstance(data, bytes):
+                    raise TypeError(f"content must be bytes, not {type(data).__name__}")    # while a 500 is possible
+                if PyBytes_GET_SIZE(data) == 0:
                     continue            # the head may change until there is something to send
                 self.start(-1)
             if not self.piece(data):
