@@ -16,9 +16,11 @@ from greenhttp.http.request cimport Body, Request
 from greenhttp.http.response cimport App, FileBody, Response
 from greenhttp.wire.head cimport Field, Form, Head
 
+import io
 import os
 import stat
 import sys
+import tempfile
 
 from greenhttp import __version__
 from greenhttp.wire.names import KNOWN_NAMES
@@ -198,15 +200,22 @@ class FileWrapper:
 
 
 cdef object file_body(object wrapper):
-    """The rest of the wrapped file as a range, or the wrapper itself where that is no regular file."""
+    """The rest of the wrapped file as a range, or the wrapper itself where that is no regular file.
+
+    Having a descriptor is not enough: a GzipFile has one too, of a file with other bytes in it.
+    """
     file = wrapper.filelike
+    if isinstance(file, tempfile._TemporaryFileWrapper):
+        file = file.file
+    if type(getattr(file, "raw", file)) is not io.FileIO:
+        return wrapper
     try:
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode):
             offset = file.tell()
             return FileBody(file, offset, max(0, status.st_size - offset))
-    except (AttributeError, OSError, ValueError):
-        pass                            # io.UnsupportedOperation is both of the last two
+    except (OSError, ValueError):
+        pass                            # closed, or not seekable; reading it says so, if it matters
     return wrapper
 
 
