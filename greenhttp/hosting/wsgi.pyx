@@ -343,7 +343,7 @@ cdef class WSGI(App):
                 raise TypeError(f"the application returned {type(result).__name__}; return a list of bytes")
             if hasattr(result, "close"):
                 response.closer = result
-            if type(result) is FileWrapper:
-                result = file_body(result)
+            if type(result) is FileWrapper and not request.head_out:
+                result = file_body(result)      # after write() the rest goes piece by piece, as it began
         response.content = result
         return response
