@@ -138,7 +138,9 @@ cdef dict make_environ(Request request):
     raw = text(p + head.target_at, head.target_len)
     PyDict_SetItem(environ, K_URI, raw)
     request.target = <str>raw
-    if not head.path_plain:
+    if head.form == Form.ASTERISK:
+        pass                    # `*` is no path: PATH_INFO stays empty (RFC 3875 4.1.5), RAW_URI tells
+    elif not head.path_plain:
         PyDict_SetItem(environ, K_PATH, unquoted(p + head.path_at, head.path_len))
     elif head.path_len == head.target_len:
         PyDict_SetItem(environ, K_PATH, raw)
