@@ -134,6 +134,7 @@ cdef dict make_environ(Request request):
     cdef PyObject* before
     cdef int i
     cdef dict repeated = None
+    cdef bint collide = bool(head.allow_names)      # a name with `_` let through may have taken a known name's key
     PyDict_SetItem(environ, K_METHOD, head.method)
     raw = text(p + head.target_at, head.target_len)
     PyDict_SetItem(environ, K_URI, raw)
@@ -161,8 +162,9 @@ cdef dict make_environ(Request request):
             key = <object>PyTuple_GET_ITEM(KEYS, field.known)
             if not seen[field.known >> 6] >> (field.known & 63) & 1:
                 seen[field.known >> 6] |= <uint64_t>1 << (field.known & 63)
-                PyDict_SetItem(environ, key, value)
-                continue
+                if not collide or PyDict_GetItem(environ, key) == NULL:
+                    PyDict_SetItem(environ, key, value)
+                    continue
         else:
             key = key_of(p + field.name, field.name_len)
             if PyDict_GetItem(environ, key) == NULL:
