@@ -23,6 +23,7 @@ class Serving:
         self.ready = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.error = None
+        self.finished = False
 
     def _run(self):
         try:
@@ -46,9 +47,13 @@ class Serving:
         return self
 
     def __exit__(self, kind, *_):
-        self.loop.run_callback_threadsafe(gevent.spawn, self.server.stop, 10 if kind is None else 0)
+        self.loop.run_callback_threadsafe(gevent.spawn, self._stop, 10 if kind is None else 0)
         self.thread.join(TIMEOUT)
         assert not self.thread.is_alive()
+        assert self.finished or kind is not None, "a connection was never given up"
+
+    def _stop(self, timeout):
+        self.finished = self.server.stop(timeout)
 
     def connect(self):
         return Client(self.address)

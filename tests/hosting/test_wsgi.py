@@ -771,12 +771,13 @@ def test_input_kept_beyond_the_request_cannot_reach_the_next_one():
 
     def app(environ, start_response):
         if kept:
-            with pytest.raises(OSError, match="over"):
-                kept[0].read()
-        else:
-            kept.append(environ["wsgi.input"])
+            try:
+                got = kept[0].read()
+            except OSError:
+                got = b""
+        kept.append(environ["wsgi.input"])
         start_response("200 OK", list(PLAIN))
-        return [b"ok"]
+        return [got if len(kept) > 1 else b"", b"ok"]
 
     with Serving(app) as served, served.connect() as client:
         assert client.get(method="POST", body=b"abc").body == b"ok"
@@ -895,10 +896,9 @@ def test_names_with_underscores_and_proxy_are_dropped_and_said_once(log):
         start_response("200 OK", list(PLAIN))
         return [b""]
 
-    with Serving(app) as served:
-        with served.connect() as client:
-            for _ in range(3):
-                client.get("/", "X_Forwarded_For: 6.6.6.6", "Proxy: evil", "X-Kept: yes")
+    with Serving(app) as served, served.connect() as client:
+        for _ in range(3):
+            client.get("/", "X_Forwarded_For: 6.6.6.6", "Proxy: evil", "X-Kept: yes")
     assert seen == [{"HTTP_HOST", "HTTP_X_KEPT"}] * 3
     assert len(log()) == 1
     assert "'proxy', 'x_forwarded_for'" in log()[0].lower()
@@ -942,11 +942,10 @@ def test_peers_that_take_turns_keep_their_addresses():
         start_response("200 OK", list(PLAIN))
         return [b""]
 
-    with Serving(app, bind="127.0.0.1:0") as served:
-        with served.connect() as one, served.connect() as two:
-            for client in (one, two, one, two):
-                client.get()
-            ports = [str(client.socket.getsockname()[1]) for client in (one, two)]
+    with Serving(app, bind="127.0.0.1:0") as served, served.connect() as one, served.connect() as two:
+        for client in (one, two, one, two):
+            client.get()
+        ports = [str(client.socket.getsockname()[1]) for client in (one, two)]
     assert seen == [("127.0.0.1", port) for port in ports * 2]
 
 
@@ -1084,11 +1083,6 @@ def test_a_hostile_application_is_a_500_logged_once_and_the_connection_goes_on(a
 
     def both(environ, start_response):
         return (app if environ["PATH_INFO"] == "/bad" else good)(environ, start_response)
-
-    if error == "TypeError" and app.__code__.co_argcount == 0:
-
-        def both(environ, start_response):
-            return good(environ, start_response) if environ["PATH_INFO"] != "/bad" else app(environ, start_response)
 
     with Serving(both) as served, served.connect() as client:
         for _ in range(2):
