@@ -121,6 +121,7 @@ class Client:
     """One connection."""
 
     def __init__(self, address):
+        self.address = address
         self.socket = socket.socket(socket.AF_UNIX) if isinstance(address, str) else None
         if self.socket:
             self.socket.settimeout(TIMEOUT)

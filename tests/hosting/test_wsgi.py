@@ -1075,6 +1075,7 @@ HOSTILE = {
     "raises OSError": (raising(OSError(5, "secret")), "OSError"),
     "raises BrokenPipeError of its own": (raising(BrokenPipeError("secret")), "BrokenPipeError"),
     "raises SystemExit": (raising(SystemExit("secret")), "SystemExit"),
+    "raises KeyboardInterrupt": (raising(KeyboardInterrupt("secret")), "KeyboardInterrupt"),
     "raises GreenletExit": (raising(gevent.GreenletExit("secret")), "GreenletExit"),
     "raises MemoryError": (raising(MemoryError("secret")), "MemoryError"),
     "raises StopIteration": (raising(StopIteration("secret")), "StopIteration"),
@@ -1087,7 +1088,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("app", "error"), HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_application_is_a_500_logged_once_and_the_connection_goes_on(app, error, log):
+def test_a_hostile_application_is_a_500_logged_once_and_the_connection_goes_on(app, error, log, monkeypatch):
+    # As under the command, which has a handler of its own: then a KeyboardInterrupt is none.
+    monkeypatch.setattr("greenhttp.http.connection.getsignal", lambda number: None)
     good = answering([b"unharmed"])
 
     def both(environ, start_response):
