@@ -12,6 +12,7 @@ import contextlib
 import logging
 import resource
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,9 @@ from greenhttp.http.connection import Connection, Door
 from greenhttp.http.service import Service
 
 log = logging.getLogger("greenhttp")
+
+LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LOG_ENTRIES = 1000  # waiting to be written at most
 
 
 class Server:
@@ -54,6 +58,9 @@ class Server:
         self._sweep: Sweep | None = None
         self._stopped = Event()
         self._stopping = False
+        self._entries: deque[tuple[int, str, BaseException | None]] = deque()
+        self._entries_lost = 0
+        self._log_writer: gevent.Greenlet | None = None
 
     def __repr__(self) -> str:
         state = "stopped" if self._service is None else "stopping" if self._stopping else "serving"
@@ -133,27 +140,33 @@ class Server:
             return True
         self._stopping = True
         until = time.monotonic() + (self.settings.graceful_timeout if timeout is None else timeout)
+        finished = False
+        try:
+            self._close_doors()
+            finished = self._drain(service, until)
+        finally:  # also when this green thread is killed meanwhile: whoever waits for the end must see it
+            if not finished:
+                for connection in self._connections(service):
+                    connection.cut()
+            sweep.stop()
+            service.pool.stop()
+            self._service = self._sweep = None
+            self._names = []
+            self._stopped.set()
+        if self._log_writer is not None:
+            self._log_writer.join(1)  # what was said last is worth a moment
+        return finished
+
+    def _close_doors(self) -> None:
         # Connections in the kernel's queue were promised an answer by the handshake: they come in first.
         for door in self._doors:
             door.stop()
         for sock, address in self._listeners:
             close_listener(sock, address)
-        service.announce_close()
-        finished = self._drain(service, until)
-        if not finished:
-            for connection in self._connections(service):
-                connection.cut()
-            with contextlib.suppress(gevent.Timeout), gevent.Timeout(1):
-                while service.open_connections:
-                    gevent.sleep(0.01)
-        sweep.stop()
-        service.pool.stop()
-        self._service = self._sweep = None
-        self._doors, self._listeners, self._names = [], [], []
-        self._stopped.set()
-        return finished
+        self._doors, self._listeners = [], []
 
     def _drain(self, service: Service, until: float) -> bool:
+        service.announce_close()
         empty = Event()
         service.when_empty(empty.set)
         for connection in self._connections(service):
@@ -168,15 +181,29 @@ class Server:
     # ---- the log
 
     def _report(self, level: str, message: str, error: BaseException | None = None) -> None:
-        """For Service: neither blocks nor raises. A log handler may wait for a lock, which the hub must not."""
-        if not log.isEnabledFor(logging.getLevelName(level.upper())):
-            return
-        if gevent.getcurrent() is gevent.get_hub():
-            gevent.spawn(self._write_log, level, message, error)
-        else:
-            self._write_log(level, message, error)
+        """For Service: neither blocks nor raises.
 
-    @staticmethod
-    def _write_log(level: str, message: str, error: BaseException | None) -> None:
-        with contextlib.suppress(Exception):
-            getattr(log, level)("%s", message, exc_info=error)
+        A log handler may wait, for a lock or for the network, which neither the hub nor a connection between two of its
+        states may. So a green thread of its own writes; beyond a bound, entries are counted instead of kept.
+        """
+        if not log.isEnabledFor(LEVELS[level]):
+            return
+        if len(self._entries) >= LOG_ENTRIES:
+            self._entries_lost += 1
+            return
+        self._entries.append((LEVELS[level], message, error))
+        if self._log_writer is None:
+            self._log_writer = gevent.spawn(self._write_log)
+
+    def _write_log(self) -> None:
+        try:
+            while self._entries:
+                level, message, error = self._entries.popleft()
+                with contextlib.suppress(Exception):
+                    log.log(level, "%s", message, exc_info=error)
+                del error  # with its traceback, and all that refers to
+                if self._entries_lost and not self._entries:
+                    lost, self._entries_lost = self._entries_lost, 0
+                    log.warning("%d log entries were dropped: they came faster than they could be written", lost)
+        finally:
+            self._log_writer = None

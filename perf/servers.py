@@ -1,5 +1,6 @@
 """The servers of the comparison: how each is started, what it needs, what it cannot do; and one running server."""
 
+import contextlib
 import http.client
 import importlib.util
 import os
@@ -173,8 +174,6 @@ class Running:
                     self.process.wait(patience)
                 except subprocess.TimeoutExpired:
                     continue
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)  # children that outlived their master; the group is our own
-        except ProcessLookupError:
-            pass
         self._log.close()

@@ -80,8 +80,8 @@ cdef class Acceptor:
 
     cdef int accept_some(self) except -1:
         cdef sockaddr_storage peer
-        cdef int fd, turn
-        for turn in range(self.batch):
+        cdef int fd
+        for _ in range(self.batch):
             if not self.admit():
                 self.pause()
                 return 0

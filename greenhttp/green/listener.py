@@ -76,7 +76,8 @@ class Listener(PlainSocket):
 def parse_address(text: str) -> Address:
     """The address a text means.
 
-    `host:port`, `host` (port 8000), `:port` (every IPv4 address), `[v6]:port`, `unix:path` and `unix:///path`, `fd://N`.
+    `host:port`, `host` (port 8000), `:port` (every IPv4 address), `[v6]:port`, `unix:path` and `unix:///path`,
+    `fd://N`.
 
     Raises:
         ConfigError: it is none of these.

@@ -10,6 +10,7 @@ cdef class Job(Timed):
     cdef bint advance(self) except -1
     cdef int run(self) except -1
     cdef int refuse(self) except -1
+    cdef int wait(self) except -1
 
 cdef class Queue:
     cdef Job head
@@ -42,6 +43,8 @@ cdef class Pool:
     cdef int drain(self) except -1
     cdef Worker hire(self)
     cdef int dismiss(self, Worker worker) except -1
+    cdef bint attempt(self, Job job) except -1
+    cdef bint renew(self, Worker worker, int known) except -1
     cdef int work(self, Worker worker) except -1
 
 cdef class Worker(greenlet):
@@ -49,6 +52,8 @@ cdef class Worker(greenlet):
     cdef readonly Job job
     cdef Py_ssize_t unheld                  # references to this object, seen from `hire`, while nobody else has one
     cdef object context                     # of the job in progress, or fresh
+    cdef Py_ssize_t alone                   # the same, seen from inside `work`
+    cdef unsigned long long serial          # of the piece of work in progress; `kill` means one of them
     cdef bint hired
     cdef bint retired
 

@@ -5,11 +5,13 @@ into `ready`, and nothing else happens inside that callback. After all callbacks
 the queue: a green thread takes one job after the other, and hands over to the hub only when a job has to wait in the
 middle. So a turn with fifty ready connections costs one switch there and back, not fifty.
 
-Each job has two halves. `advance` never blocks and runs no user code: it takes what has arrived and says whether a green
-thread is wanted. `run` may block. With every green thread busy, the hub itself advances the jobs; those that want one wait
-in the phase `patience`, first come first served, bounded in number and in time, and are refused beyond that.
+Each job has two halves. `advance` never blocks and runs no user code: it takes what has arrived and says whether a
+green thread is wanted. `run` may block. With every green thread busy, the hub itself advances the jobs; those that
+want one wait in the phase `patience`, first come first served, bounded in number and in time, and are refused beyond
+that.
 
-Whoever has had its share of a turn (`again`) comes back in the next one, after the loop has polled: nobody hogs the hub.
+Whoever has had its share of a turn (`again`) comes back in the next one, after the loop has polled: nobody hogs the
+hub.
 
 Nothing of one job reaches the next:
 
@@ -47,7 +49,7 @@ cdef class Job(Timed):
     """Something that becomes ready again and again, and then wants a moment of a green thread."""
 
     cdef bint ready(self, bint writing) except -1:
-        """Its stream is ready, for reading or for writing, and no green thread waits on it. False: not interested now. In the hub."""
+        """Its stream can be read or written, and no green thread waits on it. False: not interested. In the hub."""
         return False
 
     cdef bint advance(self) except -1:
@@ -56,6 +58,10 @@ cdef class Job(Timed):
 
     cdef int run(self) except -1:
         """Go on in a green thread, where blocking is allowed. Must not raise."""
+        return 0
+
+    cdef int wait(self) except -1:
+        """It has to wait for a green thread, in the pool's phase `patience`. In the hub."""
         return 0
 
     cdef int refuse(self) except -1:
@@ -175,14 +181,13 @@ cdef class Pool:
         """Do what became ready in this turn. In the hub, after the descriptors' callbacks."""
         cdef Job job
         cdef Worker worker
-        cdef Py_ssize_t share
         if self.ready.count == 0 and self.later.count == 0 and self.patience.count == 0:
             if self.spinning:
                 self.spinning = False
                 self.spin.stop()
             return 0
         # Those that yielded in the turn before come after what the poll between has found.
-        for share in range(self.later.count):
+        for _ in range(self.later.count):
             self.ready.push(self.later.pop())
         while self.ready.count or self.patience.count:
             worker = self.hire()
@@ -193,12 +198,16 @@ cdef class Pool:
             if job is None:
                 break
             job.queued = False
-            if not job.advance():
+            if not self.attempt(job):
                 continue
-            if self.patience.count < self.queue_limit:
-                job.enter(self.patience)
-            else:
-                job.refuse()
+            try:
+                if self.patience.count < self.queue_limit:
+                    job.enter(self.patience)
+                    job.wait()
+                else:
+                    job.refuse()
+            except Exception:
+                sys.excepthook(*sys.exc_info())
         if self.spinning and self.later.count == 0:
             self.spinning = False
             self.spin.stop()
@@ -241,10 +250,31 @@ cdef class Pool:
             spare -= 8
         self.least_idle = len(self.idle)
 
+    cdef bint attempt(self, Job job) except -1:
+        """Its `advance`; a defect in that ends neither the turn nor the green thread."""
+        try:
+            return job.advance()
+        except Exception:
+            sys.excepthook(*sys.exc_info())
+            return False
+
+    cdef bint renew(self, Worker worker, int known) except -1:
+        """After a piece of work: a fresh context. False: somebody holds the green thread, the next piece needs another.
+
+        `known` references to it are the caller's.
+        """
+        worker.serial += 1
+        if PyObject_Size(worker.context):
+            # Used: what comes next gets another. An empty one holds nothing that could reach it.
+            PyContext_Exit(worker.context)
+            worker.context = PyContext_New()
+            PyContext_Enter(worker.context)
+        return Py_REFCNT(<PyObject*>worker) == worker.alone + known
+
     cdef int work(self, Worker worker) except -1:
         """Do jobs until there is none, or until this green thread must be looked at before it does another."""
         cdef Job job
-        cdef Py_ssize_t unheld = Py_REFCNT(<PyObject*>worker)
+        worker.alone = Py_REFCNT(<PyObject*>worker)
         while True:
             job = <Job>self.patience.first()
             if job is not None:
@@ -254,7 +284,7 @@ cdef class Pool:
                 if job is None:
                     return 0
                 job.queued = False
-                if not job.advance():
+                if not self.attempt(job):
                     continue
             worker.job = job
             job.worker = worker
@@ -265,12 +295,7 @@ cdef class Pool:
                 sys.excepthook(*sys.exc_info())
             job.worker = None
             worker.job = None
-            if PyObject_Size(worker.context):
-                # Used: the next job gets another. An empty one holds nothing that could reach it.
-                PyContext_Exit(worker.context)
-                worker.context = PyContext_New()
-                PyContext_Enter(worker.context)
-            if Py_REFCNT(<PyObject*>worker) != unheld:
+            if not self.renew(worker, 0):
                 # Held by somebody, or only by the callback that woke it: `hire` can tell, in the hub.
                 return 0
 
@@ -323,10 +348,10 @@ cdef class Worker(greenlet):
 
     def kill(self, exception=GreenletExit, block=False, timeout=None):
         """Raise `exception` in the job this green thread is in, in a later turn of the loop. Never waits."""
-        self.pool.loop.run_callback(self._kill, self.job, exception)
+        self.pool.loop.run_callback(self._kill, self.serial, exception)
 
-    def _kill(self, job, exception):
-        if job is self.job:
+    def _kill(self, serial, exception):
+        if serial == self.serial:
             self.throw(exception)
 
 

@@ -22,7 +22,7 @@ cdef size_t held_bytes() noexcept
 
 cdef class Stream(Timed):
     cdef readonly object hub
-    cdef public object timeout          # seconds an operation may wait when it is not told otherwise; None: without limit
+    cdef public object timeout          # seconds an operation may wait unless told otherwise; None: without limit
     cdef Job job                        # told of readiness while no green thread waits; None for scripts
     cdef Phase reading                  # entered while a green thread waits for the peer's bytes, or None
     cdef Phase writing                  # entered while a green thread waits for the peer to read, or None
@@ -52,6 +52,7 @@ cdef class Stream(Timed):
     cdef unsigned char share_turns
     cdef bint at_end                    # the peer has finished sending
     cdef bint pushing                   # output that nobody waits for is being pushed out by the loop
+    cdef bint finishing                 # the next flush is the last: its bytes may leave together with the end
     cdef readonly bint closed
     cdef readonly bint failed           # the connection broke, or the peer was given up: nothing more can be said to it
 
@@ -75,6 +76,7 @@ cdef class Stream(Timed):
     cdef Py_ssize_t fill(self) except -1
     cdef void pack(self) noexcept
     cdef void consume(self, Py_ssize_t size) noexcept
+    cdef Py_ssize_t read_now(self, char* into, Py_ssize_t size) except -2
     cdef Py_ssize_t read_into(self, char* into, Py_ssize_t size) except -1
     cdef int wait_read(self) except -1
 

@@ -1,15 +1,16 @@
 """Stream: bytes to and from a peer, read and written as if that blocked.
 
-Over the limit of one screenful because it is one thing: a buffer in, a buffer out, and two places where the running green
-thread waits. What lies below is reached through a seam of few methods (`take`, `give`, `watch_*`); `transport` has a
-descriptor and memory behind it.
+Over the limit of one screenful because it is one thing: a buffer in, a buffer out, and two places where the running
+green thread waits. What lies below is reached through a seam of few methods (`take`, `give`, `watch_*`); `transport`
+has a descriptor and memory behind it.
 
-Memory. An idle stream has no buffer at all. Input is received into chunks borrowed from a common stock; when a stream is
-put aside with a few unread bytes they are packed into memory of their size. Output gathers in a borrowed chunk, so that
-a response - or sixteen pipelined ones - leaves in one system call; large pieces are not copied but chained before it.
+Memory. An idle stream has no buffer at all. Input is received into chunks borrowed from a common stock; when a stream
+is put aside with a few unread bytes they are packed into memory of their size. Output gathers in a borrowed chunk, so
+that a response - or sixteen pipelined ones - leaves in one system call; large pieces are not copied but chained
+before it.
 
-Waiting. `read` and `write` suspend the running green thread alone. Output is pushed out before a read suspends, when the
-output grows beyond 64 KiB, and otherwise at the end of the loop's turn.
+Waiting. `read` and `write` suspend the running green thread alone. Output is pushed out before a read suspends, when
+the output grows beyond 64 KiB, and otherwise at the end of the loop's turn.
 
 Sharing. After 16 operations or 256 KiB without having waited, a green thread goes to the back of the loop's queue.
 """
@@ -21,7 +22,6 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy, memmove
 
 from greenhttp.green.deadline cimport Phase, Timed, clock
-from greenhttp.green.pool cimport Job
 from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, switch_to
 
 import os
@@ -45,6 +45,7 @@ cdef enum:
     SMALL = 4096                # output up to this size is copied, larger pieces are chained
     HIGH_WATER = 65536          # unsent output beyond which `write` waits
     PARTS = 64                  # pieces per vectored send
+    MOST_INPUT = 1073741824     # bytes buffered at most: positions are 32 bits
     SHARE_TURNS = 16
     SHARE_BYTES = 262144
     FLUSH_BYTES = 1048576       # sent per call at most by a flush that nobody waits for
@@ -223,11 +224,11 @@ cdef class Stream(Timed):
         try:
             switch_to(<PyObject*>self.hub)
         finally:
+            failure, self.failure = self.failure, None
             if timer is not None:
                 timer.stop()
                 timer.close()
-        if self.failure is not None:
-            failure, self.failure = self.failure, None
+        if failure is not None:
             raise failure
         return 0
 
@@ -262,6 +263,8 @@ cdef class Stream(Timed):
                 self.waited += clock() - self.waits_since
                 self.waits_since = 0
                 self.leave()
+                if self.writer is not None and self.writing is not None:
+                    self.enter(self.writing)    # one place in one phase: the other green thread's turn
         return 0
 
     cdef int wait_write(self) except -1:
@@ -280,6 +283,8 @@ cdef class Stream(Timed):
             self.writer = None
             if self.writing is not None:
                 self.leave()
+                if self.waits_since > 0:
+                    self.enter(self.reading)
         return 0
 
     cdef object current(self):
@@ -348,7 +353,7 @@ cdef class Stream(Timed):
                 self.in_end -= self.in_pos
                 self.in_pos = 0
             else:
-                if self.in_cap > (1 << 30):
+                if self.in_cap >= MOST_INPUT:
                     raise MemoryError
                 self.resize_input(self.in_cap * 2)
         return 0
@@ -393,11 +398,12 @@ cdef class Stream(Timed):
         elif self.in_cap == CHUNK:
             while capacity < unread + (unread >> 2):
                 capacity <<= 1
-            if capacity < CHUNK:
-                try:
-                    self.resize_input(capacity)
-                except MemoryError:
-                    pass                # it stays where it is
+            if capacity == CHUNK:
+                capacity = CHUNK + SMALL        # of its own, and so counted in `held`
+            try:
+                self.resize_input(capacity)
+            except MemoryError:
+                pass                    # it stays where it is
 
     cdef void consume(self, Py_ssize_t size) noexcept:
         self.in_pos += <uint32_t>size
@@ -410,32 +416,36 @@ cdef class Stream(Timed):
         self.consume(size)
         return data
 
-    cdef Py_ssize_t read_into(self, char* into, Py_ssize_t size) except -1:
-        """At least one byte, at most `size`, into memory of the caller; 0 at the end of input. May wait."""
-        cdef Py_ssize_t n = self.in_end - self.in_pos
-        if n > 0:
-            n = min(n, size)
-            memcpy(into, self.inbuf + self.in_pos, n)
-            self.consume(n)
-            return n
-        if size < CHUNK:
-            n = self.fill()
-            if n == 0:
-                return 0
-            return self.read_into(into, size)
-        while not self.at_end:
+    cdef Py_ssize_t read_now(self, char* into, Py_ssize_t size) except -2:
+        """What is there, at most `size`, into memory of the caller; 0 at the end of input; -1 when nothing is there."""
+        cdef Py_ssize_t n
+        if self.in_end == self.in_pos:
             if self.closed:
                 raise StreamClosed("the stream is closed")
-            n = self.take(into, size)
-            if n > 0:
-                self.taken += n
+            if size >= CHUNK and not self.at_end:       # straight to where it is wanted
+                n = self.take(into, size)
+                if n > 0:
+                    self.taken += n
+                elif n == 0:
+                    self.at_end = True
+                return n
+            n = self.fill_now()
+            if n <= 0:
+                return n
+        n = min(<Py_ssize_t>(self.in_end - self.in_pos), size)
+        memcpy(into, self.inbuf + self.in_pos, n)
+        self.consume(n)
+        return n
+
+    cdef Py_ssize_t read_into(self, char* into, Py_ssize_t size) except -1:
+        """At least one byte, at most `size`, into memory of the caller; 0 at the end of input. May wait."""
+        cdef Py_ssize_t n
+        while True:
+            n = self.read_now(into, size)
+            if n >= 0:
                 self.share(n)
                 return n
-            if n == 0:
-                self.at_end = True
-            else:
-                self.wait_read()
-        return 0
+            self.wait_read()
 
     cdef bytes gather(self, Py_ssize_t size):
         """`size` bytes, fewer at the end of input. Memory grows with what arrives, not with what was asked for."""
@@ -464,6 +474,8 @@ cdef class Stream(Timed):
         cdef uint32_t unread = self.in_end - self.in_pos
         cdef bytes rest = PyBytes_FromStringAndSize(self.inbuf + self.in_pos, unread) if unread else b""
         cdef uint32_t capacity = 2 * CHUNK
+        if size + unread > <Py_ssize_t>MOST_INPUT:
+            raise MemoryError("more than 1 GiB was read and cannot be put back")
         self.drop_input()
         while capacity < size + unread:
             capacity <<= 1
@@ -483,8 +495,6 @@ cdef class Stream(Timed):
 
     def read_some(self, Py_ssize_t size=65536, *, timeout=None):
         """What is there, at least one byte and at most `size`, waiting only if nothing is. b"" at the end of input."""
-        cdef bytes data
-        cdef Py_ssize_t n
         self.read_until = self.deadline(timeout)
         if size <= 0:
             return b""
@@ -702,10 +712,11 @@ cdef class Stream(Timed):
         """Send everything, waiting for the peer where need be."""
         cdef int64_t before
         while True:
-            if self.closed:
-                raise StreamClosed("the stream is closed")
+            if self.closed or self.failed:
+                raise StreamClosed("the stream is closed" if self.closed else "the connection has broken")
             before = self.pending()
             if self.flush_now():
+                self.pushing = False
                 self.watch_write(False)
                 self.share(before)
                 return 0
@@ -726,7 +737,8 @@ cdef class Stream(Timed):
                 self.pushing = True
                 self.watch_write(True)
         except OSError:
-            # The peer has gone. Whoever reads or writes next learns it from the system.
+            # The peer has gone, or a file ended early. Whoever writes next is told.
+            self.failed = True
             self.drop_output()
             if self.pushing:
                 self.pushing = False
@@ -734,6 +746,8 @@ cdef class Stream(Timed):
 
     cdef int written(self, object timeout) except -1:
         cdef int64_t pending = self.pending()
+        if self.failed:
+            raise StreamClosed("the connection has broken")
         if pending > HIGH_WATER:
             self.write_until = self.deadline(timeout)
             while not self.flush_now() and self.pending() > HIGH_WATER:

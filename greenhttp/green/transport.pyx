@@ -1,8 +1,8 @@
 """What lies below a Stream: a socket, or memory.
 
 A socket has one watcher for reading, started when its stream is first put aside and then left running: a keep-alive
-request costs no `epoll_ctl`. When it fires and nobody is interested - the handler is busy elsewhere - it is stopped until
-somebody is. A watcher for writing exists only while output waits. Neither keeps the loop alive.
+request costs no `epoll_ctl`. When it fires and nobody is interested - the handler is busy elsewhere - it is stopped
+until somebody is. A watcher for writing exists only while output waits. Neither keeps the loop alive.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -25,18 +25,23 @@ cdef extern from *:
     #ifndef MSG_NOSIGNAL
     #define MSG_NOSIGNAL 0              /* Python ignores SIGPIPE, so nothing is lost where the flag is missing */
     #endif
+    #ifndef MSG_MORE
+    #define MSG_MORE 0
+    #endif
     #include <poll.h>
     #if defined(__linux__)
     #include <sys/sendfile.h>
     #endif
 
-    static ssize_t greenhttp_send(int fd, struct iovec* parts, int count) {
+    /* With `last`, the bytes wait for the close or shutdown that follows at once, and share its packet. */
+    static ssize_t greenhttp_send(int fd, struct iovec* parts, int count, int last) {
         struct msghdr message = {0};
+        int flags = MSG_NOSIGNAL | (last ? MSG_MORE : 0);
         if (count == 1)
-            return send(fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
+            return send(fd, parts[0].iov_base, parts[0].iov_len, flags);
         message.msg_iov = parts;
         message.msg_iovlen = count;
-        return sendmsg(fd, &message, MSG_NOSIGNAL);
+        return sendmsg(fd, &message, flags);
     }
 
     /* 0: the file has ended. */
@@ -80,7 +85,7 @@ cdef extern from *:
         return 0;
     }
     """
-    ssize_t greenhttp_send(int fd, iovec* parts, int count) noexcept
+    ssize_t greenhttp_send(int fd, iovec* parts, int count, int last) noexcept
     ssize_t greenhttp_sendfile(int fd, int file, int64_t offset, size_t size) noexcept
     int greenhttp_gone(int fd) noexcept
     void greenhttp_reset_on_close(int fd) noexcept
@@ -200,7 +205,7 @@ cdef class SocketStream(Stream):
     cdef Py_ssize_t give(self, iovec* parts, int count) except -2:
         cdef ssize_t n
         while True:
-            n = greenhttp_send(self.fd, parts, count)
+            n = greenhttp_send(self.fd, parts, count, self.finishing)
             if n >= 0:
                 return n
             if errno == EAGAIN:

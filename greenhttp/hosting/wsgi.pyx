@@ -1,18 +1,16 @@
 """WSGI (PEP 3333): a request to an environ, what the application returns to a response.
 
-The environ begins as a copy of a dict made once per listening address, with room for a browser's fields: copying it
-costs less than filling it. A known field name is an index; its environ key is looked up, not made.
+The environ begins as a copy of a dict made once per listening address, which costs less than filling one, also for the
+keys that every request sets anew. A known field name is an index; its environ key is looked up, not made.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem
-from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from greenhttp.green.transport cimport SocketStream
-from greenhttp.http.request cimport Body, Request
+from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport App, FileBody, Response
 from greenhttp.wire.head cimport Field, Form, Head
 
@@ -131,14 +129,13 @@ cdef dict make_environ(Request request):
     cdef uint64_t seen[4]
     cdef Field* field
     cdef object key, value, raw
-    cdef PyObject* before
     cdef int i
     cdef dict repeated = None
     cdef bint collide = bool(head.allow_names)      # a name with `_` let through may have taken a known name's key
     PyDict_SetItem(environ, K_METHOD, head.method)
     raw = text(p + head.target_at, head.target_len)
     PyDict_SetItem(environ, K_URI, raw)
-    request.target = <str>raw
+    request.target = raw
     if head.form == Form.ASTERISK:
         pass                    # `*` is no path: PATH_INFO stays empty (RFC 3875 4.1.5), RAW_URI tells
     elif not head.path_plain:
@@ -209,25 +206,25 @@ cdef object file_body(object wrapper):
     Having a descriptor is not enough: a GzipFile has one too, of a file with other bytes in it.
     """
     file = wrapper.filelike
-    if isinstance(file, tempfile._TemporaryFileWrapper):
-        file = file.file
-    if type(getattr(file, "raw", file)) is not io.FileIO:
-        return wrapper
     try:
+        if isinstance(file, tempfile._TemporaryFileWrapper):
+            file = file.file
+        if type(getattr(file, "raw", file)) is not io.FileIO:
+            return wrapper
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode):
             offset = file.tell()
             return FileBody(file, offset, max(0, status.st_size - offset))
-    except (OSError, ValueError):
-        pass                            # closed, or not seekable; reading it says so, if it matters
+    except Exception:
+        pass                            # whatever it is, it can be read
     return wrapper
 
 
 cdef class WSGIResponse(Response):
     """A response that is also its own `start_response`, and the `write` that this returns.
 
-    One object for three roles, because each request would pay for every further one: called with a status and headers it
-    is start_response, with one bytes object it is write.
+    One object for three roles, because each request would pay for every further one: called with a status and headers
+    it is start_response, with one bytes object it is write.
     """
 
     def __call__(self, status, headers=None, exc_info=None):
@@ -286,7 +283,7 @@ cdef class WSGIResponse(Response):
             try:
                 closer.close()
             except BaseException as error:
-                self.service.report("error", f"{self.describe()}: {type(error).__name__} in close()", error)
+                self.service.report("error", f"{self.request.describe()}: {type(error).__name__} in close()", error)
         return 0
 
 
@@ -303,11 +300,8 @@ cdef class WSGI(App):
         self.settings = settings
 
     cdef object prepare(self, object name, object port):
-        base = {}
-        for key in (K_METHOD, K_PATH, K_URI, K_INPUT, K_HOST):
-            base[key] = ""
-        base.update({
-            K_QUERY: "", K_PROTOCOL: HTTP_1_1, K_ADDR: "", K_PORT: "",
+        return {
+            K_METHOD: "", K_PATH: "", K_URI: "", K_INPUT: None, K_QUERY: "", K_PROTOCOL: HTTP_1_1, K_ADDR: "", K_PORT: "",
             "SCRIPT_NAME": "",
             "SERVER_NAME": str(name),
             "SERVER_PORT": str(port),
@@ -320,17 +314,7 @@ cdef class WSGI(App):
             "wsgi.run_once": False,
             "wsgi.file_wrapper": FileWrapper,
             "wsgi.input_terminated": True,
-        })
-        del base[K_HOST]
-        # PyDict_Copy takes over the table, free places included, as long as few of its entries are deleted ones. So the
-        # table is made to grow once, here, and not in every copy when a browser's fields are added.
-        size, extra = sys.getsizeof(base), 0
-        while sys.getsizeof(base) == size:
-            base[extra] = None
-            extra += 1
-        for i in range(extra):
-            del base[i]
-        return base
+        }
 
     cdef Response respond(self, Request request):
         cdef WSGIResponse response = WSGIResponse.__new__(WSGIResponse)

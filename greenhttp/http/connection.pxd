@@ -22,12 +22,15 @@ cdef class Connection(Job):
     cdef bint refused           # what the peer sent is not read as HTTP any more
     cdef Head head              # the one being read or answered, else None
     cdef Body rest              # of the request answered, not read to its end
-    cdef bint suspect           # something happened on the descriptor while the request was queued
+    cdef bint suspect           # the request has been queued: its client may have gone meanwhile
+    cdef bint last              # the client said that this is its last request
     cdef object base            # Request.base of its requests
     cdef Py_ssize_t dropped     # bytes read and dropped since the last answer
 
     cdef bint parse(self) except -1
     cdef bint receive(self) except -1
+    cdef int answer_requests(self) except -1
+    cdef bint unread(self) except -1
     cdef int serve(self) except -1
     cdef int overloaded(self) except -1
     cdef int failed(self, Request request, Response response, object error) except -1

@@ -12,8 +12,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
-from greenhttp.green.deadline cimport Node, Phase, Timed, clock
-from greenhttp.green.pool cimport Job
+from greenhttp.green.deadline cimport Node, Phase
+from greenhttp.green.pool cimport Job, Worker
 from greenhttp.green.stream cimport Stream, held_bytes
 from greenhttp.green.transport cimport SocketStream, adopt, sockaddr_storage
 from greenhttp.http.request cimport Body, Request, new_request
@@ -21,11 +21,10 @@ from greenhttp.http.response cimport DRAIN_BYTES, App, Response, plain, refusal
 from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Framing, Head
 
-import sys
 from math import ceil
 from signal import SIGINT, default_int_handler, getsignal
 
-from greenhttp.errors import BodyError, RequestTimeout, WireError
+from greenhttp.errors import BodyError, RequestTimeout, StreamClosed, WireError
 
 cdef enum:
     SHARE = 16                  # requests of one connection in one turn of the loop
@@ -48,10 +47,20 @@ cdef Connection open_connection(Service service, Stream stream, object base):
 cdef class Connection(Job):
     """See the module. Made by `open_connection`; owned by the phase it is in."""
 
-    # A green thread's part ---------------------------------------------------------------------------------------------
+    # A green thread's part --------------------------------------------------------------------------------------------
 
     cdef int run(self) except -1:
+        try:
+            return self.answer_requests()
+        except OSError:
+            return self.close(True)             # the peer has gone
+        except BaseException:
+            self.close(True)                    # never a connection without a state, a watcher or a deadline
+            raise
+
+    cdef int answer_requests(self) except -1:
         cdef int answered = 0
+        cdef Worker worker = self.worker
         if self.suspect:
             self.suspect = False
             if type(self.stream) is SocketStream and (<SocketStream>self.stream).gone():
@@ -67,21 +76,10 @@ cdef class Connection(Job):
                 break                           # enough to send
             if not self.parse():
                 break                           # not a whole head, or not HTTP
-            if answered == SHARE:
-                # Others first. The head stays parsed, and the answers so far leave now.
-                self.state = State.HEAD
-                self.enter(self.service.heading)
-                try:
-                    self.stream.flush_now()
-                    self.service.pool.again(self)
-                except OSError:
-                    self.close(True)
-                return 0
+            if answered == SHARE or not self.service.pool.renew(worker, 2):
+                break                           # others first, or this green thread is held by somebody
         if self.state == State.RUNNING:
-            try:
-                self.settle()
-            except OSError:
-                self.close(True)
+            self.settle()
         return 0
 
     cdef int serve(self) except -1:
@@ -109,12 +107,19 @@ cdef class Connection(Job):
             if not response.keep_alive:
                 self.closing = True
         request.over = True
-        if request.body.broken:
+        self.last = not head.keep_alive
+        if not request.body.done:
+            request.body.over = True
+            if request.body.broken:
+                self.closing = True
+            if self.state != State.CLOSED:
+                self.rest = request.body
+        if self.stream.reader is not None or self.stream.writer is not None:
+            # A green thread that the application left behind still reads or writes: nothing more can follow here.
             self.closing = True
-        if request.body.done or self.state == State.CLOSED:
+            self.stream.fail(StreamClosed("the request is over"))
+        if self.rest is None:
             request.body.detach()
-        else:
-            self.rest = request.body
         self.head = None
         request.head = None
         service.give_head(head)
@@ -123,14 +128,12 @@ cdef class Connection(Job):
     cdef int failed(self, Request request, Response response, object error) except -1:
         """The application raised, or the connection broke under it."""
         cdef int status = 500
-        cdef str what
+        cdef str what = request.describe()
         request.take_input()
-        what = request.describe()
         if isinstance(error, BodyError) and (request.body.broken or error.status == 413):
             status = error.status
             self.service.report("info", f"{what}: {error}")
         elif self.stream.failed or self.stream.closed:
-            # Only the name: the text of an application's exception may raise in its turn.
             self.service.report("info", f"{what}: the client has gone ({type(error).__name__})")
             return self.close(True)             # it cannot be told anything
         elif isinstance(error, RequestTimeout):
@@ -154,13 +157,12 @@ cdef class Connection(Job):
             self.closing = True
         return 0
 
-    # Without a green thread --------------------------------------------------------------------------------------------
+    # Without a green thread -------------------------------------------------------------------------------------------
 
     cdef bint ready(self, bint writing) except -1:
         if self.state == State.RUNNING:
             return False                        # unread bytes stay where they are
         if self.phase is self.service.queued:
-            self.suspect = True
             return False
         if (self.state == State.FLUSH) != writing:
             return False
@@ -183,7 +185,7 @@ cdef class Connection(Job):
 
     cdef bint receive(self) except -1:
         """Take what has come of a head. True: it is complete."""
-        cdef Py_ssize_t n, room
+        cdef Py_ssize_t n
         if self.stream.in_end > self.stream.in_pos and self.head is None and self.parse():
             return True
         while not self.refused:
@@ -217,8 +219,10 @@ cdef class Connection(Job):
         cdef int64_t before = self.stream.pending()
         cdef bint stalled = self.state == State.FLUSH
         if before:
+            self.stream.finishing = self.closing and not stalled
             try:
                 if not self.stream.flush_now():
+                    self.stream.finishing = False
                     self.state = State.FLUSH
                     if not stalled or self.stream.pending() < before:
                         self.enter(self.service.flushing)       # its silence begins anew
@@ -227,8 +231,9 @@ cdef class Connection(Job):
                     self.stream.watch_write(True)
                     return 0
             except OSError as error:
-                self.service.report("info", f"the client has gone while it was answered ({error})")
+                self.service.report("info", f"the client has gone while it was answered ({type(error).__name__})")
                 return self.close(True)
+            self.stream.pushing = False
             self.stream.watch_write(False)
         return self.proceed()
 
@@ -236,7 +241,7 @@ cdef class Connection(Job):
         """Every answer has left."""
         cdef Stream stream = self.stream
         if self.closing:
-            if self.service.lingers and (self.refused or self.rest is not None or stream.in_end > stream.in_pos):
+            if self.service.lingers and self.unread():
                 # Closing with unread input would reset the connection, and the answer with it (RFC 9112 9.6).
                 self.state = State.LINGER
                 self.enter(self.service.lingering)
@@ -244,6 +249,8 @@ cdef class Connection(Job):
                 return self.linger()
             return self.close(False)
         if self.rest is not None:
+            if not self.service.lingers and self.rest.left() > stream.in_end - stream.in_pos:
+                return self.close(False)        # no time to wait for the rest of the body
             self.state = State.DRAIN
             self.enter(self.service.draining)
             return self.drain()
@@ -255,7 +262,17 @@ cdef class Connection(Job):
         if stream.at_end:
             return self.close(False)
         self.enter(self.service.idle)
+        if self.service.stopping:
+            self.retire()
+            return 0
         return self.park()
+
+    cdef bint unread(self) except -1:
+        """Whether the peer has sent, or may be sending, what nobody will read."""
+        if self.refused or self.rest is not None or self.stream.in_end > self.stream.in_pos:
+            return True
+        # A client that said `Connection: close` sends nothing more: no need to look.
+        return not self.last and not self.stream.at_end and self.stream.fill_now() > 0
 
     cdef int park(self) except -1:
         """Put the connection aside until the peer sends."""
@@ -272,7 +289,7 @@ cdef class Connection(Job):
             self.service.give_head(self.head)
             self.head = None
         stream.watch_read()
-        if self.service.full and self.phase is self.service.idle:
+        if self.service.full:
             self.service.make_way()
         return 0
 
@@ -334,7 +351,15 @@ cdef class Connection(Job):
             self.service.give_head(self.head)
             self.head = None
         self.stream.put(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
-        return self.settle()
+        try:
+            return self.settle()
+        except OSError:
+            return self.close(True)
+
+    cdef int wait(self) except -1:
+        self.suspect = True
+        self.stream.pack()
+        return 0
 
     cdef int refuse(self) except -1:
         return self.overloaded()
@@ -426,6 +451,18 @@ cdef class Connection(Job):
             worker.kill()
 
 
+cdef Connection waits(Phase phase):
+    """The one that has waited longest and about which nothing new is known, or None."""
+    cdef Node* node = phase.ring.next
+    cdef Connection connection
+    while node != &phase.ring:
+        connection = <Connection>node.owner
+        if not connection.queued:
+            return connection
+        node = node.next
+    return None
+
+
 cdef class Door(Acceptor):
     """Where connections come in: makes each a Connection, and makes room when there is none."""
 
@@ -445,10 +482,10 @@ cdef class Door(Acceptor):
         cdef Connection victim
         if service.open_connections < service.max_connections:
             return True
-        # Those that never completed a request go first, then the longest idle.
-        victim = <Connection>service.fresh.first()
+        # Those that never completed a request go first, then the longest idle. Not those about to be looked at.
+        victim = waits(service.fresh)
         if victim is None:
-            victim = <Connection>service.idle.first()
+            victim = waits(service.idle)
         if victim is None:
             service.full = True
             return False

@@ -12,6 +12,7 @@ cdef class Body:
     cdef readonly bint broken       # it ended early, was malformed or too slow: the position in the stream is unknown
     cdef bint expecting             # the client waits for `100 Continue`, or for the answer
     cdef bint started
+    cdef bint over                  # the request is answered: only `discard_now` may go on
     cdef bytes ahead                # decoded, not yet handed out
     cdef Py_ssize_t ahead_at
 
@@ -19,6 +20,7 @@ cdef class Body:
     cdef int begin(self) except -1
     cdef Py_ssize_t decode(self, char* into, Py_ssize_t size) except -1
     cdef Py_ssize_t more(self, char* into, Py_ssize_t size) except -1
+    cdef int still_mine(self) except -1
     cdef int discard_now(self) except -1
     cdef void detach(self) noexcept
     cdef bytes collect(self, Py_ssize_t size)
@@ -34,8 +36,9 @@ cdef class Request:
     cdef readonly Body body
     cdef Stream stream
     cdef Service service
+    cdef str method
+    cdef str target                 # as it was sent; made by whoever needs it first
     cdef readonly object base       # what the application prepared for the address this came in by
-    cdef str target                 # as it came, kept when the head's bytes go
     cdef bint input_taken
     cdef bint head_out              # the head of an answer is in the output
     cdef bint over                  # answered: nothing more may be written

@@ -1,9 +1,9 @@
 """A request: its head, and its body as something to read.
 
 The body pulls: nothing of it is read before the application asks. A read waits in the green thread of the request, for
-`body_timeout` at most while the client is silent, and no slower than `body_min_rate` on average. What goes wrong - end of
-input before the end of the body, malformed chunks, too much, too slow - raises BodyError with the status to answer with;
-it is never a short success.
+`body_timeout` at most while the client is silent, and no slower than `body_min_rate` on average. What goes wrong -
+end of input before the end of the body, malformed chunks, too much, too slow - raises BodyError with the status to
+answer with; it is never a short success.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -15,7 +15,7 @@ from greenhttp.http.service cimport Service
 from greenhttp.wire.body cimport ChunkedDecoder, Step
 from greenhttp.wire.head cimport Framing, Head
 
-from greenhttp.errors import BodyError, BodyTimeout, StreamTimeout, WireError
+from greenhttp.errors import BodyError, BodyTimeout, StreamClosed, StreamTimeout, WireError
 
 cdef enum:
     PIECE = 8192                # what `readline` decodes ahead
@@ -34,7 +34,7 @@ cdef class Body:
         return 0
 
     cdef int begin(self) except -1:
-        """The first read: from here on the client's silence counts, and `100 Continue` goes out if it waits for that."""
+        """The first read: from here on the client's silence counts; `100 Continue` goes out if it waits for that."""
         self.started = True
         self.stream.reading = self.service.body
         self.stream.waited = 0
@@ -53,7 +53,7 @@ cdef class Body:
         """As `decode`, with what goes wrong as a BodyError."""
         if self.done:
             return 0
-        if self.stream is None:
+        if self.over or self.stream is None:
             raise BodyError(400, "the request is over: its body can no longer be read")
         if self.broken:
             raise BodyError(400, "the request body could not be read to its end")
@@ -73,6 +73,12 @@ cdef class Body:
         except BaseException:
             self.broken = self.broken or not self.done
             raise
+
+    cdef int still_mine(self) except -1:
+        """After a wait: what is in the stream now may belong to the next request."""
+        if self.over:
+            raise BodyError(400, "the request is over: its body can no longer be read")
+        return 0
 
     cdef int discard_now(self) except -1:
         """Drop what has arrived, without waiting: 1 when the body is at its end, 0 when more must come."""
@@ -201,13 +207,21 @@ cdef class LengthBody(Body):
         return self.remaining
 
     cdef Py_ssize_t decode(self, char* into, Py_ssize_t size) except -1:
-        cdef Py_ssize_t n = self.stream.read_into(into, <Py_ssize_t>min(<int64_t>size, self.remaining))
+        cdef Stream stream = self.stream
+        cdef Py_ssize_t n
+        while True:
+            n = stream.read_now(into, <Py_ssize_t>min(<int64_t>size, self.remaining))
+            if n >= 0:
+                break
+            stream.wait_read()
+            self.still_mine()
         if n == 0:
             self.broken = True
             raise BodyError(400, f"the request body ended {self.remaining} bytes early")
         self.remaining -= n
         if self.remaining == 0:
             self.done = True
+        stream.share(n)
         return n
 
     cdef int discard_now(self) except -1:
@@ -236,25 +250,31 @@ cdef class ChunkedBody(Body):
         return 0 if self.done else -1
 
     cdef Py_ssize_t decode(self, char* into, Py_ssize_t size) except -1:
+        cdef Stream stream = self.stream
         cdef Py_ssize_t consumed, n
         cdef const char* out
         cdef int step
         while True:
-            n = self.stream.in_end - self.stream.in_pos
+            n = stream.in_end - stream.in_pos
             if n == 0:
-                if self.stream.fill() == 0:
+                if stream.closed:
+                    raise StreamClosed("the stream is closed")
+                n = stream.fill_now()
+                if n == 0:
                     self.broken = True
                     raise BodyError(400, "the request body ended before its last chunk")
+                if n < 0:
+                    stream.wait_read()
+                    self.still_mine()
                 continue
             # Given no more than fits, the decoder hands out no more than fits.
-            step = self.decoder.step(
-                self.stream.inbuf + self.stream.in_pos, min(n, size), &consumed, &out, &n
-            )
+            step = self.decoder.step(stream.inbuf + stream.in_pos, min(n, size), &consumed, &out, &n)
             if step == Step.DATA:
                 memcpy(into, out, n)
-                self.stream.consume(consumed)
+                stream.consume(consumed)
+                stream.share(n)
                 return n
-            self.stream.consume(consumed)
+            stream.consume(consumed)
             if step == Step.END:
                 self.done = True
                 return 0
@@ -285,23 +305,24 @@ cdef class Request:
     """One request.
 
     Attributes:
-        head: the parsed head. Its bytes are those in the stream's buffer until `take_input`, then its own if `own()` was
+        head: the parsed head. Its bytes are those in the stream's buffer until `take_input`, then its own if `own()`
+        was
             called before.
         body: what there is to read.
     """
 
     cdef int take_input(self) except -1:
-        """The head has been made use of: its bytes leave the stream, the body is next. Called once by whoever answers."""
+        """The head has been made use of: its bytes leave the stream, the body is next. By whoever answers, once."""
         if not self.input_taken:
-            if self.target is None:
-                self.target = self.head.text(self.head.target_at, self.head.target_len)
             self.input_taken = True
             self.stream.consume(self.head.head_size)
         return 0
 
     cdef str describe(self):
-        """Method and path, for the log; without the query, which may hold secrets. Only after `take_input`."""
-        return f"{self.head.method} {self.target.partition('?')[0]}"
+        """Method and path, for the log. The head's own bytes are gone once `take_input` was called."""
+        if self.target is None:
+            self.target = "" if self.input_taken else self.head.text(self.head.target_at, self.head.target_len)
+        return f"{self.method} {self.target.partition('?')[0]}"
 
 
 cdef Request new_request(Service service, Stream stream, Head head, object base):
@@ -311,6 +332,7 @@ cdef Request new_request(Service service, Stream stream, Head head, object base)
     request.service = service
     request.stream = stream
     request.head = head
+    request.method = head.method
     request.base = base
     if head.framing == Framing.NO_BODY or head.content_length == 0:
         request.body = NOTHING

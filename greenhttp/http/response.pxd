@@ -34,7 +34,6 @@ cdef class Response(ResponseHead):
     cdef int deliver_known(self, object pieces) except -1
     cdef int deliver_file(self, FileBody body) except -1
     cdef int deliver_iterable(self, object pieces) except -1
-    cdef str describe(self)
 
 cdef class App:
     cdef object prepare(self, object name, object port)

@@ -1,14 +1,14 @@
 """A response: a head and its content, into the stream.
 
-What is known as a whole - a list of bytes, a file - goes into the stream's output and the green thread is done; the rest
-of it leaves while the connection is parked. What an application makes piece by piece is sent piece by piece, each one
-before the next is asked for (PEP 3333), and waits in the green thread for a slow reader.
+What is known as a whole - a list of bytes, a file - goes into the stream's output and the green thread is done; the
+rest of it leaves while the connection is parked. What an application makes piece by piece is sent piece by piece,
+each one before the next is asked for (PEP 3333), and waits in the green thread for a slow reader.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
-from greenhttp.green.stream cimport FilePart, Stream
+from greenhttp.green.stream cimport FilePart
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
@@ -68,6 +68,8 @@ cdef class Response(ResponseHead):
         cdef Service service = self.service
         cdef Request request = self.request
         cdef bytes date = service.date_line()
+        if request.head_out:
+            raise AssertionError("a head is out already")
         # A client that was not told to continue may or may not send its body: where the next request begins is unknown.
         cdef bint keep = (
             request.head.keep_alive and not service.stopping and not request.body.expecting and not request.body.broken
@@ -101,7 +103,8 @@ cdef class Response(ResponseHead):
                 if not self.cut:
                     self.cut = True
                     self.service.report(
-                        "error", f"{self.describe()}: more content than its Content-Length of {self.content_length}; cut"
+                        "error",
+                        f"{self.request.describe()}: more content than Content-Length ({self.content_length}); cut",
                     )
                 data = data[:self.left]
                 n = <Py_ssize_t>self.left
@@ -129,7 +132,9 @@ cdef class Response(ResponseHead):
         elif self.left:
             # The client must notice: the connection closes before what was promised has come.
             self.keep_alive = False
-            self.service.report("error", f"{self.describe()}: content ended {self.left} bytes before its Content-Length")
+            self.service.report(
+                "error", f"{self.request.describe()}: content ended {self.left} bytes short of Content-Length"
+            )
         self.complete = True
         return 0
 
@@ -156,7 +161,7 @@ cdef class Response(ResponseHead):
         return self.end()
 
     cdef int deliver_file(self, FileBody body) except -1:
-        cdef KeptFile kept
+        cdef KeptFile kept = KeptFile(body.file.fileno())       # first: it may fail, and then 500 can still be said
         cdef int64_t size = body.size
         self.start(size)
         if self.transfer != Transfer.EMPTY:
@@ -164,7 +169,6 @@ cdef class Response(ResponseHead):
                 size = min(size, self.left)
                 self.left -= size
             if size:
-                kept = KeptFile(body.file.fileno())
                 self.stream.put_file(FilePart(kept, kept.fd, body.offset, size))
         return self.end()
 
@@ -183,10 +187,6 @@ cdef class Response(ResponseHead):
         if not self.request.head_out:
             self.start(0)
         return self.end()
-
-    cdef str describe(self):
-        """Method and path, for the log."""
-        return self.request.describe()
 
 
 cdef class App:

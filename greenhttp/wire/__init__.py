@@ -7,6 +7,6 @@
     host        host [":" port], checked
     scan        inline loops over bytes
 
-Bytes that break a rule raise errors.WireError, which carries the status to answer with; nothing more may be read as HTTP
-from that connection then. Imports errors and nothing else of the house; http joins it with green.
+Bytes that break a rule raise errors.WireError, which carries the status to answer with; nothing more may be read as
+HTTP from that connection then. Imports errors and nothing else of the house; http joins it with green.
 """

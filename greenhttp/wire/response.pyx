@@ -7,7 +7,6 @@ for what HTTP forbids and nothing of it reaches the peer. Framing and persistenc
 application says about them is heard (`Content-Length`, `Connection: close`) or dropped, never passed on.
 """
 
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -83,7 +82,7 @@ cdef class ResponseHead:
             n < 3 or not c'1' <= text[0] <= c'5' or not c'0' <= text[1] <= c'9' or not c'0' <= text[2] <= c'9'
             or (n > 3 and text[3] != c' ')
         ):
-            raise ResponseError(f"the status must be three digits from 100 to 599, a space and a reason, not {status!r:.80}")
+            raise ResponseError(f"the status must be three digits, 100 to 599, space, reason; not {status!r:.80}")
         for i in range(3, n):
             if (text[i] < 0x20 and text[i] != c'\t') or text[i] == 0x7F:
                 raise ResponseError("the status has a control character in it")
