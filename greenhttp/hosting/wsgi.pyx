@@ -14,9 +14,11 @@ from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport App, FileBody, Response
 from greenhttp.wire.head cimport Field, Form, Head
 
+import io
 import os
 import stat
 import sys
+import tempfile
 
 from greenhttp import __version__
 from greenhttp.wire.names import KNOWN_NAMES
@@ -129,11 +131,14 @@ cdef dict make_environ(Request request):
     cdef object key, value, raw
     cdef int i
     cdef dict repeated = None
+    cdef bint collide = bool(head.allow_names)      # a name with `_` let through may have taken a known name's key
     PyDict_SetItem(environ, K_METHOD, head.method)
     raw = text(p + head.target_at, head.target_len)
     PyDict_SetItem(environ, K_URI, raw)
     request.target = raw
-    if not head.path_plain:
+    if head.form == Form.ASTERISK:
+        pass                    # `*` is no path: PATH_INFO stays empty (RFC 3875 4.1.5), RAW_URI tells
+    elif not head.path_plain:
         PyDict_SetItem(environ, K_PATH, unquoted(p + head.path_at, head.path_len))
     elif head.path_len == head.target_len:
         PyDict_SetItem(environ, K_PATH, raw)
@@ -154,8 +159,9 @@ cdef dict make_environ(Request request):
             key = <object>PyTuple_GET_ITEM(KEYS, field.known)
             if not seen[field.known >> 6] >> (field.known & 63) & 1:
                 seen[field.known >> 6] |= <uint64_t>1 << (field.known & 63)
-                PyDict_SetItem(environ, key, value)
-                continue
+                if not collide or PyDict_GetItem(environ, key) == NULL:
+                    PyDict_SetItem(environ, key, value)
+                    continue
         else:
             key = key_of(p + field.name, field.name_len)
             if PyDict_GetItem(environ, key) == NULL:
@@ -195,9 +201,16 @@ class FileWrapper:
 
 
 cdef object file_body(object wrapper):
-    """The rest of the wrapped file as a range, or the wrapper itself where that is no regular file."""
+    """The rest of the wrapped file as a range, or the wrapper itself where that is no regular file.
+
+    Having a descriptor is not enough: a GzipFile has one too, of a file with other bytes in it.
+    """
     file = wrapper.filelike
     try:
+        if isinstance(file, tempfile._TemporaryFileWrapper):
+            file = file.file
+        if type(getattr(file, "raw", file)) is not io.FileIO:
+            return wrapper
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode):
             offset = file.tell()
@@ -319,6 +332,6 @@ cdef class WSGI(App):
             if hasattr(result, "close"):
                 response.closer = result
             if type(result) is FileWrapper and not request.head_out:
-                result = file_body(result)
+                result = file_body(result)      # after write() the rest goes piece by piece, as it began
         response.content = result
         return response
