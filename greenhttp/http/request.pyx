@@ -41,7 +41,8 @@ cdef class Body:
         self.stream.taken = self.stream.in_end - self.stream.in_pos
         if self.expecting:
             self.expecting = False
-            if self.stream.in_end == self.stream.in_pos:       # RFC 9110 10.1.1: not when content is already here
+            # RFC 9110 10.1.1: not when content is already here, be it in the system's buffer; nor to nobody.
+            if self.stream.in_end == self.stream.in_pos and self.stream.fill_now() < 0:
                 self.stream.put(b"HTTP/1.1 100 Continue\r\n\r\n", 25)
         return 0
 
@@ -57,9 +58,9 @@ cdef class Body:
             raise BodyError(400, "the request is over: its body can no longer be read")
         if self.broken:
             raise BodyError(400, "the request body could not be read to its end")
-        if not self.started:
-            self.begin()
         try:
+            if not self.started:
+                self.begin()
             return self.decode(into, size)
         except StreamTimeout:
             self.broken = True
