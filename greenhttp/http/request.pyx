@@ -82,7 +82,10 @@ cdef class Body:
         return 0
 
     cdef int discard_now(self) except -1:
-        """Drop what has arrived, without waiting: 1 when the body is at its end, 0 when more must come."""
+        """Drop what has arrived, without waiting: 1 when the body is at its end, 0 when more must come.
+
+        It is not `done` by that: whoever kept it and reads now must not take what was dropped for an end.
+        """
         return 1
 
     cdef void detach(self) noexcept:
@@ -240,7 +243,6 @@ cdef class LengthBody(Body):
             n = <Py_ssize_t>min(<int64_t>n, self.remaining)
             self.stream.consume(n)
             self.remaining -= n
-        self.done = True
         return 1
 
 
@@ -298,7 +300,6 @@ cdef class ChunkedBody(Body):
             step = self.decoder.step(self.stream.inbuf + self.stream.in_pos, n, &consumed, &out, &n)
             self.stream.consume(consumed)
             if step == Step.END:
-                self.done = True
                 return 1
 
 
