@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-__all__ = ["every_split"]
+__all__ = ["Outcome", "Record", "every_split", "exchange"]
 
 
 def every_split(data: bytes) -> Iterator[list[bytes]]:
@@ -27,3 +29,103 @@ def every_split(data: bytes) -> Iterator[list[bytes]]:
     yield [data[i : i + 1] for i in range(len(data))]
     for cut in range(1, len(data)):
         yield [data[:cut], data[cut:]]
+
+
+class Record(NamedTuple):
+    """One line for the log.
+
+    Attributes:
+        level: "info", "warning" or "error".
+        message: the line.
+        error: the exception that goes with it, or None.
+    """
+
+    level: str
+    message: str
+    error: BaseException | None
+
+
+@dataclass
+class Outcome:
+    """What a connection came to.
+
+    Attributes:
+        sent: every byte the server sent.
+        ended: "closed" (the peer sees the end of a stream), "reset" (it sees an abort) or "open" (the server waits for
+            the next request, or for the rest of one).
+        log: what was reported, in order.
+        sends: how often something was sent; over a socket these would have been system calls.
+    """
+
+    sent: bytes = b""
+    ended: str = "open"
+    log: list[Record] = field(default_factory=list)
+    sends: int = 0
+
+
+def exchange(
+    app: Callable[..., Any],
+    pieces: Iterable[bytes],
+    *,
+    keep_open: bool = False,
+    window: int | None = None,
+    **settings: Any,
+) -> Outcome:
+    """Run one connection of the server in memory, until it is closed or has nothing more to do.
+
+        outcome = exchange(app, [b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"])
+        assert outcome.sent.startswith(b"HTTP/1.1 200 ")
+
+    All is real but the socket: parser, green threads, limits, time-outs. Blocks the calling green thread alone.
+
+    Arguments:
+        app: a WSGI application.
+        pieces: what the client sends. Each piece arrives by itself, in a later turn of the loop than the one before.
+        keep_open: after the last piece the client is silent; by default it has finished sending.
+        window: bytes the client takes per turn of the loop; None: as many as there are.
+        settings: by name, as for `Server`. A connection that waits for a time-out waits for it here too.
+    """
+    # Here, so that `every_split` can be had without an event loop.
+    import gevent
+
+    from greenhttp.config import Settings
+    from greenhttp.green.deadline import Sweep
+    from greenhttp.green.transport import MemoryStream
+    from greenhttp.hosting.wsgi import WSGI
+    from greenhttp.http.connection import State, connect_memory
+    from greenhttp.http.service import Service
+
+    outcome = Outcome()
+
+    def report(level: str, message: str, error: BaseException | None = None) -> None:
+        outcome.log.append(Record(level, message, error))
+
+    values = Settings(**settings).resolved(1024)
+    service = Service(values, values.connections, report)
+    service.attach(WSGI(app, values))
+    service.pool.start()
+    sweep = Sweep(service.pool.loop, service.phases)
+    sweep.start()
+    stream = MemoryStream(pieces, keep_open=keep_open, window=window)
+    connection = connect_memory(service, stream)
+
+    def settled() -> bool:
+        if not stream.exhausted or connection.state not in (State.HEAD, State.LINGER):
+            return False
+        now = service.statistics()
+        return not (now["ready"] or now["running"] or now["waiting"])
+
+    try:
+        while connection.state != State.CLOSED and not settled():
+            gevent.idle()
+        if connection.state == State.CLOSED or stream.hung_up:
+            outcome.ended = "reset" if stream.reset else "closed"
+        outcome.sent = bytes(stream.outgoing)
+        outcome.sends = stream.gives
+    finally:
+        if connection.state != State.CLOSED:
+            connection.cut()
+        sweep.stop()
+        service.pool.stop()
+        gevent.idle()  # the pool lets its green threads go in the next turn
+    return outcome

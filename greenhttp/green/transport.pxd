@@ -35,6 +35,7 @@ cdef class MemoryStream(Stream):
     cdef readonly bytearray outgoing
     cdef readonly bint reset
     cdef readonly bint hung_up
+    cdef readonly int gives
     cdef list incoming
     cdef bytes arrived
     cdef Py_ssize_t arrived_at

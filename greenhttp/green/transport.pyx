@@ -336,6 +336,7 @@ cdef class MemoryStream(Stream):
     Attributes:
         outgoing: a bytearray of what was sent.
         hung_up, reset: how this side ended.
+        gives: how often something was sent: what would have been system calls.
     """
 
     def __init__(self, incoming=(), *, keep_open=False, window=None):
@@ -364,6 +365,8 @@ cdef class MemoryStream(Stream):
                 self.room -= n
             self.outgoing += (<char*>parts[i].iov_base)[:n]
             total += n
+        if total:
+            self.gives += 1
         return total if total or count == 0 else -1
 
     cdef int watch_read(self) except -1:
@@ -395,6 +398,12 @@ cdef class MemoryStream(Stream):
         if not self.closed:
             self.room = self.window
             self.writable()
+
+    @property
+    def exhausted(self):
+        """Whether all that the peer sends was taken; an end of input that is still to come is not."""
+        return not self.incoming and self.arrived_at == len(self.arrived) and (self.ended or self.keep_open) \
+            and not self.arriving
 
     def send(self, bytes data):
         """The peer sends some more."""

@@ -15,7 +15,7 @@ from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport Node, Phase
 from greenhttp.green.pool cimport Job, Worker
 from greenhttp.green.stream cimport Stream, held_bytes
-from greenhttp.green.transport cimport SocketStream, adopt, sockaddr_storage
+from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
 from greenhttp.http.request cimport Body, Request, new_request
 from greenhttp.http.response cimport DRAIN_BYTES, App, Response, plain, refusal
 from greenhttp.http.service cimport Service
@@ -41,6 +41,13 @@ cdef Connection open_connection(Service service, Stream stream, object base):
     stream.writing = service.writing
     service.open_connections += 1
     connection.enter(service.fresh)
+    return connection
+
+
+def connect_memory(Service service, MemoryStream stream not None):
+    """A connection as a Door makes one, to a peer in memory: for `greenhttp.testing`."""
+    cdef Connection connection = open_connection(service, stream, (<App>service.app).prepare("localhost", 80))
+    service.pool.submit(connection)
     return connection
 
 

@@ -41,7 +41,8 @@ cdef class Body:
         self.stream.taken = self.stream.in_end - self.stream.in_pos
         if self.expecting:
             self.expecting = False
-            if self.stream.in_end == self.stream.in_pos:       # RFC 9110 10.1.1: not when content is already here
+            # RFC 9110 10.1.1: not when content is already here, be it in the system's buffer; nor to nobody.
+            if self.stream.in_end == self.stream.in_pos and self.stream.fill_now() < 0:
                 self.stream.put(b"HTTP/1.1 100 Continue\r\n\r\n", 25)
         return 0
 
@@ -57,9 +58,9 @@ cdef class Body:
             raise BodyError(400, "the request is over: its body can no longer be read")
         if self.broken:
             raise BodyError(400, "the request body could not be read to its end")
-        if not self.started:
-            self.begin()
         try:
+            if not self.started:
+                self.begin()
             return self.decode(into, size)
         except StreamTimeout:
             self.broken = True
@@ -81,7 +82,10 @@ cdef class Body:
         return 0
 
     cdef int discard_now(self) except -1:
-        """Drop what has arrived, without waiting: 1 when the body is at its end, 0 when more must come."""
+        """Drop what has arrived, without waiting: 1 when the body is at its end, 0 when more must come.
+
+        It is not `done` by that: whoever kept it and reads now must not take what was dropped for an end.
+        """
         return 1
 
     cdef void detach(self) noexcept:
@@ -239,7 +243,6 @@ cdef class LengthBody(Body):
             n = <Py_ssize_t>min(<int64_t>n, self.remaining)
             self.stream.consume(n)
             self.remaining -= n
-        self.done = True
         return 1
 
 
@@ -297,7 +300,6 @@ cdef class ChunkedBody(Body):
             step = self.decoder.step(self.stream.inbuf + self.stream.in_pos, n, &consumed, &out, &n)
             self.stream.consume(consumed)
             if step == Step.END:
-                self.done = True
                 return 1
 
 

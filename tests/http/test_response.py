@@ -1,0 +1,480 @@
+"""greenhttp/http/response.pyx with hosting.wsgi: what leaves. Numbers are rules of the wire contract."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import pytest
+
+from greenhttp.testing import exchange
+from tests.answers import answers, only
+from tests.http.apps import answering, hello, request, streaming
+
+GET = request()
+
+
+class Pieces:
+    """An iterable that counts how often it was closed."""
+
+    def __init__(self, *pieces: Any) -> None:
+        self.pieces = pieces
+        self.closed = 0
+
+    def __iter__(self) -> Any:
+        for piece in self.pieces:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+# ---- 16: nothing that would split an answer
+
+
+@pytest.mark.parametrize(
+    ("status", "fields"),
+    [
+        ("200 OK\r\nX: y", []),
+        ("200 OK\nX: y", []),
+        ("200 O\x00K", []),
+        ("2000 OK", []),
+        ("20 OK", []),
+        ("099 OK", []),
+        ("600 OK", []),
+        ("\u0662\u0660\u0660 OK", []),
+        ("", []),
+        (200, []),
+        (b"200 OK", []),
+        ("200 OK", [("A", "b\r\nInjected: yes")]),
+        ("200 OK", [("A", "b\nInjected: yes")]),
+        ("200 OK", [("A", "b\rInjected: yes")]),
+        ("200 OK", [("A", "b\x00")]),
+        ("200 OK", [("A\r\nInjected", "yes")]),
+        ("200 OK", [("A:", "b")]),
+        ("200 OK", [("A ", "b")]),
+        ("200 OK", [("", "b")]),
+        ("200 OK", [("A", "\u010d\u010ab")]),
+        ("200 OK", [("\u0130A", "b")]),
+        ("200 OK", [("A", b"b")]),
+        ("200 OK", [(b"A", "b")]),
+        ("200 OK", [("A", 1)]),
+        ("200 OK", [("A",)]),
+        ("200 OK", (("A", "b"),)),
+        ("200 OK", [("Content-Length", "-1")]),
+        ("200 OK", [("Content-Length", "1 ")]),
+        ("200 OK", [("Content-Length", "1_0")]),
+        ("200 OK", [("Content-Length", "\xb2")]),
+        ("200 OK", [("Content-Length", "1"), ("Content-Length", "2")]),
+    ],
+)
+def test_16_what_http_forbids_is_an_exception_and_a_500(status: Any, fields: Any) -> None:
+    raised: list[type[BaseException]] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        try:
+            start_response(status, fields)
+        except Exception as error:
+            raised.append(type(error))
+            raise
+        return [b"content"]
+
+    outcome = exchange(app, [GET * 2], keep_open=True)
+    assert [answer.status for answer in answers(outcome.sent)] == [500, 500]
+    assert b"njected" not in outcome.sent and len(raised) == 2
+    assert [record.level for record in outcome.log] == ["error", "error"]
+
+
+def test_16_an_application_that_swallows_the_exception_sends_nothing_of_it() -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        with contextlib.suppress(ValueError):
+            start_response("200 OK", [("Good", "1"), ("Bad", "x\r\nInjected: yes")])
+        return [b"content"]
+
+    outcome = exchange(app, [GET])
+    assert only(outcome.sent).status == 500
+    assert b"Injected" not in outcome.sent and b"Good" not in outcome.sent
+
+
+@pytest.mark.parametrize("status", ["100 Continue", "599", "200 ", "299 ", "404 Nicht gefunden \xe4"])
+def test_16_any_three_digits_from_100_to_599_will_do(status: str) -> None:
+    outcome = exchange(answering([b""], status), [GET])
+    assert outcome.sent.startswith(b"HTTP/1.1 " + status.encode("latin-1")[:4].ljust(4))
+
+
+# ---- 17: framing and persistence are the server's
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        ("Transfer-Encoding", "chunked"),
+        ("transfer-encoding", "gzip, chunked"),
+        ("Connection", "keep-alive"),
+        ("Connection", "upgrade"),
+        ("Keep-Alive", "timeout=5"),
+        ("Proxy-Connection", "keep-alive"),
+        ("Upgrade", "h2c"),
+        ("TE", "trailers"),
+        ("Trailer", "X"),
+    ],
+)
+@pytest.mark.parametrize("app", [answering, lambda content, *rest: streaming(*content, fields=rest[1:])])
+def test_17_hop_by_hop_fields_do_not_reach_the_wire(field: tuple[str, str], app: Any) -> None:
+    outcome = exchange(app([b"abc"], "200 OK", field), [GET * 2], keep_open=True)
+    found = answers(outcome.sent)
+    assert [answer.content for answer in found] == [b"abc", b"abc"]
+    allowed = {"server", "date", "content-length"} if found[0].framing == "length" else None
+    assert found[0].names == (allowed or {"server", "date", "transfer-encoding"})
+
+
+@pytest.mark.parametrize("value", ["close", "Close", "keep-alive, close", " close "])
+def test_17_connection_close_of_the_application_closes(value: str) -> None:
+    outcome = exchange(answering([b"abc"], "200 OK", ("Connection", value)), [GET * 2], keep_open=True)
+    answer = only(outcome.sent)
+    assert (answer.closes, outcome.ended) == (True, "closed")
+
+
+# ---- 18: framing
+
+
+@pytest.mark.parametrize(
+    ("content", "framing"),
+    [
+        ([], "length"),
+        ([b""], "length"),
+        ([b"abc"], "length"),
+        ([b"a", b"", b"bc" * 5000], "length"),
+        ((b"a", b"bc"), "length"),
+        (Pieces(b"abc"), "chunked"),
+        (Pieces(b"", b"a", b"", b"bc"), "chunked"),
+    ],
+)
+def test_18_content_length_when_known_else_chunked(content: Any, framing: str) -> None:
+    answer = only(exchange(answering(content), [GET]).sent)
+    pieces = content.pieces if isinstance(content, Pieces) else content
+    assert (answer.content, answer.framing) == (b"".join(pieces), framing)
+
+
+def test_18_an_iterable_without_content_has_length_0() -> None:
+    for app in (streaming(), streaming(b"", b"")):
+        answer = only(exchange(app, [GET]).sent)
+        assert (answer.framing, answer.get("Content-Length")) == ("length", "0")
+
+
+def test_18_else_close_on_1_0() -> None:
+    outcome = exchange(streaming(b"a", b"b"), [request(b"GET / HTTP/1.0")], keep_open=True)
+    answer = only(outcome.sent)
+    assert (answer.content, answer.framing, answer.closes, outcome.ended) == (b"ab", "close", True, "closed")
+
+
+def test_18_a_length_of_the_application_frames_a_stream() -> None:
+    outcome = exchange(streaming(b"a", b"bc", fields=[("content-LENGTH", "3")]), [GET * 2], keep_open=True)
+    assert [(a.content, a.framing) for a in answers(outcome.sent)] == [(b"abc", "length")] * 2
+
+
+@pytest.mark.parametrize("app", [answering([b"abc"], "200 OK", ("Content-Length", "5")),
+                                 streaming(b"a", b"bc", fields=[("Content-Length", "5")])])  # fmt: skip
+def test_18_a_short_body_closes_so_that_the_client_notices(app: Any) -> None:
+    outcome = exchange(app, [GET * 2], keep_open=True)
+    head, _, content = outcome.sent.partition(b"\r\n\r\n")
+    assert b"Content-Length: 5" in head and content == b"abc"
+    assert outcome.ended in ("closed", "reset")
+    assert [record.level for record in outcome.log] == ["error"]
+    assert "GET /" in outcome.log[0].message
+
+
+@pytest.mark.parametrize("app", [answering([b"ab", b"cd"], "200 OK", ("Content-Length", "3")),
+                                 answering([b"abcd"], "200 OK", ("Content-Length", "3")),
+                                 streaming(b"ab", b"cd", b"ef", fields=[("Content-Length", "3")])])  # fmt: skip
+def test_18_excess_is_cut_and_logged_once(app: Any) -> None:
+    outcome = exchange(app, [GET], keep_open=True)
+    answer = only(outcome.sent)
+    assert (answer.content, answer.get("Content-Length")) == (b"abc", "3")
+    assert [record.level for record in outcome.log] == ["error"]
+
+
+def test_18_an_excess_answer_leaves_the_position_known() -> None:
+    outcome = exchange(answering([b"abcd"], "200 OK", ("Content-Length", "3")), [GET * 3], keep_open=True)
+    assert [answer.content for answer in answers(outcome.sent)] == [b"abc"] * 3
+
+
+def test_18_the_write_callable() -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [])
+        write(b"a")
+        write(b"")
+        write(b"b")
+        return [b"c"]
+
+    outcome = exchange(app, [GET * 2], keep_open=True)
+    assert [(a.content, a.framing) for a in answers(outcome.sent)] == [(b"abc", "chunked")] * 2
+
+
+@pytest.mark.parametrize("content", [["text"], [1], [None], [bytearray(b"a")], "text", b"bytes", None, 5])
+def test_18_only_bytes_are_content(content: Any) -> None:
+    outcome = exchange(answering(content), [GET], keep_open=True)
+    assert only(outcome.sent).status == 500
+    assert [record.level for record in outcome.log] == ["error"]
+
+
+class File(io.BytesIO):
+    """No regular file: it is read, not sent by the system."""
+
+
+@pytest.mark.parametrize("regular", [True, False])
+@pytest.mark.parametrize("window", [None, 10000])
+def test_18_a_file_is_sent(tmp_path: Any, regular: bool, window: int | None) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789" * 20000)
+    opened: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        opened.append(path.open("rb") if regular else File(path.read_bytes()))
+        opened[-1].seek(5)
+        return environ["wsgi.file_wrapper"](opened[-1])
+
+    outcome = exchange(app, [GET * 2], keep_open=True, window=window)
+    found = answers(outcome.sent)
+    assert [answer.content for answer in found] == [path.read_bytes()[5:]] * 2
+    assert found[0].framing == ("length" if regular else "chunked")
+    assert all(file.closed for file in opened)
+
+
+# ---- 19: answers without content
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified", "205 Reset Content"])
+@pytest.mark.parametrize(
+    "app", [answering, lambda content, *rest: streaming(*content, status=rest[0], fields=rest[1:])]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_19_no_content_for_these_statuses(status: str, app: Any, method: str) -> None:
+    data = request(f"{method} / HTTP/1.1".encode())
+    outcome = exchange(app([b"abc", b"def"], status), [data * 2], keep_open=True)
+    found = answers(outcome.sent, [method, method])
+    assert len(found) == 2
+    for answer in found:
+        assert answer.content == b"" and answer.get("Transfer-Encoding") is None
+        assert answer.get("Content-Length") == ("0" if status[:3] == "205" else None)
+        assert answer.get("Date") and answer.get("Server")
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "100 Continue", "103 Early Hints", "199 "])
+def test_19_1xx_and_204_carry_no_length_even_if_the_application_set_one(status: str) -> None:
+    app = answering([b"abc"], status, ("Content-Length", "3"), ("Transfer-Encoding", "chunked"))
+    outcome = exchange(app, [GET], keep_open=True)
+    answer = only(outcome.sent)
+    assert answer.names <= {"date", "server", "connection"} and answer.content == b""
+
+
+def test_19_a_1xx_as_an_answer_ends_the_connection() -> None:
+    outcome = exchange(answering([], "103 Early Hints"), [GET * 2], keep_open=True)
+    answer = only(outcome.sent)
+    assert (answer.closes, outcome.ended) == (True, "closed")
+
+
+@pytest.mark.parametrize("length", [None, "3", "1000"])
+def test_19_head_and_304_keep_a_length_and_invent_none(length: str | None) -> None:
+    fields = [("Content-Length", length)] if length else []
+    data = request(b"HEAD / HTTP/1.1")
+    for app in (
+        answering([b"abc"], "200 OK", *fields),
+        streaming(b"a", b"bc", fields=fields),
+        streaming(fields=fields),
+    ):
+        outcome = exchange(app, [data + request(b"HEAD / HTTP/1.1")], keep_open=True)
+        found = answers(outcome.sent, ["HEAD", "HEAD"])
+        assert [answer.get("Content-Length") for answer in found] == [length, length]
+        assert outcome.ended == "open" and outcome.log == []
+    outcome = exchange(answering([b"abc"], "304 Not Modified", *fields), [GET * 2], keep_open=True)
+    assert [answer.get("Content-Length") for answer in answers(outcome.sent)] == [length, length]
+
+
+def test_19_205_says_length_0_whatever_the_application_says() -> None:
+    outcome = exchange(answering([b"abc"], "205 Reset Content", ("Content-Length", "3")), [GET * 2], keep_open=True)
+    assert [answer.get("Content-Length") for answer in answers(outcome.sent)] == ["0", "0"]
+
+
+def test_19_date_and_server_always_and_on_errors() -> None:
+    outcome = exchange(hello, [GET + b"bad\r\n"], server_header="mine/1")
+    for answer in answers(outcome.sent):
+        assert answer.get("Server") == "mine/1"
+        date = answer.get("Date")
+        assert date is not None and len(date) == 29 and date.endswith(" GMT")
+
+
+def test_19_server_can_be_turned_off() -> None:
+    outcome = exchange(hello, [GET + b"bad\r\n"], server_header="off")
+    assert [answer.get("Server") for answer in answers(outcome.sent)] == [None, None]
+
+
+def test_19_date_and_server_of_the_application_stand_alone() -> None:
+    date = "Thu, 01 Jan 1970 00:00:00 GMT"
+    outcome = exchange(answering([], "200 OK", ("date", date), ("SERVER", "app")), [GET])
+    answer = only(outcome.sent)
+    assert (answer.get("Date"), answer.get("Server")) == (date, "app")
+
+
+# ---- 20: exceptions
+
+
+class Boom(Exception):
+    """Raised by applications here; its text must not leave."""
+
+
+def raising(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    raise Boom("secret")
+
+
+def raising_after_start_response(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Secret", "secret")])
+    raise Boom("secret")
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        raising,
+        raising_after_start_response,
+        answering(Pieces(Boom("secret"))),
+        answering(Pieces(b"", Boom("secret"))),
+        lambda environ, start_response: [b"no start_response"],
+        lambda environ, start_response: (_ for _ in [b"no start_response"]),
+        lambda environ, start_response: object(),
+    ],
+)
+def test_20_an_exception_before_the_head_is_a_500_without_internals(app: Any) -> None:
+    outcome = exchange(app, [request(b"GET /path?secret=1 HTTP/1.1") + GET], keep_open=True)
+    found = answers(outcome.sent)
+    assert [answer.status for answer in found] == [500, 500]
+    assert b"ecret" not in outcome.sent and b"Boom" not in outcome.sent and b"Traceback" not in outcome.sent
+    assert outcome.ended == "open"
+    assert len(outcome.log) == 2
+    assert "GET /path" in outcome.log[0].message
+    assert outcome.log[0].error is not None
+
+
+@pytest.mark.parametrize("fields", [[], [("Content-Length", "10")]])
+def test_20_an_exception_after_the_head_aborts(fields: list[tuple[str, str]]) -> None:
+    content = Pieces(b"part", Boom("secret"))
+    outcome = exchange(answering(content, "200 OK", *fields), [GET * 2], keep_open=True)
+    assert outcome.ended == "reset"
+    assert outcome.sent.count(b"HTTP/1.1 ") <= 1 and not outcome.sent.endswith(b"0\r\n\r\n")
+    assert b"500" not in outcome.sent
+    assert [record.level for record in outcome.log] == ["error"] and isinstance(outcome.log[0].error, Boom)
+    assert content.closed == 1
+
+
+def test_20_an_exception_after_write_aborts() -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])(b"part")
+        raise Boom
+
+    assert exchange(app, [GET], keep_open=True).ended == "reset"
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
+def test_20_an_exception_of_any_kind_ends_the_request_alone(kind: type[BaseException]) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/bad":
+            raise kind
+        return hello(environ, start_response)
+
+    outcome = exchange(app, [request(b"GET /bad HTTP/1.1") + GET], keep_open=True)
+    assert [answer.status for answer in answers(outcome.sent)] == [500, 200]
+
+
+@pytest.mark.parametrize(
+    ("content", "data"),
+    [
+        (Pieces(b"abc"), GET),
+        (Pieces(), GET),
+        (Pieces(b"a", Boom()), GET),
+        (Pieces(Boom()), GET),
+        (Pieces(b"abc"), request(b"HEAD / HTTP/1.1")),
+        (Pieces("no bytes"), GET),
+    ],
+)
+def test_20_close_is_called_once(content: Pieces, data: bytes) -> None:
+    exchange(answering(content), [data])
+    assert content.closed == 1
+
+
+def test_20_close_is_called_when_the_client_is_gone(serve: Any) -> None:
+    class Endless(Pieces):
+        def __iter__(self) -> Any:
+            while True:
+                yield b"x" * 65536
+
+    content = Endless()
+    serving = serve(answering(content))
+    client = serving.connect(receive_buffer=4096).send(GET)
+    serving.until(lambda: serving.count("writing"))
+    client.reset()
+    serving.until(lambda: serving.count("connections") == 0)
+    assert content.closed == 1
+
+
+def test_20_an_exception_in_close_is_logged_and_harms_nothing() -> None:
+    class Bad(Pieces):
+        def close(self) -> None:
+            raise Boom
+
+    outcome = exchange(answering(Bad(b"abc")), [GET * 2], keep_open=True)
+    assert [answer.content for answer in answers(outcome.sent)] == [b"abc", b"abc"]
+    assert [record.level for record in outcome.log] == ["error", "error"]
+
+
+def test_20_start_response_with_exc_info_replaces_what_is_not_out() -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        import sys
+
+        start_response("200 OK", [("First", "1")])
+        try:
+            raise Boom
+        except Boom:
+            start_response("503 Service Unavailable", [("Second", "2")], sys.exc_info())
+        return [b"sorry"]
+
+    answer = only(exchange(app, [GET]).sent)
+    assert (answer.status, answer.get("First"), answer.get("Second")) == (503, None, "2")
+
+
+def test_20_start_response_twice_is_an_error() -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        start_response("200 OK", [])
+        return []
+
+    assert only(exchange(app, [GET]).sent).status == 500
+
+
+def test_20_what_is_kept_of_a_request_does_nothing_once_it_is_over() -> None:
+    kept: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/second":
+            start, write, body = kept
+            for late in (
+                lambda: start("200 OK", []),
+                lambda: write(b"late"),
+                lambda: start("200 OK", [], (0, Boom(), 0)),
+            ):
+                with pytest.raises((AssertionError, Boom)):
+                    late()
+            with pytest.raises(OSError):
+                body.read()
+        else:
+            kept.extend([start_response, start_response("200 OK", []), environ["wsgi.input"]])
+            return [b"first"]
+        start_response("200 OK", [])
+        return [b"second"]
+
+    data = request(b"POST / HTTP/1.1", b"Content-Length: 3", content=b"abc") + request(b"GET /second HTTP/1.1")
+    outcome = exchange(app, [data], keep_open=True)
+    assert [answer.content for answer in answers(outcome.sent)] == [b"first", b"second"]
