@@ -16,3 +16,7 @@ cdef class Acceptor:
     cdef int accept_some(self) except -1
     cdef int pause(self) except -1
     cdef int resume(self) except -1
+
+cdef class StreamAcceptor(Acceptor):
+    cdef object take
+    cdef object room

@@ -8,7 +8,7 @@ readable), says so once, and goes on by itself.
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO, errno
 
-from greenhttp.green.transport cimport sockaddr_storage
+from greenhttp.green.transport cimport adopt, sockaddr_storage
 
 
 cdef extern from *:
@@ -152,3 +152,24 @@ cdef class Acceptor:
             self.timer.stop()
             self.timer.close()
             self.timer = None
+
+
+cdef class StreamAcceptor(Acceptor):
+    """Makes each connection a SocketStream and hands it to a function.
+
+    Arguments:
+        take: called in the hub with each new stream; must not block.
+        room: called before each accept; False pauses accepting until `go_on`. None: there always is.
+    """
+
+    def __init__(self, loop, sock, log, take, room=None, int batch=256):
+        Acceptor.__init__(self, loop, sock, log, batch)
+        self.take = take
+        self.room = room
+
+    cdef bint admit(self) except -1:
+        return self.room is None or self.room()
+
+    cdef int connected(self, int fd, sockaddr_storage* peer) except -1:
+        self.take(adopt(fd, peer))
+        return 0

@@ -11,6 +11,9 @@ cdef class Job(Timed):
     cdef int run(self) except -1
     cdef int refuse(self) except -1
 
+cdef class PythonJob(Job):
+    pass
+
 cdef class Queue:
     cdef Job head
     cdef Job tail
