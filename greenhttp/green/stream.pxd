@@ -61,6 +61,7 @@ cdef class Stream(Timed):
     cdef Py_ssize_t give_file(self, FilePart part, size_t size) except -2
     cdef int watch_read(self) except -1
     cdef int watch_write(self, bint on) except -1
+    cdef int hold(self) except -1
     cdef int hang_up(self) except -1
     cdef int release(self, bint reset) except -1
 

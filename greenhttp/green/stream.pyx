@@ -141,6 +141,10 @@ cdef class Stream(Timed):
         """From now on `writable` is called when something could be given; or no longer."""
         raise NotImplementedError
 
+    cdef int hold(self) except -1:
+        """A green thread has begun, or ceased, to wait: while one does, the loop must not end."""
+        return 0
+
     cdef int hang_up(self) except -1:
         """Tell the peer that nothing more will be sent."""
         raise NotImplementedError
@@ -243,21 +247,25 @@ cdef class Stream(Timed):
 
     cdef int wait_read(self) except -1:
         """Suspend the running green thread until the peer has sent something, or has finished."""
+        cdef greenlet running
         if self.closed:
             raise StreamClosed("the stream is closed")
         if self.reader is not None:
             raise RuntimeError("another green thread is already reading this stream")
+        running = <greenlet>self.current()
         if self.pending():
             self._push()
         self.watch_read()
         if self.reading is not None:
             self.enter(self.reading)
             self.waits_since = clock()
-        self.reader = <greenlet>self.current()
+        self.reader = running
         try:
+            self.hold()
             self.suspend(self.read_until)
         finally:
             self.reader = None
+            self.hold()
             if self.waits_since > 0:
                 self.waited += clock() - self.waits_since
                 self.waits_since = 0
@@ -266,18 +274,22 @@ cdef class Stream(Timed):
 
     cdef int wait_write(self) except -1:
         """Suspend the running green thread until the peer takes more."""
+        cdef greenlet running
         if self.closed:
             raise StreamClosed("the stream is closed")
         if self.writer is not None:
             raise RuntimeError("another green thread is already writing to this stream")
+        running = <greenlet>self.current()
         self.watch_write(True)
         if self.writing is not None:
             self.enter(self.writing)
-        self.writer = <greenlet>self.current()
+        self.writer = running
         try:
+            self.hold()
             self.suspend(self.write_until)
         finally:
             self.writer = None
+            self.hold()
             if self.writing is not None:
                 self.leave()
         return 0

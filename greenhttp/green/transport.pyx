@@ -2,7 +2,8 @@
 
 A socket has one watcher for reading, started when its stream is first put aside and then left running: a keep-alive
 request costs no `epoll_ctl`. When it fires and nobody is interested - the handler is busy elsewhere - it is stopped until
-somebody is. A watcher for writing exists only while output waits. Neither keeps the loop alive.
+somebody is. A watcher for writing exists only while output waits. Neither keeps the loop alive, except while a green
+thread waits for it: gevent ends a loop in which nothing is awaited, and parked connections are not.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -244,6 +245,13 @@ cdef class SocketStream(Stream):
             self.write_watcher = None
         return 0
 
+    cdef int hold(self) except -1:
+        if self.watcher is not None:
+            self.watcher.ref = self.reader is not None
+        if self.write_watcher is not None:
+            self.write_watcher.ref = self.writer is not None
+        return 0
+
     cdef int hang_up(self) except -1:
         if c_shutdown(self.fd, SHUT_WR) < 0 and errno != ENOTCONN:
             PyErr_SetFromErrno(OSError)
@@ -257,6 +265,7 @@ cdef class SocketStream(Stream):
             self.watcher = None
             self.watching = False
             watcher.stop()
+            watcher.ref = False
             if self.hub.loop is spare_loop and len(spare) < SPARE_WATCHERS:
                 spare.append(watcher)
             else:
