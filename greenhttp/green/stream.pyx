@@ -27,7 +27,6 @@ from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenle
 import os
 
 from gevent import get_hub
-from gevent import sleep as gevent_sleep
 
 from greenhttp.errors import LineTooLong, StreamClosed, StreamTimeout
 
@@ -302,12 +301,21 @@ cdef class Stream(Timed):
 
     cdef int share(self, Py_ssize_t size) except -1:
         """Count an operation that did not wait; after enough of them let everybody else go first."""
+        cdef object timer
         self.share_turns += 1
         self.share_bytes += <uint32_t>min(size, <Py_ssize_t>SHARE_BYTES)
         if self.share_turns >= SHARE_TURNS or self.share_bytes >= SHARE_BYTES:
             self.share_turns = 0
             self.share_bytes = 0
-            gevent_sleep(0)
+            if current_greenlet() is self.hub:
+                return 0                # a callback that does not wait cannot yield either
+            # Not sleep(0): gevent runs up to a thousand such callbacks before it polls, and those whose descriptors have
+            # become ready since would wait for all of them. A timer that is due comes after the poll.
+            timer = self.hub.loop.timer(0.0)
+            try:
+                self.hub.wait(timer)
+            finally:
+                timer.close()
         return 0
 
     cdef double deadline(self, object timeout) except -1:
