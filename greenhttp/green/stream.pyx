@@ -449,7 +449,12 @@ cdef class Stream(Timed):
             n = self.take(into, size)
             if n > 0:
                 self.taken += n
-                self.share(n)
+                try:
+                    self.share(n)
+                except BaseException:
+                    if not self.closed:
+                        self.unread(into, n)    # whoever interrupts the others' turn must not cost a byte
+                    raise
                 return n
             if n == 0:
                 self.at_end = True
