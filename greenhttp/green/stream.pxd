@@ -98,6 +98,8 @@ cdef class Stream(Timed):
 
     cdef object current(self)
     cdef double deadline(self, object timeout) except -1
+    cdef int begin_read(self, object timeout) except -1
+    cdef int begin_write(self, object timeout) except -1
     cdef int finish(self, bint reset) except -1
     cdef int share(self, Py_ssize_t size) except -1
     cdef int suspend(self, double until) except -1

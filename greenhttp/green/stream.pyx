@@ -325,6 +325,18 @@ cdef class Stream(Timed):
                 return 0
         return clock() + max(<double>timeout, 1e-6)
 
+    cdef int begin_read(self, object timeout) except -1:
+        if self.reader is not None:
+            raise RuntimeError("another green thread is already reading this stream")
+        self.read_until = self.deadline(timeout)
+        return 0
+
+    cdef int begin_write(self, object timeout) except -1:
+        if self.writer is not None:
+            raise RuntimeError("another green thread is already writing to this stream")
+        self.write_until = self.deadline(timeout)
+        return 0
+
     # Input ------------------------------------------------------------------------------------------------------------
 
     cdef void drop_input(self) noexcept:
@@ -503,14 +515,14 @@ cdef class Stream(Timed):
 
         Raises StreamTimeout, StreamClosed, or a ConnectionError from the system.
         """
-        self.read_until = self.deadline(timeout)
+        self.begin_read(timeout)
         return self.gather(size if size >= 0 else <Py_ssize_t>(<size_t>-1 >> 1))
 
     def read_some(self, Py_ssize_t size=65536, *, timeout=None):
         """What is there, at least one byte and at most `size`, waiting only if nothing is. b"" at the end of input."""
         cdef bytes data
         cdef Py_ssize_t n
-        self.read_until = self.deadline(timeout)
+        self.begin_read(timeout)
         if size <= 0:
             return b""
         if self.in_end == self.in_pos and self.fill() == 0:
@@ -520,7 +532,7 @@ cdef class Stream(Timed):
     def readexactly(self, Py_ssize_t size, *, timeout=None):
         """Exactly `size` bytes. Raises EOFError if the input ends before; what had arrived can still be read."""
         cdef bytes data
-        self.read_until = self.deadline(timeout)
+        self.begin_read(timeout)
         data = self.gather(size)
         if PyBytes_GET_SIZE(data) < size:
             if data:
@@ -538,7 +550,7 @@ cdef class Stream(Timed):
         cdef char* found
         if n == 0:
             raise ValueError("the separator is empty")
-        self.read_until = self.deadline(timeout)
+        self.begin_read(timeout)
         while True:
             unread = self.in_end - self.in_pos
             if unread - searched >= n:
@@ -760,7 +772,7 @@ cdef class Stream(Timed):
     cdef int written(self, object timeout) except -1:
         cdef int64_t pending = self.pending()
         if pending > HIGH_WATER:
-            self.write_until = self.deadline(timeout)
+            self.begin_write(timeout)
             while not self.flush_now() and self.pending() > HIGH_WATER:
                 self.wait_write()
             self.share(pending)
@@ -789,7 +801,7 @@ cdef class Stream(Timed):
 
     def flush(self, *, timeout=None):
         """Wait until the system has taken all output."""
-        self.write_until = self.deadline(timeout)
+        self.begin_write(timeout)
         self.flush_all()
 
     def sendfile(self, file, int64_t offset=0, count=None, *, timeout=None):
