@@ -232,6 +232,8 @@ cdef class Stream(Timed):
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
+        if self.closed:                 # the failure went to the other one of a reader and a writer
+            raise StreamClosed("the stream was closed by another green thread")
         return 0
 
     def _overdue(self):
