@@ -745,6 +745,7 @@ cdef class Stream(Timed):
                 raise StreamClosed("the stream is closed")
             before = self.pending()
             if self.flush_now():
+                self.pushing = False
                 self.watch_write(False)
                 self.share(before)
                 return 0
