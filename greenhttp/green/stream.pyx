@@ -171,8 +171,8 @@ cdef class Stream(Timed):
         if waiting is not None:
             self.writer = None
             switch_to(<PyObject*>waiting)
-        elif self.pushing:
-            self._push()
+        elif self.pushing or (self.job is None and self.pending()):
+            self._push()                # also what a write whose time was up has left
         elif self.job is None or not self.job.ready(True):
             self.watch_write(False)
         return 0
