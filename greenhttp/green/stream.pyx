@@ -457,9 +457,11 @@ cdef class Stream(Timed):
             if n == 0:
                 return 0
             return self.read_into(into, size)
-        while not self.at_end:
+        while True:
             if self.closed:
                 raise StreamClosed("the stream is closed")
+            if self.at_end:
+                return 0
             n = self.take(into, size)
             if n > 0:
                 self.taken += n
