@@ -818,6 +818,8 @@ cdef class Stream(Timed):
         Returns the number of bytes sent. Raises StreamClosed if the file shrinks meanwhile.
         """
         cdef int64_t left = os.fstat(file.fileno()).st_size - offset
+        if self.closed:
+            raise StreamClosed("the stream is closed")
         if count is not None:
             left = min(left, <int64_t>count)
         if left > 0:
