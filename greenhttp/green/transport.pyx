@@ -288,7 +288,7 @@ def connect(str address not None, *, timeout=None):
 
     Returns a SocketStream. Raises StreamTimeout, ValueError for a malformed address, or what the system says.
     """
-    from gevent import Timeout, get_hub
+    from gevent import Timeout, get_hub, sleep
 
     if address.startswith("unix:"):
         found = [(constants.AF_UNIX, address[5:])]
@@ -310,7 +310,11 @@ def connect(str address not None, *, timeout=None):
             try:
                 sock.setblocking(False)
                 code = sock.connect_ex(name)
-                if code in (constants.errno.EINPROGRESS, constants.errno.EAGAIN):
+                while code == constants.errno.EAGAIN and family == constants.AF_UNIX:
+                    # The queue of the listener is full; the system tells nobody when there is room again.
+                    sleep(0.01)
+                    code = sock.connect_ex(name)
+                if code == constants.errno.EINPROGRESS:
                     watcher = get_hub().loop.io(sock.fileno(), WRITE)
                     try:
                         get_hub().wait(watcher)
