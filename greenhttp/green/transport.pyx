@@ -326,6 +326,8 @@ def connect(str address not None, *, timeout=None):
                 if family != constants.AF_UNIX:
                     sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
                 return SocketStream(sock)
+            except StreamTimeout:
+                raise                   # an OSError too, but the time was for all addresses together
             except OSError as error:
                 problem = error
             finally:
