@@ -5,6 +5,7 @@ cdef class Acceptor:
     cdef object loop
     cdef object watcher
     cdef object timer
+    cdef object alive
     cdef object log
     cdef readonly bint paused
     cdef readonly bint backing_off

@@ -44,6 +44,7 @@ cdef enum:
     READ = 1
 
 cdef double BACK_OFF = 0.1          # seconds without accepting once descriptors have run out
+cdef double FOR_EVER = 1e9          # seconds
 
 
 cdef class Acceptor:
@@ -73,6 +74,10 @@ cdef class Acceptor:
         return 0
 
     def start(self):
+        if self.alive is None:
+            # Neither a pause nor a back-off may end the loop, which their stopped watcher would allow.
+            self.alive = self.loop.timer(FOR_EVER)
+            self.alive.start(_nothing)
         self.watcher.start(self._on_readable)
 
     def _on_readable(self):
@@ -148,6 +153,10 @@ cdef class Acceptor:
         self.watcher.stop()
         self.watcher.close()
         self.watcher = None
+        if self.alive is not None:
+            self.alive.stop()
+            self.alive.close()
+            self.alive = None
         if self.timer is not None:
             self.timer.stop()
             self.timer.close()
@@ -173,3 +182,7 @@ cdef class StreamAcceptor(Acceptor):
     cdef int connected(self, int fd, sockaddr_storage* peer) except -1:
         self.take(adopt(fd, peer))
         return 0
+
+
+def _nothing():
+    """What the timer that keeps the loop going would call."""
