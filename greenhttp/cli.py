@@ -233,8 +233,8 @@ def _tune_collector() -> None:
     """Keep the cyclic garbage collector from walking what cannot be garbage.
 
     What has been imported stays; and each of some thousand waiting requests keeps a few containers alive, which at the
-    interpreter's own threshold of 700 new ones makes it look through all of them every hundred requests (`python -m perf
-    hello --only wait-2000` shows it). A threshold that the application has set is left alone.
+    interpreter's own threshold of 700 new ones makes it look through all of them every hundred requests (`wait-2000` of
+    `python -m perf hello` shows it). A threshold that the application has set is left alone.
     """
     import gc
 

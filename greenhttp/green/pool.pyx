@@ -69,6 +69,43 @@ cdef class Job(Timed):
         return 0
 
 
+cdef class PythonJob(Job):
+    """A job that Python code can subclass: `work` is what it does in a green thread."""
+
+    def submit(self, Pool pool not None):
+        """Do `work` in a green thread of `pool`, soon."""
+        pool.submit(self)
+
+    def again(self, Pool pool not None):
+        """Do `work` once more, after what becomes ready until the next turn of the loop."""
+        pool.again(self)
+
+    def wanted(self):
+        """Go on without blocking. Whether a green thread is wanted for the rest."""
+        return True
+
+    def work(self):
+        """What is to be done; may block."""
+
+    def turned_away(self):
+        """There was no room in the queue for a green thread, or the wait in it was too long. In the hub."""
+
+    cdef bint advance(self) except -1:
+        return self.wanted()
+
+    cdef int run(self) except -1:
+        self.work()
+        return 0
+
+    cdef int refuse(self) except -1:
+        self.turned_away()
+        return 0
+
+    cdef int expired(self, Phase phase, double now) except -1:
+        self.turned_away()
+        return 0
+
+
 cdef class Queue:
     """First in, first out, linked through the jobs themselves."""
 

@@ -62,6 +62,7 @@ cdef class Stream(Timed):
     cdef Py_ssize_t give_file(self, FilePart part, size_t size) except -2
     cdef int watch_read(self) except -1
     cdef int watch_write(self, bint on) except -1
+    cdef int hold(self) except -1
     cdef int hang_up(self) except -1
     cdef int release(self, bint reset) except -1
 
@@ -99,6 +100,8 @@ cdef class Stream(Timed):
 
     cdef object current(self)
     cdef double deadline(self, object timeout) except -1
+    cdef int begin_read(self, object timeout) except -1
+    cdef int begin_write(self, object timeout) except -1
     cdef int finish(self, bint reset) except -1
     cdef int share(self, Py_ssize_t size) except -1
     cdef int suspend(self, double until) except -1

@@ -2,7 +2,8 @@
 
 A socket has one watcher for reading, started when its stream is first put aside and then left running: a keep-alive
 request costs no `epoll_ctl`. When it fires and nobody is interested - the handler is busy elsewhere - it is stopped
-until somebody is. A watcher for writing exists only while output waits. Neither keeps the loop alive.
+until somebody is. A watcher for writing exists only while output waits. Neither keeps the loop alive, except while a
+green thread waits for it: gevent ends a loop in which nothing is awaited, and parked connections are not.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -249,6 +250,13 @@ cdef class SocketStream(Stream):
             self.write_watcher = None
         return 0
 
+    cdef int hold(self) except -1:
+        if self.watcher is not None:
+            self.watcher.ref = self.reader is not None
+        if self.write_watcher is not None:
+            self.write_watcher.ref = self.writer is not None
+        return 0
+
     cdef int hang_up(self) except -1:
         if c_shutdown(self.fd, SHUT_WR) < 0 and errno != ENOTCONN:
             PyErr_SetFromErrno(OSError)
@@ -262,6 +270,7 @@ cdef class SocketStream(Stream):
             self.watcher = None
             self.watching = False
             watcher.stop()
+            watcher.ref = False
             if self.hub.loop is spare_loop and len(spare) < SPARE_WATCHERS:
                 spare.append(watcher)
             else:
@@ -284,7 +293,7 @@ def connect(str address not None, *, timeout=None):
 
     Returns a SocketStream. Raises StreamTimeout, ValueError for a malformed address, or what the system says.
     """
-    from gevent import Timeout, get_hub
+    from gevent import Timeout, get_hub, sleep
 
     if address.startswith("unix:"):
         found = [(constants.AF_UNIX, address[5:])]
@@ -306,7 +315,11 @@ def connect(str address not None, *, timeout=None):
             try:
                 sock.setblocking(False)
                 code = sock.connect_ex(name)
-                if code in (constants.errno.EINPROGRESS, constants.errno.EAGAIN):
+                while code == constants.errno.EAGAIN and family == constants.AF_UNIX:
+                    # The queue of the listener is full; the system tells nobody when there is room again.
+                    sleep(0.01)
+                    code = sock.connect_ex(name)
+                if code == constants.errno.EINPROGRESS:
                     watcher = get_hub().loop.io(sock.fileno(), WRITE)
                     try:
                         get_hub().wait(watcher)
@@ -318,6 +331,8 @@ def connect(str address not None, *, timeout=None):
                 if family != constants.AF_UNIX:
                     sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
                 return SocketStream(sock)
+            except StreamTimeout:
+                raise                   # an OSError too, but the time was for all addresses together
             except OSError as error:
                 problem = error
             finally:
