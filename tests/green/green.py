@@ -54,6 +54,11 @@ class Background:
             self.error = error
         self.ended = True
 
+    def interrupt(self, error: BaseException) -> None:
+        """Raise `error` in it, in the hub as a timer would, and let it go on."""
+        gevent.get_hub().loop.run_callback(self.greenlet.throw, error)
+        self.greenlet.join()
+
     def result(self):
         """Wait for its end: what it returned; what it raised is raised."""
         self.greenlet.join()
