@@ -230,12 +230,16 @@ cdef class Pool:
             if job is None:
                 break
             job.queued = False
-            if not job.advance():
-                continue
-            if self.patience.count < self.queue_limit:
-                job.enter(self.patience)
-            else:
-                job.refuse()
+            try:
+                if not job.advance():
+                    continue
+                if self.patience.count < self.queue_limit:
+                    job.enter(self.patience)
+                else:
+                    job.refuse()
+            except BaseException:
+                # A defect of this job: those behind it would wait until something else wakes the loop.
+                sys.excepthook(*sys.exc_info())
         if self.spinning and self.later.count == 0:
             self.spinning = False
             self.spin.stop()
