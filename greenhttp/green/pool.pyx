@@ -159,6 +159,7 @@ cdef class Pool:
                 watcher.stop()
                 watcher.close()
         self.check = self.spin = None
+        self.spinning = False
         # A green thread that ends returns to the hub: only from there may it be told to.
         self.loop.run_callback(self._dismiss_all)
 
@@ -338,6 +339,8 @@ cdef class Worker(greenlet):
         """Wait to be hired or dismissed, whatever else is thrown or switched here meanwhile."""
         self.hired = False
         pool.idle.append(self)
+        if pool.check is None:
+            pool.loop.run_callback(pool._dismiss_all)       # the pool was stopped while this one was busy
         if pool.ready.count or pool.patience.count:
             pool.kick()
         while not self.hired:
