@@ -21,7 +21,7 @@ __all__ = ["KINDS", "SOCKETS", "Background", "Peer", "held_by_kernel", "open_str
 
 def turn() -> None:
     """Let the loop poll once, and everything that is ready run. gevent.sleep(0) need not poll."""
-    timer = gevent.get_hub().loop.timer(0)
+    timer = gevent.get_hub().loop.timer(0, priority=-2)  # after whatever else is due, also a pool's jobs
     try:
         gevent.get_hub().wait(timer)
     finally:
