@@ -165,6 +165,7 @@ cdef class Pool:
                 watcher.stop()
                 watcher.close()
         self.check = self.spin = None
+        self.spinning = False
         # A green thread that ends returns to the hub: only from there may it be told to.
         self.loop.run_callback(self._dismiss_all)
 
@@ -243,7 +244,8 @@ cdef class Pool:
                     job.wait()
                 else:
                     job.refuse()
-            except Exception:
+            except BaseException:
+                # A defect of this job: those behind it would wait until something else wakes the loop.
                 sys.excepthook(*sys.exc_info())
         if self.spinning and self.later.count == 0:
             self.spinning = False
@@ -291,7 +293,7 @@ cdef class Pool:
         """Its `advance`; a defect in that ends neither the turn nor the green thread."""
         try:
             return job.advance()
-        except Exception:
+        except BaseException:
             sys.excepthook(*sys.exc_info())
             return False
 
@@ -362,6 +364,8 @@ cdef class Worker(greenlet):
         """Wait to be hired or dismissed, whatever else is thrown or switched here meanwhile."""
         self.hired = False
         pool.idle.append(self)
+        if pool.check is None:
+            pool.loop.run_callback(pool._dismiss_all)       # the pool was stopped while this one was busy
         if pool.ready.count or pool.patience.count:
             pool.kick()
         while not self.hired:

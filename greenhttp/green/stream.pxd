@@ -52,6 +52,7 @@ cdef class Stream(Timed):
     cdef unsigned char share_turns
     cdef bint at_end                    # the peer has finished sending
     cdef bint pushing                   # output that nobody waits for is being pushed out by the loop
+    cdef bint lost                      # output that nobody waited for could not be sent: the next writer is told
     cdef bint finishing                 # the next flush is the last: its bytes may leave together with the end
     cdef readonly bint closed
     cdef readonly bint failed           # the connection broke, or the peer was given up: nothing more can be said to it

@@ -751,8 +751,8 @@ cdef class Stream(Timed):
         """Send everything, waiting for the peer where need be."""
         cdef int64_t before
         while True:
-            if self.closed or self.failed:
-                raise StreamClosed("the stream is closed" if self.closed else "the connection has broken")
+            if self.closed or self.lost:
+                raise StreamClosed("the stream is closed" if self.closed else "output was lost: the connection broke")
             before = self.pending()
             if self.flush_now():
                 self.pushing = False
@@ -777,7 +777,7 @@ cdef class Stream(Timed):
                 self.watch_write(True)
         except OSError:
             # The peer has gone, or a file ended early. Whoever writes next is told.
-            self.failed = True
+            self.lost = True
             self.drop_output()
             if self.pushing:
                 self.pushing = False
@@ -785,8 +785,8 @@ cdef class Stream(Timed):
 
     cdef int written(self, object timeout) except -1:
         cdef int64_t pending = self.pending()
-        if self.failed:
-            raise StreamClosed("the connection has broken")
+        if self.lost:
+            raise StreamClosed("output was lost: the connection broke")
         if pending > HIGH_WATER:
             self.begin_write(timeout)
             while not self.flush_now() and self.pending() > HIGH_WATER:

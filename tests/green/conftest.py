@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def bounded():
-    with gevent.Timeout(3):
+    with gevent.Timeout(30):
         yield
 
 

@@ -21,7 +21,7 @@ __all__ = ["KINDS", "SOCKETS", "Background", "Peer", "held_by_kernel", "open_str
 
 def turn() -> None:
     """Let the loop poll once, and everything that is ready run. gevent.sleep(0) need not poll."""
-    timer = gevent.get_hub().loop.timer(0)
+    timer = gevent.get_hub().loop.timer(0, priority=-2)  # after whatever else is due, also a pool's jobs
     try:
         gevent.get_hub().wait(timer)
     finally:
@@ -53,6 +53,11 @@ class Background:
         except BaseException as error:
             self.error = error
         self.ended = True
+
+    def interrupt(self, error: BaseException) -> None:
+        """Raise `error` in it, in the hub as a timer would, and let it go on."""
+        gevent.get_hub().loop.run_callback(self.greenlet.throw, error)
+        self.greenlet.join()
 
     def result(self):
         """Wait for its end: what it returned; what it raised is raised."""
