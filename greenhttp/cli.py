@@ -41,6 +41,9 @@ Exit codes: 0 stopped by TERM, INT or QUIT; 1 the address cannot be used, or sto
 3 the application could not be found or imported.
 """
 
+# Other servers' options for it; by spelling alone --port would be taken for --patch.
+ADDRESS_HINT = "host and port are one option: --bind 127.0.0.1:8000, or --bind :8000 for every address"
+
 METAVARS = {
     "duration": "TIME", "size": "SIZE", "rate": "RATE", "count": "N", "text": "TEXT", "header": "TEXT",
     "names": "NAMES", "addresses": "ADDRESS",
@@ -176,6 +179,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(options["app"], settings, options["chdir"] or os.environ.get("GREENHTTP_CHDIR"))
     except click.exceptions.Exit as done:
         return done.exit_code
+    except click.NoSuchOption as error:
+        hint = ADDRESS_HINT if error.option_name in ("-p", "--port", "--host") else error.format_message()
+        _say(f"{hint} (see greenhttp --help)")
+        return MISUSED
     except click.UsageError as error:
         _say(f"{error.format_message()} (see greenhttp --help)")
         return MISUSED

@@ -301,7 +301,8 @@ cdef class WSGI(App):
 
     cdef object prepare(self, object name, object port):
         return {
-            K_METHOD: "", K_PATH: "", K_URI: "", K_INPUT: None, K_QUERY: "", K_PROTOCOL: HTTP_1_1, K_ADDR: "", K_PORT: "",
+            K_METHOD: "", K_PATH: "", K_URI: "", K_INPUT: None, K_QUERY: "", K_PROTOCOL: HTTP_1_1,
+            K_ADDR: "", K_PORT: "",
             "SCRIPT_NAME": "",
             "SERVER_NAME": str(name),
             "SERVER_PORT": str(port),

@@ -75,7 +75,7 @@ cdef class Response(ResponseHead):
             request.head.keep_alive and not service.stopping and not request.body.expecting and not request.body.broken
         )
         if request.body.left() > DRAIN_BYTES:
-            # What stays unread of it would not be drained, and the close must have been announced by then (RFC 9112 9.6).
+            # What stays unread of it would not be drained; the close must have been announced by then (RFC 9112 9.6).
             # An application that still reads it all, while it answers, loses a connection it could have kept.
             keep = False
         self.transfer = self.frame(
