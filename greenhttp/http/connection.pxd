@@ -28,6 +28,7 @@ cdef class Connection(Job):
     cdef Py_ssize_t dropped     # bytes read and dropped since the last answer
 
     cdef bint parse(self) except -1
+    cdef bint completed(self) except -1
     cdef bint receive(self) except -1
     cdef int answer_requests(self) except -1
     cdef bint unread(self) except -1

@@ -210,6 +210,20 @@ cdef class Connection(Job):
             self.park()
         return False
 
+    cdef bint completed(self) except -1:
+        """The time for a head is up. True: it needs no answer, because the head is here after all, or was refused."""
+        cdef bint complete = False
+        try:
+            while not complete and not self.refused and self.stream.fill_now() > 0:
+                complete = self.parse()
+        except OSError:
+            self.close(True)
+            return True
+        if complete:
+            self.enter(self.service.heading)
+            self.service.pool.again(self)
+        return complete or self.refused
+
     cdef bint parse(self) except -1:
         """Go on with the head in the buffer. True: it is complete. An error is answered here."""
         if self.head is None:
@@ -393,6 +407,10 @@ cdef class Connection(Job):
             else:
                 self.close(False)
         elif phase is service.fresh or phase is service.heading:
+            # The loop may have been held up, not the client: what has come meanwhile counts.
+            self.enter(phase)
+            if self.queued or self.completed():
+                return 0
             if self.stream.in_end == self.stream.in_pos:
                 self.close(False)               # not a byte: nobody waits for an answer
             else:
