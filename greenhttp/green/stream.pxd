@@ -51,6 +51,7 @@ cdef class Stream(Timed):
     cdef uint32_t share_bytes           # moved since this stream last suspended anybody
     cdef unsigned char share_turns
     cdef bint at_end                    # the peer has finished sending
+    cdef bint scheduled                 # `_push` is called at the end of this turn
     cdef bint pushing                   # output that nobody waits for is being pushed out by the loop
     cdef readonly bint closed
     cdef readonly bint failed           # the connection broke, or the peer was given up: nothing more can be said to it
