@@ -311,8 +311,8 @@ cdef class Stream(Timed):
             self.share_bytes = 0
             if current_greenlet() is self.hub:
                 return 0                # a callback that does not wait cannot yield either
-            # Not sleep(0): gevent runs up to a thousand such callbacks before it polls, and those whose descriptors have
-            # become ready since would wait for all of them. A timer that is due comes after the poll.
+            # Not sleep(0): gevent runs up to a thousand such callbacks before it polls, and whoever has become ready since
+            # would wait for all of them. A timer that is due comes after the poll.
             timer = self.hub.loop.timer(0.0)
             try:
                 self.hub.wait(timer)
