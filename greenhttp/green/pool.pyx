@@ -156,7 +156,7 @@ cdef class Pool:
         # After the descriptors of the same turn, which have priority 0; never a reason for the loop to go on.
         self.check = self.loop.check(ref=False, priority=-1)
         self.check.start(self._drain)
-        self.spin = self.loop.idle(ref=False)
+        self.spin = self.loop.idle()        # active only while there is something to do: that the loop must not leave
 
     def stop(self):
         """Let go of the loop and of the idle green threads. Jobs still running finish in theirs."""

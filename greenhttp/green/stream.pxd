@@ -51,6 +51,7 @@ cdef class Stream(Timed):
     cdef uint32_t share_bytes           # moved since this stream last suspended anybody
     cdef unsigned char share_turns
     cdef bint at_end                    # the peer has finished sending
+    cdef bint scheduled                 # `_push` is called at the end of this turn
     cdef bint pushing                   # output that nobody waits for is being pushed out by the loop
     cdef bint lost                      # output that nobody waited for could not be sent: the next writer is told
     cdef bint finishing                 # the next flush is the last: its bytes may leave together with the end

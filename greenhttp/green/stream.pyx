@@ -783,6 +783,10 @@ cdef class Stream(Timed):
                 self.pushing = False
                 self.watch_write(False)
 
+    def _push_scheduled(self):
+        self.scheduled = False
+        self._push()
+
     cdef int written(self, object timeout) except -1:
         cdef int64_t pending = self.pending()
         if self.lost:
@@ -792,8 +796,9 @@ cdef class Stream(Timed):
             while not self.flush_now() and self.pending() > HIGH_WATER:
                 self.wait_write()
             self.share(pending)
-        if self.pending() and not self.pushing:
-            self.hub.loop.run_callback(self._push)
+        if self.pending() and not self.pushing and not self.scheduled:
+            self.scheduled = True
+            self.hub.loop.run_callback(self._push_scheduled)
         return 0
 
     def write(self, data, *, timeout=None):

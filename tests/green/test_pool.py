@@ -2,6 +2,7 @@
 
 import contextvars
 import gc
+import subprocess
 import sys
 import weakref
 
@@ -544,6 +545,27 @@ def test_ten_thousand_jobs_leave_nothing_behind(make):
     assert pool.statistics() == {
         "size": 50, "idle": 50, "running": 0, "started": 50, "ready": 0, "waiting": 0,
     }  # fmt: skip
+
+
+ALONE = """
+import gevent, gevent.event
+from greenhttp.green.pool import Pool, PythonJob
+
+class Job(PythonJob):
+    def work(self):
+        done.set()
+
+done = gevent.event.Event()
+pool = Pool(1)
+pool.start()
+Job().submit(pool)
+done.wait()
+assert gevent.wait(timeout=60)      # an idle pool is nothing to wait for
+"""
+
+
+def test_a_submitted_job_keeps_the_loop_going_and_an_idle_pool_does_not():
+    subprocess.run([sys.executable, "-W", "error", "-c", ALONE], check=True, timeout=60)
 
 
 def test_a_pool_that_is_idle_does_not_keep_the_loop_from_blocking(make):
