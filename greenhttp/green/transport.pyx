@@ -27,6 +27,8 @@ cdef extern from *:
     #endif
     #include <poll.h>
     #if defined(__linux__)
+    #include <linux/sockios.h>
+    #include <sys/ioctl.h>
     #include <sys/sendfile.h>
     #endif
 
@@ -52,6 +54,20 @@ cdef extern from *:
         errno = ENOSYS;
         return -1;
     #endif
+    }
+
+    /* Sent and not acknowledged, or not sent yet. 0 where the system does not say. */
+    static int greenhttp_backlog(int fd) {
+        int size = 0;
+    #if defined(__linux__)
+        if (ioctl(fd, SIOCOUTQ, &size) < 0)
+            return 0;
+    #elif defined(SO_NWRITE)
+        socklen_t room = sizeof size;
+        if (getsockopt(fd, SOL_SOCKET, SO_NWRITE, &size, &room) < 0)
+            return 0;
+    #endif
+        return size;
     }
 
     static int greenhttp_gone(int fd) {
@@ -82,6 +98,7 @@ cdef extern from *:
     """
     ssize_t greenhttp_send(int fd, iovec* parts, int count) noexcept
     ssize_t greenhttp_sendfile(int fd, int file, int64_t offset, size_t size) noexcept
+    int greenhttp_backlog(int fd) noexcept
     int greenhttp_gone(int fd) noexcept
     void greenhttp_reset_on_close(int fd) noexcept
     int greenhttp_peer(sockaddr_storage* peer, unsigned char* address, unsigned short* port) noexcept
@@ -243,6 +260,9 @@ cdef class SocketStream(Stream):
             self.write_watcher.close()
             self.write_watcher = None
         return 0
+
+    cdef int64_t backlog(self) noexcept:
+        return greenhttp_backlog(self.fd)
 
     cdef int hang_up(self) except -1:
         if c_shutdown(self.fd, SHUT_WR) < 0 and errno != ENOTCONN:

@@ -239,6 +239,7 @@ cdef class Connection(Job):
                 if not self.stream.flush_now():
                     self.state = State.FLUSH
                     if not stalled or self.stream.pending() < before:
+                        self.stream.progressed()
                         self.enter(self.service.flushing)       # its silence begins anew
                     self.stream.pack()
                     self.stream.pushing = False
@@ -415,6 +416,9 @@ cdef class Connection(Job):
                 self.enter(service.overdue)
                 self.worker.throw(RequestTimeout(f"the request ran longer than {phase.duration:g} s"))
         elif phase is service.flushing:
+            if not self.stream.writes_slowly(phase, now) and self.stream.progressed():
+                self.enter(phase)
+                return 0
             service.report("info", "a client read too slowly: its connection was aborted")
             self.close(True)
         else:
