@@ -48,6 +48,8 @@ cdef class Stream(Timed):
     cdef int64_t taken
     cdef double slow_since              # output began to wait then; 0: none waits
     cdef int64_t slow_moved             # bytes sent since
+    cdef int64_t slow_backlog           # `backlog` at that moment
+    cdef int64_t last_backlog           # `backlog` when `progressed` was asked last
     cdef uint32_t share_bytes           # moved since this stream last suspended anybody
     cdef unsigned char share_turns
     cdef bint at_end                    # the peer has finished sending
@@ -65,6 +67,7 @@ cdef class Stream(Timed):
     cdef int watch_read(self) except -1
     cdef int watch_write(self, bint on) except -1
     cdef int hold(self) except -1
+    cdef int64_t backlog(self) noexcept
     cdef int hang_up(self) except -1
     cdef int release(self, bint reset) except -1
 
@@ -95,7 +98,9 @@ cdef class Stream(Timed):
     cdef int flush_all(self) except -1
     cdef int wait_write(self) except -1
     cdef int stalled(self) noexcept
+    cdef bint reads_slowly(self, Phase phase, double now) noexcept
     cdef bint writes_slowly(self, Phase phase, double now) noexcept
+    cdef bint progressed(self) noexcept
     cdef int sent(self, Py_ssize_t size) except -1
     cdef int written(self, object timeout) except -1
     cdef void drop_output(self) noexcept

@@ -145,6 +145,10 @@ cdef class Stream(Timed):
         """A green thread has begun, or ceased, to wait: while one does, the loop must not end."""
         return 0
 
+    cdef int64_t backlog(self) noexcept:
+        """Bytes that were given and that the peer has not taken: those in the system's buffer."""
+        return 0
+
     cdef int hang_up(self) except -1:
         """Tell the peer that nothing more will be sent."""
         raise NotImplementedError
@@ -196,20 +200,49 @@ cdef class Stream(Timed):
             waiting.switch()
 
     cdef int expired(self, Phase phase, double now) except -1:
-        self.failed = self.failed or phase is self.writing
+        cdef Py_ssize_t n
+        if phase is self.writing:
+            if not self.writes_slowly(phase, now) and self.progressed():
+                self.enter(phase)
+                return 0
+            self.failed = True
+        elif not self.reads_slowly(phase, now):
+            # The loop may have been held up, not the peer: what has come meanwhile counts.
+            try:
+                n = self.fill_now()
+            except OSError:
+                n = 0                   # the next receive says that the input has ended
+            if n >= 0:
+                self.hub.loop.run_callback(self._wake)
+                return 0
         return self.fail(StreamTimeout(f"nothing moved for {phase.duration:g} s ({phase.name})"))
 
     cdef bint is_slow(self, double now) noexcept:
-        cdef double elapsed
         if self.phase is self.reading:
-            elapsed = self.waited + (now - self.waits_since if self.waits_since > 0 else 0)
-            return elapsed > self.phase.grace and self.taken < self.phase.rate * elapsed
+            return self.reads_slowly(self.phase, now)
         return self.writes_slowly(self.phase, now)
 
+    cdef bint reads_slowly(self, Phase phase, double now) noexcept:
+        """Whether the peer has sent less than the phase asks for, counted only while somebody waited for it."""
+        cdef double elapsed = self.waited + (now - self.waits_since if self.waits_since > 0 else 0)
+        return elapsed > phase.grace and self.taken < phase.rate * elapsed
+
     cdef bint writes_slowly(self, Phase phase, double now) noexcept:
-        """Whether the peer has taken less than the phase asks for, counted only while output was waiting for it."""
+        """Whether the peer has taken less than the phase asks for, counted only while output was waiting for it.
+
+        The system takes megabytes at once and then nothing until a third of them has left (Linux): what it was given
+        says nothing about the peer, what it still holds does.
+        """
         cdef double elapsed = now - self.slow_since
-        return self.slow_since > 0 and elapsed > phase.grace and self.slow_moved < phase.rate * elapsed
+        if self.slow_since == 0 or elapsed <= phase.grace:
+            return False
+        return self.slow_moved + self.slow_backlog - self.backlog() < phase.rate * elapsed
+
+    cdef bint progressed(self) noexcept:
+        """Whether the peer has taken some of what the system holds for it since this was asked last."""
+        cdef int64_t before = self.last_backlog
+        self.last_backlog = self.backlog()
+        return self.last_backlog < before
 
     cdef int suspend(self, double until) except -1:
         """Wait in the hub until somebody switches back; at most until `until`, if that is not 0."""
@@ -286,6 +319,7 @@ cdef class Stream(Timed):
         running = <greenlet>self.current()
         self.watch_write(True)
         if self.writing is not None:
+            self.progressed()
             self.enter(self.writing)
         self.writer = running
         try:
@@ -710,6 +744,7 @@ cdef class Stream(Timed):
         if self.slow_since == 0:
             self.slow_since = clock()
             self.slow_moved = 0
+            self.slow_backlog = self.backlog()
         return 0
 
     cdef int sent(self, Py_ssize_t size) except -1:

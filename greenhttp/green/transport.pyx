@@ -31,6 +31,8 @@ cdef extern from *:
     #endif
     #include <poll.h>
     #if defined(__linux__)
+    #include <linux/sockios.h>
+    #include <sys/ioctl.h>
     #include <sys/sendfile.h>
     #endif
 
@@ -58,6 +60,20 @@ cdef extern from *:
         errno = ENOSYS;
         return -1;
     #endif
+    }
+
+    /* Sent and not acknowledged, or not sent yet. 0 where the system does not say. */
+    static int greenhttp_backlog(int fd) {
+        int size = 0;
+    #if defined(__linux__)
+        if (ioctl(fd, SIOCOUTQ, &size) < 0)
+            return 0;
+    #elif defined(SO_NWRITE)
+        socklen_t room = sizeof size;
+        if (getsockopt(fd, SOL_SOCKET, SO_NWRITE, &size, &room) < 0)
+            return 0;
+    #endif
+        return size;
     }
 
     static int greenhttp_gone(int fd) {
@@ -88,6 +104,7 @@ cdef extern from *:
     """
     ssize_t greenhttp_send(int fd, iovec* parts, int count, int last) noexcept
     ssize_t greenhttp_sendfile(int fd, int file, int64_t offset, size_t size) noexcept
+    int greenhttp_backlog(int fd) noexcept
     int greenhttp_gone(int fd) noexcept
     void greenhttp_reset_on_close(int fd) noexcept
     int greenhttp_peer(sockaddr_storage* peer, unsigned char* address, unsigned short* port) noexcept
@@ -256,6 +273,9 @@ cdef class SocketStream(Stream):
         if self.write_watcher is not None:
             self.write_watcher.ref = self.writer is not None
         return 0
+
+    cdef int64_t backlog(self) noexcept:
+        return greenhttp_backlog(self.fd)
 
     cdef int hang_up(self) except -1:
         if c_shutdown(self.fd, SHUT_WR) < 0 and errno != ENOTCONN:

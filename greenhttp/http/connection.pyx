@@ -146,6 +146,8 @@ cdef class Connection(Job):
         elif isinstance(error, RequestTimeout):
             status = 503
             self.service.report("error", f"{what}: {error}", error)
+            if not request.body.done:
+                self.closing = True             # the body may be what it was waiting for
         else:
             self.service.report("error", f"{what}: {type(error).__name__} in the application", error)
             if isinstance(error, KeyboardInterrupt) and getsignal(SIGINT) is default_int_handler:
@@ -246,6 +248,7 @@ cdef class Connection(Job):
                     self.stream.finishing = False
                     self.state = State.FLUSH
                     if not stalled or self.stream.pending() < before:
+                        self.stream.progressed()
                         self.enter(self.service.flushing)       # its silence begins anew
                     self.stream.pack()
                     self.stream.pushing = False
@@ -422,6 +425,9 @@ cdef class Connection(Job):
                 self.enter(service.overdue)
                 self.worker.throw(RequestTimeout(f"the request ran longer than {phase.duration:g} s"))
         elif phase is service.flushing:
+            if not self.stream.writes_slowly(phase, now) and self.stream.progressed():
+                self.enter(phase)
+                return 0
             service.report("info", "a client read too slowly: its connection was aborted")
             self.close(True)
         else:
