@@ -267,6 +267,8 @@ def _serve(server: "Server", name: str, settings: Settings) -> int:
     loop = gevent.get_hub().loop
 
     def on_signal(number: int, _: object) -> None:
+        if number == signal.SIGTERM and signal.SIGTERM in asked:
+            return  # sent to the process and to its group, or passed on by a wrapper: one request to stop
         if asked:
             os.write(2, b"greenhttp: stopped by force\n")  # print() may be what was interrupted
             os._exit(BROKEN)

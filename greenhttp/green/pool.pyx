@@ -197,6 +197,10 @@ cdef class Pool:
         self.kick()
         return 0
 
+    def nudge(self):
+        """What `wake` was told outside of a callback of the loop is done soon."""
+        self.kick()
+
     cdef int again(self, Job job) except -1:
         """`job` has had its share: it goes on in the next turn, behind whatever becomes ready until then."""
         if not job.queued:

@@ -218,8 +218,19 @@ def test_a_second_signal_ends_a_process_that_waits():
     with Command(HERE, "-b", "127.0.0.1:0", "--graceful-timeout", "1h", "busy_app:app") as command, begun(command):
         command.send_signal(signal.SIGTERM)
         command.until("stopping")
-        command.send_signal(signal.SIGTERM)
+        command.send_signal(signal.SIGINT)
         assert command.rest() == (1, "", "greenhttp: stopped by force\n")
+
+
+def test_term_sent_twice_is_one_request_to_stop():
+    patient = "--graceful-timeout", "1h"
+    with Command(HERE, "-b", "127.0.0.1:0", *patient, "busy_app:app") as command, begun(command) as client:
+        command.send_signal(signal.SIGTERM)
+        command.until("stopping")
+        command.send_signal(signal.SIGTERM)
+        client.send(b"finished")
+        assert client.read().text == "finished"
+        assert command.rest() == (0, "", "")
 
 
 # ---- addresses
