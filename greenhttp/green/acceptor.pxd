@@ -12,6 +12,7 @@ cdef class Acceptor:
     cdef readonly Py_ssize_t accepted
     cdef readonly int batch
 
+    cdef bint crowded(self) noexcept
     cdef bint admit(self) except -1
     cdef int connected(self, int fd, sockaddr_storage* peer) except -1
     cdef int accept_some(self) except -1

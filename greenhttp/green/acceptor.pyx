@@ -14,6 +14,7 @@ from greenhttp.green.transport cimport adopt, sockaddr_storage
 cdef extern from *:
     """
     #include <fcntl.h>
+    #include <poll.h>
     #include <string.h>
     #include <sys/socket.h>
     #include <unistd.h>
@@ -36,8 +37,14 @@ cdef extern from *:
         return connected;
     #endif
     }
+
+    static int greenhttp_somebody_waits(int fd) {
+        struct pollfd look = {fd, POLLIN, 0};
+        return poll(&look, 1, 0) != 0;
+    }
     """
     int greenhttp_accept(int fd, sockaddr_storage* peer) noexcept
+    bint greenhttp_somebody_waits(int fd) noexcept
     int c_close "close"(int fd) noexcept
 
 cdef enum:
@@ -64,6 +71,10 @@ cdef class Acceptor:
         self.batch = batch
         self.watcher = loop.io(sock.fileno(), READ)
 
+    cdef bint crowded(self) noexcept:
+        """Whether one more connection is one too many. Then `admit` is asked, but only when one is really there."""
+        return False
+
     cdef bint admit(self) except -1:
         """Whether there is room for one more connection. False: nothing is accepted until `resume`."""
         return True
@@ -87,9 +98,12 @@ cdef class Acceptor:
         cdef sockaddr_storage peer
         cdef int fd
         for _ in range(self.batch):
-            if not self.admit():
-                self.pause()
-                return 0
+            if self.crowded():
+                if not greenhttp_somebody_waits(self.sock.fileno()):
+                    return 0            # nobody has to go for nobody
+                if not self.admit():
+                    self.pause()
+                    return 0
             fd = greenhttp_accept(self.sock.fileno(), &peer)
             if fd >= 0:
                 self.accepted += 1

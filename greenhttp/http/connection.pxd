@@ -29,6 +29,7 @@ cdef class Connection(Job):
 
     cdef bint parse(self) except -1
     cdef bint completed(self) except -1
+    cdef bint begun(self) except -1
     cdef bint receive(self) except -1
     cdef int answer_requests(self) except -1
     cdef bint unread(self) except -1

@@ -195,7 +195,7 @@ cdef class Connection(Job):
     cdef bint receive(self) except -1:
         """Take what has come of a head. True: it is complete."""
         cdef Py_ssize_t n
-        if self.stream.in_end > self.stream.in_pos and self.head is None and self.parse():
+        if self.stream.in_end > self.stream.in_pos and self.parse():
             return True
         while not self.refused:
             n = self.stream.fill_now()
@@ -396,18 +396,9 @@ cdef class Connection(Job):
 
     cdef int expired(self, Phase phase, double now) except -1:
         cdef Service service = self.service
-        cdef Py_ssize_t n
         if phase is service.idle:
-            # A request that has just come is not thrown away.
-            self.enter(service.idle)
-            try:
-                n = self.stream.fill_now()
-            except OSError:
-                n = 0
-            if n > 0:
-                self.enter(service.heading)
-                service.pool.again(self)
-            else:
+            self.enter(phase)
+            if not self.begun():                # a request that has just come is not thrown away
                 self.close(False)
         elif phase is service.fresh or phase is service.heading:
             # The loop may have been held up, not the client: what has come meanwhile counts.
@@ -457,20 +448,24 @@ cdef class Connection(Job):
 
     def retire(self):
         """The server stops: what has begun to arrive is still answered, a connection without that ends now."""
-        cdef Py_ssize_t n
         if self.state != State.HEAD or self.queued or self.phase is self.service.queued:
             return
         if self.head is not None and self.stream.in_end > self.stream.in_pos:
             return
-        try:
-            n = self.stream.fill_now()
-        except OSError:
-            n = 0
-        if n > 0:
-            self.enter(self.service.heading)
-            self.service.pool.again(self)
-        else:
+        if not self.begun():
             self.close(False)
+
+    cdef bint begun(self) except -1:
+        """Whether something has come that nobody has looked at; then somebody will."""
+        try:
+            if self.stream.fill_now() <= 0:
+                return False
+        except OSError:
+            return False
+        if self.phase is self.service.idle:
+            self.enter(self.service.heading)
+        self.service.pool.again(self)
+        return True
 
     def cut(self):
         """The server cannot wait any longer: end this connection, and the request in it, now."""
@@ -508,20 +503,23 @@ cdef class Door(Acceptor):
     def say(self, line):
         self.service.report("warning", line)
 
+    cdef bint crowded(self) noexcept:
+        return self.service.open_connections >= self.service.max_connections
+
     cdef bint admit(self) except -1:
         cdef Service service = self.service
         cdef Connection victim
-        if service.open_connections < service.max_connections:
-            return True
-        # Those that never completed a request go first, then the longest idle. Not those about to be looked at.
-        victim = waits(service.fresh)
-        if victim is None:
-            victim = waits(service.idle)
-        if victim is None:
-            service.full = True
-            return False
-        victim.close(False)
-        return True
+        while True:
+            # Those that never completed a request go first, then the longest idle. Not those about to be looked at.
+            victim = waits(service.fresh)
+            if victim is None:
+                victim = waits(service.idle)
+            if victim is None:
+                service.full = True
+                return False
+            if not victim.begun():
+                victim.close(False)
+                return True
 
     cdef int connected(self, int fd, sockaddr_storage* peer) except -1:
         cdef Connection connection = open_connection(self.service, adopt(fd, peer), self.base)
