@@ -6,7 +6,9 @@ readable), says so once, and goes on by itself.
 """
 
 from cpython.exc cimport PyErr_SetFromErrno
-from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO, errno
+from libc.errno cimport (
+    EAGAIN, EBADF, EFAULT, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EOPNOTSUPP, errno,
+)
 
 from greenhttp.green.transport cimport adopt, sockaddr_storage
 
@@ -117,10 +119,10 @@ cdef class Acceptor:
             if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
                 self.back_off()
                 return 0
-            if errno == ECONNABORTED or errno == EINTR or errno == EPROTO or errno == EPERM:
-                continue                # that one peer has gone, or a firewall refused it
-            PyErr_SetFromErrno(OSError)
-            return -1
+            if errno == EBADF or errno == EINVAL or errno == ENOTSOCK or errno == EOPNOTSUPP or errno == EFAULT:
+                PyErr_SetFromErrno(OSError)     # the listener itself is wrong
+                return -1
+            # Anything else is about that one peer: it has gone, a firewall refused it, its network is down (accept(2)).
         return 0
 
     def back_off(self):
@@ -182,7 +184,7 @@ cdef class StreamAcceptor(Acceptor):
 
     Arguments:
         take: called in the hub with each new stream; must not block.
-        room: called before each accept; False pauses accepting until `go_on`. None: there always is.
+        room: called before a newcomer is accepted; False pauses accepting until `go_on`. None: there always is.
     """
 
     def __init__(self, loop, sock, log, take, room=None, int batch=256):
@@ -190,8 +192,11 @@ cdef class StreamAcceptor(Acceptor):
         self.take = take
         self.room = room
 
+    cdef bint crowded(self) noexcept:
+        return self.room is not None
+
     cdef bint admit(self) except -1:
-        return self.room is None or self.room()
+        return self.room()
 
     cdef int connected(self, int fd, sockaddr_storage* peer) except -1:
         self.take(adopt(fd, peer))

@@ -13,8 +13,7 @@ cdef extern from "sys/uio.h":
         size_t iov_len
 
 cdef class FilePart:
-    cdef object file            # kept alive, and closed with whoever owns it
-    cdef int fd
+    cdef int fd                 # its own
     cdef int64_t offset
     cdef int64_t left
 

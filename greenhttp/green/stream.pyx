@@ -36,6 +36,7 @@ cdef extern from "string.h":
 
 cdef extern from "unistd.h":
     ssize_t pread(int fd, void* into, size_t size, int64_t offset)
+    int c_close "close"(int fd)
 
 PyGreenlet_Import()
 
@@ -78,13 +79,17 @@ cdef size_t held_bytes() noexcept:
 
 
 cdef class FilePart:
-    """A range of a file that waits to be sent."""
+    """A range of a file that waits to be sent, by a descriptor of its own: the caller may close the file meanwhile."""
 
-    def __cinit__(self, file, int fd, int64_t offset, int64_t left):
-        self.file = file
-        self.fd = fd
+    def __cinit__(self, int fd, int64_t offset, int64_t left):
+        self.fd = -1
+        self.fd = os.dup(fd)
         self.offset = offset
         self.left = left
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            c_close(self.fd)
 
 
 cdef class Stream(Timed):
@@ -874,7 +879,7 @@ cdef class Stream(Timed):
         if count is not None:
             left = min(left, <int64_t>count)
         if left > 0:
-            self.put_file(FilePart(file, file.fileno(), offset, left))
+            self.put_file(FilePart(file.fileno(), offset, left))
         self.flush(timeout=timeout)
         return max(left, 0)
 
@@ -890,7 +895,7 @@ cdef class Stream(Timed):
         if self.closed:
             return
         try:
-            if self.pending():
+            if self.pending() and self.writer is None:      # one that still waits learns that it was closed
                 self.flush(timeout=timeout)
         finally:
             self.finish(False)

@@ -13,9 +13,6 @@ cdef class FileBody:
     cdef readonly int64_t offset
     cdef readonly int64_t size
 
-cdef class KeptFile:
-    cdef int fd
-
 cdef class Response(ResponseHead):
     cdef Request request
     cdef Stream stream

@@ -14,7 +14,6 @@ from greenhttp.http.service cimport Service
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
 from greenhttp.wire.response cimport ResponseHead, Transfer
 
-import os
 from http import HTTPStatus
 
 
@@ -38,20 +37,6 @@ cdef class FileBody:
         self.file = file
         self.offset = offset
         self.size = size
-
-
-cdef class KeptFile:
-    """A descriptor of our own for a file that is being sent: the application may close its object meanwhile."""
-
-    def __cinit__(self, int fd):
-        self.fd = os.dup(fd)
-
-    def __dealloc__(self):
-        if self.fd > 0:
-            try:
-                os.close(self.fd)
-            except OSError:
-                pass
 
 
 cdef class Response(ResponseHead):
@@ -161,15 +146,15 @@ cdef class Response(ResponseHead):
         return self.end()
 
     cdef int deliver_file(self, FileBody body) except -1:
-        cdef KeptFile kept = KeptFile(body.file.fileno())       # first: it may fail, and then 500 can still be said
-        cdef int64_t size = body.size
-        self.start(size)
+        # Made first: it may fail, and then 500 can still be said.
+        cdef FilePart part = FilePart(body.file.fileno(), body.offset, body.size)
+        self.start(body.size)
         if self.transfer != Transfer.EMPTY:
             if self.transfer == Transfer.SIZED:
-                size = min(size, self.left)
-                self.left -= size
-            if size:
-                self.stream.put_file(FilePart(kept, kept.fd, body.offset, size))
+                part.left = min(part.left, self.left)
+                self.left -= part.left
+            if part.left:
+                self.stream.put_file(part)
         return self.end()
 
     cdef int deliver_iterable(self, object pieces) except -1:
