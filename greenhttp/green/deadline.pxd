@@ -1,11 +1,13 @@
+ctypedef unsigned char flag     # a truth value of one byte: objects that there are ten thousand of count them
+
 cdef struct Node:
     # One place in one phase. Linked by pointer, so that moving a connection from phase to phase allocates nothing.
     Node* prev
     Node* next
     double expiry
-    void* owner             # the Timed that embeds this node, borrowed
 
 cdef double clock() noexcept
+cdef Timed owner(Node* node)
 
 cdef class Phase:
     cdef readonly str name

@@ -11,6 +11,7 @@ once a second; these are the peers that are being waited for, not the idle ones.
 
 import sys
 
+from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 
@@ -32,6 +33,11 @@ cdef extern from *:
     }
     """
     double greenhttp_clock() noexcept
+
+
+cdef Timed owner(Node* node):
+    """The thing that a node is part of. A pointer to it in each node would be 16 bytes of every idle connection."""
+    return <Timed><PyObject*>(<char*>node - node_at)
 
 
 cdef enum:
@@ -58,12 +64,10 @@ cdef class Phase:
         self.rate = rate
         self.grace = grace
         self.ring.prev = self.ring.next = &self.ring
-        self.ring.owner = NULL
 
     cdef void append(self, Timed timed) noexcept:
         cdef Node* node = &timed.node
         node.expiry = clock() + self.duration if self.duration > 0 else 0
-        node.owner = <void*>timed
         node.next = &self.ring
         node.prev = self.ring.prev
         self.ring.prev.next = node
@@ -83,7 +87,7 @@ cdef class Phase:
         """The one that has waited longest, or None."""
         if self.ring.next == &self.ring:
             return None
-        return <Timed>self.ring.next.owner
+        return owner(self.ring.next)
 
     cdef int sweep(self, double now, bint rates, int most) except -1:
         """Tell what has run out of time, `most` at a time; with `rates`, also what is too slow. The number told."""
@@ -94,14 +98,14 @@ cdef class Phase:
         if self.duration > 0:
             while told < most and self.ring.next != &self.ring and self.ring.next.expiry <= now:
                 told += 1
-                timed = <Timed>self.ring.next.owner
+                timed = owner(self.ring.next)
                 timed.leave()
                 timed.expired(self, now)
         if rates and self.rate > 0 and self.count:
             slow = []                    # told after the walk: telling changes the ring
             node = self.ring.next
             while node != &self.ring:
-                timed = <Timed>node.owner
+                timed = owner(node)
                 if timed.is_slow(now):
                     slow.append(timed)
                 node = node.next
@@ -119,7 +123,7 @@ cdef class Phase:
         cdef list result = []
         cdef Node* node = self.ring.next
         while node != &self.ring:
-            result.append(<Timed>node.owner)
+            result.append(owner(node))
             node = node.next
         return result
 
@@ -221,3 +225,7 @@ cdef class Sweep:
             timer.stop()
             timer.close()
         self.each = None
+
+
+cdef Timed _any = Timed.__new__(Timed)
+cdef Py_ssize_t node_at = <char*>&_any.node - <char*><PyObject*>_any     # where in a Timed its node is

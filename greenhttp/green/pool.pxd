@@ -1,9 +1,9 @@
-from greenhttp.green.deadline cimport Phase, Timed
+from greenhttp.green.deadline cimport Phase, Timed, flag
 from greenhttp.green.switch cimport greenlet
 
 cdef class Job(Timed):
     cdef Job follower               # the next one in whichever queue this is in
-    cdef bint queued                # in `ready` or `later` of its pool
+    cdef flag queued                # in `ready` or `later` of its pool
     cdef readonly Worker worker     # the green thread it runs in, or None
 
     cdef bint ready(self, bint writing) except -1

@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t, uint32_t
 
-from greenhttp.green.deadline cimport Phase, Timed
+from greenhttp.green.deadline cimport Phase, Timed, flag
 from greenhttp.green.pool cimport Job
 from greenhttp.green.switch cimport greenlet
 
@@ -47,15 +47,15 @@ cdef class Stream(Timed):
     cdef int64_t taken
     cdef double slow_since              # output began to wait then; 0: none waits
     cdef int64_t slow_moved             # bytes sent since
-    cdef int64_t slow_backlog           # `backlog` at that moment
-    cdef int64_t last_backlog           # `backlog` when `progressed` was asked last
+    cdef uint32_t slow_backlog          # `backlog` at that moment
+    cdef uint32_t last_backlog          # `backlog` when `progressed` was asked last
     cdef uint32_t share_bytes           # moved since this stream last suspended anybody
     cdef unsigned char share_turns
-    cdef bint at_end                    # the peer has finished sending
-    cdef bint scheduled                 # `_push` is called at the end of this turn
-    cdef bint pushing                   # output that nobody waits for is being pushed out by the loop
-    cdef bint lost                      # output that nobody waited for could not be sent: the next writer is told
-    cdef bint finishing                 # the next flush is the last: its bytes may leave together with the end
+    cdef flag at_end                    # the peer has finished sending
+    cdef flag scheduled                 # `_push` is called at the end of this turn
+    cdef flag pushing                   # output that nobody waits for is being pushed out by the loop
+    cdef flag lost                      # output that nobody waited for could not be sent: the next writer is told
+    cdef flag finishing                 # the next flush is the last: its bytes may leave together with the end
     cdef readonly bint closed
     cdef readonly bint failed           # the connection broke, or the peer was given up: nothing more can be said to it
 

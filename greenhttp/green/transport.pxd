@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t
 
+from greenhttp.green.deadline cimport flag
 from greenhttp.green.stream cimport FilePart, Stream, iovec
 
 cdef extern from *:
@@ -23,7 +24,7 @@ cdef class SocketStream(Stream):
     cdef readonly int fd
     cdef object watcher             # for reading: made when first needed, then kept until the end
     cdef object write_watcher       # only while output waits
-    cdef bint watching
+    cdef flag watching
     cdef unsigned char family       # AF_INET, AF_INET6, or 0: no address
     cdef unsigned short port
     cdef unsigned char address[16]

@@ -1,4 +1,5 @@
 from greenhttp.green.acceptor cimport Acceptor
+from greenhttp.green.deadline cimport flag
 from greenhttp.green.pool cimport Job
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.request cimport Body, Request
@@ -18,12 +19,12 @@ cdef class Connection(Job):
     cdef readonly Stream stream
     cdef readonly Service service
     cdef readonly State state
-    cdef bint closing           # no further request on this connection
-    cdef bint refused           # what the peer sent is not read as HTTP any more
+    cdef flag closing           # no further request on this connection
+    cdef flag refused           # what the peer sent is not read as HTTP any more
     cdef Head head              # the one being read or answered, else None
     cdef Body rest              # of the request answered, not read to its end
-    cdef bint suspect           # the request has been queued: its client may have gone meanwhile
-    cdef bint last              # the client said that this is its last request
+    cdef flag suspect           # the request has been queued: its client may have gone meanwhile
+    cdef flag last              # the client said that this is its last request
     cdef object base            # Request.base of its requests
     cdef Py_ssize_t dropped     # bytes read and dropped since the last answer
 

@@ -12,7 +12,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
-from greenhttp.green.deadline cimport Node, Phase
+from greenhttp.green.deadline cimport Node, Phase, owner
 from greenhttp.green.pool cimport Job, Worker
 from greenhttp.green.stream cimport Stream, held_bytes
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
@@ -325,7 +325,7 @@ cdef class Connection(Job):
         for phase in (self.service.fresh, self.service.heading):
             node = phase.ring.next
             while node != &phase.ring:
-                other = <Connection>node.owner
+                other = <Connection>owner(node)
                 if other.stream.in_cap > largest.stream.in_cap:
                     largest = other
                 node = node.next
@@ -482,7 +482,7 @@ cdef Connection waits(Phase phase):
     cdef Node* node = phase.ring.next
     cdef Connection connection
     while node != &phase.ring:
-        connection = <Connection>node.owner
+        connection = <Connection>owner(node)
         if not connection.queued:
             return connection
         node = node.next
