@@ -33,6 +33,7 @@ __all__ = [
     "StreamClosed",
     "StreamTimeout",
     "__version__",
+    "connect",
 ]
 
 if TYPE_CHECKING:
@@ -48,9 +49,14 @@ if TYPE_CHECKING:
         StreamTimeout,
     )
     from greenhttp.green.stream import Stream
+    from greenhttp.green.transport import connect
     from greenhttp.server import Server
 
-_ELSEWHERE = {"Server": "greenhttp.server", "Stream": "greenhttp.green.stream"}  # all others: errors
+_ELSEWHERE = {  # all others: errors
+    "Server": "greenhttp.server",
+    "Stream": "greenhttp.green.stream",
+    "connect": "greenhttp.green.transport",
+}
 
 
 def __getattr__(name: str) -> Any:  # PEP 562

@@ -161,6 +161,8 @@ class Server:
         # Connections in the kernel's queue were promised an answer by the handshake: they come in first.
         for door in self._doors:
             door.stop()
+        if self._service is not None:
+            self._service.pool.nudge()
         for sock, address in self._listeners:
             close_listener(sock, address)
         self._doors, self._listeners = [], []

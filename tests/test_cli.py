@@ -100,6 +100,8 @@ def test_workers_given_win_over_web_concurrency():
     ("arguments", "line"),
     [
         (["--bnd", "x", "web"], r"No such option '?--bnd'?\.? Did you mean '?--bind'?\?"),
+        (["--port", "81", "web"], "host and port are one option: --bind 127.0.0.1:8000"),
+        (["-p", "81", "web"], "host and port are one option: --bind"),
         ([], "Missing argument 'APP'"),
         (["a", "b"], r"unexpected extra argument \(?'?b"),
         (["web", "--backlog"], "requires an argument"),

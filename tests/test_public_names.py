@@ -8,7 +8,11 @@ import pytest
 import greenhttp
 from greenhttp import errors
 
-ELSEWHERE = {"Server": "greenhttp.server", "Stream": "greenhttp.green.stream"}
+ELSEWHERE = {
+    "Server": "greenhttp.server",
+    "Stream": "greenhttp.green.stream",
+    "connect": "greenhttp.green.transport",
+}
 
 IMPORT = """
 import os, sys, threading
@@ -30,7 +34,7 @@ def test_importing_the_package_loads_no_gevent_and_opens_nothing():
 def test_the_names_are_these():
     assert greenhttp.__all__ == [
         "BodyError", "BodyTimeout", "ConfigError", "GreenError", "LineTooLong", "RequestTimeout", "ResponseError",
-        "Server", "Stream", "StreamClosed", "StreamTimeout", "__version__",
+        "Server", "Stream", "StreamClosed", "StreamTimeout", "__version__", "connect",
     ]  # fmt: skip
     assert set(greenhttp.__all__) <= set(dir(greenhttp))
 

@@ -28,6 +28,13 @@ def test_setup_builds_exactly_the_compiled_modules_of_the_tree():
     assert len(hot()) == len(set(hot()))
 
 
+def test_every_compiled_module_has_a_micro_benchmark():
+    for name in hot():
+        path = ROOT / "perf" / "micro" / ("_".join(name.split(".")[1:]) + ".py")
+        functions = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+        assert "run" in functions, path
+
+
 def test_the_build_requirements_in_the_makefile_are_those_of_pyproject():
     required = re.search(r"^requires = (\[.*\])$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     makefile = (ROOT / "Makefile").read_text()

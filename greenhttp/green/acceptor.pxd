@@ -5,6 +5,7 @@ cdef class Acceptor:
     cdef object loop
     cdef object watcher
     cdef object timer
+    cdef object alive
     cdef object log
     cdef readonly bint paused
     cdef readonly bint backing_off
@@ -17,3 +18,7 @@ cdef class Acceptor:
     cdef int accept_some(self) except -1
     cdef int pause(self) except -1
     cdef int resume(self) except -1
+
+cdef class StreamAcceptor(Acceptor):
+    cdef object take
+    cdef object room

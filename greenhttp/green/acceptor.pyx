@@ -8,7 +8,7 @@ readable), says so once, and goes on by itself.
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO, errno
 
-from greenhttp.green.transport cimport sockaddr_storage
+from greenhttp.green.transport cimport adopt, sockaddr_storage
 
 
 cdef extern from *:
@@ -51,6 +51,7 @@ cdef enum:
     READ = 1
 
 cdef double BACK_OFF = 0.1          # seconds without accepting once descriptors have run out
+cdef double FOR_EVER = 1e9          # seconds
 
 
 cdef class Acceptor:
@@ -84,6 +85,10 @@ cdef class Acceptor:
         return 0
 
     def start(self):
+        if self.alive is None:
+            # Neither a pause nor a back-off may end the loop, which their stopped watcher would allow.
+            self.alive = self.loop.timer(FOR_EVER)
+            self.alive.start(_nothing)
         self.watcher.start(self._on_readable)
 
     def _on_readable(self):
@@ -162,7 +167,39 @@ cdef class Acceptor:
         self.watcher.stop()
         self.watcher.close()
         self.watcher = None
+        if self.alive is not None:
+            self.alive.stop()
+            self.alive.close()
+            self.alive = None
         if self.timer is not None:
             self.timer.stop()
             self.timer.close()
             self.timer = None
+
+
+cdef class StreamAcceptor(Acceptor):
+    """Makes each connection a SocketStream and hands it to a function.
+
+    Arguments:
+        take: called in the hub with each new stream; must not block.
+        room: called when somebody waits; False pauses accepting until `go_on`. None: there always is.
+    """
+
+    def __init__(self, loop, sock, log, take, room=None, int batch=256):
+        Acceptor.__init__(self, loop, sock, log, batch)
+        self.take = take
+        self.room = room
+
+    cdef bint crowded(self) noexcept:
+        return self.room is not None
+
+    cdef bint admit(self) except -1:
+        return self.room()
+
+    cdef int connected(self, int fd, sockaddr_storage* peer) except -1:
+        self.take(adopt(fd, peer))
+        return 0
+
+
+def _nothing():
+    """What the timer that keeps the loop going would call."""

@@ -29,6 +29,9 @@ cdef class Timed:
     cdef int expired(self, Phase phase, double now) except -1
     cdef bint is_slow(self, double now) noexcept
 
+cdef class PythonTimed(Timed):
+    pass
+
 cdef class Sweep:
     cdef readonly tuple phases
     cdef readonly double period

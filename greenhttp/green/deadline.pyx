@@ -148,6 +148,32 @@ cdef class Timed:
         return False
 
 
+cdef class PythonTimed(Timed):
+    """A Timed that Python code can subclass, for what is not worth compiling."""
+
+    def move_to(self, Phase phase not None):
+        """Wait in `phase` from now on, and nowhere else."""
+        self.enter(phase)
+
+    def move_out(self):
+        """Wait in no phase."""
+        self.leave()
+
+    def overdue(self, Phase phase, double now):
+        """The duration of `phase` is over, or this was too slow for it; it has left the phase. In the hub."""
+
+    def too_slow(self, double now):
+        """Whether less has moved than the rate of its phase asks for. Asked in the hub, about once a second."""
+        return False
+
+    cdef int expired(self, Phase phase, double now) except -1:
+        self.overdue(phase, now)
+        return 0
+
+    cdef bint is_slow(self, double now) noexcept:
+        return self.too_slow(now)
+
+
 cdef class Sweep:
     """The one timer behind a set of phases.
 

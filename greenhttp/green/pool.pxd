@@ -12,6 +12,9 @@ cdef class Job(Timed):
     cdef int refuse(self) except -1
     cdef int wait(self) except -1
 
+cdef class PythonJob(Job):
+    pass
+
 cdef class Queue:
     cdef Job head
     cdef Job tail

@@ -30,7 +30,7 @@ from cpython.contextvars cimport PyContext_Enter, PyContext_Exit, PyContext_New
 from cpython.object cimport PyObject, PyObject_Size
 
 from greenhttp.green.deadline cimport Phase, Timed
-from greenhttp.green.switch cimport PyGreenlet_Import, greenlet, switch_to
+from greenhttp.green.switch cimport PyGreenlet_Import, greenlet, switch_to, switch_with
 
 from gevent import get_hub
 from greenlet import GreenletExit
@@ -66,6 +66,43 @@ cdef class Job(Timed):
 
     cdef int refuse(self) except -1:
         """There is no room, or no time left, in the queue for a green thread. In the hub."""
+        return 0
+
+
+cdef class PythonJob(Job):
+    """A job that Python code can subclass: `work` is what it does in a green thread."""
+
+    def submit(self, Pool pool not None):
+        """Do `work` in a green thread of `pool`, soon."""
+        pool.submit(self)
+
+    def again(self, Pool pool not None):
+        """Do `work` once more, after what becomes ready until the next turn of the loop."""
+        pool.again(self)
+
+    def wanted(self):
+        """Go on without blocking. Whether a green thread is wanted for the rest."""
+        return True
+
+    def work(self):
+        """What is to be done; may block."""
+
+    def turned_away(self):
+        """There was no room in the queue for a green thread, or the wait in it was too long. In the hub."""
+
+    cdef bint advance(self) except -1:
+        return self.wanted()
+
+    cdef int run(self) except -1:
+        self.work()
+        return 0
+
+    cdef int refuse(self) except -1:
+        self.turned_away()
+        return 0
+
+    cdef int expired(self, Phase phase, double now) except -1:
+        self.turned_away()
         return 0
 
 
@@ -119,7 +156,7 @@ cdef class Pool:
         # After the descriptors of the same turn, which have priority 0; never a reason for the loop to go on.
         self.check = self.loop.check(ref=False, priority=-1)
         self.check.start(self._drain)
-        self.spin = self.loop.idle(ref=False)
+        self.spin = self.loop.idle()        # active only while there is something to do: that the loop must not leave
 
     def stop(self):
         """Let go of the loop and of the idle green threads. Jobs still running finish in theirs."""
@@ -128,6 +165,7 @@ cdef class Pool:
                 watcher.stop()
                 watcher.close()
         self.check = self.spin = None
+        self.spinning = False
         # A green thread that ends returns to the hub: only from there may it be told to.
         self.loop.run_callback(self._dismiss_all)
 
@@ -158,6 +196,10 @@ cdef class Pool:
         self.wake(job)
         self.kick()
         return 0
+
+    def nudge(self):
+        """What `wake` was told outside of a callback of the loop is done soon."""
+        self.kick()
 
     cdef int again(self, Job job) except -1:
         """`job` has had its share: it goes on in the next turn, behind whatever becomes ready until then."""
@@ -206,7 +248,8 @@ cdef class Pool:
                     job.wait()
                 else:
                     job.refuse()
-            except Exception:
+            except BaseException:
+                # A defect of this job: those behind it would wait until something else wakes the loop.
                 sys.excepthook(*sys.exc_info())
         if self.spinning and self.later.count == 0:
             self.spinning = False
@@ -254,7 +297,7 @@ cdef class Pool:
         """Its `advance`; a defect in that ends neither the turn nor the green thread."""
         try:
             return job.advance()
-        except Exception:
+        except BaseException:
             sys.excepthook(*sys.exc_info())
             return False
 
@@ -325,6 +368,8 @@ cdef class Worker(greenlet):
         """Wait to be hired or dismissed, whatever else is thrown or switched here meanwhile."""
         self.hired = False
         pool.idle.append(self)
+        if pool.check is None:
+            pool.loop.run_callback(pool._dismiss_all)       # the pool was stopped while this one was busy
         if pool.ready.count or pool.patience.count:
             pool.kick()
         while not self.hired:
@@ -338,7 +383,7 @@ cdef class Worker(greenlet):
         """Resume the job this green thread is in; without one, nothing: the switch was meant for an earlier job."""
         if self.job is None:
             return None
-        return greenlet.switch(self, *args, **kwargs)
+        return switch_with(<PyObject*>self, <PyObject*>args, <PyObject*>kwargs)
 
     def throw(self, *args):
         """Raise in the job this green thread is in; without one, nothing: it was meant for an earlier job."""

@@ -53,7 +53,10 @@ cdef class Stream(Timed):
     cdef uint32_t share_bytes           # moved since this stream last suspended anybody
     cdef unsigned char share_turns
     cdef bint at_end                    # the peer has finished sending
+    cdef bint scheduled                 # `_push` is called at the end of this turn
     cdef bint pushing                   # output that nobody waits for is being pushed out by the loop
+    cdef bint lost                      # output that nobody waited for could not be sent: the next writer is told
+    cdef bint finishing                 # the next flush is the last: its bytes may leave together with the end
     cdef readonly bint closed
     cdef readonly bint failed           # the connection broke, or the peer was given up: nothing more can be said to it
 
@@ -63,6 +66,7 @@ cdef class Stream(Timed):
     cdef Py_ssize_t give_file(self, FilePart part, size_t size) except -2
     cdef int watch_read(self) except -1
     cdef int watch_write(self, bint on) except -1
+    cdef int hold(self) except -1
     cdef int64_t backlog(self) noexcept
     cdef int hang_up(self) except -1
     cdef int release(self, bint reset) except -1
@@ -103,6 +107,8 @@ cdef class Stream(Timed):
 
     cdef object current(self)
     cdef double deadline(self, object timeout) except -1
+    cdef int begin_read(self, object timeout) except -1
+    cdef int begin_write(self, object timeout) except -1
     cdef int finish(self, bint reset) except -1
     cdef int share(self, Py_ssize_t size) except -1
     cdef int suspend(self, double until) except -1

@@ -27,7 +27,6 @@ from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenle
 import os
 
 from gevent import get_hub
-from gevent import sleep as gevent_sleep
 
 from greenhttp.errors import LineTooLong, StreamClosed, StreamTimeout
 
@@ -142,6 +141,10 @@ cdef class Stream(Timed):
         """From now on `writable` is called when something could be given; or no longer."""
         raise NotImplementedError
 
+    cdef int hold(self) except -1:
+        """A green thread has begun, or ceased, to wait: while one does, the loop must not end."""
+        return 0
+
     cdef int64_t backlog(self) noexcept:
         """Bytes that were given and that the peer has not taken: those in the system's buffer."""
         return 0
@@ -173,8 +176,8 @@ cdef class Stream(Timed):
         if waiting is not None:
             self.writer = None
             switch_to(<PyObject*>waiting)
-        elif self.pushing:
-            self._push()
+        elif self.pushing or (self.job is None and self.pending()):
+            self._push()                # also what a write whose time was up has left
         elif self.job is None or not self.job.ready(True):
             self.watch_write(False)
         return 0
@@ -263,6 +266,8 @@ cdef class Stream(Timed):
                 timer.close()
         if failure is not None:
             raise failure
+        if self.closed:                 # the failure went to the other one of a reader and a writer
+            raise StreamClosed("the stream was closed by another green thread")
         return 0
 
     def _overdue(self):
@@ -277,21 +282,25 @@ cdef class Stream(Timed):
 
     cdef int wait_read(self) except -1:
         """Suspend the running green thread until the peer has sent something, or has finished."""
+        cdef greenlet running
         if self.closed:
             raise StreamClosed("the stream is closed")
         if self.reader is not None:
             raise RuntimeError("another green thread is already reading this stream")
+        running = <greenlet>self.current()
         if self.pending():
             self._push()
         self.watch_read()
         if self.reading is not None:
             self.enter(self.reading)
             self.waits_since = clock()
-        self.reader = <greenlet>self.current()
+        self.reader = running
         try:
+            self.hold()
             self.suspend(self.read_until)
         finally:
             self.reader = None
+            self.hold()
             if self.waits_since > 0:
                 self.waited += clock() - self.waits_since
                 self.waits_since = 0
@@ -302,19 +311,23 @@ cdef class Stream(Timed):
 
     cdef int wait_write(self) except -1:
         """Suspend the running green thread until the peer takes more."""
+        cdef greenlet running
         if self.closed:
             raise StreamClosed("the stream is closed")
         if self.writer is not None:
             raise RuntimeError("another green thread is already writing to this stream")
+        running = <greenlet>self.current()
         self.watch_write(True)
         if self.writing is not None:
             self.progressed()
             self.enter(self.writing)
-        self.writer = <greenlet>self.current()
+        self.writer = running
         try:
+            self.hold()
             self.suspend(self.write_until)
         finally:
             self.writer = None
+            self.hold()
             if self.writing is not None:
                 self.leave()
                 if self.waits_since > 0:
@@ -329,12 +342,21 @@ cdef class Stream(Timed):
 
     cdef int share(self, Py_ssize_t size) except -1:
         """Count an operation that did not wait; after enough of them let everybody else go first."""
+        cdef object timer
         self.share_turns += 1
         self.share_bytes += <uint32_t>min(size, <Py_ssize_t>SHARE_BYTES)
         if self.share_turns >= SHARE_TURNS or self.share_bytes >= SHARE_BYTES:
             self.share_turns = 0
             self.share_bytes = 0
-            gevent_sleep(0)
+            if current_greenlet() is self.hub:
+                return 0                # a callback that does not wait cannot yield either
+            # Not sleep(0): gevent runs up to a thousand such callbacks before it polls, and whoever has become
+            # ready since would wait for them all. A timer that is due comes after the poll.
+            timer = self.hub.loop.timer(0.0)
+            try:
+                self.hub.wait(timer)
+            finally:
+                timer.close()
         return 0
 
     cdef double deadline(self, object timeout) except -1:
@@ -343,6 +365,18 @@ cdef class Stream(Timed):
             if timeout is None:
                 return 0
         return clock() + max(<double>timeout, 1e-6)
+
+    cdef int begin_read(self, object timeout) except -1:
+        if self.reader is not None:
+            raise RuntimeError("another green thread is already reading this stream")
+        self.read_until = self.deadline(timeout)
+        return 0
+
+    cdef int begin_write(self, object timeout) except -1:
+        if self.writer is not None:
+            raise RuntimeError("another green thread is already writing to this stream")
+        self.write_until = self.deadline(timeout)
+        return 0
 
     # Input ------------------------------------------------------------------------------------------------------------
 
@@ -477,7 +511,12 @@ cdef class Stream(Timed):
         while True:
             n = self.read_now(into, size)
             if n >= 0:
-                self.share(n)
+                try:
+                    self.share(n)
+                except BaseException:
+                    if n and not self.closed:
+                        self.unread(into, n)    # whoever interrupts the others' turn must not cost a byte
+                    raise
                 return n
             self.wait_read()
 
@@ -524,12 +563,12 @@ cdef class Stream(Timed):
 
         Raises StreamTimeout, StreamClosed, or a ConnectionError from the system.
         """
-        self.read_until = self.deadline(timeout)
+        self.begin_read(timeout)
         return self.gather(size if size >= 0 else <Py_ssize_t>(<size_t>-1 >> 1))
 
     def read_some(self, Py_ssize_t size=65536, *, timeout=None):
         """What is there, at least one byte and at most `size`, waiting only if nothing is. b"" at the end of input."""
-        self.read_until = self.deadline(timeout)
+        self.begin_read(timeout)
         if size <= 0:
             return b""
         if self.in_end == self.in_pos and self.fill() == 0:
@@ -539,7 +578,7 @@ cdef class Stream(Timed):
     def readexactly(self, Py_ssize_t size, *, timeout=None):
         """Exactly `size` bytes. Raises EOFError if the input ends before; what had arrived can still be read."""
         cdef bytes data
-        self.read_until = self.deadline(timeout)
+        self.begin_read(timeout)
         data = self.gather(size)
         if PyBytes_GET_SIZE(data) < size:
             if data:
@@ -557,7 +596,7 @@ cdef class Stream(Timed):
         cdef char* found
         if n == 0:
             raise ValueError("the separator is empty")
-        self.read_until = self.deadline(timeout)
+        self.begin_read(timeout)
         while True:
             unread = self.in_end - self.in_pos
             if unread - searched >= n:
@@ -747,8 +786,8 @@ cdef class Stream(Timed):
         """Send everything, waiting for the peer where need be."""
         cdef int64_t before
         while True:
-            if self.closed or self.failed:
-                raise StreamClosed("the stream is closed" if self.closed else "the connection has broken")
+            if self.closed or self.lost:
+                raise StreamClosed("the stream is closed" if self.closed else "output was lost: the connection broke")
             before = self.pending()
             if self.flush_now():
                 self.pushing = False
@@ -773,23 +812,28 @@ cdef class Stream(Timed):
                 self.watch_write(True)
         except OSError:
             # The peer has gone, or a file ended early. Whoever writes next is told.
-            self.failed = True
+            self.lost = True
             self.drop_output()
             if self.pushing:
                 self.pushing = False
                 self.watch_write(False)
 
+    def _push_scheduled(self):
+        self.scheduled = False
+        self._push()
+
     cdef int written(self, object timeout) except -1:
         cdef int64_t pending = self.pending()
-        if self.failed:
-            raise StreamClosed("the connection has broken")
+        if self.lost:
+            raise StreamClosed("output was lost: the connection broke")
         if pending > HIGH_WATER:
-            self.write_until = self.deadline(timeout)
+            self.begin_write(timeout)
             while not self.flush_now() and self.pending() > HIGH_WATER:
                 self.wait_write()
             self.share(pending)
-        if self.pending() and not self.pushing:
-            self.hub.loop.run_callback(self._push)
+        if self.pending() and not self.pushing and not self.scheduled:
+            self.scheduled = True
+            self.hub.loop.run_callback(self._push_scheduled)
         return 0
 
     def write(self, data, *, timeout=None):
@@ -813,7 +857,7 @@ cdef class Stream(Timed):
 
     def flush(self, *, timeout=None):
         """Wait until the system has taken all output."""
-        self.write_until = self.deadline(timeout)
+        self.begin_write(timeout)
         self.flush_all()
 
     def sendfile(self, file, int64_t offset=0, count=None, *, timeout=None):
@@ -825,6 +869,8 @@ cdef class Stream(Timed):
         Returns the number of bytes sent. Raises StreamClosed if the file shrinks meanwhile.
         """
         cdef int64_t left = os.fstat(file.fileno()).st_size - offset
+        if self.closed:
+            raise StreamClosed("the stream is closed")
         if count is not None:
             left = min(left, <int64_t>count)
         if left > 0:

@@ -10,6 +10,10 @@ cdef extern from *:
         return PyGreenlet_Switch((PyGreenlet*)target, NULL, NULL);
     }
 
+    static inline PyObject* greenhttp_switch_with(PyObject* target, PyObject* args, PyObject* kwargs) {
+        return PyGreenlet_Switch((PyGreenlet*)target, args, kwargs);
+    }
+
     static inline PyObject* greenhttp_current(void) {
         return (PyObject*)PyGreenlet_GetCurrent();
     }
@@ -20,4 +24,6 @@ cdef extern from *:
     void PyGreenlet_Import()
     # Run `target` until something switches back. A new reference to what that passed; NULL if it threw.
     object switch_to "greenhttp_switch"(PyObject* target)
+    # The same, handing something over, as `greenlet.switch(*args, **kwargs)` does.
+    object switch_with "greenhttp_switch_with"(PyObject* target, PyObject* args, PyObject* kwargs)
     object current_greenlet "greenhttp_current"()

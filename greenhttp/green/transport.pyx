@@ -2,7 +2,8 @@
 
 A socket has one watcher for reading, started when its stream is first put aside and then left running: a keep-alive
 request costs no `epoll_ctl`. When it fires and nobody is interested - the handler is busy elsewhere - it is stopped
-until somebody is. A watcher for writing exists only while output waits. Neither keeps the loop alive.
+until somebody is. A watcher for writing exists only while output waits. Neither keeps the loop alive, except while a
+green thread waits for it: gevent ends a loop in which nothing is awaited, and parked connections are not.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -25,6 +26,9 @@ cdef extern from *:
     #ifndef MSG_NOSIGNAL
     #define MSG_NOSIGNAL 0              /* Python ignores SIGPIPE, so nothing is lost where the flag is missing */
     #endif
+    #ifndef MSG_MORE
+    #define MSG_MORE 0
+    #endif
     #include <poll.h>
     #if defined(__linux__)
     #include <linux/sockios.h>
@@ -32,13 +36,15 @@ cdef extern from *:
     #include <sys/sendfile.h>
     #endif
 
-    static ssize_t greenhttp_send(int fd, struct iovec* parts, int count) {
+    /* With `last`, the bytes wait for the close or shutdown that follows at once, and share its packet. */
+    static ssize_t greenhttp_send(int fd, struct iovec* parts, int count, int last) {
         struct msghdr message = {0};
+        int flags = MSG_NOSIGNAL | (last ? MSG_MORE : 0);
         if (count == 1)
-            return send(fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
+            return send(fd, parts[0].iov_base, parts[0].iov_len, flags);
         message.msg_iov = parts;
         message.msg_iovlen = count;
-        return sendmsg(fd, &message, MSG_NOSIGNAL);
+        return sendmsg(fd, &message, flags);
     }
 
     /* 0: the file has ended. */
@@ -96,7 +102,7 @@ cdef extern from *:
         return 0;
     }
     """
-    ssize_t greenhttp_send(int fd, iovec* parts, int count) noexcept
+    ssize_t greenhttp_send(int fd, iovec* parts, int count, int last) noexcept
     ssize_t greenhttp_sendfile(int fd, int file, int64_t offset, size_t size) noexcept
     int greenhttp_backlog(int fd) noexcept
     int greenhttp_gone(int fd) noexcept
@@ -217,7 +223,7 @@ cdef class SocketStream(Stream):
     cdef Py_ssize_t give(self, iovec* parts, int count) except -2:
         cdef ssize_t n
         while True:
-            n = greenhttp_send(self.fd, parts, count)
+            n = greenhttp_send(self.fd, parts, count, self.finishing)
             if n >= 0:
                 return n
             if errno == EAGAIN:
@@ -261,6 +267,13 @@ cdef class SocketStream(Stream):
             self.write_watcher = None
         return 0
 
+    cdef int hold(self) except -1:
+        if self.watcher is not None:
+            self.watcher.ref = self.reader is not None
+        if self.write_watcher is not None:
+            self.write_watcher.ref = self.writer is not None
+        return 0
+
     cdef int64_t backlog(self) noexcept:
         return greenhttp_backlog(self.fd)
 
@@ -277,6 +290,7 @@ cdef class SocketStream(Stream):
             self.watcher = None
             self.watching = False
             watcher.stop()
+            watcher.ref = False
             if self.hub.loop is spare_loop and len(spare) < SPARE_WATCHERS:
                 spare.append(watcher)
             else:
@@ -299,7 +313,7 @@ def connect(str address not None, *, timeout=None):
 
     Returns a SocketStream. Raises StreamTimeout, ValueError for a malformed address, or what the system says.
     """
-    from gevent import Timeout, get_hub
+    from gevent import Timeout, get_hub, sleep
 
     if address.startswith("unix:"):
         found = [(constants.AF_UNIX, address[5:])]
@@ -321,7 +335,11 @@ def connect(str address not None, *, timeout=None):
             try:
                 sock.setblocking(False)
                 code = sock.connect_ex(name)
-                if code in (constants.errno.EINPROGRESS, constants.errno.EAGAIN):
+                while code == constants.errno.EAGAIN and family == constants.AF_UNIX:
+                    # The queue of the listener is full; the system tells nobody when there is room again.
+                    sleep(0.01)
+                    code = sock.connect_ex(name)
+                if code == constants.errno.EINPROGRESS:
                     watcher = get_hub().loop.io(sock.fileno(), WRITE)
                     try:
                         get_hub().wait(watcher)
@@ -333,6 +351,8 @@ def connect(str address not None, *, timeout=None):
                 if family != constants.AF_UNIX:
                     sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
                 return SocketStream(sock)
+            except StreamTimeout:
+                raise                   # an OSError too, but the time was for all addresses together
             except OSError as error:
                 problem = error
             finally:

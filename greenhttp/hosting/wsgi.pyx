@@ -1,7 +1,7 @@
 """WSGI (PEP 3333): a request to an environ, what the application returns to a response.
 
-The environ begins as a copy of a dict made once per listening address, with room for a browser's fields: copying it
-costs less than filling it. A known field name is an index; its environ key is looked up, not made.
+The environ begins as a copy of a dict made once per listening address, which costs less than filling one, also for the
+keys that every request sets anew. A known field name is an index; its environ key is looked up, not made.
 """
 
 from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem
@@ -14,9 +14,11 @@ from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport App, FileBody, Response
 from greenhttp.wire.head cimport Field, Form, Head
 
+import io
 import os
 import stat
 import sys
+import tempfile
 
 from greenhttp import __version__
 from greenhttp.wire.names import KNOWN_NAMES
@@ -129,11 +131,14 @@ cdef dict make_environ(Request request):
     cdef object key, value, raw
     cdef int i
     cdef dict repeated = None
+    cdef bint collide = bool(head.allow_names)      # a name with `_` let through may have taken a known name's key
     PyDict_SetItem(environ, K_METHOD, head.method)
     raw = text(p + head.target_at, head.target_len)
     PyDict_SetItem(environ, K_URI, raw)
     request.target = raw
-    if not head.path_plain:
+    if head.form == Form.ASTERISK:
+        pass                    # `*` is no path: PATH_INFO stays empty (RFC 3875 4.1.5), RAW_URI tells
+    elif not head.path_plain:
         PyDict_SetItem(environ, K_PATH, unquoted(p + head.path_at, head.path_len))
     elif head.path_len == head.target_len:
         PyDict_SetItem(environ, K_PATH, raw)
@@ -154,8 +159,9 @@ cdef dict make_environ(Request request):
             key = <object>PyTuple_GET_ITEM(KEYS, field.known)
             if not seen[field.known >> 6] >> (field.known & 63) & 1:
                 seen[field.known >> 6] |= <uint64_t>1 << (field.known & 63)
-                PyDict_SetItem(environ, key, value)
-                continue
+                if not collide or PyDict_GetItem(environ, key) == NULL:
+                    PyDict_SetItem(environ, key, value)
+                    continue
         else:
             key = key_of(p + field.name, field.name_len)
             if PyDict_GetItem(environ, key) == NULL:
@@ -195,9 +201,16 @@ class FileWrapper:
 
 
 cdef object file_body(object wrapper):
-    """The rest of the wrapped file as a range, or the wrapper itself where that is no regular file."""
+    """The rest of the wrapped file as a range, or the wrapper itself where that is no regular file.
+
+    Having a descriptor is not enough: a GzipFile has one too, of a file with other bytes in it.
+    """
     file = wrapper.filelike
     try:
+        if isinstance(file, tempfile._TemporaryFileWrapper):
+            file = file.file
+        if type(getattr(file, "raw", file)) is not io.FileIO:
+            return wrapper
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode):
             offset = file.tell()
@@ -287,11 +300,9 @@ cdef class WSGI(App):
         self.settings = settings
 
     cdef object prepare(self, object name, object port):
-        base = {}
-        for key in (K_METHOD, K_PATH, K_URI, K_INPUT, K_HOST):
-            base[key] = ""
-        base.update({
-            K_QUERY: "", K_PROTOCOL: HTTP_1_1, K_ADDR: "", K_PORT: "",
+        return {
+            K_METHOD: "", K_PATH: "", K_URI: "", K_INPUT: None, K_QUERY: "", K_PROTOCOL: HTTP_1_1,
+            K_ADDR: "", K_PORT: "",
             "SCRIPT_NAME": "",
             "SERVER_NAME": str(name),
             "SERVER_PORT": str(port),
@@ -304,17 +315,7 @@ cdef class WSGI(App):
             "wsgi.run_once": False,
             "wsgi.file_wrapper": FileWrapper,
             "wsgi.input_terminated": True,
-        })
-        del base[K_HOST]
-        # PyDict_Copy takes over the table, free places included, as long as few of its entries are deleted ones. So the
-        # table is made to grow once, here, and not in every copy when a browser's fields are added.
-        size, extra = sys.getsizeof(base), 0
-        while sys.getsizeof(base) == size:
-            base[extra] = None
-            extra += 1
-        for i in range(extra):
-            del base[i]
-        return base
+        }
 
     cdef Response respond(self, Request request):
         cdef WSGIResponse response = WSGIResponse.__new__(WSGIResponse)
@@ -332,6 +333,6 @@ cdef class WSGI(App):
             if hasattr(result, "close"):
                 response.closer = result
             if type(result) is FileWrapper and not request.head_out:
-                result = file_body(result)
+                result = file_body(result)      # after write() the rest goes piece by piece, as it began
         response.content = result
         return response

@@ -22,6 +22,7 @@ from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Framing, Head
 
 from math import ceil
+from signal import SIGINT, default_int_handler, getsignal
 
 from greenhttp.errors import BodyError, RequestTimeout, StreamClosed, WireError
 
@@ -145,8 +146,14 @@ cdef class Connection(Job):
         elif isinstance(error, RequestTimeout):
             status = 503
             self.service.report("error", f"{what}: {error}", error)
+            if not request.body.done:
+                self.closing = True             # the body may be what it was waiting for
         else:
             self.service.report("error", f"{what}: {type(error).__name__} in the application", error)
+            if isinstance(error, KeyboardInterrupt) and getsignal(SIGINT) is default_int_handler:
+                # Ctrl-C happened to arrive while the application ran: it was meant for the program.
+                hub = self.service.pool.hub
+                hub.loop.run_callback(hub.handle_system_error, KeyboardInterrupt, error)
         if request.head_out:
             return self.close(True)             # a head is out: a truncated answer must not look whole
         if request.body.broken or status == 413:
@@ -235,8 +242,10 @@ cdef class Connection(Job):
         cdef int64_t before = self.stream.pending()
         cdef bint stalled = self.state == State.FLUSH
         if before:
+            self.stream.finishing = self.closing and not stalled
             try:
                 if not self.stream.flush_now():
+                    self.stream.finishing = False
                     self.state = State.FLUSH
                     if not stalled or self.stream.pending() < before:
                         self.stream.progressed()

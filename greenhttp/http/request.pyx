@@ -71,9 +71,6 @@ cdef class Body:
         except ConnectionError as error:
             self.broken = True
             raise BodyError(400, f"the client went away before the end of the request body ({error})") from None
-        except BaseException:
-            self.broken = self.broken or not self.done
-            raise
 
     cdef int still_mine(self) except -1:
         """After a wait: what is in the stream now may belong to the next request."""
@@ -122,7 +119,13 @@ cdef class Body:
                 larger = PyBytes_FromStringAndSize(NULL, capacity)
                 memcpy(PyBytes_AS_STRING(larger), PyBytes_AS_STRING(data), got)
                 data = larger
-            n = self.more(PyBytes_AS_STRING(data) + got, capacity - got)
+            try:
+                n = self.more(PyBytes_AS_STRING(data) + got, capacity - got)
+            except BaseException:
+                if got:                     # a gevent.Timeout, say: what came before it can still be read
+                    self.ahead = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data), got)
+                    self.ahead_at = 0
+                raise
             if n == 0:
                 break
             got += n

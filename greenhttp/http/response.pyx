@@ -74,8 +74,10 @@ cdef class Response(ResponseHead):
         cdef bint keep = request.head.keep_alive and not request.body.expecting and not request.body.broken
         if service.stopping and not (request.body.done and self.stream.in_end > self.stream.in_pos):
             keep = False                # the last answer; a request that is here already still gets its own
-        if known >= 0 and request.body.left() > DRAIN_BYTES:
-            keep = False                # the whole answer is known and the body will not be read any more
+        if request.body.left() > DRAIN_BYTES:
+            # What stays unread of it would not be drained; the close must have been announced by then (RFC 9112 9.6).
+            # An application that still reads it all, while it answers, loses a connection it could have kept.
+            keep = False
         self.transfer = self.frame(
             request.head.is_head, request.head.minor, keep, known,
             PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date),
@@ -174,7 +176,9 @@ cdef class Response(ResponseHead):
         cdef object data
         for data in pieces:
             if not self.request.head_out:
-                if type(data) is bytes and PyBytes_GET_SIZE(<bytes>data) == 0:
+                if not isinstance(data, bytes):
+                    raise TypeError(f"content must be bytes, not {type(data).__name__}")    # while a 500 is possible
+                if PyBytes_GET_SIZE(data) == 0:
                     continue            # the head may change until there is something to send
                 self.start(-1)
             if not self.piece(data):

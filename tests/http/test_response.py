@@ -378,7 +378,7 @@ def test_20_an_exception_after_write_aborts() -> None:
     assert exchange(app, [GET], keep_open=True).ended == "reset"
 
 
-@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, StopIteration])
 def test_20_an_exception_of_any_kind_ends_the_request_alone(kind: type[BaseException]) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         if environ["PATH_INFO"] == "/bad":

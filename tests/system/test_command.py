@@ -1,15 +1,15 @@
 """The command as a user meets it: real processes, real sockets, real signals."""
 
 import os
-import re
 import signal
 import socket
-import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
+
+from tests.system.process import Command
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -29,40 +29,6 @@ def app(environ, start_response):
 """
 
 HALF = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n"  # the application waits for the rest
-
-
-class Command(subprocess.Popen):
-    """`python -m greenhttp ...` in a directory; killed at the end of the with block if it still runs."""
-
-    def __init__(self, directory, *arguments, **environ):
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("GREENHTTP_", "PORT", "WEB_CONCURRENCY"))}
-        super().__init__(
-            [sys.executable, "-m", "greenhttp", *arguments],
-            cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**clean, "PYTHONDONTWRITEBYTECODE": "1", **environ},
-        )  # fmt: skip
-
-    def until(self, word):
-        """The lines on stderr up to the one with the word."""
-        lines = []
-        for line in self.stderr:
-            lines.append(line)
-            if word in line:
-                return "".join(lines)
-        raise AssertionError(f"no {word!r} in {''.join(lines)}")
-
-    def url(self):
-        """Where it serves, once it has said so."""
-        return re.search(r"http://[^\s,]+", self.until("Ctrl-C"))[0]
-
-    def rest(self):
-        """Exit code, stdout, what is left of stderr."""
-        out, err = self.communicate(timeout=30)
-        return self.returncode, out, err
-
-    def __exit__(self, *exc):
-        self.kill()
-        super().__exit__(*exc)
 
 
 def get(url):

@@ -1,0 +1,47 @@
+"""Processes that serve, as tests start and stop them."""
+
+import os
+import re
+import subprocess
+import sys
+
+
+class Process(subprocess.Popen):
+    """A Python process with its output in pipes; killed at the end of the with block if it still runs."""
+
+    def __init__(self, directory, *arguments, **environ):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("GREENHTTP_", "PORT", "WEB_CONCURRENCY"))}
+        super().__init__(
+            [sys.executable, *arguments],
+            cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**clean, "PYTHONDONTWRITEBYTECODE": "1", **environ},
+        )  # fmt: skip
+
+    def until(self, word):
+        """The lines on stderr up to the one with the word."""
+        lines = []
+        for line in self.stderr:
+            lines.append(line)
+            if word in line:
+                return "".join(lines)
+        raise AssertionError(f"no {word!r} in {''.join(lines)}")
+
+    def url(self):
+        """Where it serves, once it has said so."""
+        return re.search(r"http://[^\s,]+", self.until("Ctrl-C"))[0]
+
+    def rest(self):
+        """Exit code, stdout, what is left of stderr."""
+        out, err = self.communicate(timeout=30)
+        return self.returncode, out, err
+
+    def __exit__(self, *exc):
+        self.kill()
+        super().__exit__(*exc)
+
+
+class Command(Process):
+    """`python -m greenhttp ...` in a directory."""
+
+    def __init__(self, directory, *arguments, **environ):
+        super().__init__(directory, "-m", "greenhttp", *arguments, **environ)
