@@ -377,7 +377,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "limit_pipeline", "size", 64 << 10, "bytes",
         "Read ahead on one connection while a request runs; beyond it reading stops until there is room.",
-        _LIMITS, ("--limit-pipeline",), _at_least(1 << 10),
+        _LIMITS, ("--limit-pipeline",), _at_least(16 << 10, "that much is received at once"),
     ),
     Setting(
         "limit_buffers", "size", 256 << 20, "bytes",

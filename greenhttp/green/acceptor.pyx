@@ -184,7 +184,7 @@ cdef class StreamAcceptor(Acceptor):
 
     Arguments:
         take: called in the hub with each new stream; must not block.
-        room: called before a newcomer is accepted; False pauses accepting until `go_on`. None: there always is.
+        room: called when somebody waits; False pauses accepting until `go_on`. None: there always is.
     """
 
     def __init__(self, loop, sock, log, take, room=None, int batch=256):

@@ -103,7 +103,7 @@ cdef class Stream(Timed):
         closed: whether `close` or `abort` was called.
     """
 
-    def __cinit__(self, *args, **kwargs):
+    def __cinit__(self):        # without parameters: no tuple and no dict for each connection
         self.hub = get_hub()
 
     def __dealloc__(self):

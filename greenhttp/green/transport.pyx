@@ -155,7 +155,7 @@ cdef class SocketStream(Stream):
             non-blocking.
     """
 
-    def __cinit__(self, sock=None):
+    def __cinit__(self):
         self.fd = -1
 
     def __init__(self, sock=None):

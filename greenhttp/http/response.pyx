@@ -56,9 +56,9 @@ cdef class Response(ResponseHead):
         if request.head_out:
             raise AssertionError("a head is out already")
         # A client that was not told to continue may or may not send its body: where the next request begins is unknown.
-        cdef bint keep = (
-            request.head.keep_alive and not service.stopping and not request.body.expecting and not request.body.broken
-        )
+        cdef bint keep = request.head.keep_alive and not request.body.expecting and not request.body.broken
+        if service.stopping and not (request.body.done and self.stream.in_end > self.stream.in_pos):
+            keep = False                # the last answer; a request that is here already still gets its own
         if request.body.left() > DRAIN_BYTES:
             # What stays unread of it would not be drained; the close must have been announced by then (RFC 9112 9.6).
             # An application that still reads it all, while it answers, loses a connection it could have kept.

@@ -40,7 +40,7 @@ cdef inline bint same(const unsigned char* text, const char* lower, Py_ssize_t s
 cdef class ResponseHead:
     """The head of one response in the making. See the module for the order of calls."""
 
-    def __cinit__(self, *args, **kwargs):
+    def __cinit__(self):
         self.data = self.small
         self.capacity = SMALL_HEAD
         self.content_length = -1

@@ -126,7 +126,8 @@ def test_limit_pipeline_bounds_what_is_read_ahead(serve: Any) -> None:
 # ---- limit_buffers
 
 
-BUFFERS = {"limit_request_line": 1024, "limit_request_head": 20000, "limit_buffers": 21024, "limit_pipeline": 1024}
+BUFFERS = {"limit_request_line": 1024, "limit_request_head": 20000, "limit_buffers": 21024, "limit_pipeline": 16384,
+           "linger_timeout": 0.05}  # fmt: skip
 
 
 @pytest.mark.parametrize("size", [3000, 7000, 12000], ids=["small", "half", "almost a chunk"])

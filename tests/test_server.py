@@ -1,0 +1,238 @@
+"""greenhttp/server.py: how one process starts, drains and stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from greenhttp.errors import ConfigError
+from greenhttp.server import Server
+from tests.http.apps import echo, hello, post, request
+from tests.http.client import Client
+from tests.http.conftest import defects, not_for_ever, serve  # noqa: F401
+from tests.http.test_limits import Gate, get
+
+
+def stopping(serving: Any, timeout: float | None = 30) -> gevent.Greenlet:
+    """`stop` in a green thread of its own, begun."""
+    thread = gevent.spawn(serving.server.stop, timeout)
+    gevent.idle()
+    return thread
+
+
+def test_a_request_in_the_kernels_queue_is_answered(serve: Any) -> None:  # noqa: F811
+    serving = serve(hello)
+    gevent.idle()
+    # A connection attempt does not suspend: the handshake is the kernel's, and the server has not looked yet.
+    import socket as plain
+
+    clients = []
+    for n in range(5):
+        sock = plain.create_connection(serving.server.address)
+        sock.sendall(get(f"/{n}"))
+        clients.append(sock)
+    assert serving.count("connections") == 0
+    assert serving.server.stop(30) is True
+    for n, sock in enumerate(clients):
+        with sock:
+            data = b"".join(iter(lambda s=sock: s.recv(65536), b""))
+            assert data.startswith(b"HTTP/1.1 200 ") and b"\r\nConnection: close\r\n" in data
+            assert data.endswith(b"/%d" % n)
+
+
+def test_idle_connections_are_closed_in_good_order(serve: Any) -> None:  # noqa: F811
+    serving = serve(hello)
+    clients = [serving.connect() for _ in range(3)]
+    assert [client.ask(request()).status for client in clients[:2]] == [200, 200]
+    serving.until(lambda: serving.count("fresh") == 1)
+    assert serving.server.stop(30) is True
+    assert [client.ended() for client in clients] == [True] * 3
+
+
+def test_a_request_that_has_just_come_on_an_idle_connection_is_answered(serve: Any) -> None:  # noqa: F811
+    serving = serve(hello)
+    client = serving.connect()
+    assert client.ask(request()).status == 200
+    client.send(get("/last"))  # sent, and nothing has looked at it
+    assert serving.server.stop(30) is True
+    answer = client.answer()
+    assert (answer.content, answer.closes) == (b"/last", True)
+    assert client.ended()
+
+
+def test_a_running_request_is_finished_and_its_answer_says_close(serve: Any) -> None:  # noqa: F811
+    gate = Gate()
+    serving = serve(gate)
+    client = serving.connect().send(get("/wait"))
+    serving.until(lambda: serving.count("running"))
+    stop = stopping(serving)
+    assert not stop.ready()
+    gate.opened.set()
+    answer = client.answer()
+    assert (answer.content, answer.closes) == (b"GET /wait ", True)
+    assert client.ended()
+    assert stop.get() is True
+
+
+def test_a_queued_request_is_answered_too(serve: Any) -> None:  # noqa: F811
+    gate = Gate()
+    serving = serve(gate, concurrency=1)
+    clients = [serving.connect().send(get("/wait"))]
+    serving.until(lambda: serving.count("running"))
+    clients.append(serving.connect().send(get("/wait")))
+    serving.until(lambda: serving.count("queued"))
+    stop = stopping(serving)
+    gate.opened.set()
+    assert [client.answer().closes for client in clients] == [True, True]
+    assert stop.get() is True
+
+
+def test_a_body_that_is_still_coming_is_waited_for(serve: Any) -> None:  # noqa: F811
+    serving = serve(echo)
+    client = serving.connect().send(post(b"hello")[:-2])
+    serving.until(lambda: serving.count("body"))
+    stop = stopping(serving)
+    answer = client.ask(b"lo")
+    assert (answer.content, answer.closes) == (b"POST / hello", True)
+    assert stop.get() is True
+
+
+def test_half_a_head_is_waited_for(serve: Any) -> None:  # noqa: F811
+    serving = serve(hello)
+    client = serving.connect().send(request()[:10])
+    serving.until(lambda: serving.count("fresh"))
+    gevent.sleep(0.01)
+    stop = stopping(serving)
+    answer = client.ask(request()[10:])
+    assert (answer.status, answer.closes) == (200, True)
+    assert stop.get() is True
+
+
+def test_an_answer_whose_head_is_out_is_finished_and_its_connection_closed(serve: Any) -> None:  # noqa: F811
+    ready = Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        yield b"first "
+        ready.wait()
+        yield b"second"
+
+    serving = serve(app, keepalive_timeout=3600)
+    client = serving.connect().send(request())
+    while b"first" not in client.data:
+        client.data += client.sock.recv(65536)
+    stop = stopping(serving)
+    ready.set()
+    answer = client.answer()
+    assert (answer.content, answer.closes) == (b"first second", False)  # it said otherwise before
+    assert client.ended()
+    assert stop.get() is True
+
+
+def test_an_answer_that_is_read_slowly_is_finished(serve: Any) -> None:  # noqa: F811
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return [b"x" * (8 << 20)]
+
+    serving = serve(app)
+    client = serving.connect(receive_buffer=4096).send(request())
+    serving.until(lambda: serving.count("flushing"))
+    stop = stopping(serving)
+    assert not stop.ready()
+    size = 0
+    while data := client.sock.recv(1 << 20):
+        size += len(data)
+    assert size > 8 << 20
+    assert stop.get() is True
+
+
+def test_a_body_being_dropped_does_not_keep_the_server(serve: Any) -> None:  # noqa: F811
+    serving = serve(hello, linger_timeout=0.1)
+    client = serving.connect()
+    assert client.ask(post(b"hello")[:-2]).status == 200
+    serving.until(lambda: serving.count("draining"))
+    assert serving.server.stop(30) is True
+    assert client.ended()
+
+
+def test_nobody_is_accepted_once_it_stops(serve: Any) -> None:  # noqa: F811
+    gate = Gate()
+    serving = serve(gate)
+    address = serving.server.address
+    client = serving.connect().send(get("/wait"))
+    serving.until(lambda: serving.count("running"))
+    stop = stopping(serving)
+    with pytest.raises(ConnectionRefusedError):
+        Client(address)
+    gate.opened.set()
+    assert client.answer().status == 200 and stop.get() is True
+
+
+@pytest.mark.parametrize("timeout", [0, 0.05])
+def test_beyond_its_timeout_it_aborts(serve: Any, timeout: float) -> None:  # noqa: F811
+    ended: list[BaseException] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        try:
+            Event().wait()
+        except BaseException as error:
+            ended.append(error)
+            raise
+        return []
+
+    serving = serve(app)
+    clients = [serving.connect().send(request()), serving.connect().send(request()[:10])]
+    serving.until(lambda: serving.count("running") and serving.count("fresh"))
+    if timeout == 0:
+        gevent.sleep(0.01)
+    assert serving.server.stop(timeout) is False
+    assert clients[0].was_reset()
+    assert clients[1].was_reset()
+    serving.until(lambda: ended)
+    assert isinstance(ended[0], BaseException)
+
+
+def test_stop_is_for_anybody_and_for_any_number_of_times(serve: Any) -> None:  # noqa: F811
+    gate = Gate()
+    serving = serve(gate)
+    server = serving.server
+    client = serving.connect().send(get("/wait"))
+    serving.until(lambda: serving.count("running"))
+    stops = [stopping(serving) for _ in range(3)]
+    forever = gevent.spawn(server.serve_forever)
+    gate.opened.set()
+    assert client.answer().closes
+    assert [stop.get() for stop in stops] == [True] * 3
+    forever.get()
+    assert server.stop() is True and not server.started and server.statistics() == {}
+
+
+def test_it_can_be_started_again() -> None:
+    server = Server(hello, bind="127.0.0.1:0")
+    for _ in range(3):
+        server.start()
+        server.start()
+        client = Client(server.address)
+        assert client.ask(request()).status == 200
+        assert server.stop(30) is True
+        assert client.ended()
+        client.close()
+    with pytest.raises(ConfigError):
+        _ = server.address
+
+
+def test_pipelined_requests_that_have_arrived_are_all_answered(serve: Any) -> None:  # noqa: F811
+    gate = Gate()
+    serving = serve(gate)
+    client = serving.connect().send(get("/wait") + get("/second") + get("/third"))
+    serving.until(lambda: serving.count("running"))
+    stop = stopping(serving)
+    gate.opened.set()
+    found = [client.answer() for _ in range(3)]
+    assert [answer.content for answer in found] == [b"GET /wait ", b"GET /second ", b"GET /third "]
+    assert [answer.closes for answer in found] == [False, False, True]
+    assert client.ended()
+    assert stop.get() is True
