@@ -277,6 +277,14 @@ def _serve(server: "Server", name: str, settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, on_signal)
+    # A signal that arrives just before the poll does not interrupt it, and Python's handler would run only when
+    # something else wakes the loop. A byte in this pipe does.
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    waker = loop.io(woken, 1, ref=False)
+    waker.start(os.read, woken, 512)
     server.start()
     for line in _introduction(server.addresses, name, settings, loop):
         _say(line)
