@@ -3,6 +3,7 @@
 A byte's way in and back out; each arrow is one call, and imports go the same way down, never up:
 
     cli, __main__     the command: settings from the command line, patching, signals
+    running           a server as a program: signals, what the terminal is told
     server            one process: listeners, limits, start, drain, stop
     hosting/          what a request is handed to: app(request) -> Response; WSGI
     http/             one connection's life: wire and green joined. Begin reading at http/connection.pyx

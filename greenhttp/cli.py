@@ -4,7 +4,7 @@ The order of work is the point of this file: read the command line, patch the st
 anything that could keep an unpatched socket or lock: the application first of all. So this module imports click, the
 settings and the errors; everything else is imported inside functions.
 
-    main -> _parse -> _settings -> _run: patch -> loading.load -> server.Server -> _serve: signals, start, wait, stop
+    main -> _parse -> _settings -> _run: patch -> loading.load -> server.Server -> running.run
 
 A user's mistake is one line on stderr, never a traceback. The exit codes stand in the help text below.
 """
@@ -13,16 +13,13 @@ import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from greenhttp import __version__
 from greenhttp.config import BY_NAME, SETTINGS, Setting, Settings
 from greenhttp.errors import AppError, ConfigError
-
-if TYPE_CHECKING:
-    from greenhttp.server import Server
 
 STOPPED, BROKEN, MISUSED, APP_FAILED = 0, 1, 2, 3
 
@@ -227,13 +224,11 @@ def _run(name: str, settings: Settings, chdir: str | None) -> int:
         _say(f"{name} could not be loaded; the traceback above is its own")
         return APP_FAILED
 
-    import resource
-
+    from greenhttp.running import run
     from greenhttp.server import Server
 
-    settings = settings.resolved(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     _tune_collector()
-    return _serve(Server(app, settings), name, settings)
+    return run(Server(app, settings), name)
 
 
 def _tune_collector() -> None:
@@ -249,73 +244,3 @@ def _tune_collector() -> None:
     gc.freeze()
     if gc.get_threshold()[0] in (700, 2000):  # the defaults of CPython 3.10 to 3.14
         gc.set_threshold(50_000, *gc.get_threshold()[1:])
-
-
-def _serve(server: "Server", name: str, settings: Settings) -> int:
-    """Starts the server, waits for a signal, stops it.
-
-    The handlers are Python's, not the loop's: they also run while the application keeps the loop busy, so that a second
-    Ctrl-C always gets through.
-    """
-    import signal
-
-    import gevent
-    from gevent.event import Event
-
-    asked: list[int] = []
-    stop = Event()
-    loop = gevent.get_hub().loop
-
-    def on_signal(number: int, _: object) -> None:
-        if number == signal.SIGTERM and signal.SIGTERM in asked:
-            return  # sent to the process and to its group, or passed on by a wrapper: one request to stop
-        if asked:
-            os.write(2, b"greenhttp: stopped by force\n")  # print() may be what was interrupted
-            os._exit(BROKEN)
-        asked.append(number)
-        loop.run_callback_threadsafe(stop.set)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, on_signal)
-    # A signal that arrives just before the poll does not interrupt it, and Python's handler would run only when
-    # something else wakes the loop. A byte in this pipe does.
-    woken, wake = os.pipe()
-    os.set_blocking(woken, False)
-    os.set_blocking(wake, False)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    waker = loop.io(woken, 1, ref=False)
-    waker.start(os.read, woken, 512)
-    server.start()
-    for line in _introduction(server.addresses, name, settings, loop):
-        _say(line)
-    stop.wait()
-    if asked[0] == signal.SIGTERM and settings.graceful_timeout:
-        _say(f"stopping; running requests have {settings.graceful_timeout:g} s to finish")
-        server.stop(timeout=settings.graceful_timeout)
-    else:
-        server.stop(timeout=0)
-    return STOPPED
-
-
-def _introduction(addresses: Sequence[str], name: str, settings: Settings, loop: Any) -> list[str]:
-    patched = "standard library patched"
-    if not settings.patch:
-        patched = "NOT patched: a blocking call in the application stops every other request"
-    kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
-    backend = getattr(loop, "backend", "")
-    wait = f"{settings.queue} more may wait" if settings.queue else "none waits"
-    return [
-        f"serving {name} at {', '.join(map(_clickable, addresses))}",
-        f"version {__version__}, process {os.getpid()}, loop {kind} ({backend}), {patched}",
-        f"up to {settings.concurrency} requests at once, {wait}; up to {settings.connections} connections",
-        "Ctrl-C stops at once; TERM lets running requests finish",
-    ]
-
-
-def _clickable(url: str) -> str:
-    for wildcard, local, family in (("//0.0.0.0:", "//127.0.0.1:", "IPv4"), ("//[::]:", "//[::1]:", "IPv6")):
-        if wildcard in url:
-            return f"{url.replace(wildcard, local)} (and every other {family} address of this machine)"
-    return url
-
-
