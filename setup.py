@@ -22,6 +22,7 @@ HOT = [
     "greenhttp.http.response",
     "greenhttp.http.connection",
     "greenhttp.hosting.wsgi",
+    "greenhttp.observe.entries",
 ]
 
 setup(

@@ -435,6 +435,16 @@ SETTINGS: tuple[Setting, ...] = (
         _TIME, ("--graceful-timeout", "--timeout-graceful-shutdown"),
     ),
     Setting(
+        "access_logfile", "text", None, "",
+        "Where to log each request: a file, appended to, or - for standard output. Default: nowhere.",
+        _SERVE, ("--access-logfile",),
+    ),
+    Setting(
+        "access_log_format", "text", "combined", "",
+        "combined, common, json, or a text with gunicorn's atoms such as %(h)s.",
+        _SERVE, ("--access-log-format", "--access-logformat", "--access-log-fmt"),
+    ),
+    Setting(
         "server_header", "header", "greenhttp", "",
         "Text of the Server field of answers, or off.",
         _ANSWERS, ("--server-header",),

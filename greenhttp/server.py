@@ -26,11 +26,13 @@ from greenhttp.green.listener import Address, Listener, bound_name, close_listen
 from greenhttp.hosting.wsgi import WSGI
 from greenhttp.http.connection import Connection, Door
 from greenhttp.http.service import Service
+from greenhttp.observe.access import AccessLog
 
 log = logging.getLogger("greenhttp")
 
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 LOG_ENTRIES = 1000  # waiting to be written at most
+LAST_WORDS = 2.0  # seconds that the access log has in the end
 
 
 class Server:
@@ -61,10 +63,15 @@ class Server:
         self._entries: deque[tuple[int, str, BaseException | None]] = deque()
         self._entries_lost = 0
         self._log_writer: gevent.Greenlet | None = None
+        self._access = self._access_log()
 
     def __repr__(self) -> str:
         state = "stopped" if self._service is None else "stopping" if self._stopping else "serving"
         return f"<Server {', '.join(map(str, self._names or self._wanted))} {state}>"
+
+    def _access_log(self) -> AccessLog | None:
+        path, form = self.settings.access_logfile, self.settings.access_log_format
+        return None if path is None else AccessLog(path, form)
 
     # ---- what there is
 
@@ -93,7 +100,10 @@ class Server:
     # ---- life
 
     def start(self) -> None:
-        """Listen and serve from now on, whenever the hub runs. Raises ConfigError if an address cannot be used."""
+        """Listen and serve from now on, whenever the hub runs.
+
+        Raises ConfigError if an address cannot be used, or the access log cannot be opened.
+        """
         if self._service is not None:
             return
         self._stopped.clear()
@@ -103,12 +113,16 @@ class Server:
         try:
             for address in self._wanted:
                 listeners.append((listen(address, settings.backlog), address))
+            if self._access is not None:
+                self._access.open(self._report)
         except BaseException:
             for sock, address in listeners:
                 close_listener(sock, address)
             raise
         service = Service(settings, settings.connections, self._report)
         service.attach(WSGI(self.app, settings))
+        if self._access is not None:
+            service.observe(self._access.entries)
         self._listeners = listeners
         self._names = [bound_name(sock) for sock, _ in listeners]
         self._service = service
@@ -123,6 +137,11 @@ class Server:
         """Serve until `stop` has been called, from another green thread, and is done."""
         self.start()
         self._stopped.wait()
+
+    def reopen(self) -> None:
+        """Open the access log anew, after its file was moved away (log rotation). Does not wait; in the hub's thread."""
+        if self._access is not None:
+            self._access.reopen()
 
     def stop(self, timeout: float | None = None) -> bool:
         """Stop: no new connections; every request that has arrived is answered; idle connections are closed.
@@ -150,9 +169,13 @@ class Server:
                     connection.cut()
             sweep.stop()
             service.pool.stop()
-            self._service = self._sweep = None
-            self._names = []
-            self._stopped.set()
+            try:
+                if self._access is not None:
+                    self._access.close(LAST_WORDS)
+            finally:
+                self._service = self._sweep = None
+                self._names = []
+                self._stopped.set()
         if self._log_writer is not None:
             self._log_writer.join(1)  # what was said last is worth a moment
         return finished

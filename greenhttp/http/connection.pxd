@@ -1,3 +1,5 @@
+from libc.stdint cimport int64_t
+
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport flag
 from greenhttp.green.pool cimport Job
@@ -43,6 +45,7 @@ cdef class Connection(Job):
     cdef int shed(self) except -1
     cdef int drain(self) except -1
     cdef int linger(self) except -1
+    cdef void tell(self, int status, int64_t sent) noexcept
     cdef int answer(self, int status, object retry_after) except -1
     cdef int close(self, bint reset) except -1
 

@@ -17,7 +17,7 @@ from greenhttp.green.pool cimport Job, Worker
 from greenhttp.green.stream cimport Stream, held_bytes
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
 from greenhttp.http.request cimport Body, Request, new_request
-from greenhttp.http.response cimport DRAIN_BYTES, App, Response, plain, refusal
+from greenhttp.http.response cimport DRAIN_BYTES, NO_ANSWER, App, Observer, Response, nanoseconds, plain, refusal
 from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Framing, Head
 
@@ -95,6 +95,8 @@ cdef class Connection(Job):
         cdef Head head = self.head
         cdef Request request
         cdef Response response = None
+        cdef int64_t began = 0
+        self.head = None
         self.state = State.RUNNING
         self.enter(service.running)
         service.requests += 1
@@ -102,6 +104,9 @@ cdef class Connection(Job):
             service.say_dropped()
         head.base = self.stream.inbuf + self.stream.in_pos      # the buffer may have moved since it was parsed
         request = new_request(service, self.stream, head, self.base)
+        if service.observer is not None:
+            head.own()
+            began = nanoseconds()
         try:
             if head.framing == Framing.LENGTH and head.content_length > service.limit_body:
                 raise BodyError(413, "limit_request_body")
@@ -127,7 +132,9 @@ cdef class Connection(Job):
             self.stream.fail(StreamClosed("the request is over"))
         if self.rest is None:
             request.body.detach()
-        self.head = None
+        if service.observer is not None:
+            (<Observer>service.observer).answered(request, began)
+            request.answer = None               # it refers to the request
         request.head = None
         service.give_head(head)
         return 0
@@ -370,6 +377,8 @@ cdef class Connection(Job):
         """Refuse: an answer of the server itself, then no more of this connection."""
         cdef bytes text = refusal(self.service, status, retry_after)
         self.closing = self.refused = True
+        if self.service.observer is not None:
+            self.tell(status, len(text) - text.index(b"\r\n\r\n") - 4)
         if self.head is not None:
             self.head.reset()
             self.service.give_head(self.head)
@@ -379,6 +388,16 @@ cdef class Connection(Job):
             return self.settle()
         except OSError:
             return self.close(True)
+
+    cdef void tell(self, int status, int64_t sent) noexcept:
+        """Tell the observer of a request that no application has seen."""
+        cdef Head head = self.head
+        if head is not None:
+            if head.fields_at and self.stream.inbuf != NULL:
+                head.base = self.stream.inbuf + self.stream.in_pos      # the buffer may have moved
+            else:
+                head = None                     # not even a request line
+        (<Observer>self.service.observer).refused(self.stream, head, status, sent)
 
     cdef int wait(self) except -1:
         self.suspect = True
@@ -433,6 +452,8 @@ cdef class Connection(Job):
         if self.state == State.CLOSED:
             return 0
         self.state = State.CLOSED
+        if service.observer is not None and self.head is not None and self.head.head_size > 0:
+            self.tell(NO_ANSWER, 0)
         if self.rest is not None:
             self.rest.detach()
             self.rest = None
@@ -470,10 +491,10 @@ cdef class Connection(Job):
     def cut(self):
         """The server cannot wait any longer: end this connection, and the request in it, now."""
         worker = self.worker
-        self.stream.finish(True)
         if worker is None:
             self.close(True)
         else:
+            self.stream.finish(True)
             worker.kill()
 
 

@@ -41,6 +41,7 @@ cdef class Request:
     cdef readonly object base       # what the application prepared for the address this came in by
     cdef bint input_taken
     cdef bint head_out              # the head of an answer is in the output
+    cdef object answer              # the response.Response it is the head of, for the observer; None without one
     cdef bint over                  # answered: nothing more may be written
 
     cdef int take_input(self) except -1

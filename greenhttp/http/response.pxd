@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
+from greenhttp.wire.head cimport Head
 from greenhttp.wire.response cimport ResponseHead
 
 cdef enum:
@@ -22,6 +23,7 @@ cdef class Response(ResponseHead):
     cdef bint complete          # all that the head promised is in the stream's output
     cdef bint cut               # the application sent more than its Content-Length
     cdef int64_t left           # bytes of a SIZED answer still to come
+    cdef int64_t sent           # bytes of content put into the stream, the framing of chunks not counted
 
     cdef int bind(self, Request request) except -1
     cdef int start(self, int64_t known) except -1
@@ -36,5 +38,13 @@ cdef class App:
     cdef object prepare(self, object name, object port)
     cdef Response respond(self, Request request)
 
+cdef enum:
+    NO_ANSWER = 499             # the status that observers are told where the connection ended before an answer
+
+cdef class Observer:
+    cdef void answered(self, Request request, int64_t began) noexcept
+    cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept
+
+cdef int64_t nanoseconds() noexcept
 cdef Response plain(Request request, int status)
 cdef bytes refusal(Service service, int status, object retry_after)

@@ -12,9 +12,22 @@ from greenhttp.green.stream cimport FilePart
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
+from greenhttp.wire.head cimport Head
 from greenhttp.wire.response cimport ResponseHead, Transfer
 
 from http import HTTPStatus
+
+
+cdef extern from *:
+    """
+    #include <time.h>
+    static inline int64_t greenhttp_nanoseconds(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    }
+    """
+    int64_t greenhttp_nanoseconds() noexcept
 
 
 cdef dict REASONS = {int(status): status.phrase for status in HTTPStatus}
@@ -71,6 +84,8 @@ cdef class Response(ResponseHead):
         request.body.expecting = False
         self.stream.put(self.data, self.size)
         request.head_out = True
+        if service.observer is not None:
+            request.answer = self
         self.left = self.content_length if self.transfer == Transfer.SIZED else 0
         return 0
 
@@ -94,16 +109,19 @@ cdef class Response(ResponseHead):
                 data = data[:self.left]
                 n = <Py_ssize_t>self.left
             self.left -= n
+            self.sent += n
             self.stream.put_object(data)
             return not self.cut
         if self.transfer == Transfer.CHUNKS:
             if n:
+                self.sent += n
                 p = self.stream.reserve(CHUNK_HEAD_MAX)
                 self.stream.commit(put_chunk_head(p, n) - p)
                 self.stream.put_object(data)
                 self.stream.put(b"\r\n", 2)
             return 1
         if self.transfer == Transfer.UNTIL_CLOSE:
+            self.sent += n
             self.stream.put_object(data)
             return 1
         return 0
@@ -154,6 +172,7 @@ cdef class Response(ResponseHead):
                 part.left = min(part.left, self.left)
                 self.left -= part.left
             if part.left:
+                self.sent += part.left
                 self.stream.put_file(part)
         return self.end()
 
@@ -184,6 +203,28 @@ cdef class App:
     cdef Response respond(self, Request request):
         """The response to a request; `deliver` sends its content. May block, may raise anything."""
         raise NotImplementedError
+
+
+cdef class Observer:
+    """Who is told of each answer, once. Decides nothing, must neither wait nor suspend."""
+
+    cdef void answered(self, Request request, int64_t began) noexcept:
+        """A request that was handed to the application is over. Its head is still there, and owns its bytes.
+
+        `request.answer` is the response whose head went out: the application's or the server's own; None if the
+        connection ended before there was one. `began`: `nanoseconds()` when the application was asked.
+        """
+
+    cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept:
+        """A request that no application has seen was answered with `status`, or never: NO_ANSWER.
+
+        `head` is what is known of it, from the request line on, and None if not even that is. `sent`: bytes of content.
+        """
+
+
+cdef int64_t nanoseconds() noexcept:
+    """A clock for durations: monotonic, and finer than that of the deadlines."""
+    return greenhttp_nanoseconds()
 
 
 cdef Response plain(Request request, int status):

@@ -7,6 +7,7 @@ from greenhttp.wire.head cimport Head
 cdef class Service:
     cdef readonly object settings
     cdef object app                 # a response.App
+    cdef object observer            # a response.Observer, or None
     cdef readonly Pool pool
     cdef readonly Phase fresh       # accepted, first head not complete
     cdef readonly Phase heading     # a later head has begun

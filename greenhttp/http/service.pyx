@@ -77,6 +77,10 @@ cdef class Service:
         """Set the application: a response.App."""
         self.app = app
 
+    def observe(self, observer):
+        """Set who is told of each answer: a response.Observer, or None."""
+        self.observer = observer
+
     def announce_close(self):
         """From now on every answer says that it is the last on its connection."""
         self.stopping = True

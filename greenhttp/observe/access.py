@@ -1,0 +1,216 @@
+"""The access log: one entry for each request, in a file, written where nobody waits for it.
+
+Access log
+----------
+`access_logfile` is a path or "-" for the standard output; `access_log_format` is one of
+
+    combined    Apache's: peer - user [time] "request line" status bytes "referer" "user agent"
+    common      Apache's: the same without the last two
+    json        an object a line, see below
+    a text      with gunicorn's atoms
+
+Atoms: %(h)s peer address, %(l)s "-", %(u)s the name in Basic credentials, which the server does not check, %(t)s time,
+%(r)s request line, %(s)s status, %(b)s bytes or "-" for none, %(B)s bytes, %(f)s referer, %(a)s user agent, %(m)s method,
+%(U)s path and %(q)s query as they were sent, %(H)s version, %(T)s %(M)s %(D)s %(L)s duration in seconds, milliseconds,
+microseconds, and seconds with a fraction, %(p)s process; by name %({user-agent}i)s a request field, %({etag}o)s a
+response field, %({REMOTE_PORT}e)s what an environ says, where the request tells it. "-" is what is unknown or absent.
+
+Keys of json: time (ISO 8601, UTC), peer, method, target (as sent), version, status, bytes, duration (seconds), complete
+(whether the whole answer was made), referer, user_agent; null is what is unknown or absent. Bytes beyond ASCII are
+read as latin-1, so that none is lost.
+
+- There is one entry for each answer: also where the server refused (408, 431, 503 ...), with "-" for what it had not
+  understood of the request, and where the connection ended before an answer began: status 499, nginx's number for it,
+  which was never sent. Half a request that nobody answered has none.
+- Bytes are those of content put into the stream, without heads and the framing of chunks; 0 for HEAD. A client that
+  leaves afterwards has not received all of them.
+- Time is when the application was asked, or the request refused. Duration runs from there until the whole answer was
+  in the stream; a refusal has none.
+- Bytes from outside that are not printable ASCII, quotes and backslashes are escaped, as Apache does it.
+
+Entries are gathered for a tenth of a second, then written at once by a thread of the hub's pool. If that cannot keep up,
+because a disk is slow or a pipe is full, entries are dropped beyond 32 MiB and their number is reported.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.monkey import get_original
+
+from greenhttp.errors import ConfigError
+from greenhttp.observe.atoms import JSON, parse
+from greenhttp.observe.entries import Lines, Records
+
+INTERVAL = 0.1  # seconds that entries are gathered
+KEYS = (
+    "time", "peer", "method", "target", "version", "status", "bytes", "duration", "complete", "referer", "user_agent",
+)  # fmt: skip
+
+Report = Callable[[str, str], None]
+
+
+class AccessLog:
+    """An access log. Belongs to the hub of the thread that calls `open`.
+
+    Arguments:
+        path: the file, appended to; "-": standard output.
+        form: the format, see the module.
+        limit: bytes of memory for entries not yet written, by default 32 MiB.
+
+    Raises ConfigError for a format that cannot be.
+    """
+
+    def __init__(self, path: str, form: str, **limit: int) -> None:
+        self.path = path
+        self.entries: Any = Records(**limit) if form == JSON else Lines(parse(form), **limit)
+        self._encode: Callable[[Any], bytes] = encoded if form == JSON else bytes
+        self._file = -1
+        self._stale = False
+        self._failing = False
+        self._lost = 0
+        self._timer: Any = None
+        self._writer: gevent.Greenlet | None = None
+
+    def open(self, report: Report) -> None:
+        """Open the file; entries are written from now on.
+
+        Arguments:
+            report: report(level, message), for what is lost; must neither block nor raise.
+
+        Raises ConfigError if it cannot be opened.
+        """
+        try:
+            self._file = self._opened()
+        except OSError as error:
+            raise ConfigError(f"access_logfile: {self.path!r} cannot be opened: {error.strerror}") from None
+        self._report = report
+        self._timer = gevent.get_hub().loop.timer(INTERVAL)
+        self.entries.wake = self._wake
+        if self.entries.rest():
+            self._wake()
+
+    def reopen(self) -> None:
+        """Open the path anew, after the file was moved away. Entries that have come until now may go to either file.
+
+        Does not wait. To be called in the hub's thread; does nothing for the standard output.
+        """
+        if self._timer is None or self.path == "-":
+            return
+        self._stale = True
+        if self._writer is None:
+            self._begin()
+
+    def close(self, timeout: float) -> None:
+        """Write what there is, for `timeout` seconds at most; close the file. Suspends the calling green thread."""
+        if self._timer is None:
+            return
+        with gevent.Timeout(timeout, False):
+            gevent.sleep(0)  # requests that were just cut have their entries then
+            while self._writer is not None or self.entries.count or self.entries.dropped:
+                if self._writer is None:
+                    self._begin()
+                self._writer.join()
+        self._timer.close()
+        self._timer = None
+        self.entries.wake = _nothing
+        if self._writer is not None:
+            # The thread is still in there with the descriptor, which must not become another file's meanwhile.
+            count = self.entries.count + self.entries.dropped
+            self._report("warning", f"the access log did not take its last batch, and {count} entries after it")
+        elif self._file > 2:
+            os.close(self._file)
+        self._file = -1
+
+    # ---- in the hub's thread
+
+    def _wake(self) -> None:
+        self._timer.start(self._begin)
+
+    def _begin(self) -> None:
+        self._timer.stop()
+        if self._writer is None:
+            self._writer = gevent.spawn(self._write)
+
+    def _write(self) -> None:
+        batch, held, count, dropped = self.entries.take()
+        try:
+            error = gevent.get_hub().threadpool.apply(self._put, (batch,))
+        finally:
+            self.entries.done(held)
+            self._writer = None
+        self._tell(error, count)
+        if dropped:
+            self._report("warning", f"{dropped} access log entries were dropped: they came faster than they were written")
+        if self.entries.rest() and self._timer is not None:
+            self._wake()
+
+    def _tell(self, error: OSError | None, count: int) -> None:
+        """Report the first batch that failed, and the first that did not again."""
+        if error is not None:
+            self._lost += count
+            if not self._failing:
+                self._report("error", f"access log {self.path!r}: {error.strerror}; entries are lost until that changes")
+        elif self._failing:
+            lost, self._lost = self._lost, 0
+            self._report("warning", f"access log {self.path!r}: written again; {lost} entries were lost")
+        self._failing = error is not None
+
+    # ---- in a thread of the pool: plain system calls, and nothing of gevent
+
+    def _put(self, batch: Any) -> OSError | None:
+        problem = None
+        if self._stale:
+            self._stale = False
+            try:
+                self._file, old = self._opened(), self._file
+                os.close(old)
+            except OSError as error:
+                problem = error  # entries go on into the file there is
+        try:
+            if batch:
+                put(self._file, self._encode(batch))
+        except OSError as error:
+            problem = error
+        return problem
+
+    def _opened(self) -> int:
+        if self.path == "-":
+            return 1
+        # Not blocking while it is opened: a FIFO that nobody reads is an error, not a wait.
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
+        os.set_blocking(file, True)
+        return file
+
+
+def put(file: int, data: bytes) -> None:
+    """Write all of it. Blocks the thread; also where somebody made the descriptor non-blocking. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(file, rest) :]
+        except BlockingIOError:
+            get_original("select", "select")([], [file], [])  # the patched one would need a loop in this thread
+
+
+def encoded(records: list[tuple[Any, ...]]) -> bytes:
+    """Records as JSON, an object a line."""
+    encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+    lines: list[str] = []
+    for when, *values in records:
+        lines.append(encode(dict(zip(KEYS, (stamp(when), *values), strict=True))))
+    lines.append("")
+    return "\n".join(lines).encode("ascii")
+
+
+def stamp(when: float) -> str:
+    """Seconds since the epoch in ISO 8601, UTC, to the millisecond."""
+    milliseconds = int(when * 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(milliseconds // 1000))}.{milliseconds % 1000:03}Z"
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,140 @@
+"""A format of the access log, from its text to what an entry is made of.
+
+Atoms are gunicorn's, `%(h)s`, and mean the same; `%%` is a percent sign. What an environ would say by name,
+`%({REMOTE_ADDR}e)s`, is taken from the request itself: the environ is the application's and gone by then.
+"""
+
+import difflib
+import re
+from typing import NamedTuple
+
+from greenhttp.errors import ConfigError
+
+COMMON = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s'
+NAMED = {"common": COMMON, "combined": f'{COMMON} "%(f)s" "%(a)s"'}
+JSON = "json"
+
+ATOMS = {  # name -> what people may have called it instead
+    "h": "host address peer remote_addr client",
+    "l": "logname",
+    "u": "user remote_user",
+    "t": "time date",
+    "r": "request request_line",
+    "s": "status code",
+    "b": "size length",
+    "B": "bytes content_length sent",
+    "f": "referer referrer",
+    "a": "agent user_agent",
+    "m": "method",
+    "U": "path url uri",
+    "q": "query query_string",
+    "H": "protocol version",
+    "T": "seconds request_time",
+    "M": "milliseconds",
+    "D": "duration microseconds",
+    "L": "decimal_seconds",
+    "p": "pid process",
+}
+FIELDS = {"f": "referer", "a": "user-agent"}
+ENVIRON = {  # key -> atom; HTTP_* and CONTENT_* are request fields
+    "REMOTE_ADDR": "h",
+    "REMOTE_PORT": "port",
+    "REQUEST_METHOD": "m",
+    "RAW_URI": "target",
+    "PATH_INFO": "U",
+    "QUERY_STRING": "q",
+    "SERVER_PROTOCOL": "H",
+}
+_ALIASES = {alias: atom for atom, aliases in ATOMS.items() for alias in aliases.split()}
+_ATOM = re.compile(r"%(?:%|\(([^)]*)\)(.?)|(.?))", re.DOTALL)
+_NAMED_ATOM = re.compile(r"\{([^}]*)\}([ioe])")
+
+
+class Step(NamedTuple):
+    """One part of an entry.
+
+    Attributes:
+        atom: a name of `ATOMS`, "port", "target", "i" (request field), "o" (response field), or "text".
+        text: the text itself, or the field's name in lower case; "" for the other atoms.
+    """
+
+    atom: str
+    text: str = ""
+
+
+def parse(form: str) -> list[Step]:
+    """The steps of a format: "common", "combined", or a text with atoms.
+
+    Raises ConfigError for an atom that does not exist, naming the nearest, and for a text in which there is none.
+    """
+    text = NAMED.get(form, form)
+    if not all(character.isprintable() or character == "\t" for character in text):
+        raise _wrong(f"{form!r} has a control character in it; an entry is one line")
+    steps: list[Step] = []
+    end = 0
+    for match in _ATOM.finditer(text):
+        steps.append(Step("text", text[end : match.start()]))
+        steps.append(_step(match))
+        end = match.end()
+    steps.append(Step("text", text[end:]))
+    if all(step.atom == "text" for step in steps):
+        near = difflib.get_close_matches(form.lower(), [*NAMED, JSON], 1)
+        raise _wrong(f"{form!r} has no atom in it" + _meant(*near) + "; give combined, common, json or atoms like %(h)s")
+    return _joined(steps)
+
+
+def _step(match: re.Match[str]) -> Step:
+    name, kind, bare = match.groups()
+    if match[0] == "%%":
+        return Step("text", "%")
+    if name is None:  # Apache's way of saying it
+        near = [bare] if bare in ATOMS else []
+        raise _wrong(f"{match[0]!r} is not an atom" + _meant(*near) + "; a percent sign is %%")
+    if kind == "s":
+        if name in FIELDS:
+            return Step("i", FIELDS[name])
+        if name in ATOMS:
+            return Step(name)
+        if named := _NAMED_ATOM.fullmatch(name):
+            return _by_name(*named.groups())
+    raise _wrong(f"there is no atom {match[0]}" + _meant(*_nearest(name)))
+
+
+def _by_name(name: str, kind: str) -> Step:
+    if kind != "e":
+        return Step(kind, name.lower())
+    if name in ENVIRON:
+        return Step(ENVIRON[name])
+    if name.startswith("HTTP_") or name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        return Step("i", name.removeprefix("HTTP_").replace("_", "-").lower())
+    return Step("text", "-")
+
+
+def _nearest(name: str) -> list[str]:
+    if name in ATOMS:
+        return [name]  # what is wrong is the letter behind it
+    if name.startswith("{"):
+        return ["{" + name.strip("{}ioe") + "}i"]
+    near = difflib.get_close_matches(name.lower(), _ALIASES, 1)
+    return [_ALIASES[near[0]]] if near else [atom for atom in (name[:1].swapcase(), name[:1]) if atom in ATOMS][:1]
+
+
+def _meant(near: str = "") -> str:
+    if near in (*NAMED, JSON):
+        return f"; did you mean {near}?"
+    return f"; did you mean %({near})s?" if near else ""
+
+
+def _joined(steps: list[Step]) -> list[Step]:
+    """Neighbouring texts as one."""
+    joined: list[Step] = []
+    for step in steps:
+        if step.atom == "text" and joined and joined[-1].atom == "text":
+            joined[-1] = Step("text", joined[-1].text + step.text)
+        elif step != Step("text"):
+            joined.append(step)
+    return joined
+
+
+def _wrong(what: str) -> ConfigError:
+    return ConfigError(f"access_log_format: {what}")

@@ -1,0 +1,51 @@
+from libc.stdint cimport int64_t
+
+from greenhttp.green.stream cimport Stream
+from greenhttp.http.request cimport Request
+from greenhttp.http.response cimport Observer, Response
+from greenhttp.wire.head cimport Head
+
+cdef struct Part:
+    # One part of an entry: an atom, and text or a field's name as a range of `Lines.texts`.
+    int atom
+    int known                       # index of the field's name in KNOWN_NAMES, or -1
+    Py_ssize_t at
+    Py_ssize_t size
+
+cdef class Entries(Observer):
+    cdef readonly Py_ssize_t held       # bytes of memory, those of the batch that is being written included
+    cdef readonly Py_ssize_t limit
+    cdef readonly int64_t count         # entries gathered
+    cdef readonly int64_t dropped
+    cdef public object wake             # called when there is something to write; must not suspend
+    cdef bint awake
+
+    cdef int keep(self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took) except -1
+    cdef void gather(
+        self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took,
+    ) noexcept
+    cdef object batch(self)
+
+cdef class Lines(Entries):
+    cdef bytes texts
+    cdef Part* parts
+    cdef int part_count
+    cdef char* data
+    cdef Py_ssize_t size
+    cdef Py_ssize_t capacity
+    cdef int64_t second             # the one that `stamp` shows
+    cdef char stamp[40]
+    cdef int stamp_size
+
+    cdef int room(self, Py_ssize_t size) except -1
+    cdef int raw(self, const char* data, Py_ssize_t size) except -1
+    cdef int text(self, const char* data, Py_ssize_t size) except -1
+    cdef int number(self, int64_t value, int digits=*) except -1
+    cdef int time(self, int64_t took) except -1
+    cdef int request_field(self, Head head, Part* part) except -1
+    cdef int response_field(self, Response answer, Part* part) except -1
+    cdef int user(self, Head head) except -1
+    cdef int of_request(self, Head head, Part* part) except -1
+
+cdef class Records(Entries):
+    cdef list records

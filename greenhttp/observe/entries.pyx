@@ -1,0 +1,448 @@
+"""One entry for each answer, gathered while its request is still in memory.
+
+`Lines` writes the line itself, in C, into a buffer: that takes less time than keeping what a line is made of as Python
+objects would. `Records` keeps tuples, for a format that only an encoder can write. What is gathered is taken as a whole
+by whoever writes it (`access`). Both are bounded: beyond `limit` bytes, entries are counted instead of kept.
+
+Whatever came from outside is escaped as Apache does it, a quote and a backslash by a backslash, other bytes outside of
+printable ASCII as \\n, \\t ... or \\xHH: nobody can end a line or a quotation that the format has begun.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset, strlen
+
+from greenhttp.green.stream cimport Stream
+from greenhttp.green.transport cimport SocketStream
+from greenhttp.http.request cimport Request
+from greenhttp.http.response cimport NO_ANSWER, Observer, Response, nanoseconds
+from greenhttp.wire.head cimport Field, Head
+from greenhttp.wire.names cimport KNOWN_AUTHORIZATION, KNOWN_REFERER, KNOWN_USER_AGENT, find_known, same_name
+
+import binascii
+
+
+cdef extern from *:
+    """
+    #include <arpa/inet.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <time.h>
+    #include <unistd.h>
+
+    static inline int64_t greenhttp_wall_nanoseconds(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    }
+
+    /* Apache's %t. Not strftime: its names of months are those of the locale. */
+    static int greenhttp_stamp(int64_t second, char* into, size_t size) {
+        static const char* const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
+                                             "Nov", "Dec"};
+        time_t when = (time_t)second;
+        struct tm t;
+        long zone;
+        localtime_r(&when, &t);
+        zone = t.tm_gmtoff / 60;
+        return snprintf(into, size, "[%02d/%s/%d:%02d:%02d:%02d %c%02ld%02ld]", t.tm_mday, months[t.tm_mon % 12],
+                        t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec, zone < 0 ? '-' : '+',
+                        labs(zone) / 60, labs(zone) % 60);
+    }
+    """
+    int64_t greenhttp_wall_nanoseconds() noexcept
+    int greenhttp_stamp(int64_t second, char* into, size_t size) noexcept
+    int getpid() noexcept
+    const char* inet_ntop(int family, const void* address, char* into, unsigned int size) noexcept
+
+cdef enum:
+    LIMIT = 33554432            # bytes: some 200,000 entries of usual size
+    KEPT = 262144               # bytes of buffer that stay when a batch is taken
+    RECORD = 1024               # bytes that a tuple with its numbers and small texts is taken to be
+
+cdef enum Atom:
+    TEXT, PEER, PORT, NOTHING, USER, TIME, LINE, STATUS, SIZE, BYTES, METHOD, TARGET, PATH, QUERY, VERSION
+    SECONDS, MILLISECONDS, MICROSECONDS, DECIMAL, PROCESS, REQUEST_FIELD, RESPONSE_FIELD
+
+cdef dict ATOMS = {
+    "text": TEXT, "h": PEER, "port": PORT, "l": NOTHING, "u": USER, "t": TIME, "r": LINE, "s": STATUS, "b": SIZE,
+    "B": BYTES, "m": METHOD, "target": TARGET, "U": PATH, "q": QUERY, "H": VERSION,
+    "T": SECONDS, "M": MILLISECONDS, "D": MICROSECONDS, "L": DECIMAL, "p": PROCESS,
+    "i": REQUEST_FIELD, "o": RESPONSE_FIELD,
+}
+
+cdef const char* HEX = b"0123456789abcdef"
+cdef unsigned char ESCAPE[256]      # 0: as it is; 1: \xHH; else the letter behind a backslash
+memset(ESCAPE, 1, 256)
+memset(&ESCAPE[0x20], 0, 0x5F)
+for _byte, _letter in ((8, c"b"), (9, c"t"), (10, c"n"), (11, c"v"), (13, c"r"), (34, c'"'), (92, c"\\")):
+    ESCAPE[_byte] = _letter
+
+# The address seen last: behind a proxy, and with a keep-alive client, the next one is the same.
+cdef unsigned char last_address[16]
+cdef int last_family = 0
+cdef char last_text[64]
+cdef Py_ssize_t last_size = 0
+
+
+cdef Py_ssize_t peer_text(Stream stream) noexcept:
+    """The size of the peer's address in `last_text`; 0: it has none."""
+    global last_family, last_size
+    cdef SocketStream socket
+    cdef size_t size
+    if not isinstance(stream, SocketStream) or (<SocketStream>stream).family == 0:
+        return 0
+    socket = <SocketStream>stream
+    size = 4 if socket.family == 2 else 16
+    if socket.family != last_family or memcmp(socket.address, last_address, size) != 0:
+        if inet_ntop(socket.family, socket.address, last_text, sizeof(last_text)) == NULL:
+            return 0
+        last_family = socket.family
+        last_size = <Py_ssize_t>strlen(last_text)
+        memcpy(last_address, socket.address, size)
+    return last_size
+
+
+cdef class Entries(Observer):
+    """What has been gathered and not yet written.
+
+    Attributes:
+        held: bytes of memory that it takes, the batch that is being written included; `limit` bounds it.
+        count: entries gathered since the last `take`.
+        dropped: entries that were not kept since `take` was called last: too many, or no memory.
+        wake: called without arguments when there is something to take, and then not again before `rest`.
+    """
+
+    def __init__(self, limit=LIMIT):
+        self.limit = limit
+
+    cdef void answered(self, Request request, int64_t began) noexcept:
+        cdef int64_t took = nanoseconds() - began
+        cdef Response answer = <Response>request.answer
+        if answer is None:
+            self.gather(request.stream, request.head, None, NO_ANSWER, 0, took)
+        else:
+            self.gather(request.stream, request.head, answer, answer.status, answer.sent, took)
+
+    cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept:
+        self.gather(stream, head, None, status, sent, -1)
+
+    cdef void gather(
+        self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took,
+    ) noexcept:
+        if self.held >= self.limit:
+            self.dropped += 1
+            return
+        try:
+            self.keep(stream, head, answer, status, sent, took)
+            self.count += 1
+            if not self.awake:
+                self.awake = True
+                self.wake()
+        except BaseException:           # no memory. Nothing that happens here may reach the request
+            self.dropped += 1
+
+    cdef int keep(self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took) except -1:
+        """Keep one entry, or raise and keep nothing of it. `took`: ns, negative if nobody was asked for an answer."""
+        raise NotImplementedError
+
+    cdef object batch(self):
+        raise NotImplementedError
+
+    def take(self):
+        """(batch, held, count, dropped): all that there is, to be written, and given back to `done` by its size."""
+        taken = self.batch(), self.held, self.count, self.dropped
+        self.count = self.dropped = 0
+        return taken
+
+    def done(self, Py_ssize_t held):
+        """A batch that held so many bytes is out of memory."""
+        self.held -= held
+
+    def rest(self):
+        """Whether more has come meanwhile. If not, the next entry calls `wake`."""
+        self.awake = self.count > 0 or self.dropped > 0
+        return self.awake
+
+
+cdef class Lines(Entries):
+    """Entries as lines of text.
+
+    Arguments:
+        steps: atoms.Steps.
+        limit: bytes held at most.
+    """
+
+    def __init__(self, steps, limit=LIMIT):
+        cdef Part* part
+        Entries.__init__(self, limit)
+        texts = [step.text.encode() for step in steps]
+        self.texts = b"".join(texts)
+        self.second = -1
+        self.parts = <Part*>malloc(max(1, len(texts)) * sizeof(Part))
+        if self.parts == NULL:
+            raise MemoryError
+        at = 0
+        for step, text in zip(steps, texts):
+            part = &self.parts[self.part_count]
+            part.atom = ATOMS[step.atom]
+            part.at = at
+            part.size = len(text)
+            part.known = find_known(<const unsigned char*>PyBytes_AS_STRING(text), len(text))
+            at += len(text)
+            self.part_count += 1
+
+    def __dealloc__(self):
+        free(self.parts)
+        free(self.data)
+
+    cdef object batch(self):
+        batch = PyBytes_FromStringAndSize(self.data, self.size)
+        self.size = 0
+        if self.capacity > KEPT:
+            free(self.data)
+            self.data = NULL
+            self.capacity = 0
+        return batch
+
+    cdef int keep(self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took) except -1:
+        cdef Py_ssize_t before = self.size, size
+        cdef Part* part
+        cdef int i
+        try:
+            for i in range(self.part_count):
+                part = &self.parts[i]
+                if part.atom == TEXT:
+                    self.raw(PyBytes_AS_STRING(self.texts) + part.at, part.size)
+                elif part.atom == PEER:
+                    size = peer_text(stream)
+                    self.raw(last_text, size) if size else self.raw(b"-", 1)
+                elif part.atom == PORT:
+                    self.number((<SocketStream>stream).port) if peer_text(stream) else self.raw(b"-", 1)
+                elif part.atom == NOTHING:
+                    self.raw(b"-", 1)
+                elif part.atom == TIME:
+                    self.time(took)
+                elif part.atom == STATUS:
+                    self.number(status)
+                elif part.atom == BYTES or (part.atom == SIZE and sent):
+                    self.number(sent)
+                elif part.atom == SIZE:
+                    self.raw(b"-", 1)           # none, in the common log format
+                elif part.atom == PROCESS:
+                    self.raw(b"<", 1)
+                    self.number(getpid())
+                    self.raw(b">", 1)
+                elif part.atom == RESPONSE_FIELD:
+                    self.response_field(answer, part)
+                elif SECONDS <= part.atom <= DECIMAL:
+                    if took < 0:
+                        self.raw(b"-", 1)
+                    elif part.atom == MILLISECONDS:
+                        self.number(took // 1000000)
+                    elif part.atom == MICROSECONDS:
+                        self.number(took // 1000)
+                    else:
+                        self.number(took // 1000000000)
+                        if part.atom == DECIMAL:
+                            self.raw(b".", 1)
+                            self.number(took // 1000 % 1000000, 6)
+                elif head is None:
+                    self.raw(b"-", 1)
+                else:
+                    self.of_request(head, part)
+            self.raw(b"\n", 1)
+        except BaseException:
+            self.size = before
+            raise
+        self.held += self.size - before
+        return 0
+
+    cdef int of_request(self, Head head, Part* part) except -1:
+        """What only a request has of which at least the first line is known."""
+        cdef Py_ssize_t method = len(head.method)
+        if part.atom == LINE:
+            # method SP target SP HTTP/1.x, as it was sent
+            self.text(head.base + head.target_at - method - 1, method + head.target_len + 10)
+        elif part.atom == METHOD:
+            self.text(head.base + head.target_at - method - 1, method)
+        elif part.atom == TARGET:
+            self.text(head.base + head.target_at, head.target_len)
+        elif part.atom == PATH:
+            self.text(head.base + head.path_at, head.path_len)
+        elif part.atom == QUERY:
+            self.text(head.base + head.query_at, head.query_len)
+        elif part.atom == VERSION:
+            self.text(head.base + head.target_at + head.target_len + 1, 8)
+        elif part.atom == USER:
+            self.user(head)
+        else:
+            self.request_field(head, part)
+        return 0
+
+    cdef int request_field(self, Head head, Part* part) except -1:
+        cdef const char* name = PyBytes_AS_STRING(self.texts) + part.at
+        cdef Field* field
+        cdef int i
+        for i in range(head.count):
+            field = &head.field[i]
+            if field.known == part.known and (part.known >= 0 or (
+                field.name_len == <size_t>part.size
+                and same_name(<const unsigned char*>head.base + field.name, name, part.size)
+            )):
+                if field.value_len == 0:
+                    break
+                return self.text(head.base + field.value, field.value_len)
+        return self.raw(b"-", 1)
+
+    cdef int response_field(self, Response answer, Part* part) except -1:
+        """A field of the answer as it went out: lines of `name: value`, behind the status line."""
+        cdef const char* name = PyBytes_AS_STRING(self.texts) + part.at
+        cdef const char* p
+        cdef const char* end
+        cdef const char* line
+        if answer is None:
+            return self.raw(b"-", 1)
+        p = answer.data
+        end = p + answer.size
+        while p < end:
+            line = p
+            while p < end and p[0] != c"\r":
+                p += 1
+            if (
+                line > answer.data and p - line > part.size + 2 and line[part.size] == c":"
+                and same_name(<const unsigned char*>line, name, part.size)
+            ):
+                return self.text(line + part.size + 2, p - line - part.size - 2)
+            p += 2
+        return self.raw(b"-", 1)
+
+    cdef int user(self, Head head) except -1:
+        """The name in Basic credentials (RFC 7617). Whether the application accepts it, the server does not know."""
+        cdef int i = head.find(KNOWN_AUTHORIZATION)
+        cdef Field* field
+        cdef bytes name
+        if i >= 0:
+            field = &head.field[i]
+            if field.value_len > 6 and same_name(<const unsigned char*>head.base + field.value, b"basic ", 6):
+                try:
+                    name = binascii.a2b_base64(head.base[field.value + 6:field.value + field.value_len])
+                except binascii.Error:
+                    name = b""
+                name = name.partition(b":")[0]
+                if name:
+                    return self.text(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        return self.raw(b"-", 1)
+
+    cdef int time(self, int64_t took) except -1:
+        """When the request was handed to the application, or refused."""
+        cdef int64_t second = (greenhttp_wall_nanoseconds() - max(0, took)) // 1000000000
+        if second != self.second:
+            self.stamp_size = greenhttp_stamp(second, self.stamp, sizeof(self.stamp))
+            self.second = second
+        return self.raw(self.stamp, self.stamp_size)
+
+    cdef int room(self, Py_ssize_t size) except -1:
+        cdef Py_ssize_t capacity = max(self.capacity, 4096)
+        cdef char* data
+        if self.size + size <= self.capacity:
+            return 0
+        while capacity < self.size + size:
+            capacity *= 2
+        data = <char*>realloc(self.data, capacity)
+        if data == NULL:
+            raise MemoryError
+        self.data = data
+        self.capacity = capacity
+        return 0
+
+    cdef int raw(self, const char* data, Py_ssize_t size) except -1:
+        self.room(size)
+        memcpy(self.data + self.size, data, size)
+        self.size += size
+        return 0
+
+    cdef int text(self, const char* data, Py_ssize_t size) except -1:
+        """Bytes from outside."""
+        cdef const unsigned char* p = <const unsigned char*>data
+        cdef const unsigned char* end = p + size
+        cdef unsigned char letter
+        cdef char* to
+        self.room(4 * size)
+        to = self.data + self.size
+        while p < end:
+            letter = ESCAPE[p[0]]
+            if letter == 0:
+                to[0] = <char>p[0]
+                to += 1
+            else:
+                to[0] = c"\\"
+                if letter == 1:
+                    to[1] = c"x"
+                    to[2] = HEX[p[0] >> 4]
+                    to[3] = HEX[p[0] & 15]
+                    to += 4
+                else:
+                    to[1] = <char>letter
+                    to += 2
+            p += 1
+        self.size = to - self.data
+        return 0
+
+    cdef int number(self, int64_t value, int digits=1) except -1:
+        """A number that is not negative, with at least so many digits."""
+        cdef char reversed[20]
+        cdef int count = 0
+        while value or count < digits:
+            reversed[count] = c"0" + <char>(value % 10)
+            value //= 10
+            count += 1
+        self.room(count)
+        while count:
+            count -= 1
+            self.data[self.size] = reversed[count]
+            self.size += 1
+        return 0
+
+
+cdef class Records(Entries):
+    """Entries as tuples, for an encoder: what `access.record` makes a dict of."""
+
+    def __init__(self, limit=LIMIT):
+        Entries.__init__(self, limit)
+        self.records = []
+
+    cdef object batch(self):
+        batch = self.records
+        self.records = []
+        return batch
+
+    cdef int keep(self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took) except -1:
+        cdef Py_ssize_t held = RECORD
+        cdef Py_ssize_t size = peer_text(stream)
+        cdef double when = (greenhttp_wall_nanoseconds() - max(0, took)) * 1e-9
+        peer = last_text[:size].decode("ascii") if size else None
+        whole = status != NO_ANSWER if answer is None else answer.complete and answer.left == 0
+        method = target = version = referer = agent = None
+        if head is not None:
+            held += head.target_len
+            method = head.method
+            target = head.text(head.target_at, head.target_len)
+            version = head.text(head.target_at + head.target_len + 1, 8)
+            referer = field_text(head, KNOWN_REFERER, &held)
+            agent = field_text(head, KNOWN_USER_AGENT, &held)
+        duration = None if took < 0 else took * 1e-9
+        self.records.append(
+            (when, peer, method, target, version, status, sent, duration, bool(whole), referer, agent)
+        )
+        self.held += held
+        return 0
+
+
+cdef object field_text(Head head, int known, Py_ssize_t* held):
+    cdef int i = head.find(known)
+    if i < 0:
+        return None
+    held[0] += head.field[i].value_len
+    return head.text(head.field[i].value, head.field[i].value_len)
