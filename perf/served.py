@@ -12,10 +12,10 @@ from greenhttp.server import Server
 
 
 @contextmanager
-def requests(app, request: bytes, together: int = 1) -> Iterator[Callable[[int], None]]:
+def requests(app, request: bytes, together: int = 1, **settings) -> Iterator[Callable[[int], None]]:
     """A function that has `times` requests answered over a UNIX socket, `together` of them pipelined at a time.
 
-    All answers must be of one size, which the first one shows.
+    All answers must be of one size, which the first one shows. `settings` are the server's.
     """
     hub = gevent.get_hub()
     into = bytearray(1 << 20)
@@ -45,7 +45,7 @@ def requests(app, request: bytes, together: int = 1) -> Iterator[Callable[[int],
 
     with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as client:
         path = str(Path(directory) / "s")
-        server = Server(app, bind=f"unix:{path}")
+        server = Server(app, bind=f"unix:{path}", **settings)
         server.start()
         try:
             client.connect(path)

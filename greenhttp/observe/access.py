@@ -32,9 +32,7 @@ Entries are gathered for a tenth of a second, then written at once by a thread o
 because a disk is slow or a pipe is full, entries are dropped beyond 32 MiB and their number is reported.
 """
 
-import json
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -43,12 +41,10 @@ from gevent.monkey import get_original
 
 from greenhttp.errors import ConfigError
 from greenhttp.observe.atoms import JSON, parse
-from greenhttp.observe.entries import Lines, Records
+from greenhttp.observe.entries import Entries
 
 INTERVAL = 0.1  # seconds that entries are gathered
-KEYS = (
-    "time", "peer", "method", "target", "version", "status", "bytes", "duration", "complete", "referer", "user_agent",
-)  # fmt: skip
+LIMIT = 32 << 20  # bytes of entries not yet written: some 200,000 of usual size
 
 Report = Callable[[str, str], None]
 
@@ -59,19 +55,18 @@ class AccessLog:
     Arguments:
         path: the file, appended to; "-": standard output.
         form: the format, see the module.
-        limit: bytes of memory for entries not yet written, by default 32 MiB.
 
     Raises ConfigError for a format that cannot be.
     """
 
-    def __init__(self, path: str, form: str, **limit: int) -> None:
+    def __init__(self, path: str, form: str) -> None:
         self.path = path
-        self.entries: Any = Records(**limit) if form == JSON else Lines(parse(form), **limit)
-        self._encode: Callable[[Any], bytes] = encoded if form == JSON else bytes
+        self.entries: Any = Entries(parse(form), form == JSON, LIMIT)
         self._file = -1
         self._stale = False
         self._failing = False
         self._lost = 0
+        self._loop: Any = None
         self._timer: Any = None
         self._writer: gevent.Greenlet | None = None
 
@@ -88,7 +83,7 @@ class AccessLog:
         except OSError as error:
             raise ConfigError(f"access_logfile: {self.path!r} cannot be opened: {error.strerror}") from None
         self._report = report
-        self._timer = gevent.get_hub().loop.timer(INTERVAL)
+        self._loop = gevent.get_hub().loop
         self.entries.wake = self._wake
         if self.entries.rest():
             self._wake()
@@ -98,7 +93,7 @@ class AccessLog:
 
         Does not wait. To be called in the hub's thread; does nothing for the standard output.
         """
-        if self._timer is None or self.path == "-":
+        if self._loop is None or self.path == "-":
             return
         self._stale = True
         if self._writer is None:
@@ -106,7 +101,7 @@ class AccessLog:
 
     def close(self, timeout: float) -> None:
         """Write what there is, for `timeout` seconds at most; close the file. Suspends the calling green thread."""
-        if self._timer is None:
+        if self._loop is None:
             return
         with gevent.Timeout(timeout, False):
             gevent.sleep(0)  # requests that were just cut have their entries then
@@ -114,8 +109,8 @@ class AccessLog:
                 if self._writer is None:
                     self._begin()
                 self._writer.join()
-        self._timer.close()
-        self._timer = None
+        self._drop_timer()
+        self._loop = None
         self.entries.wake = _nothing
         if self._writer is not None:
             # The thread is still in there with the descriptor, which must not become another file's meanwhile.
@@ -128,10 +123,16 @@ class AccessLog:
     # ---- in the hub's thread
 
     def _wake(self) -> None:
+        self._timer = self._loop.timer(INTERVAL)  # a new one: libev's does not start twice with the same time
         self._timer.start(self._begin)
 
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+
     def _begin(self) -> None:
-        self._timer.stop()
+        self._drop_timer()
         if self._writer is None:
             self._writer = gevent.spawn(self._write)
 
@@ -145,7 +146,7 @@ class AccessLog:
         self._tell(error, count)
         if dropped:
             self._report("warning", f"{dropped} access log entries were dropped: they came faster than they were written")
-        if self.entries.rest() and self._timer is not None:
+        if self.entries.rest() and self._loop is not None:
             self._wake()
 
     def _tell(self, error: OSError | None, count: int) -> None:
@@ -161,7 +162,7 @@ class AccessLog:
 
     # ---- in a thread of the pool: plain system calls, and nothing of gevent
 
-    def _put(self, batch: Any) -> OSError | None:
+    def _put(self, batch: bytes) -> OSError | None:
         problem = None
         if self._stale:
             self._stale = False
@@ -172,7 +173,7 @@ class AccessLog:
                 problem = error  # entries go on into the file there is
         try:
             if batch:
-                put(self._file, self._encode(batch))
+                put(self._file, batch)
         except OSError as error:
             problem = error
         return problem
@@ -194,22 +195,6 @@ def put(file: int, data: bytes) -> None:
             rest = rest[os.write(file, rest) :]
         except BlockingIOError:
             get_original("select", "select")([], [file], [])  # the patched one would need a loop in this thread
-
-
-def encoded(records: list[tuple[Any, ...]]) -> bytes:
-    """Records as JSON, an object a line."""
-    encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-    lines: list[str] = []
-    for when, *values in records:
-        lines.append(encode(dict(zip(KEYS, (stamp(when), *values), strict=True))))
-    lines.append("")
-    return "\n".join(lines).encode("ascii")
-
-
-def stamp(when: float) -> str:
-    """Seconds since the epoch in ISO 8601, UTC, to the millisecond."""
-    milliseconds = int(when * 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(milliseconds // 1000))}.{milliseconds % 1000:03}Z"
 
 
 def _nothing() -> None:

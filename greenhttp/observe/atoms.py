@@ -5,6 +5,7 @@ Atoms are gunicorn's, `%(h)s`, and mean the same; `%%` is a percent sign. What a
 """
 
 import difflib
+import json
 import re
 from typing import NamedTuple
 
@@ -45,6 +46,19 @@ ENVIRON = {  # key -> atom; HTTP_* and CONTENT_* are request fields
     "QUERY_STRING": "q",
     "SERVER_PROTOCOL": "H",
 }
+KEYS = {  # of json -> what stands there
+    "time": "iso",
+    "peer": "h",
+    "method": "m",
+    "target": "target",
+    "version": "H",
+    "status": "s",
+    "bytes": "B",
+    "duration": "L",
+    "complete": "complete",
+    "referer": "f",
+    "user_agent": "a",
+}
 _ALIASES = {alias: atom for atom, aliases in ATOMS.items() for alias in aliases.split()}
 _ATOM = re.compile(r"%(?:%|\(([^)]*)\)(.?)|(.?))", re.DOTALL)
 _NAMED_ATOM = re.compile(r"\{([^}]*)\}([ioe])")
@@ -54,7 +68,7 @@ class Step(NamedTuple):
     """One part of an entry.
 
     Attributes:
-        atom: a name of `ATOMS`, "port", "target", "i" (request field), "o" (response field), or "text".
+        atom: a name of `ATOMS`, "port", "target", "iso", "complete", "i" (request field), "o" (response field), or "text".
         text: the text itself, or the field's name in lower case; "" for the other atoms.
     """
 
@@ -63,10 +77,12 @@ class Step(NamedTuple):
 
 
 def parse(form: str) -> list[Step]:
-    """The steps of a format: "common", "combined", or a text with atoms.
+    """The steps of a format: "common", "combined", "json", or a text with atoms.
 
     Raises ConfigError for an atom that does not exist, naming the nearest, and for a text in which there is none.
     """
+    if form == JSON:
+        return _json()
     text = NAMED.get(form, form)
     if not all(character.isprintable() or character == "\t" for character in text):
         raise _wrong(f"{form!r} has a control character in it; an entry is one line")
@@ -83,6 +99,14 @@ def parse(form: str) -> list[Step]:
     return _joined(steps)
 
 
+def _json() -> list[Step]:
+    steps = []
+    for key, atom in KEYS.items():
+        steps.append(Step("text", ("," if steps else "{") + json.dumps(key) + ":"))
+        steps.append(Step("i", FIELDS[atom]) if atom in FIELDS else Step(atom))
+    return [*steps, Step("text", "}")]
+
+
 def _step(match: re.Match[str]) -> Step:
     name, kind, bare = match.groups()
     if match[0] == "%%":
@@ -97,7 +121,9 @@ def _step(match: re.Match[str]) -> Step:
             return Step(name)
         if named := _NAMED_ATOM.fullmatch(name):
             return _by_name(*named.groups())
-    raise _wrong(f"there is no atom {match[0]}" + _meant(*_nearest(name)))
+    near = _nearest(name)
+    there = "" if near else "; there are " + " ".join(ATOMS)
+    raise _wrong(f"there is no atom {match[0]}" + _meant(*near) + there)
 
 
 def _by_name(name: str, kind: str) -> Step:

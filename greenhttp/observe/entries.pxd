@@ -6,7 +6,7 @@ from greenhttp.http.response cimport Observer, Response
 from greenhttp.wire.head cimport Head
 
 cdef struct Part:
-    # One part of an entry: an atom, and text or a field's name as a range of `Lines.texts`.
+    # One part of an entry: an atom, and text or a field's name as a range of `Entries.texts`.
     int atom
     int known                       # index of the field's name in KNOWN_NAMES, or -1
     Py_ssize_t at
@@ -20,16 +20,10 @@ cdef class Entries(Observer):
     cdef public object wake             # called when there is something to write; must not suspend
     cdef bint awake
 
-    cdef int keep(self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took) except -1
-    cdef void gather(
-        self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took,
-    ) noexcept
-    cdef object batch(self)
-
-cdef class Lines(Entries):
     cdef bytes texts
     cdef Part* parts
     cdef int part_count
+    cdef object quote               # str -> str in quotes, for values in json; None: escaped as Apache does it
     cdef char* data
     cdef Py_ssize_t size
     cdef Py_ssize_t capacity
@@ -37,15 +31,18 @@ cdef class Lines(Entries):
     cdef char stamp[40]
     cdef int stamp_size
 
-    cdef int room(self, Py_ssize_t size) except -1
-    cdef int raw(self, const char* data, Py_ssize_t size) except -1
-    cdef int text(self, const char* data, Py_ssize_t size) except -1
-    cdef int number(self, int64_t value, int digits=*) except -1
-    cdef int time(self, int64_t took) except -1
+    cdef void gather(
+        self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took,
+    ) noexcept
+    cdef int write(self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took) except -1
+    cdef int of_request(self, Head head, Part* part) except -1
     cdef int request_field(self, Head head, Part* part) except -1
     cdef int response_field(self, Response answer, Part* part) except -1
     cdef int user(self, Head head) except -1
-    cdef int of_request(self, Head head, Part* part) except -1
-
-cdef class Records(Entries):
-    cdef list records
+    cdef int duration(self, int atom, int64_t took) except -1
+    cdef int time(self, int atom, int64_t took) except -1
+    cdef int room(self, Py_ssize_t size) except -1
+    cdef int raw(self, const char* data, Py_ssize_t size) except -1
+    cdef int absent(self) except -1
+    cdef int text(self, const char* data, Py_ssize_t size) except -1
+    cdef int number(self, int64_t value, int digits=*) except -1

@@ -1,11 +1,12 @@
-"""One entry for each answer, gathered while its request is still in memory.
+"""One entry for each answer, written while its request is still in memory.
 
-`Lines` writes the line itself, in C, into a buffer: that takes less time than keeping what a line is made of as Python
-objects would. `Records` keeps tuples, for a format that only an encoder can write. What is gathered is taken as a whole
-by whoever writes it (`access`). Both are bounded: beyond `limit` bytes, entries are counted instead of kept.
+Entries are lines in a buffer, made in C: that takes less time than keeping what a line is made of as Python objects
+would. What is gathered is taken as a whole by whoever writes it to a file (`access`). It is bounded: beyond `limit`
+bytes, entries are counted instead of kept.
 
 Whatever came from outside is escaped as Apache does it, a quote and a backslash by a backslash, other bytes outside of
-printable ASCII as \\n, \\t ... or \\xHH: nobody can end a line or a quotation that the format has begun.
+printable ASCII as \\n, \\t ... or \\xHH: nobody can end a line or a quotation that the format has begun. In json, values
+are encoded by the json module.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -18,10 +19,15 @@ from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport NO_ANSWER, Observer, Response, nanoseconds
 from greenhttp.wire.head cimport Field, Head
-from greenhttp.wire.names cimport KNOWN_AUTHORIZATION, KNOWN_REFERER, KNOWN_USER_AGENT, find_known, same_name
+from greenhttp.wire.names cimport KNOWN_AUTHORIZATION, find_known, same_name
 
 import binascii
+from json.encoder import encode_basestring_ascii
 
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    object PyUnicode_DecodeLatin1(const char* data, Py_ssize_t size, const char* errors)
 
 cdef extern from *:
     """
@@ -50,25 +56,33 @@ cdef extern from *:
                         t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec, zone < 0 ? '-' : '+',
                         labs(zone) / 60, labs(zone) % 60);
     }
+
+    /* ISO 8601, UTC, up to the second. */
+    static int greenhttp_iso(int64_t second, char* into, size_t size) {
+        time_t when = (time_t)second;
+        struct tm t;
+        gmtime_r(&when, &t);
+        return snprintf(into, size, "%04d-%02d-%02dT%02d:%02d:%02d", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour,
+                        t.tm_min, t.tm_sec);
+    }
     """
     int64_t greenhttp_wall_nanoseconds() noexcept
     int greenhttp_stamp(int64_t second, char* into, size_t size) noexcept
+    int greenhttp_iso(int64_t second, char* into, size_t size) noexcept
     int getpid() noexcept
     const char* inet_ntop(int family, const void* address, char* into, unsigned int size) noexcept
 
 cdef enum:
-    LIMIT = 33554432            # bytes: some 200,000 entries of usual size
     KEPT = 262144               # bytes of buffer that stay when a batch is taken
-    RECORD = 1024               # bytes that a tuple with its numbers and small texts is taken to be
 
 cdef enum Atom:
-    TEXT, PEER, PORT, NOTHING, USER, TIME, LINE, STATUS, SIZE, BYTES, METHOD, TARGET, PATH, QUERY, VERSION
-    SECONDS, MILLISECONDS, MICROSECONDS, DECIMAL, PROCESS, REQUEST_FIELD, RESPONSE_FIELD
+    TEXT, PEER, PORT, NOTHING, USER, TIME, ISO_TIME, LINE, STATUS, SIZE, BYTES, METHOD, TARGET, PATH, QUERY, VERSION
+    SECONDS, MILLISECONDS, MICROSECONDS, DECIMAL, COMPLETE, PROCESS, REQUEST_FIELD, RESPONSE_FIELD
 
 cdef dict ATOMS = {
-    "text": TEXT, "h": PEER, "port": PORT, "l": NOTHING, "u": USER, "t": TIME, "r": LINE, "s": STATUS, "b": SIZE,
-    "B": BYTES, "m": METHOD, "target": TARGET, "U": PATH, "q": QUERY, "H": VERSION,
-    "T": SECONDS, "M": MILLISECONDS, "D": MICROSECONDS, "L": DECIMAL, "p": PROCESS,
+    "text": TEXT, "h": PEER, "port": PORT, "l": NOTHING, "u": USER, "t": TIME, "iso": ISO_TIME, "r": LINE, "s": STATUS,
+    "b": SIZE, "B": BYTES, "m": METHOD, "target": TARGET, "U": PATH, "q": QUERY, "H": VERSION, "T": SECONDS,
+    "M": MILLISECONDS, "D": MICROSECONDS, "L": DECIMAL, "complete": COMPLETE, "p": PROCESS,
     "i": REQUEST_FIELD, "o": RESPONSE_FIELD,
 }
 
@@ -107,79 +121,25 @@ cdef Py_ssize_t peer_text(Stream stream) noexcept:
 cdef class Entries(Observer):
     """What has been gathered and not yet written.
 
+    Arguments:
+        steps: atoms.Steps, what an entry is made of.
+        in_json: values are encoded for json, an absent one is null.
+        limit: bytes held at most.
+
     Attributes:
-        held: bytes of memory that it takes, the batch that is being written included; `limit` bounds it.
+        held: bytes of memory that it takes, the batch that is being written included.
         count: entries gathered since the last `take`.
-        dropped: entries that were not kept since `take` was called last: too many, or no memory.
+        dropped: entries that were not kept since then: too many, or no memory.
         wake: called without arguments when there is something to take, and then not again before `rest`.
     """
 
-    def __init__(self, limit=LIMIT):
-        self.limit = limit
-
-    cdef void answered(self, Request request, int64_t began) noexcept:
-        cdef int64_t took = nanoseconds() - began
-        cdef Response answer = <Response>request.answer
-        if answer is None:
-            self.gather(request.stream, request.head, None, NO_ANSWER, 0, took)
-        else:
-            self.gather(request.stream, request.head, answer, answer.status, answer.sent, took)
-
-    cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept:
-        self.gather(stream, head, None, status, sent, -1)
-
-    cdef void gather(
-        self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took,
-    ) noexcept:
-        if self.held >= self.limit:
-            self.dropped += 1
-            return
-        try:
-            self.keep(stream, head, answer, status, sent, took)
-            self.count += 1
-            if not self.awake:
-                self.awake = True
-                self.wake()
-        except BaseException:           # no memory. Nothing that happens here may reach the request
-            self.dropped += 1
-
-    cdef int keep(self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took) except -1:
-        """Keep one entry, or raise and keep nothing of it. `took`: ns, negative if nobody was asked for an answer."""
-        raise NotImplementedError
-
-    cdef object batch(self):
-        raise NotImplementedError
-
-    def take(self):
-        """(batch, held, count, dropped): all that there is, to be written, and given back to `done` by its size."""
-        taken = self.batch(), self.held, self.count, self.dropped
-        self.count = self.dropped = 0
-        return taken
-
-    def done(self, Py_ssize_t held):
-        """A batch that held so many bytes is out of memory."""
-        self.held -= held
-
-    def rest(self):
-        """Whether more has come meanwhile. If not, the next entry calls `wake`."""
-        self.awake = self.count > 0 or self.dropped > 0
-        return self.awake
-
-
-cdef class Lines(Entries):
-    """Entries as lines of text.
-
-    Arguments:
-        steps: atoms.Steps.
-        limit: bytes held at most.
-    """
-
-    def __init__(self, steps, limit=LIMIT):
+    def __init__(self, steps, bint in_json, limit):
         cdef Part* part
-        Entries.__init__(self, limit)
+        self.limit = limit
+        self.quote = encode_basestring_ascii if in_json else None
+        self.second = -1
         texts = [step.text.encode() for step in steps]
         self.texts = b"".join(texts)
-        self.second = -1
         self.parts = <Part*>malloc(max(1, len(texts)) * sizeof(Part))
         if self.parts == NULL:
             raise MemoryError
@@ -197,67 +157,98 @@ cdef class Lines(Entries):
         free(self.parts)
         free(self.data)
 
-    cdef object batch(self):
-        batch = PyBytes_FromStringAndSize(self.data, self.size)
-        self.size = 0
+    cdef void answered(self, Request request, int64_t began) noexcept:
+        cdef int64_t took = nanoseconds() - began
+        cdef Response answer = <Response>request.answer
+        if answer is None:
+            self.gather(request.stream, request.head, None, NO_ANSWER, 0, took)
+        else:
+            self.gather(request.stream, request.head, answer, answer.status, answer.sent, took)
+
+    cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept:
+        self.gather(stream, head, None, status, sent, -1)
+
+    cdef void gather(
+        self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took,
+    ) noexcept:
+        """One entry. `took`: ns, negative if no application was asked."""
+        cdef Py_ssize_t before = self.size
+        if self.held < self.limit:
+            try:
+                self.write(stream, head, answer, status, sent, took)
+                self.held += self.size - before
+                self.count += 1
+            except BaseException:       # no memory. Nothing that happens here may reach the request
+                self.size = before
+                self.dropped += 1
+        else:
+            self.dropped += 1
+        if not self.awake:
+            self.awake = True
+            try:
+                self.wake()
+            except BaseException:       # the next entry tries again
+                self.awake = False
+
+    def take(self):
+        """(lines, held, count, dropped): all that there is, to be written, and given back to `done` by its size."""
+        cdef bytes lines = PyBytes_FromStringAndSize(self.data, self.size)
+        taken = lines, self.size, self.count, self.dropped
+        self.size = self.count = self.dropped = 0
         if self.capacity > KEPT:
             free(self.data)
             self.data = NULL
             self.capacity = 0
-        return batch
+        return taken
 
-    cdef int keep(self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took) except -1:
-        cdef Py_ssize_t before = self.size, size
+    def done(self, Py_ssize_t held):
+        """A batch that held so many bytes is out of memory."""
+        self.held -= held
+
+    def rest(self):
+        """Whether more has come meanwhile. If not, the next entry calls `wake`."""
+        self.awake = self.count > 0 or self.dropped > 0
+        return self.awake
+
+    cdef int write(self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took) except -1:
+        cdef Py_ssize_t size
         cdef Part* part
         cdef int i
-        try:
-            for i in range(self.part_count):
-                part = &self.parts[i]
-                if part.atom == TEXT:
-                    self.raw(PyBytes_AS_STRING(self.texts) + part.at, part.size)
-                elif part.atom == PEER:
-                    size = peer_text(stream)
-                    self.raw(last_text, size) if size else self.raw(b"-", 1)
-                elif part.atom == PORT:
-                    self.number((<SocketStream>stream).port) if peer_text(stream) else self.raw(b"-", 1)
-                elif part.atom == NOTHING:
-                    self.raw(b"-", 1)
-                elif part.atom == TIME:
-                    self.time(took)
-                elif part.atom == STATUS:
-                    self.number(status)
-                elif part.atom == BYTES or (part.atom == SIZE and sent):
-                    self.number(sent)
-                elif part.atom == SIZE:
-                    self.raw(b"-", 1)           # none, in the common log format
-                elif part.atom == PROCESS:
-                    self.raw(b"<", 1)
-                    self.number(getpid())
-                    self.raw(b">", 1)
-                elif part.atom == RESPONSE_FIELD:
-                    self.response_field(answer, part)
-                elif SECONDS <= part.atom <= DECIMAL:
-                    if took < 0:
-                        self.raw(b"-", 1)
-                    elif part.atom == MILLISECONDS:
-                        self.number(took // 1000000)
-                    elif part.atom == MICROSECONDS:
-                        self.number(took // 1000)
-                    else:
-                        self.number(took // 1000000000)
-                        if part.atom == DECIMAL:
-                            self.raw(b".", 1)
-                            self.number(took // 1000 % 1000000, 6)
-                elif head is None:
-                    self.raw(b"-", 1)
+        for i in range(self.part_count):
+            part = &self.parts[i]
+            if part.atom == TEXT:
+                self.raw(PyBytes_AS_STRING(self.texts) + part.at, part.size)
+            elif part.atom == PEER:
+                size = peer_text(stream)
+                self.text(last_text, size) if size else self.absent()
+            elif part.atom == PORT:
+                self.number((<SocketStream>stream).port) if peer_text(stream) else self.absent()
+            elif part.atom == TIME or part.atom == ISO_TIME:
+                self.time(part.atom, took)
+            elif part.atom == STATUS:
+                self.number(status)
+            elif part.atom == BYTES or (part.atom == SIZE and sent):
+                self.number(sent)
+            elif part.atom == SIZE or part.atom == NOTHING:
+                self.absent()               # no bytes are "-" in the common log format
+            elif part.atom == PROCESS:
+                self.raw(b"<", 1)
+                self.number(getpid())
+                self.raw(b">", 1)
+            elif part.atom == COMPLETE:
+                if (status != NO_ANSWER) if answer is None else (answer.complete and answer.left == 0):
+                    self.raw(b"true", 4)
                 else:
-                    self.of_request(head, part)
-            self.raw(b"\n", 1)
-        except BaseException:
-            self.size = before
-            raise
-        self.held += self.size - before
-        return 0
+                    self.raw(b"false", 5)
+            elif part.atom == RESPONSE_FIELD:
+                self.response_field(answer, part)
+            elif SECONDS <= part.atom <= DECIMAL:
+                self.duration(part.atom, took)
+            elif head is None:
+                self.absent()
+            else:
+                self.of_request(head, part)
+        return self.raw(b"\n", 1)
 
     cdef int of_request(self, Head head, Part* part) except -1:
         """What only a request has of which at least the first line is known."""
@@ -294,7 +285,7 @@ cdef class Lines(Entries):
                 if field.value_len == 0:
                     break
                 return self.text(head.base + field.value, field.value_len)
-        return self.raw(b"-", 1)
+        return self.absent()
 
     cdef int response_field(self, Response answer, Part* part) except -1:
         """A field of the answer as it went out: lines of `name: value`, behind the status line."""
@@ -303,7 +294,7 @@ cdef class Lines(Entries):
         cdef const char* end
         cdef const char* line
         if answer is None:
-            return self.raw(b"-", 1)
+            return self.absent()
         p = answer.data
         end = p + answer.size
         while p < end:
@@ -316,7 +307,7 @@ cdef class Lines(Entries):
             ):
                 return self.text(line + part.size + 2, p - line - part.size - 2)
             p += 2
-        return self.raw(b"-", 1)
+        return self.absent()
 
     cdef int user(self, Head head) except -1:
         """The name in Basic credentials (RFC 7617). Whether the application accepts it, the server does not know."""
@@ -332,16 +323,43 @@ cdef class Lines(Entries):
                     name = b""
                 name = name.partition(b":")[0]
                 if name:
-                    return self.text(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
-        return self.raw(b"-", 1)
+                    for i, name in enumerate(name.split(b" ")):     # no quotes around it: a space would end it
+                        if i:
+                            self.raw(b"\\x20", 4)
+                        self.text(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+                    return 0
+        return self.absent()
 
-    cdef int time(self, int64_t took) except -1:
+    cdef int duration(self, int atom, int64_t took) except -1:
+        if took < 0:
+            return self.absent()
+        if atom == MILLISECONDS:
+            return self.number(took // 1000000)
+        if atom == MICROSECONDS:
+            return self.number(took // 1000)
+        self.number(took // 1000000000)
+        if atom == DECIMAL:
+            self.raw(b".", 1)
+            self.number(took // 1000 % 1000000, 6)
+        return 0
+
+    cdef int time(self, int atom, int64_t took) except -1:
         """When the request was handed to the application, or refused."""
-        cdef int64_t second = (greenhttp_wall_nanoseconds() - max(0, took)) // 1000000000
+        cdef int64_t when = greenhttp_wall_nanoseconds() - max(0, took)
+        cdef int64_t second = when // 1000000000
         if second != self.second:
-            self.stamp_size = greenhttp_stamp(second, self.stamp, sizeof(self.stamp))
+            if atom == TIME:
+                self.stamp_size = greenhttp_stamp(second, self.stamp, sizeof(self.stamp))
+            else:
+                self.stamp_size = greenhttp_iso(second, self.stamp, sizeof(self.stamp))
             self.second = second
-        return self.raw(self.stamp, self.stamp_size)
+        if atom == TIME:
+            return self.raw(self.stamp, self.stamp_size)
+        self.raw(b'"', 1)
+        self.raw(self.stamp, self.stamp_size)
+        self.raw(b".", 1)
+        self.number(when // 1000000 % 1000, 3)
+        return self.raw(b'Z"', 2)
 
     cdef int room(self, Py_ssize_t size) except -1:
         cdef Py_ssize_t capacity = max(self.capacity, 4096)
@@ -363,12 +381,20 @@ cdef class Lines(Entries):
         self.size += size
         return 0
 
+    cdef int absent(self) except -1:
+        return self.raw(b"-", 1) if self.quote is None else self.raw(b"null", 4)
+
     cdef int text(self, const char* data, Py_ssize_t size) except -1:
         """Bytes from outside."""
         cdef const unsigned char* p = <const unsigned char*>data
         cdef const unsigned char* end = p + size
         cdef unsigned char letter
         cdef char* to
+        cdef object quoted
+        if self.quote is not None:
+            quoted = self.quote(PyUnicode_DecodeLatin1(data, size, NULL))
+            data = PyUnicode_AsUTF8AndSize(quoted, &size)
+            return self.raw(data, size)
         self.room(4 * size)
         to = self.data + self.size
         while p < end:
@@ -404,45 +430,3 @@ cdef class Lines(Entries):
             self.data[self.size] = reversed[count]
             self.size += 1
         return 0
-
-
-cdef class Records(Entries):
-    """Entries as tuples, for an encoder: what `access.record` makes a dict of."""
-
-    def __init__(self, limit=LIMIT):
-        Entries.__init__(self, limit)
-        self.records = []
-
-    cdef object batch(self):
-        batch = self.records
-        self.records = []
-        return batch
-
-    cdef int keep(self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took) except -1:
-        cdef Py_ssize_t held = RECORD
-        cdef Py_ssize_t size = peer_text(stream)
-        cdef double when = (greenhttp_wall_nanoseconds() - max(0, took)) * 1e-9
-        peer = last_text[:size].decode("ascii") if size else None
-        whole = status != NO_ANSWER if answer is None else answer.complete and answer.left == 0
-        method = target = version = referer = agent = None
-        if head is not None:
-            held += head.target_len
-            method = head.method
-            target = head.text(head.target_at, head.target_len)
-            version = head.text(head.target_at + head.target_len + 1, 8)
-            referer = field_text(head, KNOWN_REFERER, &held)
-            agent = field_text(head, KNOWN_USER_AGENT, &held)
-        duration = None if took < 0 else took * 1e-9
-        self.records.append(
-            (when, peer, method, target, version, status, sent, duration, bool(whole), referer, agent)
-        )
-        self.held += held
-        return 0
-
-
-cdef object field_text(Head head, int known, Py_ssize_t* held):
-    cdef int i = head.find(known)
-    if i < 0:
-        return None
-    held[0] += head.field[i].value_len
-    return head.text(head.field[i].value, head.field[i].value_len)
