@@ -140,7 +140,7 @@ def _nearest(name: str) -> list[str]:
     if name in ATOMS:
         return [name]  # what is wrong is the letter behind it
     if name.startswith("{"):
-        return ["{" + name.strip("{}ioe") + "}i"]
+        return ["{" + name[1:].partition("}")[0] + "}i"]
     near = difflib.get_close_matches(name.lower(), _ALIASES, 1)
     return [_ALIASES[near[0]]] if near else [atom for atom in (name[:1].swapcase(), name[:1]) if atom in ATOMS][:1]
 

@@ -26,6 +26,8 @@ def logged(serve: Any, path: Path) -> Callable[..., Any]:  # noqa: F811
         serving = serve(app, access_logfile=str(path), access_log_format=form, **settings)
 
         def entries(timeout: float = 30) -> list[str]:
+            for client in serving.clients if timeout else ():
+                client.close()  # or the server would linger
             serving.server.stop(timeout)
             text = path.read_bytes().decode("ascii")
             assert text == "" or text.endswith("\n")
