@@ -6,6 +6,7 @@ A byte's way in and back out; each arrow is one call, and imports go the same wa
     running           a server as a program: signals, what the terminal is told
     server            one process: listeners, limits, start, drain, stop
     hosting/          what a request is handed to: app(request) -> Response; WSGI
+    observe/          is told of each answer, never decides: the access log
     http/             one connection's life: wire and green joined. Begin reading at http/connection.pyx
     wire/             bytes <-> values of HTTP/1; no sockets, no clock
     green/            green threads over sockets: Stream, Pool, listeners; knows nothing of HTTP

@@ -139,7 +139,7 @@ class Server:
         self._stopped.wait()
 
     def reopen(self) -> None:
-        """Open the access log anew, after its file was moved away (log rotation). Does not wait; in the hub's thread."""
+        """Open the access log anew, after its file was moved away. Does not wait; to be called in the hub's thread."""
         if self._access is not None:
             self._access.reopen()
 

@@ -9,11 +9,12 @@ Access log
     json        an object a line, see below
     a text      with gunicorn's atoms
 
-Atoms: %(h)s peer address, %(l)s "-", %(u)s the name in Basic credentials, which the server does not check, %(t)s time,
-%(r)s request line, %(s)s status, %(b)s bytes or "-" for none, %(B)s bytes, %(f)s referer, %(a)s user agent, %(m)s method,
-%(U)s path and %(q)s query as they were sent, %(H)s version, %(T)s %(M)s %(D)s %(L)s duration in seconds, milliseconds,
-microseconds, and seconds with a fraction, %(p)s process; by name %({user-agent}i)s a request field, %({etag}o)s a
-response field, %({REMOTE_PORT}e)s what an environ says, where the request tells it. "-" is what is unknown or absent.
+Atoms: %(h)s peer address, %(l)s "-", %(u)s the name in Basic credentials, which the server does not check, %(t)s
+time, %(r)s request line, %(s)s status, %(b)s bytes or "-" for none, %(B)s bytes, %(f)s referer, %(a)s user agent, %(m)s
+method, %(U)s path and %(q)s query as they were sent, %(H)s version, %(T)s %(M)s %(D)s %(L)s duration in seconds,
+milliseconds, microseconds, and seconds with a fraction, %(p)s process; by name %({user-agent}i)s a request field,
+%({etag}o)s a response field, %({REMOTE_PORT}e)s what an environ says, where the request tells it. "-" is what is unknown,
+absent or empty. Put quotes around what may have spaces in it.
 
 Keys of json: time (ISO 8601, UTC), peer, method, target (as sent), version, status, bytes, duration (seconds), complete
 (whether the whole answer was made), referer, user_agent; null is what is unknown or absent. Bytes beyond ASCII are
@@ -28,8 +29,8 @@ read as latin-1, so that none is lost.
   in the stream; a refusal has none.
 - Bytes from outside that are not printable ASCII, quotes and backslashes are escaped, as Apache does it.
 
-Entries are gathered for a tenth of a second, then written at once by a thread of the hub's pool. If that cannot keep up,
-because a disk is slow or a pipe is full, entries are dropped beyond 32 MiB and their number is reported.
+Entries are gathered for a tenth of a second, then written at once by a thread of the hub's pool. If that cannot keep
+up, because a disk is slow or a pipe is full, entries are dropped beyond 32 MiB and their number is reported.
 """
 
 import os
@@ -96,8 +97,7 @@ class AccessLog:
         if self._loop is None or self.path == "-":
             return
         self._stale = True
-        if self._writer is None:
-            self._begin()
+        self._begin()
 
     def close(self, timeout: float) -> None:
         """Write what there is, for `timeout` seconds at most; close the file. Suspends the calling green thread."""
@@ -106,9 +106,7 @@ class AccessLog:
         with gevent.Timeout(timeout, False):
             gevent.sleep(0)  # requests that were just cut have their entries then
             while self._writer is not None or self.entries.count or self.entries.dropped:
-                if self._writer is None:
-                    self._begin()
-                self._writer.join()
+                self._begin().join()
         self._drop_timer()
         self._loop = None
         self.entries.wake = _nothing
@@ -131,10 +129,11 @@ class AccessLog:
             self._timer.close()
             self._timer = None
 
-    def _begin(self) -> None:
+    def _begin(self) -> gevent.Greenlet:
         self._drop_timer()
         if self._writer is None:
             self._writer = gevent.spawn(self._write)
+        return self._writer
 
     def _write(self) -> None:
         batch, held, count, dropped = self.entries.take()
@@ -145,7 +144,7 @@ class AccessLog:
             self._writer = None
         self._tell(error, count)
         if dropped:
-            self._report("warning", f"{dropped} access log entries were dropped: they came faster than they were written")
+            self._report("warning", f"{dropped} access log entries were dropped: it could not be written as fast as they came")
         if self.entries.rest() and self._loop is not None:
             self._wake()
 
@@ -154,7 +153,8 @@ class AccessLog:
         if error is not None:
             self._lost += count
             if not self._failing:
-                self._report("error", f"access log {self.path!r}: {error.strerror}; entries are lost until that changes")
+                why = f"{error.strerror}; entries are lost until that changes"
+                self._report("error", f"access log {self.path!r}: {why}")
         elif self._failing:
             lost, self._lost = self._lost, 0
             self._report("warning", f"access log {self.path!r}: written again; {lost} entries were lost")

@@ -68,7 +68,8 @@ class Step(NamedTuple):
     """One part of an entry.
 
     Attributes:
-        atom: a name of `ATOMS`, "port", "target", "iso", "complete", "i" (request field), "o" (response field), or "text".
+        atom: a name of `ATOMS`, "port", "target", "iso", "complete", "i" (request field), "o" (response field),
+            or "text".
         text: the text itself, or the field's name in lower case; "" for the other atoms.
     """
 
@@ -95,12 +96,13 @@ def parse(form: str) -> list[Step]:
     steps.append(Step("text", text[end:]))
     if all(step.atom == "text" for step in steps):
         near = difflib.get_close_matches(form.lower(), [*NAMED, JSON], 1)
-        raise _wrong(f"{form!r} has no atom in it" + _meant(*near) + "; give combined, common, json or atoms like %(h)s")
+        ways = "; give combined, common, json or atoms like %(h)s"
+        raise _wrong(f"{form!r} has no atom in it" + _meant(*near) + ways)
     return _joined(steps)
 
 
 def _json() -> list[Step]:
-    steps = []
+    steps: list[Step] = []
     for key, atom in KEYS.items():
         steps.append(Step("text", ("," if steps else "{") + json.dumps(key) + ":"))
         steps.append(Step("i", FIELDS[atom]) if atom in FIELDS else Step(atom))

@@ -5,8 +5,8 @@ would. What is gathered is taken as a whole by whoever writes it to a file (`acc
 bytes, entries are counted instead of kept.
 
 Whatever came from outside is escaped as Apache does it, a quote and a backslash by a backslash, other bytes outside of
-printable ASCII as \\n, \\t ... or \\xHH: nobody can end a line or a quotation that the format has begun. In json, values
-are encoded by the json module.
+printable ASCII as \\n, \\t ... or \\xHH: nobody can end a line or a quotation that the format has begun. In json,
+values are encoded by the json module.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -62,8 +62,8 @@ cdef extern from *:
         time_t when = (time_t)second;
         struct tm t;
         gmtime_r(&when, &t);
-        return snprintf(into, size, "%04d-%02d-%02dT%02d:%02d:%02d", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour,
-                        t.tm_min, t.tm_sec);
+        return snprintf(into, size, "%04d-%02d-%02dT%02d:%02d:%02d", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday,
+                        t.tm_hour, t.tm_min, t.tm_sec);
     }
     """
     int64_t greenhttp_wall_nanoseconds() noexcept

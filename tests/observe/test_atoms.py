@@ -6,9 +6,10 @@ from greenhttp.errors import ConfigError
 from greenhttp.observe.atoms import ATOMS, KEYS, Step, parse
 
 GUNICORN = (
-    '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s %(B)s "%(f)s" "%(a)s" %(m)s %(U)s %(q)s %(H)s %(T)s %(M)s %(D)s %(L)s %(p)s '
-    "%({name}i)s %({name}o)s %({name}e)s"
+    '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s %(B)s "%(f)s" "%(a)s" %(m)s %(U)s %(q)s %(H)s '
+    "%(T)s %(M)s %(D)s %(L)s %(p)s %({name}i)s %({name}o)s %({name}e)s"
 )
+WAYS = "; give combined, common, json or atoms like %(h)s"
 
 
 def test_every_atom_of_gunicorn_is_known():
@@ -20,7 +21,9 @@ def test_every_atom_of_gunicorn_is_known():
 def test_combined_is_common_and_two_fields_in_quotes():
     common, combined = parse("common"), parse("combined")
     assert combined == [
-        *common, Step("text", ' "'), Step("i", "referer"), Step("text", '" "'), Step("i", "user-agent"), Step("text", '"')
+        *common,
+        Step("text", ' "'), Step("i", "referer"),
+        Step("text", '" "'), Step("i", "user-agent"), Step("text", '"'),
     ]  # fmt: skip
 
 
@@ -65,8 +68,8 @@ def test_json_has_its_keys_in_order():
         ("%(1)s", "there is no atom %(1)s; there are h l u t r s b B f a m U q H T M D L p"),
         ("%h %l", "'%h' is not an atom; did you mean %(h)s?; a percent sign is %%"),
         ("100%", "'%' is not an atom; a percent sign is %%"),
-        ("combind", "'combind' has no atom in it; did you mean combined?; give combined, common, json or atoms like %(h)s"),
-        ("xyz", "'xyz' has no atom in it; give combined, common, json or atoms like %(h)s"),
+        ("combind", f"'combind' has no atom in it; did you mean combined?{WAYS}"),
+        ("xyz", f"'xyz' has no atom in it{WAYS}"),
         ("%(h)s\n", "'%(h)s\\n' has a control character in it; an entry is one line"),
     ],
 )

@@ -245,7 +245,7 @@ def test_a_refusal_behind_good_requests_of_a_pipeline(logged: Any) -> None:
 
 
 def test_unknown_is_a_dash(logged: Any) -> None:
-    atoms = "u l m U q H f a D T M L {host}i {date}o {REMOTE_USER}e".split()
+    atoms = ["u", "l", "m", "U", "q", "H", "f", "a", "D", "T", "M", "L", "{host}i", "{date}o", "{REMOTE_USER}e"]
     serving = logged(hello, " ".join(f"%({atom})s" for atom in atoms))
     assert serving.ask(b"bad\r\n").status == 400
     assert serving.entries() == [" ".join("-" for _ in atoms)]
@@ -295,7 +295,8 @@ def test_what_nobody_answered_has_no_entry(logged: Any) -> None:
 
 # ---- what stands in it
 
-COMBINED = re.compile(r'(\S+) - (\S+) \[([^]]+)\] "((?:[^"\\]|\\.)*)" (\d{3}) (\d+|-) "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)"')
+QUOTED = r'"((?:[^"\\]|\\.)*)"'
+COMBINED = re.compile(rf"(\S+) - (\S+) \[([^]]+)\] {QUOTED} (\d{{3}}) (\d+|-) {QUOTED} {QUOTED}")
 
 
 def test_combined_is_apaches(logged: Any) -> None:
