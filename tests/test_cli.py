@@ -51,7 +51,7 @@ def test_every_setting_has_an_option_and_a_variable():
     assert {flag for setting in SETTINGS for flag in setting.flags} <= flags
     examples = {"duration": "3s", "size": "1m", "rate": "9", "count": "1", "bool": "no", "addresses": "a:1"}
     named = {"interface": "wsgi", "allow_headers": "x_a", "allow_methods": "TRACE", "server_header": "mine",
-             "limit_buffers": "300m"}  # fmt: skip
+             "limit_buffers": "300m", "access_logfile": "-", "access_log_format": "json"}  # fmt: skip
     for setting in SETTINGS:
         text = named.get(setting.name) or examples[setting.kind]
         assert read(**{setting.variable: text}) == Settings(**{setting.name: text}), setting.name

@@ -13,8 +13,8 @@ Atoms: %(h)s peer address, %(l)s "-", %(u)s the name in Basic credentials, which
 time, %(r)s request line, %(s)s status, %(b)s bytes or "-" for none, %(B)s bytes, %(f)s referer, %(a)s user agent, %(m)s
 method, %(U)s path and %(q)s query as they were sent, %(H)s version, %(T)s %(M)s %(D)s %(L)s duration in seconds,
 milliseconds, microseconds, and seconds with a fraction, %(p)s process; by name %({user-agent}i)s a request field,
-%({etag}o)s a response field, %({REMOTE_PORT}e)s what an environ says, where the request tells it. "-" is what is unknown,
-absent or empty. Put quotes around what may have spaces in it.
+%({etag}o)s a response field, %({REMOTE_PORT}e)s what an environ says, where the request tells it. "-" is what is
+unknown, absent or empty. Put quotes around what may have spaces in it.
 
 Keys of json: time (ISO 8601, UTC), peer, method, target (as sent), version, status, bytes, duration (seconds), complete
 (whether the whole answer was made), referer, user_agent; null is what is unknown or absent. Bytes beyond ASCII are
@@ -144,8 +144,14 @@ class AccessLog:
             self._writer = None
         self._tell(error, count)
         if dropped:
-            self._report("warning", f"{dropped} access log entries were dropped: it could not be written as fast as they came")
-        if self.entries.rest() and self._loop is not None:
+            why = "it could not be written as fast as they came"
+            self._report("warning", f"{dropped} access log entries were dropped: {why}")
+        more = self.entries.rest()
+        if self._loop is None:
+            return
+        if self._stale:
+            self._begin()  # it was asked for while the thread was busy
+        elif more:
             self._wake()
 
     def _tell(self, error: OSError | None, count: int) -> None:

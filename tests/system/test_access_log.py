@@ -66,6 +66,14 @@ def test_standard_output_that_nobody_reads_any_more():
         assert process.wait(30) == 0
 
 
+def test_standard_output_that_is_full_lets_the_process_end():
+    with command("--access-logfile", "-", "--access-log-format", "%(s)s " + "x" * 1000) as process:
+        ask(process.url(), *["/"] * 200)  # three times what the pipe holds; nobody reads
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert "the access log did not take its last batch" in process.stderr.read()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
