@@ -138,10 +138,13 @@ class AccessLog:
     def _write(self) -> None:
         batch, held, count, dropped = self.entries.take()
         try:
-            error = gevent.get_hub().threadpool.apply(self._put, (batch,))
+            reopening, error = gevent.get_hub().threadpool.apply(self._put, (batch,))
         finally:
             self.entries.done(held)
             self._writer = None
+        if reopening is not None:
+            why = f"{reopening.strerror}; it goes on in the file that was open"
+            self._report("error", f"access log {self.path!r} could not be opened anew: {why}")
         self._tell(error, count)
         if dropped:
             why = "it could not be written as fast as they came"
@@ -168,21 +171,21 @@ class AccessLog:
 
     # ---- in a thread of the pool: plain system calls, and nothing of gevent
 
-    def _put(self, batch: bytes) -> OSError | None:
-        problem = None
+    def _put(self, batch: bytes) -> tuple[OSError | None, OSError | None]:
+        """What went wrong while opening the file anew, and while writing."""
+        reopening = None
         if self._stale:
             self._stale = False
             try:
                 self._file, old = self._opened(), self._file
                 os.close(old)
             except OSError as error:
-                problem = error  # entries go on into the file there is
+                reopening = error
         try:
-            if batch:
-                put(self._file, batch)
+            put(self._file, batch)
         except OSError as error:
-            problem = error
-        return problem
+            return reopening, error
+        return reopening, None
 
     def _opened(self) -> int:
         if self.path == "-":
