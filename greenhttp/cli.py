@@ -10,8 +10,10 @@ A user's mistake is one line on stderr, never a traceback. The exit codes stand 
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import click
@@ -64,8 +66,19 @@ COMMANDS = ("serve",)  # a word before APP; the only one so far, and the one tha
 # ---- what the command line looks like
 
 
+_HYPHEN = "\u2011"  # the one at which no line is broken; a plain one again once the lines stand
+
+
+def _unbroken(text: str) -> str:
+    """The text with options that stay in one piece."""
+    return re.sub(r"--?[a-z][a-z-]*", lambda option: option[0].replace("-", _HYPHEN), text)
+
+
 class _Command(click.Command):
     """A command whose help lists the options under headings."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        return super().get_help(ctx).replace(_HYPHEN, "-")
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "[serve] [OPTIONS] APP")
@@ -83,7 +96,7 @@ class _Command(click.Command):
         for group, entries in rows.items():
             formatter.write(f"\n{paint(group + ':', 'bold', on=on)}\n")
             with formatter.indentation():
-                formatter.write_dl([(paint(f"{name:31}", "cyan", on=on), text) for name, text in entries], col_max=36)
+                formatter.write_dl([(paint(f"{name:31}", "cyan", on=on), _unbroken(text)) for name, text in entries], col_max=36)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_paragraphs(formatter, AFTERWORD)
@@ -92,7 +105,7 @@ class _Command(click.Command):
 def _write_paragraphs(formatter: click.HelpFormatter, text: str) -> None:
     for paragraph in text.split("\n\n"):
         formatter.write_paragraph()
-        formatter.write_text(paragraph)
+        formatter.write_text(_unbroken(paragraph))
 
 
 def _own_row(option: click.Parameter, ctx: click.Context) -> tuple[str, str] | None:
@@ -204,7 +217,8 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
     file: Source = {}
     if path := (options["config"] or environ.get("GREENHTTP_CONFIG") or "").removeprefix("file:"):
         if configfile.is_python(path):
-            _patch(settled({n: g for n, g in {**environment, **given}.items() if n in ("patch", "loop")})[0])
+            early = settled({n: g for n, g in {**environment, **given}.items() if n in ("patch", "loop")})[0]
+            _patch(early.patch, early.loop)
             from greenhttp.loading import look_in
 
             look_in()
@@ -265,26 +279,25 @@ def _prepare(settings: Settings) -> None:
             os.chdir(settings.chdir)
         except OSError as error:
             raise ConfigError(f"chdir: {settings.chdir}: {error.strerror}") from None
-    _patch(settings)
+    _patch(settings.patch, settings.loop)
     from greenhttp.green.listener import parse_address
 
     for text in settings.bind:
         parse_address(text)  # a misspelt address is said before a long import
 
 
-def _patch(settings: Settings) -> None:
-    """Choose the loop and patch, once."""
-    if "greenhttp.patch" in sys.modules:
-        return
+@cache
+def _patch(patch: bool, loop: str) -> None:
+    """Choose the loop and patch, once. Raises ConfigError."""
     try:
         from greenhttp.green.loop import choose
     except ModuleNotFoundError:
-        if settings.loop != "auto":
-            raise ConfigError(f"loop: {settings.loop} cannot be chosen yet; set GEVENT_LOOP instead") from None
+        if loop != "auto":
+            raise ConfigError(f"loop: {loop} cannot be chosen yet; set GEVENT_LOOP instead") from None
     else:
-        choose(settings.loop)
-    if settings.patch:
-        # click keeps a threading.local; an application that uses click gets one that is imported patched
+        choose(loop)
+    if patch:
+        # click keeps a threading.local; an application that uses click gets one that was imported after the patch
         for name in [name for name in sys.modules if name.partition(".")[0] == "click"]:
             del sys.modules[name]
         import greenhttp.patch  # noqa: F401  before all that follows
@@ -359,4 +372,4 @@ def _toml(value: str | int | bool | list[str]) -> str:
     if isinstance(value, int):
         return str(value)
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'

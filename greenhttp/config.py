@@ -340,7 +340,7 @@ class Setting:
             return _typed_duration(value)
         if self.kind == "size":
             return _typed_size(value)
-        return list(value) if self.kind in LISTS else value  # type: ignore[no-any-return]
+        return list(value) if self.kind in LISTS else value
 
 
 def _typed_duration(seconds: float) -> str:

@@ -95,9 +95,8 @@ def run_python(path: str) -> tuple[Source, list[str]]:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         said = traceback.format_exception_only(type(error), error)[-1].strip()
         raise ConfigError(f"{path}:{frames[-1].lineno}: {said}" if frames else f"{path}: {said}") from None
-    lines = {
-        node.id: node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
+    assigned = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    lines = {node.id: node.lineno for node in assigned}
     settings: dict[str, Any] = {}
     for name, value in names.items():
         place = _place(path, lines, name)

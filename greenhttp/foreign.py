@@ -18,7 +18,7 @@ class Foreign:
     """One option of other servers.
 
     Attributes:
-        flags: its names on their command lines.
+        flags: its names on their command lines; the last is the one it is called by.
         verdict: REFUSED, IGNORED, or ONLY: accepted with one of `values`, refused with others.
         why: what is said, after the option's name.
         argument: whether a value follows the flag.
@@ -61,12 +61,12 @@ FOREIGN: tuple[Foreign, ...] = (
         ("-k", "--worker-class"), ONLY, "there is one kind of worker, green threads; leave the option out, or gevent",
         values=("gevent", "greenhttp"),
     ),
-    Foreign(("--threads", "--blocking-threads"), IGNORED, "requests run in green threads; --concurrency bounds them"),
-    Foreign(("-t", "--timeout"), IGNORED, "a worker that hangs is not restarted yet; --request-timeout ends one request"),
-    Foreign(("-n", "--name", "--process-name", "--proc-name"), IGNORED, "the process keeps its name"),
+    Foreign(("--blocking-threads", "--threads"), IGNORED, "requests run in green threads; see --concurrency"),
+    Foreign(("-t", "--timeout"), IGNORED, "a worker that hangs is not restarted yet; see --request-timeout"),
+    Foreign(("-n", "--process-name", "--proc-name", "--name"), IGNORED, "the process keeps its name"),
     Foreign(("--worker-tmp-dir",), IGNORED, "no files are used for that"),
     Foreign(("--no-control-socket",), IGNORED, "there is none", argument=False),
-    Foreign(("--preload", "--preload-app"), REFUSED, "there is one process, so nothing to load before", argument=False),
+    Foreign(("--preload-app", "--preload"), REFUSED, "there is one process, so nothing to load before", argument=False),
     Foreign(("--max-requests", "--limit-max-requests"), REFUSED, _RECYCLE),
     Foreign(("--limit-max-requests-jitter", "--max-requests-jitter"), REFUSED, _RECYCLE),
     Foreign(("--workers-lifetime",), REFUSED, _RECYCLE),
@@ -79,7 +79,7 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--http-protocols",), REFUSED, _HTTP2),
     Foreign(("--reload",), REFUSED, _RELOAD, argument=False),
     Foreign(("-D", "--daemon"), REFUSED, _BACKGROUND, argument=False),
-    Foreign(("-p", "--pid", "--pid-file", "--pidfile"), REFUSED, "no pid file is written yet; a port is --port or --bind"),
+    Foreign(("-p", "--pid-file", "--pidfile", "--pid"), REFUSED, "no pid file is written yet; a port is --port"),
     Foreign(("-u", "--user"), REFUSED, _OWNER),
     Foreign(("-g", "--group"), REFUSED, _OWNER),
     Foreign(("-m", "--umask"), REFUSED, "it is not set yet; set it in the shell or the supervisor"),
@@ -88,9 +88,9 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--proxy-headers",), REFUSED, _FORWARDED, argument=False),
     Foreign(("--proxy-protocol",), REFUSED, "the PROXY protocol is not there yet"),
     Foreign(("--url-prefix", "--url-path-prefix", "--root-path"), REFUSED, "a prefix is not cut off yet"),
-    Foreign(("--factory", "--call"), REFUSED, _FACTORY, argument=False),
+    Foreign(("--call", "--factory"), REFUSED, _FACTORY, argument=False),
     Foreign(("--env-files", "--env-file"), REFUSED, "files of variables are not read; give -e NAME=VALUE"),
-    Foreign(("--log-config", "--logconfig"), REFUSED, "configure logging in the application; its handlers are respected"),
+    Foreign(("--logconfig", "--log-config"), REFUSED, "set logging up in the application; its handlers are kept"),
     Foreign(("--capture-output",), REFUSED, "output is not redirected; redirect it in the shell", argument=False),
     Foreign(("--statsd-host",), REFUSED, "statistics are not sent yet"),
     Foreign(
@@ -104,5 +104,6 @@ BY_FOREIGN_NAME = {flag[2:].replace("-", "_"): entry for entry in FOREIGN for fl
 # gunicorn's hooks: functions in its files of settings
 HOOKS = frozenset((
     "on_starting", "on_reload", "when_ready", "pre_fork", "post_fork", "post_worker_init", "worker_int", "worker_abort",
-    "pre_exec", "pre_request", "post_request", "child_exit", "worker_exit", "nworkers_changed", "on_exit", "ssl_context",
+    "pre_exec", "pre_request", "post_request", "child_exit", "worker_exit", "nworkers_changed", "on_exit",
+    "ssl_context",
 ))  # fmt: skip

@@ -22,7 +22,8 @@ class LogFile(logging.FileHandler):
             old, self.stream = self.stream, stream
         finally:
             self.release()
-        old.close()
+        if old is not None:  # None where nothing was logged after the handler was closed
+            old.close()
 
 
 def _application_is_silent(_: logging.LogRecord) -> bool:
