@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from greenhttp import __version__, configfile
-from greenhttp.config import LISTS, SETTINGS, Setting, Settings
+from greenhttp.config import LISTS, SETTINGS, Setting, Settings, nearest
 from greenhttp.console import colourful, paint, say
 from greenhttp.errors import AppError, ConfigError
 from greenhttp.foreign import FOREIGN
@@ -256,6 +256,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(app, settings, options["check"])
     except click.exceptions.Exit as done:
         return done.exit_code
+    except click.NoSuchOption as error:
+        known = [flag for setting in SETTINGS for flag in setting.flags] + [f"--{place}" for place in PLACES]
+        known += ["--config", "--check", "--print-config", "--version", "--help", "--no-patch"]
+        say(f"{error.option_name}: there is no such option{nearest(error.option_name, known)}", "red")
+        return MISUSED
     except click.UsageError as error:
         say(f"{error.format_message()} (see greenhttp --help)", "red")
         return MISUSED

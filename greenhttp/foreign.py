@@ -2,8 +2,8 @@
 
 A command line written for gunicorn's gevent worker should run when its first word is changed. What changes nothing here
 is accepted, and named as ignored where somebody could miss it; what would be missed badly is refused, with what to do.
-In a file of settings the same names are known, without dashes and with `_` for `-`; a value of False or None is what
-the other server does by itself, and is passed over.
+In a file of settings the same names are known, without dashes and with `_` for `-`; a value of False, None
+or 0 is what the other server does by itself, and is passed over.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Foreign:
 
     def judge(self, source: str, value: object) -> str:
         """The line to say, or "" for none. Raises ConfigError if it cannot be served with that."""
-        if value is None or value is False or value in ((), "", 0):
+        if value is None or value is False or value in ("", "0", 0):
             return ""
         if self.verdict == IGNORED:
             return f"{source} is ignored: {self.why}"
@@ -67,7 +67,7 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--worker-tmp-dir",), IGNORED, "no files are used for that"),
     Foreign(("--no-control-socket",), IGNORED, "there is none", argument=False),
     Foreign(("--preload-app", "--preload"), REFUSED, "there is one process, so nothing to load before", argument=False),
-    Foreign(("--max-requests", "--limit-max-requests"), REFUSED, _RECYCLE),
+    Foreign(("--limit-max-requests", "--max-requests"), REFUSED, _RECYCLE),
     Foreign(("--limit-max-requests-jitter", "--max-requests-jitter"), REFUSED, _RECYCLE),
     Foreign(("--workers-lifetime",), REFUSED, _RECYCLE),
     Foreign(("--workers-max-rss",), REFUSED, _RECYCLE),
