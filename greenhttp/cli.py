@@ -58,7 +58,7 @@ settings; 3 the application could not be found or imported.
 
 METAVARS = {
     "duration": "TIME", "size": "SIZE", "rate": "RATE", "count": "N", "text": "TEXT", "header": "TEXT",
-    "choice": "NAME", "file": "FILE", "names": "NAMES", "addresses": "ADDRESS", "pairs": "NAME=VALUE",
+    "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES", "addresses": "ADDRESS", "pairs": "NAME=VALUE",
 }  # fmt: skip
 
 COMMANDS = ("serve",)  # a word before APP; the only one so far, and the one that is meant without
@@ -96,7 +96,8 @@ class _Command(click.Command):
         for group, entries in rows.items():
             formatter.write(f"\n{paint(group + ':', 'bold', on=on)}\n")
             with formatter.indentation():
-                formatter.write_dl([(paint(f"{name:31}", "cyan", on=on), _unbroken(text)) for name, text in entries], col_max=36)
+                padded = [(paint(f"{name:31}", "cyan", on=on), _unbroken(text)) for name, text in entries]
+                formatter.write_dl(padded, col_max=36)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_paragraphs(formatter, AFTERWORD)

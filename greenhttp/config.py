@@ -13,6 +13,7 @@ A value may come as Python says it (`header_timeout=2.5`) or as a person types i
     count       100, "100"                                          int
     bool        True, "yes", "off", "1" ...                         bool
     text        "greenhttp"                                         str
+    path        "logs/error.log", "-" where its help says so        str
     choice      "wsgi", "WSGI"                                      str, in lower case
     file        "access.log", "-", "off", False                     str, or None for off
     header      "greenhttp", "off", False                           str, or None for off
@@ -225,6 +226,7 @@ KINDS: dict[str, Callable[[object], Any]] = {
     "count": parse_count,
     "bool": parse_bool,
     "text": parse_text,
+    "path": parse_text,
     "choice": parse_choice,
     "file": parse_file,
     "header": parse_header,
@@ -397,7 +399,7 @@ SETTINGS: tuple[Setting, ...] = (
         _APP, ("--patch",),
     ),
     Setting(
-        "chdir", "text", ".", "",
+        "chdir", "path", ".", "",
         "The directory to go to first.",
         _APP, ("--chdir", "--working-dir"),
     ),
@@ -549,7 +551,7 @@ SETTINGS: tuple[Setting, ...] = (
         _LOGS, ("--access-log-format", "--access-logformat", "--access-log-fmt"),
     ),
     Setting(
-        "error_logfile", "text", "-", "",
+        "error_logfile", "path", "-", "",
         "Where everything else is logged; - is stderr.",
         _LOGS, ("--error-logfile", "--errorlog", "--log-file"),
     ),

@@ -90,7 +90,7 @@ def run_python(path: str) -> tuple[Source, list[str]]:
         tree = ast.parse(code, path)
         exec(compile(tree, path, "exec"), names)
     except SyntaxError as error:
-        raise ConfigError(f"{path}:{error.lineno}: {error.msg}") from None
+        raise ConfigError(f"{path}:{error.lineno or 1}: {error.msg}") from None
     except (Exception, SystemExit) as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         said = traceback.format_exception_only(type(error), error)[-1].strip()

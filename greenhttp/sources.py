@@ -100,4 +100,4 @@ def settled(*sources: Source) -> tuple[Settings, Source]:
 
 def _named(name: str, origin: str) -> str:
     """The origin alone where it contains the name, as a flag and a variable do; a place in a file does not."""
-    return f"{origin}: {name}" if ":" in origin else origin
+    return origin if origin.startswith("--") or origin.isupper() else f"{origin}: {name}"

@@ -35,8 +35,7 @@ def file(tmp_path, monkeypatch):
         ("s.py", "loglevel = 'debug'\naccesslog = '-'\nerrorlog = 'e'\nkeepalive = 2\nwsgi_app = 'web'\nraw_env = []",
          {"log_level": ("debug", "s.py:1"), "access_logfile": ("-", "s.py:2"), "error_logfile": ("e", "s.py:3"),
           "keepalive_timeout": (2, "s.py:4"), "app": ("web", "s.py:5"), "env": ([], "s.py:6")}),
-        ("s.py", "import os, queue\n_x = 1\nSIZE = 2\ndef helper(): pass\nclass patch: pass\nwith open(__file__) as f: pass",
-         {}),
+        ("s.py", "import os, queue\n_x = 1\nSIZE = 2\ndef helper(): pass\nclass patch: pass\nf = object()", {}),
         ("s.py", "accesslog = None\nworker_class = 'gevent'\npreload_app = False\nmax_requests = 0", {}),
     ],
 )  # fmt: skip
