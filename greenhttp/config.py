@@ -314,8 +314,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "interface", "text", "auto", "",
-        "What the application speaks: auto or wsgi.",
-        _SERVE, ("--interface",), _one_of("auto", "wsgi"),
+        "What the application speaks: auto (told from its signature), wsgi, native or stream.",
+        _SERVE, ("--interface",), _one_of("auto", "wsgi", "native", "stream"),
     ),
     Setting(
         "patch", "bool", True, "",

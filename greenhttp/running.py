@@ -7,17 +7,64 @@ server runs, and what is said on the terminal.
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent import monkey
 from gevent.event import Event
 
 from greenhttp import __version__
 from greenhttp.config import Settings
+from greenhttp.hosting.interface import STREAM
 from greenhttp.server import Server
 
+if TYPE_CHECKING:
+    from greenhttp.green.stream import Stream
+
 STOPPED, BROKEN = 0, 1
+
+
+def serve(app: Callable[..., Any], *, bind: object = "127.0.0.1:8000", **settings: Any) -> None:
+    """Serve a native handler or a WSGI application until a signal ends it.
+
+    Arguments:
+        app: called with a Request and returning a Response, str, bytes, an iterator of bytes or a file; or a WSGI
+            application (PEP 3333). Which one is told from its signature, unless `interface="native"` or "wsgi" says it.
+        bind: "host:port", ":port", "unix:/path", or a list of these.
+        settings: any other setting by name, like `header_timeout="5s"`; see config.SETTINGS.
+
+    TERM lets running requests finish, INT (Ctrl-C) and QUIT stop at once. Must be called in the main thread, where
+    signals arrive; a program that has other plans for them uses Server.
+
+    Raises:
+        ConfigError: a setting that cannot be, or an address that cannot be used.
+    """
+    _serve(Server(app, bind=bind, **settings))
+
+
+def serve_stream(handler: Callable[["Stream"], object], *, bind: object, **settings: Any) -> None:
+    """Serve any protocol, with one green thread per connection, until a signal ends it.
+
+    Arguments:
+        handler: called with the Stream of each connection. When it returns, what it has written is sent and the
+            connection is closed; when it raises, the connection is reset and the error logged.
+        bind, settings: as for `serve`. `connections` bounds the green threads; `write_timeout` ends a peer that does not
+            read. How long to wait for a peer's bytes is the protocol's business: `stream.timeout`.
+
+    Raises:
+        ConfigError: a setting that cannot be, or an address that cannot be used.
+    """
+    _serve(Server(handler, bind=bind, interface=STREAM, **settings))
+
+
+def _serve(server: Server) -> None:
+    if not monkey.is_module_patched("socket"):
+        say(
+            "the standard library is not patched: a call that blocks (time.sleep, a database) stops every connection;"
+            " make `import greenhttp.patch` the first line"
+        )
+    run(server, getattr(server.app, "__name__", type(server.app).__name__))
 
 
 def say(line: str) -> None:
