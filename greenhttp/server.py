@@ -26,9 +26,7 @@ from greenhttp.green.deadline import Sweep
 from greenhttp.green.listener import Address, Listener, bound_name, close_listener, listen, parse_address
 from greenhttp.green.pool import Job
 from greenhttp.green.spawn import SpawnDoor, SpawnedJob, Spawner
-from greenhttp.hosting.handler import Handler
-from greenhttp.hosting.interface import NATIVE, STREAM, interface_of
-from greenhttp.hosting.wsgi import WSGI
+from greenhttp.hosting.interface import STREAM, hosted, interface_of
 from greenhttp.http.connection import Connection, Door
 from greenhttp.http.service import Service
 
@@ -136,7 +134,7 @@ class Server:
         if self.interface == STREAM:
             return Spawner(self.app, settings, settings.connections, self._report)
         service = Service(settings, settings.connections, self._report)
-        service.attach(Handler(self.app) if self.interface == NATIVE else WSGI(self.app, settings))
+        service.attach(hosted(self.app, settings))
         return service
 
     def serve_forever(self) -> None:

@@ -22,6 +22,8 @@ cdef str BYTES = "application/octet-stream"
 cdef list pairs_of(object headers):
     """A list of (name, value), from a mapping - a value may be a list of values there - or from pairs."""
     cdef list pairs = []
+    if type(headers) is list and all([type(pair) is tuple and len(<tuple>pair) == 2 for pair in <list>headers]):
+        return list(headers)
     if not hasattr(headers, "keys"):
         for pair in headers:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:

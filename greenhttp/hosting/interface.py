@@ -9,7 +9,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-NATIVE, WSGI, STREAM = "native", "wsgi", "stream"
+from greenhttp.config import Settings
+from greenhttp.hosting.handler import Handler
+from greenhttp.hosting.wsgi import WSGI
+
+NATIVE, STREAM = "native", "stream"
 
 
 def interface_of(app: Callable[..., Any]) -> str:
@@ -17,13 +21,19 @@ def interface_of(app: Callable[..., Any]) -> str:
     try:
         parameters = inspect.signature(app, follow_wrapped=False).parameters.values()
     except (TypeError, ValueError):
-        return WSGI
+        return "wsgi"
     kinds = [parameter.kind for parameter in parameters]
     if inspect.Parameter.VAR_POSITIONAL in kinds:
-        return WSGI
+        return "wsgi"
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     required = [p for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]
-    return NATIVE if len(required) == 1 else WSGI
+    return NATIVE if len(required) == 1 else "wsgi"
+
+
+def hosted(app: Callable[..., Any], settings: Settings) -> Handler | WSGI:
+    """The application as something that a connection hands requests to, by the setting `interface`."""
+    interface = interface_of(app) if settings.interface == "auto" else settings.interface
+    return Handler(app) if interface == NATIVE else WSGI(app, settings)
 
 
 def doubt(app: Callable[..., Any]) -> str | None:
@@ -31,6 +41,6 @@ def doubt(app: Callable[..., Any]) -> str | None:
     wrapped = inspect.unwrap(app) if hasattr(app, "__wrapped__") else app
     if wrapped is app or interface_of(app) == interface_of(wrapped):
         return None
-    if interface_of(app) == WSGI:
+    if interface_of(app) == "wsgi":
         return "it wraps a handler of one argument; if that is what it is itself, say --interface native"
     return "it wraps a WSGI application; if that is what it is itself, say --interface wsgi"
