@@ -390,7 +390,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "interface", "choice", "auto", "",
-        "What the application speaks: wsgi, native, stream, or auto: wsgi or native by its signature.",
+        "What the application speaks: wsgi, native, stream, or auto: wsgi or native, told from its signature.",
         _APP, ("--interface",), _one_of("auto", "wsgi", "native", "stream"),
     ),
     Setting(

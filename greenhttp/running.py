@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import monkey
@@ -19,7 +19,11 @@ from gevent.event import Event
 from greenhttp import __version__, logs
 from greenhttp.config import BY_NAME
 from greenhttp.console import colourful, paint, say
+from greenhttp.hosting.interface import STREAM
 from greenhttp.server import Server
+
+if TYPE_CHECKING:
+    from greenhttp.green.stream import Stream
 
 STOPPED, BROKEN = 0, 1
 
@@ -29,6 +33,48 @@ log = logging.getLogger("greenhttp")
 
 # Called on SIGUSR1, in a green thread: whatever keeps a log file open adds what opens it again.
 reopen: list[Callable[[], None]] = []
+
+
+def serve(app: Callable[..., Any], *, bind: object = "127.0.0.1:8000", **settings: Any) -> None:
+    """Serve a native handler or a WSGI application until a signal ends it.
+
+    Arguments:
+        app: called with a Request and returning a Response, str, bytes, an iterator of bytes or a file; or a WSGI
+            application (PEP 3333). Which one is told from its signature, unless `interface="native"` or "wsgi" says it.
+        bind: "host:port", ":port", "unix:/path", or a list of these.
+        settings: any other setting by name, like `header_timeout="5s"`; see config.SETTINGS.
+
+    TERM lets running requests finish, INT (Ctrl-C) and QUIT stop at once. Must be called in the main thread, where
+    signals arrive; a program that has other plans for them uses Server.
+
+    Raises:
+        ConfigError: a setting that cannot be, or an address that cannot be used.
+    """
+    _serve(Server(app, bind=bind, **settings))
+
+
+def serve_stream(handler: Callable[["Stream"], object], *, bind: object, **settings: Any) -> None:
+    """Serve any protocol, with one green thread per connection, until a signal ends it.
+
+    Arguments:
+        handler: called with the Stream of each connection. When it returns, what it has written is sent and the
+            connection is closed; when it raises, the connection is reset and the error logged.
+        bind, settings: as for `serve`. `connections` bounds the green threads; `write_timeout` ends a peer that does
+            not read. How long to wait for a peer's bytes is the protocol's business: `stream.timeout`.
+
+    Raises:
+        ConfigError: a setting that cannot be, or an address that cannot be used.
+    """
+    _serve(Server(handler, bind=bind, interface=STREAM, **settings))
+
+
+def _serve(server: Server) -> None:
+    if not monkey.is_module_patched("socket"):
+        say(
+            "the standard library is not patched: a call that blocks (time.sleep, a database) stops every connection;"
+            " make `import greenhttp.patch` the first line"
+        )
+    run(server, getattr(server.app, "__name__", type(server.app).__name__))
 
 
 def run(server: Server, name: str) -> int:
@@ -92,13 +138,11 @@ def _reopen() -> None:
 
 def described(server: Server) -> str:
     """What is served, and why it is taken for that: `a WSGI application (by its signature)`."""
-    kind = getattr(server, "interface", "wsgi")
-    why = "by its signature" if server.settings.interface == "auto" else "as --interface says"
-    return f"{KINDS.get(kind, kind)} ({why})"
+    why = "by its signature" if server.settings.interface == "auto" else "as set"
+    return f"{KINDS[server.interface]} ({why})"
 
 
 def _introduction(server: Server, name: str, loop: Any, colours: bool) -> list[str]:
-    settings = server.settings
     where = [_clickable(url, colours) for url in server.addresses]
     kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
     backend = getattr(loop, "backend", "")
@@ -106,20 +150,28 @@ def _introduction(server: Server, name: str, loop: Any, colours: bool) -> list[s
     if not monkey.is_module_patched("socket"):
         words = "NOT patched: a blocking call in the application stops every other request"
         patched = paint(words, "yellow", on=colours)
-    wait = f"{settings.queue} more may wait" if settings.queue else "none waits"
-    body = f"bodies up to {_typed(server, 'limit_request_body')}"
-    times = ", ".join(
-        f"{word} {_typed(server, f'{key}_timeout')}"
-        for word, key in (("head", "header"), ("body", "body"), ("write", "write"), ("keep-alive", "keepalive"))
-    )
-    request = _typed(server, "request_timeout") if settings.request_timeout else "unlimited"
     return [
         f"serving {paint(name, 'bold', on=colours)} at {', '.join(where)}",
         f"it is {described(server)}",
         f"version {__version__}, process {os.getpid()}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
+        *_limits(server),
+        "Ctrl-C stops at once; TERM lets running requests finish",
+    ]
+
+
+def _limits(server: Server) -> list[str]:
+    """What is in force of the settings that people ask about first."""
+    settings = server.settings
+    if server.interface == STREAM:
+        return [f"up to {settings.connections} connections; a write waits {_typed(server, 'write_timeout')}"]
+    wait = f"{settings.queue} more may wait" if settings.queue else "none waits"
+    body = f"bodies up to {_typed(server, 'limit_request_body')}"
+    names = (("head", "header"), ("body", "body"), ("write", "write"), ("keep-alive", "keepalive"))
+    times = ", ".join(f"{word} {_typed(server, f'{name}_timeout')}" for word, name in names)
+    request = _typed(server, "request_timeout") if settings.request_timeout else "unlimited"
+    return [
         f"up to {settings.concurrency} requests at once, {wait}; up to {settings.connections} connections; {body}",
         f"time-outs: {times}; a request {request}",
-        "Ctrl-C stops at once; TERM lets running requests finish",
     ]
 
 

@@ -294,6 +294,7 @@ module = types.ModuleType("greenhttp.server")
 
 class Server:
     addresses = ["http://0.0.0.0:8000", "unix:/x"]
+    interface = "wsgi"
 
     def __init__(self, app, settings):
         self.app, self.settings = app, settings

@@ -164,6 +164,22 @@ def test_check_says_what_would_be_served_and_listens_nowhere(here):
 
 
 @pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        ((), "def app(request): return 'x'", "a native handler (by its signature)"),
+        (("--interface", "native"), "def app(*whatever): pass", "a native handler (as set)"),
+        (("--interface", "stream"), "def app(stream): pass", "a stream handler (as set)"),
+    ],
+)
+def test_the_kind_of_application_is_said(tmp_path, options, code, said):
+    (tmp_path / "web.py").write_text(code)
+    with Command(tmp_path, "--check", *options, "-b", ":0", "web") as command:
+        assert command.rest() == (0, f"ok: web as {said} at :0\n", "")
+    with Command(tmp_path, *options, "-b", ":0", "web") as command:
+        assert f"greenhttp: it is {said}\n" in command.until("Ctrl-C")
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
         (["-b", "8000", "web"], 2, "bind: '8000' is only a number"),
