@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t
 
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.request cimport Request
-from greenhttp.http.response cimport Observer, Response
+from greenhttp.http.response cimport Observer, Delivery
 from greenhttp.wire.head cimport Head
 
 cdef struct Part:
@@ -32,12 +32,12 @@ cdef class Entries(Observer):
     cdef int stamp_size
 
     cdef void gather(
-        self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took,
+        self, Stream stream, Head head, Delivery answer, int status, int64_t sent, int64_t took,
     ) noexcept
-    cdef int write(self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took) except -1
+    cdef int write(self, Stream stream, Head head, Delivery answer, int status, int64_t sent, int64_t took) except -1
     cdef int of_request(self, Head head, Part* part) except -1
     cdef int request_field(self, Head head, Part* part) except -1
-    cdef int response_field(self, Response answer, Part* part) except -1
+    cdef int response_field(self, Delivery answer, Part* part) except -1
     cdef int user(self, Head head) except -1
     cdef int duration(self, int atom, int64_t took) except -1
     cdef int time(self, int atom, int64_t took) except -1

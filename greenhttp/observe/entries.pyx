@@ -17,7 +17,7 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.request cimport Request
-from greenhttp.http.response cimport NO_ANSWER, Observer, Response, nanoseconds
+from greenhttp.http.response cimport NO_ANSWER, Observer, Delivery, nanoseconds
 from greenhttp.wire.head cimport Field, Head
 from greenhttp.wire.names cimport KNOWN_AUTHORIZATION, find_known, same_name
 
@@ -159,7 +159,7 @@ cdef class Entries(Observer):
 
     cdef void answered(self, Request request, int64_t began) noexcept:
         cdef int64_t took = nanoseconds() - began
-        cdef Response answer = <Response>request.answer
+        cdef Delivery answer = <Delivery>request.answer
         if answer is None:
             self.gather(request.stream, request.head, None, NO_ANSWER, 0, took)
         else:
@@ -169,7 +169,7 @@ cdef class Entries(Observer):
         self.gather(stream, head, None, status, sent, -1)
 
     cdef void gather(
-        self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took,
+        self, Stream stream, Head head, Delivery answer, int status, int64_t sent, int64_t took,
     ) noexcept:
         """One entry. `took`: ns, negative if no application was asked."""
         cdef Py_ssize_t before = self.size
@@ -210,7 +210,7 @@ cdef class Entries(Observer):
         self.awake = self.count > 0 or self.dropped > 0
         return self.awake
 
-    cdef int write(self, Stream stream, Head head, Response answer, int status, int64_t sent, int64_t took) except -1:
+    cdef int write(self, Stream stream, Head head, Delivery answer, int status, int64_t sent, int64_t took) except -1:
         cdef Py_ssize_t size
         cdef Part* part
         cdef int i
@@ -287,7 +287,7 @@ cdef class Entries(Observer):
                 return self.text(head.base + field.value, field.value_len)
         return self.absent()
 
-    cdef int response_field(self, Response answer, Part* part) except -1:
+    cdef int response_field(self, Delivery answer, Part* part) except -1:
         """A field of the answer as it went out: lines of `name: value`, behind the status line."""
         cdef const char* name = PyBytes_AS_STRING(self.texts) + part.at
         cdef const char* p

@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,22 @@ def test_ctrl_c_writes_what_there_is(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.rest()[0] == 0
     assert path.read_text() == "/a\n/b\n"
+
+
+def test_usr1_opens_the_file_anew(tmp_path):
+    path = tmp_path / "access.log"
+    with command("--access-logfile", str(path), "--access-log-format", "%(U)s") as process:
+        url = process.url()
+        ask(url, "/a")
+        old = path.rename(tmp_path / "access.log.1")
+        process.send_signal(signal.SIGUSR1)
+        while not path.exists():
+            time.sleep(0.001)
+        ask(url, "/b")
+        process.send_signal(signal.SIGTERM)
+        assert process.rest()[0] == 0
+    assert old.read_text() + path.read_text() == "/a\n/b\n"
+    assert path.read_text().endswith("/b\n")
 
 
 def test_standard_output():
