@@ -309,6 +309,9 @@ class Server:
         if hasattr(self.app, "started"):
             self.app.started()
 
+    def reopen(self):
+        pass
+
     def stop(self, timeout):
         print(f"stop({timeout})", flush=True)
         if hasattr(self.app, "stopping"):
