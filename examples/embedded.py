@@ -47,7 +47,7 @@ class Program:
         self.server.start()  # listens, and returns
         print(f"serving at {self.server.addresses[0]}", file=sys.stderr, flush=True)
         self.done.wait()
-        served = self.server.statistics()["served"]
+        served = self.server.statistics()["requests"]
         finished = self.server.stop(timeout=5)  # requests that have arrived are answered
         sensor.kill()
         print(f"{served} requests, {'all finished' if finished else 'not all finished'}")

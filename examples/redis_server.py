@@ -151,7 +151,7 @@ def encode(reply):
 
 
 def serve_client(stream):
-    """Pipelining comes by itself: commands are read from what has arrived, replies leave together before a read waits."""
+    """Pipelining comes by itself: commands are taken from what has arrived, and replies leave before a read waits."""
     try:
         while (words := read_command(stream)) is not None:
             if words and words[0].upper() == b"QUIT":

@@ -16,8 +16,8 @@ TIMEOUT = 60  # seconds; only a hang takes as long
 class Example(Process):
     """`with Example("NAME.py") as example:`, or `Example("-m", "greenhttp", ...)`; listens on a free port.
 
-    The end of the block asks it to stop, by TERM unless `stop` has done so before, and checks that it ends with 0 and that
-    nothing went wrong in it meanwhile.
+    The end of the block asks it to stop, by TERM unless `stop` has done so before, and checks that it ends with 0 and
+    that nothing went wrong in it meanwhile.
 
     Attributes:
         address: (host, port).

@@ -14,6 +14,8 @@ from tests.system.process import needs
 def example():
     with Example("events.py", "127.0.0.1:0") as example:
         yield example
+        if example.returncode is None:
+            example.stop(signal.SIGINT)  # TERM would wait for readers of whom nobody knows yet that they have gone
 
 
 def publish(example, text):
