@@ -2,8 +2,7 @@
 
     python echo.py [ADDRESS]
 
-    nc 127.0.0.1 8007                         then type; Ctrl-D ends
-    curl telnet://127.0.0.1:8007 <<< hello
+    nc 127.0.0.1 8007, or curl -N telnet://127.0.0.1:8007          then type; Ctrl-C leaves
 """
 
 import greenhttp.patch  # first

@@ -102,17 +102,18 @@ def integer(text):
 
 FUNCTIONS = (ping, echo, get, set_, incr, expire, ttl, keys, command)
 COMMANDS = {function.__name__.strip("_").upper().encode(): function for function in FUNCTIONS} | {b"DEL": delete}
+SIGNATURES = {name: inspect.signature(function) for name, function in COMMANDS.items()}
 
 
 def execute(name, *arguments):
-    function = COMMANDS.get(name.upper())
-    if function is None:
+    name = name.upper()
+    if name not in COMMANDS:
         raise Refused(f"ERR unknown command {name[:64].decode('latin-1')!a}")
     try:
-        inspect.signature(function).bind(*arguments)
+        SIGNATURES[name].bind(*arguments)
     except TypeError:
         raise Refused(f"ERR wrong number of arguments for {name.decode().lower()!r} command") from None
-    return function(*arguments)
+    return COMMANDS[name](*arguments)
 
 
 # ---- the protocol
