@@ -85,6 +85,23 @@ def test_the_long_poll_answers_when_something_comes(example):
     assert json.loads(example.fetch("/next?after=1")[1]) == [[2, "b"]]
 
 
+IMPATIENT = """
+import greenhttp.patch, events
+events.PATIENCE = 0.02
+greenhttp.serve(events.app, bind="127.0.0.1:0")
+"""
+
+
+def test_when_nothing_comes_readers_get_a_comment_and_polls_an_empty_answer():
+    with Example("-c", IMPATIENT) as example:
+        reader = listen(example)
+        assert [reader.until(""), reader.until("")] == [[":"], [":"]]
+        reader.reset()
+        # A poll that begins now ends after the reader's comment was due, by which its departure was noticed.
+        assert [example.fetch("/next?after=0") for _ in range(2)] == [(200, b"[]\n")] * 2
+        assert publish(example, "x") == (1, 0)
+
+
 @needs("curl")
 def test_curl_prints_events_as_they_come(example):
     command = ["curl", "-sSN", "--noproxy", "*", f"{example.url}/events"]
