@@ -152,7 +152,7 @@ def _introduction(server: Server, name: str, loop: Any, colours: bool) -> list[s
     if server.settings.interface == "auto" and (line := doubt(server.app)):
         doubts.append(line)
     if not monkey.is_module_patched("socket"):
-        patched = "standard library NOT patched"
+        patched = f"standard library {paint('NOT patched', 'yellow', on=colours)}"
         doubts.append(
             "a call that blocks (time.sleep, a database) stops every other connection:"
             " make `import greenhttp.patch` the first line of the program"
