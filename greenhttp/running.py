@@ -19,7 +19,8 @@ from gevent.event import Event
 from greenhttp import __version__, logs
 from greenhttp.config import BY_NAME
 from greenhttp.console import colourful, paint, say
-from greenhttp.hosting.interface import STREAM
+from greenhttp.errors import ConfigError
+from greenhttp.hosting.interface import STREAM, doubt
 from greenhttp.server import Server
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 STOPPED, BROKEN = 0, 1
 
 KINDS = {"wsgi": "a WSGI application", "native": "a native handler", "stream": "a stream handler"}
+
+OF_THE_COMMAND = frozenset(("chdir", "env", "patch", "pythonpath"))  # settings that come too late for a running program
 
 log = logging.getLogger("greenhttp")
 
@@ -50,7 +53,7 @@ def serve(app: Callable[..., Any], *, bind: object = "127.0.0.1:8000", **setting
     Raises:
         ConfigError: a setting that cannot be, or an address that cannot be used.
     """
-    _serve(Server(app, bind=bind, **settings))
+    _serve(app, bind=bind, **settings)
 
 
 def serve_stream(handler: Callable[["Stream"], object], *, bind: object, **settings: Any) -> None:
@@ -65,16 +68,14 @@ def serve_stream(handler: Callable[["Stream"], object], *, bind: object, **setti
     Raises:
         ConfigError: a setting that cannot be, or an address that cannot be used.
     """
-    _serve(Server(handler, bind=bind, interface=STREAM, **settings))
+    _serve(handler, bind=bind, interface=STREAM, **settings)
 
 
-def _serve(server: Server) -> None:
-    if not monkey.is_module_patched("socket"):
-        say(
-            "the standard library is not patched: a call that blocks (time.sleep, a database) stops every connection;"
-            " make `import greenhttp.patch` the first line"
-        )
-    run(server, getattr(server.app, "__name__", type(server.app).__name__))
+def _serve(app: Callable[..., Any], **settings: Any) -> None:
+    for name in settings:
+        if name in OF_THE_COMMAND:
+            raise ConfigError(f"{name}: only the command can do that, before the program is loaded")
+    run(Server(app, **settings), getattr(app, "__name__", type(app).__name__))
 
 
 def run(server: Server, name: str) -> int:
@@ -148,13 +149,20 @@ def _introduction(server: Server, name: str, loop: Any, colours: bool) -> list[s
     kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
     backend = getattr(loop, "backend", "")
     patched = "standard library patched"
+    doubts = []
+    if server.settings.interface == "auto" and (line := doubt(server.app)):
+        doubts.append(line)
     if not monkey.is_module_patched("socket"):
-        words = "NOT patched: a blocking call in the application stops every other request"
-        patched = paint(words, "yellow", on=colours)
+        patched = f"standard library {paint('NOT patched', 'yellow', on=colours)}"
+        doubts.append(
+            "a call that blocks (time.sleep, a database) stops every other connection:"
+            " make `import greenhttp.patch` the first line of the program"
+        )
     return [
         f"serving {paint(name, 'bold', on=colours)} at {', '.join(where)}",
         f"it is {described(server)}",
         f"version {__version__}, process {os.getpid()}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
+        *(paint(line, "yellow", on=colours) for line in doubts),
         *_limits(server),
         "Ctrl-C stops at once; TERM lets running requests finish",
     ]

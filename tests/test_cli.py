@@ -436,7 +436,9 @@ def test_without_the_patch_it_is_not_and_the_start_says_what_that_means(tmp_path
     )
     with Process(tmp_path, "--no-patch", "web:app") as process:
         lines = process.lines_until("Ctrl-C")
-    assert "NOT patched: a blocking call in the application stops every other request" in "".join(lines)
+    text = "".join(lines)
+    assert "standard library NOT patched\n" in text
+    assert text.count("a call that blocks") == text.count("make `import greenhttp.patch` the first line") == 1
 
 
 IMPORTS = """

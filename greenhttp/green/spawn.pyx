@@ -17,6 +17,8 @@ from greenhttp.green.transport cimport adopt, sockaddr_storage
 
 from greenlet import GreenletExit
 
+from greenhttp.errors import StreamTimeout
+
 cdef enum:
     LINGER_BYTES = 1048576      # read and dropped at most while lingering
 
@@ -84,8 +86,10 @@ cdef class SpawnedJob(Job):
         cdef str who = f"{self.stream.peer or 'a peer'}"
         if isinstance(error, GreenletExit):
             pass                                # the server, or somebody else, wanted it to end
-        elif isinstance(error, ConnectionError) and (self.stream.failed or self.stream.closed):
+        elif isinstance(error, (ConnectionError, StreamTimeout)) and (self.stream.failed or self.stream.closed):
             self.spawner.report("info", f"{who} has gone ({type(error).__name__})")
+        elif isinstance(error, EOFError) and self.stream.at_end:
+            self.spawner.report("info", f"{who} has gone in the middle of something ({error})")
         else:
             self.spawner.report("error", f"{who}: {type(error).__name__} in the handler", error)
         return self.close(True)

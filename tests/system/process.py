@@ -1,9 +1,18 @@
-"""Processes that serve, as tests start and stop them."""
+"""Processes that serve, as tests start and stop them, and the programs they are spoken to by."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+
+import pytest
+
+
+def needs(program):
+    """Skip without the program; with REQUIRE_SERVICES=1 in the environment, which says that it is there, fail."""
+    required = os.environ.get("REQUIRE_SERVICES") == "1"
+    return pytest.mark.skipif(not required and not shutil.which(program), reason=f"no {program}")
 
 
 class Process(subprocess.Popen):

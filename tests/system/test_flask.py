@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import http.client
 import json
-import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.system.process import Command, Process
+from tests.system.process import Command, Process, needs
 
 HERE = Path(__file__).parent
 
@@ -206,7 +205,7 @@ def test_requests_uploads_follows_redirects_and_streams(url, data):
         assert hashlib.sha256(session.get(f"{url}/file").content).hexdigest() == digest
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
+@needs("curl")
 def test_curl(url, tmp_path, data):
     def curl(*arguments):
         command = ["curl", "--silent", "--show-error", "--max-time", "60", *arguments]

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 
 from tests.hosting.serving import Client
 from tests.system.busy_app import BLOCK
-from tests.system.process import Command, Process
+from tests.system.process import Command, Process, needs
 
 HERE = Path(__file__).parent
 
@@ -39,7 +38,7 @@ def get(url):
         return answer.read()
 
 
-needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
+needs_curl = needs("curl")
 
 
 def curl(*arguments):
