@@ -252,6 +252,7 @@ cdef class SocketStream(Stream):
         if not self.watching:
             if self.watcher is None:
                 self.watcher = new_watcher(self.hub.loop, self.fd)
+                self.hold()
             self.watcher.start(self)
             self.watching = True
         return 0
@@ -260,6 +261,7 @@ cdef class SocketStream(Stream):
         if on:
             if self.write_watcher is None:
                 self.write_watcher = self.hub.loop.io(self.fd, WRITE, ref=False)
+                self.hold()
                 self.write_watcher.start(self._on_writable)
         elif self.write_watcher is not None:
             self.write_watcher.stop()
@@ -268,10 +270,16 @@ cdef class SocketStream(Stream):
         return 0
 
     cdef int hold(self) except -1:
+        cdef bint reads = self.reader is not None, writes = self.writer is not None
+        cdef object watcher = self.watcher if self.watcher is not None else self.write_watcher
+        cdef object shared = getattr(watcher, "_watcher_ref", None)
+        if shared is not None:          # libuv: one handle for both directions, and gevent passes no `ref` on to it
+            shared.ref = reads or writes
+            return 0
         if self.watcher is not None:
-            self.watcher.ref = self.reader is not None
+            self.watcher.ref = reads
         if self.write_watcher is not None:
-            self.write_watcher.ref = self.writer is not None
+            self.write_watcher.ref = writes
         return 0
 
     cdef int64_t backlog(self) noexcept:
