@@ -250,7 +250,7 @@ cdef class Pool:
                     job.refuse()
             except BaseException:
                 # A defect of this job: those behind it would wait until something else wakes the loop.
-                sys.excepthook(*sys.exc_info())
+                complain(self)
         if self.spinning and self.later.count == 0:
             self.spinning = False
             self.spin.stop()
@@ -298,7 +298,7 @@ cdef class Pool:
         try:
             return job.advance()
         except BaseException:
-            sys.excepthook(*sys.exc_info())
+            complain(self)
             return False
 
     cdef bint renew(self, Worker worker, int known) except -1:
@@ -335,12 +335,22 @@ cdef class Pool:
                 job.run()
             except BaseException:
                 # A job answers for its own errors: this is a defect of the job, and must not end the green thread.
-                sys.excepthook(*sys.exc_info())
+                complain(self)
             job.worker = None
             worker.job = None
             if not self.renew(worker, 0):
                 # Held by somebody, or only by the callback that woke it: `hire` can tell, in the hub.
                 return 0
+
+
+cdef int complain(Pool pool) except -1:
+    """What was just raised goes where nobody's errors go; Ctrl-C that happened to arrive just then, to the program."""
+    kind, error, traceback = sys.exc_info()
+    if isinstance(error, KeyboardInterrupt):
+        pool.loop.run_callback(pool.hub.handle_system_error, kind, error)
+    else:
+        sys.excepthook(kind, error, traceback)
+    return 0
 
 
 cdef class Worker(greenlet):
@@ -362,7 +372,7 @@ cdef class Worker(greenlet):
                 pool.work(self)
             except BaseException:
                 # Thrown between two jobs, where nothing is in progress that could be lost.
-                sys.excepthook(*sys.exc_info())
+                complain(pool)
 
     cdef int rest(self, Pool pool) except -1:
         """Wait to be hired or dismissed, whatever else is thrown or switched here meanwhile."""
