@@ -153,6 +153,11 @@ cdef class Pool:
 
     def start(self):
         """Watch the loop. Until `stop`, each of its turns ends with this pool's jobs."""
+        if type(self.loop).__module__ == "gevent.libuv.loop":
+            # No check watcher there: it would come before gevent's own, which is the one that passes on a Ctrl-C that
+            # arrived during the poll. `wake` asks for a callback instead, and a timer stands for the next turn.
+            self.check = self.spin = self.loop.timer(0.0)
+            return
         # After the descriptors of the same turn, which have priority 0; never a reason for the loop to go on.
         self.check = self.loop.check(ref=False, priority=-1)
         self.check.start(self._drain)
@@ -190,6 +195,8 @@ cdef class Pool:
         if not job.queued and job.phase is not self.patience:
             job.queued = True
             self.ready.push(job)
+            if self.ready.count == 1 and self.check is not None and self.check is self.spin:
+                self.loop.run_callback(self._drain)     # libuv; comes after the callbacks of the descriptors
 
     cdef int submit(self, Job job) except -1:
         """`job` has something to do soon. From anywhere."""
@@ -213,8 +220,12 @@ cdef class Pool:
         """The coming poll must not block: an active idle watcher is how the loop is told."""
         if not self.spinning and self.spin is not None:
             self.spinning = True
-            self.spin.start(_nothing)
+            self.spin.start(self._next_turn if self.check is self.spin else _nothing)
         return 0
+
+    def _next_turn(self):
+        self.spinning = False           # a timer has stopped by itself
+        self.drain()
 
     def _drain(self):
         self.drain()

@@ -713,7 +713,7 @@ def test_a_second_reader_does_not_take_the_deadline_of_the_first(kind):
 @every_socket
 def test_a_second_writer_does_not_take_the_deadline_of_the_first(kind):
     with open_stream(kind, small=True) as (stream, _):
-        writing = Background(stream.write, b"x" * 8_000_000, timeout=0.02)
+        writing = Background(stream.write, b"x" * 8_000_000, timeout=0.3)
         turns()
         for second in (lambda: stream.write(b"y"), stream.flush):
             with pytest.raises(RuntimeError, match="already writing"):

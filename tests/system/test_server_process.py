@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 import selectors
 import shutil
 import signal
@@ -359,17 +358,6 @@ def test_two_servers_in_one_program(tmp_path):
     ) == (0, "done\n", "")
 
 
-def interrupt(process):
-    """Ctrl-C. Once more if it was lost: gevent prints what is raised inside its own callbacks of libuv, and goes on."""
-    process.send_signal(signal.SIGINT)
-    while "libuv" in os.environ.get("GEVENT_LOOP", ""):
-        try:
-            process.wait(5)
-            return
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-
-
 @pytest.mark.parametrize("ending", ["signal", "handler"])
 def test_ctrl_c_ends_a_program_that_serves_for_ever(tmp_path, ending):
     (tmp_path / "program.py").write_text(
@@ -396,7 +384,7 @@ def test_ctrl_c_ends_a_program_that_serves_for_ever(tmp_path, ending):
         with Client(address) as client:
             if ending == "signal":
                 client.get("/x")
-                interrupt(process)
+                process.send_signal(signal.SIGINT)
             else:
                 client.request("GET", "/interrupted")  # where the signal would arrive while a handler computes
             assert process.rest()[:2] == (0, "interrupted\n")
