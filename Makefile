@@ -1,5 +1,6 @@
 # make serve    an example application on 127.0.0.1:8000
-# make test     linters, types and tests; warnings are errors
+# make test     linters, types and tests, on libev and on libuv; warnings are errors
+# make test-all the tests with every CPython from 3.10 to 3.14 that is found here, and a table
 # make build    the virtual environment and the compiled modules
 # make lint     only the linters and types
 # make clean    back to what is under version control
@@ -11,13 +12,18 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: serve test build lint clean tools
+.PHONY: serve test test-all build lint clean tools
 
 serve: build
 	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
 
 test: lint
 	$(BIN)/pytest
+	@if $(BIN)/python -c 'import cffi' 2>/dev/null; then echo "once more, on libuv:"; GEVENT_LOOP=libuv-cffi $(BIN)/pytest; \
+	else echo "make: without cffi there is no libuv to test; .venv/bin/pip install cffi"; fi
+
+test-all:
+	$(PYTHON) .ci/versions.py
 
 build: $(VENV)/built
 
@@ -27,7 +33,7 @@ lint: build
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist greenhttp.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) .venv-3* build dist greenhttp.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
 	find greenhttp tests examples perf -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 	find greenhttp \( -name '*.so' -o -name '*.c' -o -name '*.html' \) -delete
 

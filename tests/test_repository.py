@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import greenhttp
 
@@ -92,3 +94,69 @@ def test_make_says_that_the_interpreter_is_too_old_or_not_there(tmp_path):
     done = tools(PYTHON=tmp_path / "python")
     assert done.returncode
     assert done.stderr.splitlines()[0].startswith("make: Python 3.10 or newer is needed")
+
+
+# ---- make test-all
+
+
+def interpreter(path, answer):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{answer}\n")
+    path.chmod(0o755)
+
+
+def listed(tmp_path, path):
+    environ = {"PATH": os.pathsep.join(map(str, path)), "PYENV_ROOT": str(tmp_path / "pyenv"), "HOME": str(tmp_path)}
+    script = ROOT / ".ci" / "versions.py"
+    done = subprocess.run([sys.executable, script, "--list"], env=environ, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.returncode, [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+
+
+def test_interpreters_are_found_on_the_path_and_at_pyenvs(tmp_path):
+    interpreter(tmp_path / "bin" / "python3.12", "echo 3.12")
+    interpreter(tmp_path / "bin" / "python3.13", "echo 'pyenv: not set' >&2; exit 127")  # a shim of pyenv's
+    interpreter(tmp_path / "bin" / "python3.10", "true")  # not CPython
+    for version in ("3.12.9", "3.13.2", "3.13.11", "3.9.1"):
+        minor = ".".join(version.split(".")[:2])
+        interpreter(tmp_path / "pyenv" / "versions" / version / "bin" / f"python{minor}", f"echo {minor}")
+    interpreter(tmp_path / "pyenv" / "versions" / "3.13.11t" / "bin" / "python3.13t", "echo 3.13t")
+    assert listed(tmp_path, [tmp_path / "bin", tmp_path / "absent"]) == (0, [
+        ["3.12", f"{tmp_path}/bin/python3.12"],
+        ["3.13", f"{tmp_path}/pyenv/versions/3.13.11/bin/python3.13"],
+        ["3.13t", f"{tmp_path}/pyenv/versions/3.13.11t/bin/python3.13t"],
+        ["not", "found: 3.10, 3.11, 3.14"],
+    ])  # fmt: skip
+
+
+def test_no_interpreter_at_all_is_a_failure(tmp_path):
+    assert listed(tmp_path, [tmp_path]) == (1, [["not", "found: 3.10, 3.11, 3.12, 3.13, 3.14"]])
+
+
+# ---- continuous integration
+
+
+def workflows():
+    return {path.name: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
+
+
+def test_the_workflows_use_actions_of_a_stated_version_and_files_that_are_there():
+    found = workflows()
+    assert set(found) == {"tests.yml", "wheels.yml"}
+    for workflow in found.values():
+        assert workflow["permissions"] == {"contents": "read"}  # more only for one job
+        for job in workflow["jobs"].values():
+            assert set(job.get("needs", [])) <= set(workflow["jobs"])
+            for step in job["steps"]:
+                assert ("uses" in step) != ("run" in step)
+                assert re.search(r"@(release/)?v\d+(\.\d+)*$", step.get("uses", "@v1"))
+                for name in re.findall(r"\.ci/\w+(?:\.py)?", step.get("run", "")):
+                    assert (ROOT / name).exists()
+
+
+def test_every_version_of_python_is_tested_and_has_wheels():
+    versions = re.search(r"^VERSIONS = (.*)$", (ROOT / ".ci" / "versions.py").read_text(), re.MULTILINE)
+    versions = list(ast.literal_eval(versions[1]))
+    assert workflows()["tests.yml"]["jobs"]["test"]["strategy"]["matrix"]["python"] == versions
+    wheels = re.search(r'^build = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert wheels[1].split() == [f"cp{version.replace('.', '')}-*" for version in versions]

@@ -1,5 +1,6 @@
 """Green threads over sockets. Never says HTTP: what it runs is a job.
 
+    loop        which loop gevent uses, before there is one
     listener    address texts -> listening sockets
     acceptor    listening socket -> connected descriptors with their peers' addresses
     stream      Stream: read, readline, readuntil, readexactly, write, sendfile, close; suspends its green thread alone

@@ -186,6 +186,9 @@ cdef class Sweep:
         phases: the phases to look at.
         each: called after every sweep, for work that is due about once a second.
 
+    An error in what is called goes to sys.excepthook and no further: gevent stops a libuv watcher that raised, and
+    without this timer no deadline would ever come again.
+
     The period is a tenth of the shortest duration, between 10 ms and 1 s: a deadline is late by that much at most.
     """
 
@@ -213,12 +216,14 @@ cdef class Sweep:
             try:
                 most -= phase.sweep(now, rates, most)
             except Exception:
-                # One broken callback must not end the timer: without it no deadline would ever come again.
                 sys.excepthook(*sys.exc_info())
         if most <= 0:
             self.soon.start(self.sweep)     # the rest after the loop has looked at everybody else
         elif self.each is not None:
-            self.each()
+            try:
+                self.each()
+            except Exception:
+                sys.excepthook(*sys.exc_info())
 
     def stop(self):
         for timer in (self.timer, self.soon):

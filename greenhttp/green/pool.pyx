@@ -153,6 +153,11 @@ cdef class Pool:
 
     def start(self):
         """Watch the loop. Until `stop`, each of its turns ends with this pool's jobs."""
+        if type(self.loop).__module__ == "gevent.libuv.loop":
+            # No check watcher there: it would come before gevent's own, which is the one that passes on a Ctrl-C that
+            # arrived during the poll. `wake` asks for a callback instead, and a timer stands for the next turn.
+            self.check = self.spin = self.loop.timer(0.0)
+            return
         # After the descriptors of the same turn, which have priority 0; never a reason for the loop to go on.
         self.check = self.loop.check(ref=False, priority=-1)
         self.check.start(self._drain)
@@ -190,6 +195,8 @@ cdef class Pool:
         if not job.queued and job.phase is not self.patience:
             job.queued = True
             self.ready.push(job)
+            if self.ready.count == 1 and self.check is not None and self.check is self.spin:
+                self.loop.run_callback(self._drain)     # libuv; comes after the callbacks of the descriptors
 
     cdef int submit(self, Job job) except -1:
         """`job` has something to do soon. From anywhere."""
@@ -213,8 +220,12 @@ cdef class Pool:
         """The coming poll must not block: an active idle watcher is how the loop is told."""
         if not self.spinning and self.spin is not None:
             self.spinning = True
-            self.spin.start(_nothing)
+            self.spin.start(self._next_turn if self.check is self.spin else _nothing)
         return 0
+
+    def _next_turn(self):
+        self.spinning = False           # a timer has stopped by itself
+        self.drain()
 
     def _drain(self):
         self.drain()
@@ -250,7 +261,7 @@ cdef class Pool:
                     job.refuse()
             except BaseException:
                 # A defect of this job: those behind it would wait until something else wakes the loop.
-                sys.excepthook(*sys.exc_info())
+                complain(self)
         if self.spinning and self.later.count == 0:
             self.spinning = False
             self.spin.stop()
@@ -298,7 +309,7 @@ cdef class Pool:
         try:
             return job.advance()
         except BaseException:
-            sys.excepthook(*sys.exc_info())
+            complain(self)
             return False
 
     cdef bint renew(self, Worker worker, int known) except -1:
@@ -335,12 +346,22 @@ cdef class Pool:
                 job.run()
             except BaseException:
                 # A job answers for its own errors: this is a defect of the job, and must not end the green thread.
-                sys.excepthook(*sys.exc_info())
+                complain(self)
             job.worker = None
             worker.job = None
             if not self.renew(worker, 0):
                 # Held by somebody, or only by the callback that woke it: `hire` can tell, in the hub.
                 return 0
+
+
+cdef int complain(Pool pool) except -1:
+    """What was just raised goes where nobody's errors go; Ctrl-C that happened to arrive just then, to the program."""
+    kind, error, traceback = sys.exc_info()
+    if isinstance(error, KeyboardInterrupt):
+        pool.loop.run_callback(pool.hub.handle_system_error, kind, error)
+    else:
+        sys.excepthook(kind, error, traceback)
+    return 0
 
 
 cdef class Worker(greenlet):
@@ -362,7 +383,7 @@ cdef class Worker(greenlet):
                 pool.work(self)
             except BaseException:
                 # Thrown between two jobs, where nothing is in progress that could be lost.
-                sys.excepthook(*sys.exc_info())
+                complain(pool)
 
     cdef int rest(self, Pool pool) except -1:
         """Wait to be hired or dismissed, whatever else is thrown or switched here meanwhile."""

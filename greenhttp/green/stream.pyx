@@ -260,7 +260,8 @@ cdef class Stream(Timed):
             if seconds <= 0:
                 raise StreamTimeout("the operation passed its deadline")
             # gevent's timers are the heap: a deadline that a user chose costs one, and nothing when there is none.
-            timer = self.hub.loop.timer(seconds)
+            # Not finer than the loop's clock: libuv counts milliseconds and warns about less.
+            timer = self.hub.loop.timer(max(seconds, self.hub.loop.approx_timer_resolution))
             timer.start(self._overdue, update=True)
         try:
             switch_to(<PyObject*>self.hub)

@@ -17,6 +17,7 @@ from greenhttp.green.stream cimport FilePart, Stream, iovec
 import _socket
 import os
 import socket as constants
+from contextlib import suppress
 
 from greenhttp.errors import StreamTimeout
 
@@ -76,8 +77,15 @@ cdef extern from *:
         return size;
     }
 
+    /* macOS looks at nothing when it is asked for nothing; asked for writing, it says POLLHUP once that cannot be. */
+    #if defined(__APPLE__)
+    #define GREENHTTP_LOOK POLLOUT
+    #else
+    #define GREENHTTP_LOOK 0
+    #endif
+
     static int greenhttp_gone(int fd) {
-        struct pollfd look = {fd, 0, 0};
+        struct pollfd look = {fd, GREENHTTP_LOOK, 0};
         return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP | POLLNVAL));
     }
 
@@ -112,7 +120,7 @@ cdef extern from *:
     int c_shutdown "shutdown"(int fd, int how) noexcept
     int c_close "close"(int fd) noexcept
     int SHUT_WR
-    int ENOSYS, EINVAL, ENOTCONN
+    int ENOSYS, EINVAL, ENOTCONN, ENOTSUP, EOPNOTSUPP
 
 cdef enum:
     READ = 1
@@ -241,7 +249,7 @@ cdef class SocketStream(Stream):
                 return n
             if errno == EAGAIN:
                 return -1
-            if errno == EINVAL or errno == ENOSYS:
+            if errno == EINVAL or errno == ENOSYS or errno == ENOTSUP or errno == EOPNOTSUPP:
                 return Stream.give_file(self, part, size)       # a file system that cannot
             if errno != EINTR:
                 self.failed = True
@@ -252,6 +260,7 @@ cdef class SocketStream(Stream):
         if not self.watching:
             if self.watcher is None:
                 self.watcher = new_watcher(self.hub.loop, self.fd)
+                self.hold()
             self.watcher.start(self)
             self.watching = True
         return 0
@@ -260,6 +269,7 @@ cdef class SocketStream(Stream):
         if on:
             if self.write_watcher is None:
                 self.write_watcher = self.hub.loop.io(self.fd, WRITE, ref=False)
+                self.hold()
                 self.write_watcher.start(self._on_writable)
         elif self.write_watcher is not None:
             self.write_watcher.stop()
@@ -268,10 +278,16 @@ cdef class SocketStream(Stream):
         return 0
 
     cdef int hold(self) except -1:
+        cdef bint reads = self.reader is not None, writes = self.writer is not None
+        cdef object watcher = self.watcher if self.watcher is not None else self.write_watcher
+        cdef object shared = getattr(watcher, "_watcher_ref", None)
+        if shared is not None:          # libuv: one handle for both directions, and gevent passes no `ref` on to it
+            shared.ref = reads or writes
+            return 0
         if self.watcher is not None:
-            self.watcher.ref = self.reader is not None
+            self.watcher.ref = reads
         if self.write_watcher is not None:
-            self.write_watcher.ref = self.writer is not None
+            self.write_watcher.ref = writes
         return 0
 
     cdef int64_t backlog(self) noexcept:
@@ -349,7 +365,8 @@ def connect(str address not None, *, timeout=None):
                 if code:
                     raise OSError(code, f"{os.strerror(code)}: {address}")
                 if family != constants.AF_UNIX:
-                    sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
+                    with suppress(OSError):     # macOS: EINVAL when the peer has reset; what it sent can be read
+                        sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
                 return SocketStream(sock)
             except StreamTimeout:
                 raise                   # an OSError too, but the time was for all addresses together
@@ -425,9 +442,18 @@ cdef class MemoryStream(Stream):
         self.readable()
 
     cdef int watch_write(self, bint on) except -1:
-        if on:
+        if on and self.window < 0:
             self.hub.loop.run_callback(self._drain)
+        elif on:
+            # A turn of the loop runs any number of callbacks, but a timer that is due once.
+            timer = self.hub.loop.timer(0.0)
+            timer.start(self._next_turn, timer)
         return 0
+
+    def _next_turn(self, timer):
+        timer.stop()
+        timer.close()
+        self._drain()
 
     def _drain(self):
         if not self.closed:

@@ -26,6 +26,8 @@ def turn() -> None:
         gevent.get_hub().wait(timer)
     finally:
         timer.close()
+    if type(gevent.get_hub().loop).__module__ == "gevent.libuv.loop":
+        gevent.sleep(0)  # it has no priorities, but callbacks come after the watchers of a turn, in their order
 
 
 def turns(count: int = 5) -> None:

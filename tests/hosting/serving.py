@@ -29,7 +29,9 @@ class Serving:
         try:
             self.server = Server(self.app, **self.settings)
             self.server.start()
-            self.loop = gevent.get_hub().loop
+            # Not loop.run_callback_threadsafe: on libuv that touches the loop while its own thread may be inside it.
+            self.asked_to_stop = gevent.get_hub().loop.async_()
+            self.asked_to_stop.start(lambda: gevent.spawn(self._stop))
             self.address = self.server.address
         except BaseException as error:
             self.error = error
@@ -37,6 +39,7 @@ class Serving:
         finally:
             self.ready.set()
         self.server.serve_forever()
+        self.asked_to_stop.close()
         gevent.get_hub().destroy(destroy_loop=True)
 
     def __enter__(self):
@@ -47,13 +50,14 @@ class Serving:
         return self
 
     def __exit__(self, kind, *_):
-        self.loop.run_callback_threadsafe(gevent.spawn, self._stop, 10 if kind is None else 0)
+        self.timeout = 10 if kind is None else 0
+        self.asked_to_stop.send()
         self.thread.join(TIMEOUT)
         assert not self.thread.is_alive()
         assert self.finished or kind is not None, "a connection was never given up"
 
-    def _stop(self, timeout):
-        self.finished = self.server.stop(timeout)
+    def _stop(self):
+        self.finished = self.server.stop(self.timeout)
 
     def connect(self):
         return Client(self.address)

@@ -1,0 +1,130 @@
+"""Which event loop gevent uses, and how it waits.
+
+    choose("auto")     called before anything of gevent makes its hub, which fixes the loop for good
+
+            Linux           macOS
+    auto    libev, epoll    libev, kqueue; without it libuv; without that libev, select
+    libev   libev, epoll    libev, kqueue; without it select
+    libuv   libuv, epoll    libuv, kqueue
+
+Left alone, libev takes select on macOS, which breaks beyond 1,024 descriptors; it says that kqueue was unreliable there
+(its manual, under "EVBACKEND_KQUEUE"). libuv and Python's selectors use nothing else on macOS.
+
+`decide` is a function of facts alone; `choose` finds the facts and does what was decided.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+
+import gevent
+from gevent._hub_local import get_hub_if_exists  # gevent.get_hub() would make one
+
+from greenhttp.errors import ConfigError
+
+LIBEV, LIBUV = "libev-cext", "libuv-cffi"  # gevent's names
+NO_LIBUV = "libuv needs cffi; pip install greenhttp[libuv]"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a choice depends on.
+
+    Attributes:
+        platform: sys.platform.
+        backends: what this libev can wait with; empty without libev.
+        libuv: whether gevent's libuv can be imported.
+        running: the loop of the hub that there is already: "libev", "libuv", or "" for none.
+        named: GEVENT_LOOP, gevent's own setting.
+        configured: whether gevent was told what libev shall wait with: by GEVENT_BACKEND, or by the program.
+    """
+
+    platform: str
+    backends: frozenset[str]
+    libuv: bool
+    running: str = ""
+    named: str = ""
+    configured: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to tell gevent; "" is: nothing.
+
+    Attributes:
+        loop: gevent's name of the loop.
+        backend: what libev shall wait with.
+    """
+
+    loop: str = ""
+    backend: str = ""
+
+
+def decide(name: str, facts: Facts) -> Choice:
+    """The loop for a setting. Raises ConfigError for one that cannot be."""
+    if name not in ("auto", "libev", "libuv"):
+        raise ConfigError(f"loop: {name!r} is none; give auto, libev or libuv")
+    if name == "auto":
+        if facts.running or facts.named or facts.configured or facts.platform != "darwin":
+            return Choice()
+        if "kqueue" in facts.backends:
+            return Choice(backend="kqueue")
+        return Choice(LIBUV if facts.libuv else "")
+    if facts.running:
+        if facts.running == name:
+            return Choice()
+        raise ConfigError(f"loop: {name} cannot be used, {facts.running} runs already; set it before gevent is used")
+    if name == "libuv":
+        if not facts.libuv:
+            raise ConfigError(f"loop: {NO_LIBUV}")
+        return Choice(LIBUV)
+    if not facts.backends:
+        raise ConfigError("loop: this gevent was built without libev; give libuv or auto")
+    takes_select = facts.platform == "darwin" and not facts.configured
+    return Choice(LIBEV, "kqueue" if takes_select and "kqueue" in facts.backends else "")
+
+
+def choose(name: str = "auto") -> None:
+    """Let gevent use the loop that the setting `loop` asks for. Makes no hub; may be repeated.
+
+    Arguments:
+        name: "auto", "libev" or "libuv". Under "auto" what the environment tells gevent (GEVENT_LOOP, GEVENT_BACKEND)
+            and a hub that runs already are left alone.
+
+    Raises ConfigError: there is no such loop here, or another one runs already.
+    """
+    choice = decide(name, _facts())
+    if choice.loop:
+        gevent.config.loop = choice.loop
+    if choice.backend:
+        gevent.config.libev_backend = choice.backend
+    try:
+        gevent.config.loop  # noqa: B018  read now: what GEVENT_LOOP names may not be there
+    except ImportError as error:
+        why = NO_LIBUV if isinstance(error, ModuleNotFoundError) else error
+        raise ConfigError(f"GEVENT_LOOP={os.environ.get('GEVENT_LOOP', '')}: {why}") from None
+
+
+def _facts() -> Facts:
+    named, configured = os.environ.get("GEVENT_LOOP", ""), bool(gevent.config.libev_backend)
+    return Facts(sys.platform, _backends(), _has_libuv(), _running(), named, configured)
+
+
+def _backends() -> frozenset[str]:
+    try:
+        return frozenset(importlib.import_module("gevent.libev.corecext").supported_backends())
+    except ImportError:
+        return frozenset()
+
+
+def _has_libuv() -> bool:
+    """Without importing it: a process on libev has no use for the megabyte."""
+    names = ("_cffi_backend", "gevent.libuv._corecffi")
+    return all(importlib.util.find_spec(name) for name in names)
+
+
+def _running() -> str:
+    hub = get_hub_if_exists()
+    return "" if hub is None else type(hub.loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
