@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import sys
+import tempfile
 import threading
 from wsgiref.validate import validator
 
@@ -617,6 +618,29 @@ def test_what_is_no_regular_file_is_read(make, body, checked, log):
         for _ in range(2):
             reply = client.get()
             assert (reply.body, reply.whole) == (body, True)
+    assert log() == []
+
+
+def test_a_temporary_file_is_sent_like_any_other(log):
+    def make():
+        made = tempfile.NamedTemporaryFile()  # noqa: SIM115  the server closes it
+        made.write(WHOLE)
+        made.seek(5)
+        return made
+
+    with Serving(wrapping(make)) as served:
+        reply = served.get()
+    assert (reply.framing, reply.body) == ("length", WHOLE[5:])
+    assert log() == []
+
+
+def test_a_file_that_cannot_say_where_it_stands_is_read(file, log):
+    class Shy(io.BufferedReader):
+        def tell(self):
+            raise OSError("no position")
+
+    with Serving(wrapping(lambda: Shy(io.FileIO(file)))) as served:
+        assert served.get().body == WHOLE
     assert log() == []
 
 
