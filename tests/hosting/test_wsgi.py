@@ -441,6 +441,37 @@ def test_start_response_never_called_is_an_error(content, log):
     assert log() == ["GET /x: AssertionError in the application"]
 
 
+def test_write_takes_bytes_alone(log):
+    def app(environ, start_response):
+        write = start_response("200 OK", list(PLAIN))
+        for wrong in ("text", None, 5, bytearray(b"x"), [b"x"]):
+            with pytest.raises(TypeError):
+                write(wrong)
+        write(b"right")
+        return []
+
+    with Serving(app) as served:
+        assert served.get().body == b"right"
+    assert log() == []
+
+
+def test_start_response_of_a_request_that_failed_is_an_error_too(log):
+    kept = []
+
+    def app(environ, start_response):
+        kept.append(start_response)
+        if len(kept) == 1:
+            raise ValueError
+        with pytest.raises(AssertionError, match="the request is over"):
+            kept[0]("200 OK", list(PLAIN))
+        start_response("200 OK", list(PLAIN))
+        return [b"clean"]
+
+    with Serving(app) as served, served.connect() as client:
+        assert [client.get().status, client.get().body] == [500, b"clean"]
+    assert log() == ["GET /: ValueError in the application"]
+
+
 def test_start_response_and_write_after_the_request_are_errors(log):
     kept = []
 
