@@ -60,6 +60,7 @@ def copy_tree(root: Path, tree: Path) -> None:
 # ---- from counters of C lines to lines of Cython
 
 MARK = re.compile(r'/\* "(greenhttp/[\w/]+\.p(?:yx|xd))":(\d+)$')
+ENDS = ("break;", "default: break;")  # of a branch of C's `switch`, which Cython makes of some `elif`
 DECLARED = re.compile(r"\s*cdef (?:readonly|public) ")
 EXIT = re.compile(r"/\*(?:normal|exception) exit:\*/|^\s*__pyx_L\d+_\w+: ?\{")
 VERBATIM = re.compile(r'^cdef extern from [^\n]*:\n    """\n(.*?)^    """$', re.MULTILINE | re.DOTALL)
@@ -80,7 +81,7 @@ def ran(c: list[str], counts: dict[int, int]) -> Iterator[tuple[str, int, int]]:
             in_finally = True
         elif in_finally and EXIT.search(text):
             waiting = True  # the statement once more, for another way out of the `try`
-        elif at and waiting and number in counts and text.strip() != "break;":  # that ends a branch of C's `switch`
+        elif at and waiting and number in counts and text.strip() not in ENDS:
             waiting = False
             yield *at, counts[number]
 
@@ -170,15 +171,19 @@ def coverage_init(registry: Plugins, options: dict[str, str]) -> None:
     registry.add_file_tracer(Reports(json.loads(Path(options["lines"]).read_text())))
 
 
-def table(root: Path, tree: Path, lines: Lines) -> bool:
-    """Print the report, and write it as pages; whether there is enough of both."""
-    where = {str(root / file): counts for file, counts in lines.items()}
+def table(tree: Path, lines: Lines) -> bool:
+    """Print the report, and write it as pages; whether there is enough of both.
+
+    It is about the copy, and so about what was tested, whatever has changed meanwhile.
+    """
+    os.chdir(tree)  # names are printed from there
+    where = {str(tree / file): counts for file, counts in lines.items()}
     kept = tree / "lines.json"
     kept.write_text(json.dumps({file: sorted(counts) for file, counts in where.items()}))
-    report = coverage.Coverage(data_file=str(tree / ".coverage"), config_file=str(root / "setup.cfg"))
+    report = coverage.Coverage()
     report.set_option("run:plugins", ["tests.cover"])
     report.set_option("tests.cover:lines", str(kept))
-    report.combine([str(tree)])
+    report.combine()
     data = report.get_data()
     data.add_lines({file: {line for line, count in counts.items() if count} for file, counts in where.items()})
     data.add_file_tracers(dict.fromkeys(where, "tests.cover.Reports"))
@@ -190,7 +195,7 @@ def table(root: Path, tree: Path, lines: Lines) -> bool:
         if share < LEAST:
             print(f"{share:.1f} % of the lines of the {kind} modules were run; at least {LEAST} % are wanted")
             enough = False
-    report.html_report(directory=str(tree / "html"))
+    report.html_report(directory="html")
     print(f"\npages: {tree / 'html' / 'index.html'}")
     return enough
 
@@ -206,7 +211,7 @@ def main(arguments: list[str]) -> int:
     for old in [*TREE.rglob("*.gcda"), *TREE.glob(".coverage*")]:
         old.unlink()
     tests = subprocess.run([sys.executable, "-m", "coverage", "run", "-m", "pytest", *arguments], cwd=TREE, env=environ)
-    enough = table(ROOT, TREE, compiled(TREE))
+    enough = table(TREE, compiled(TREE))
     return 0 if enough and tests.returncode == 0 else 1
 
 

@@ -38,6 +38,11 @@ static int f(int x) {
  *     h()             # <<<<<<<<<<<<<<
       */
       h();
+      /* "greenhttp/wire/a.pyx":14
+ *     elif x == 2:             # <<<<<<<<<<<<<<
+      */
+      break;
+      default: break;
     }
     /* "greenhttp/wire/a.pyx":17
  *     finally: k()             # <<<<<<<<<<<<<<
@@ -84,7 +89,7 @@ def test_a_line_has_run_if_its_first_statement_in_c_has() -> None:
 
 
 def test_what_ends_a_branch_of_a_switch_belongs_to_no_line() -> None:
-    assert list(ran(C, counts(**{"break": 0}))) == []
+    assert list(ran(C, counts(**{"break": 0, "default": 0}))) == []
 
 
 def test_a_finally_has_run_whichever_way_it_was_left() -> None:

@@ -346,7 +346,9 @@ def test_the_same_when_the_peer_goes_while_the_loop_pushes():
     with open_stream("socketpair", small=True) as (stream, peer):
         with pytest.raises(StreamTimeout):
             stream.write(b"x" * 8_000_000, timeout=0)
-        turns()
+        before = stream.unsent
+        peer.receive(2_000_000)
+        until(lambda: stream.unsent < before)
         assert stream.unsent
         peer.close()
         until(lambda: stream.unsent == 0)

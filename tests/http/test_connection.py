@@ -276,6 +276,22 @@ def test_11_without_lingering_an_unread_body_that_is_not_here_closes_at_once() -
     assert (len(answers(outcome.sent)), outcome.ended) == (1, "closed")
 
 
+def test_11_a_body_that_was_dropped_can_no_longer_be_read() -> None:
+    kept, said = [], []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if kept:
+            with pytest.raises(BodyError) as caught:
+                kept[0].read()
+            said.append(caught.value.reason)
+        kept.append(environ["wsgi.input"])
+        return hello(environ, start_response)
+
+    outcome = exchange(app, [post(b"hello") + request()], keep_open=True)
+    assert statuses(outcome.sent) == [200, 200]
+    assert said == ["the request is over: its body can no longer be read"]
+
+
 # ---- 12: Expect: 100-continue
 
 EXPECT = b"Expect: 100-continue"
