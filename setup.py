@@ -17,11 +17,13 @@ HOT = [
     "greenhttp.green.stream",
     "greenhttp.green.transport",
     "greenhttp.green.acceptor",
+    "greenhttp.green.spawn",
     "greenhttp.http.service",
     "greenhttp.http.request",
     "greenhttp.http.response",
     "greenhttp.http.connection",
     "greenhttp.hosting.wsgi",
+    "greenhttp.hosting.handler",
 ]
 
 # `make coverage` builds with the C compiler's counters of lines, in a tree of its own (tests/cover.py).

@@ -3,14 +3,15 @@
 A byte's way in and back out; each arrow is one call, and imports go the same way down, never up:
 
     cli, __main__     the command: settings from the command line, patching, signals
-    running           a server as a program: signals, what the terminal is told
+    running, logs     a server as a program: signals, what the terminal is told, where the log goes
     server            one process: listeners, limits, start, drain, stop
-    hosting/          what a request is handed to: app(request) -> Response; WSGI
+    hosting/          what a request is handed to: native handlers, WSGI
     http/             one connection's life: wire and green joined. Begin reading at http/connection.pyx
     wire/             bytes <-> values of HTTP/1; no sockets, no clock
     green/            green threads over sockets: Stream, Pool, listeners; knows nothing of HTTP
-    config, errors    every setting once; every exception once
     patch, loading    `import greenhttp.patch` first in a script; finding the application by name
+    sources           which value of a setting wins; `configfile`: those of a file, `foreign`: other servers' options
+    config, errors    every setting once; every exception once; `console`: lines and colours on the terminal
 
 Importing this package does nothing: the names below are fetched when first used, so that a program can patch before
 anything of gevent is loaded.
@@ -26,8 +27,11 @@ __all__ = [
     "BodyTimeout",
     "ConfigError",
     "GreenError",
+    "HTTPError",
     "LineTooLong",
+    "Request",
     "RequestTimeout",
+    "Response",
     "ResponseError",
     "Server",
     "Stream",
@@ -35,6 +39,8 @@ __all__ = [
     "StreamTimeout",
     "__version__",
     "connect",
+    "serve",
+    "serve_stream",
 ]
 
 if TYPE_CHECKING:
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
         BodyTimeout,
         ConfigError,
         GreenError,
+        HTTPError,
         LineTooLong,
         RequestTimeout,
         ResponseError,
@@ -51,12 +58,19 @@ if TYPE_CHECKING:
     )
     from greenhttp.green.stream import Stream
     from greenhttp.green.transport import connect
+    from greenhttp.hosting.handler import Response
+    from greenhttp.http.request import Request
+    from greenhttp.running import serve, serve_stream
     from greenhttp.server import Server
 
 _ELSEWHERE = {  # all others: errors
+    "Request": "greenhttp.http.request",
+    "Response": "greenhttp.hosting.handler",
     "Server": "greenhttp.server",
     "Stream": "greenhttp.green.stream",
     "connect": "greenhttp.green.transport",
+    "serve": "greenhttp.running",
+    "serve_stream": "greenhttp.running",
 }
 
 

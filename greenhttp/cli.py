@@ -1,78 +1,117 @@
-"""The command: `greenhttp [OPTIONS] APP`.
+"""The command: `greenhttp [serve] [OPTIONS] APP`.
 
-The order of work is the point of this file: read the command line, patch the standard library, and only then import
+The order of work is the point of this file: read the settings, patch the standard library, and only then import
 anything that could keep an unpatched socket or lock: the application first of all. So this module imports click, the
 settings and the errors; everything else is imported inside functions.
 
-    main -> _parse -> _settings -> _run: patch -> loading.load -> server.Server -> running.run
+    main -> _parse -> _settled (sources, configfile) -> _prepare: patch -> loading.load -> server.Server -> running.run
 
 A user's mistake is one line on stderr, never a traceback. The exit codes stand in the help text below.
 """
 
-import difflib
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import click
 
-from greenhttp import __version__
-from greenhttp.config import BY_NAME, SETTINGS, Setting, Settings
+from greenhttp import __version__, configfile
+from greenhttp.config import LISTS, SETTINGS, Setting, Settings, nearest
+from greenhttp.console import colourful, paint, say
 from greenhttp.errors import AppError, ConfigError
+from greenhttp.foreign import FOREIGN
+from greenhttp.sources import (
+    APP,
+    PLACES,
+    Given,
+    Source,
+    from_environment,
+    from_platform,
+    gather_addresses,
+    misspelt,
+    settled,
+)
 
 STOPPED, BROKEN, MISUSED, APP_FAILED = 0, 1, 2, 3
 
-ABOUT = "Serves the WSGI application APP: module, module:name or module:create(), looked for here first."
+ABOUT = """\
+Serves the application APP: module, module:name or module:create(), looked for here first.
+
+greenhttp serve APP is the same. APP may also stand in the file of settings, as app.
+"""
 
 AFTERWORD = """\
 Durations: 90, 1.5, 90s, 1m30s, 250ms; 0 turns a time-out off. Sizes: 65536, 64k, 1m, 2g (of 1024).
 
-Each option is also read from the environment as GREENHTTP_<NAME>, like GREENHTTP_HEADER_TIMEOUT=5s; the command line
-wins. PORT=n means --bind 0.0.0.0:n, and WEB_CONCURRENCY=n means --workers n, where neither says otherwise.
+The command line wins over the environment (GREENHTTP_<NAME>, like GREENHTTP_HEADER_TIMEOUT=5s), the environment over
+the file (header_timeout = "5s"), the file over PORT=n (--bind 0.0.0.0:n) and WEB_CONCURRENCY=n (--workers n).
 
 TERM stops gracefully: no new connections, running requests finish. INT (Ctrl-C) and QUIT stop at once. A second signal
-ends the process by force.
+ends the process by force. USR1 opens the log files again.
 
-Exit codes: 0 stopped by TERM, INT or QUIT; 1 the address cannot be used, or stopped by force; 2 wrong usage;
-3 the application could not be found or imported.
+Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log cannot be used, or stopped by force; 2 wrong usage or
+settings; 3 the application could not be found or imported.
 """
-
-# Other servers' options for it; by spelling alone --port would be taken for --patch.
-ADDRESS_HINT = "host and port are one option: --bind 127.0.0.1:8000, or --bind :8000 for every address"
 
 METAVARS = {
     "duration": "TIME", "size": "SIZE", "rate": "RATE", "count": "N", "text": "TEXT", "header": "TEXT",
-    "names": "NAMES", "addresses": "ADDRESS",
+    "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES", "addresses": "ADDRESS", "pairs": "NAME=VALUE",
 }  # fmt: skip
 
-# ---- reading the command line and the environment
+COMMANDS = ("serve",)  # a word before APP; the only one so far, and the one that is meant without
+
+# ---- what the command line looks like
+
+
+_HYPHEN = "\u2011"  # the one at which no line is broken; a plain one again once the lines stand
+
+
+def _unbroken(text: str) -> str:
+    """The text with options that stay in one piece."""
+    return re.sub(r"--?[a-z][a-z-]*", lambda option: option[0].replace("-", _HYPHEN), text)
 
 
 class _Command(click.Command):
     """A command whose help lists the options under headings."""
 
+    def get_help(self, ctx: click.Context) -> str:
+        return super().get_help(ctx).replace(_HYPHEN, "-")
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "[serve] [OPTIONS] APP")
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_paragraphs(formatter, ABOUT)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows: dict[str, list[tuple[str, str]]] = {setting.group: [] for setting in SETTINGS}
         for setting in SETTINGS:
             rows[setting.group].append(_help_row(setting))
-        own = (p for p in self.get_params(ctx) if isinstance(p, click.Option) and p.name not in BY_NAME)
-        rows["Also"] = [row for option in own if (row := option.get_help_record(ctx))]
+        rows["Serving"].append(("--host, --port, --uds, --fd", "Addresses too, the way of other servers."))
+        rows["Also"] = [row for option in self.get_params(ctx) if (row := _own_row(option, ctx))]
+        on = bool(ctx.color)
         for group, entries in rows.items():
-            with formatter.section(group):
-                formatter.write_dl([(name.ljust(31), text) for name, text in entries], col_max=36)
+            formatter.write(f"\n{paint(group + ':', 'bold', on=on)}\n")
+            with formatter.indentation():
+                padded = [(paint(f"{name:31}", "cyan", on=on), _unbroken(text)) for name, text in entries]
+                formatter.write_dl(padded, col_max=36)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for paragraph in AFTERWORD.split("\n\n"):
-            formatter.write_paragraph()
-            formatter.write_text(paragraph)
+        _write_paragraphs(formatter, AFTERWORD)
 
 
-def _option(setting: Setting) -> click.Option:
-    if setting.kind == "bool":
-        return click.Option([setting.name, f"{setting.flag}/--no-{setting.flag[2:]}"], default=None)
-    many = setting.kind == "addresses"
-    return click.Option([setting.name, *setting.flags], type=str, multiple=many, default=None)
+def _write_paragraphs(formatter: click.HelpFormatter, text: str) -> None:
+    for paragraph in text.split("\n\n"):
+        formatter.write_paragraph()
+        formatter.write_text(_unbroken(paragraph))
+
+
+def _own_row(option: click.Parameter, ctx: click.Context) -> tuple[str, str] | None:
+    """Of an option that is no setting: those have a help text of click's."""
+    return option.get_help_record(ctx) if isinstance(option, click.Option) and option.help else None
 
 
 def _help_row(setting: Setting) -> tuple[str, str]:
@@ -83,23 +122,29 @@ def _help_row(setting: Setting) -> tuple[str, str]:
     own = ", ".join(flag for flag in setting.flags if flag not in aliases)
     words = [setting.help]
     if setting.default not in (None, ()):
-        words.append(f"[{_typed(setting)}]")
+        default = setting.typed(setting.parse(setting.default))
+        words.append(f"[{', '.join(default) if isinstance(default, list) else default}]")
+    if setting.switches:
+        words.append(f"{', '.join(f'{flag}: {value}' for flag, value in setting.switches)}.")
     if aliases:
         words.append(f"Also {', '.join(aliases)}.")
     return f"{own} {METAVARS[setting.kind]}", " ".join(words)
 
 
-def _typed(setting: Setting) -> str:
-    """The default as a person would type it."""
-    value = setting.default
-    if setting.kind == "duration":
-        return f"{value:g}s" if value else "off"
-    if setting.kind == "size":
-        units = 0
-        while value and value % 1024 == 0:
-            value, units = value // 1024, units + 1
-        return f"{value}{' kmgt'[units]}".strip()
-    return str(value)
+def _options() -> list[click.Parameter]:
+    options: list[click.Parameter] = []
+    for setting in SETTINGS:
+        if setting.kind == "bool":
+            options.append(click.Option([setting.name, f"{setting.flag}/--no-{setting.flag[2:]}"], default=None))
+        else:
+            many = setting.kind in LISTS
+            options.append(click.Option([setting.name, *setting.flags], type=str, multiple=many, default=None))
+        for flag, _ in setting.switches:
+            options.append(click.Option([flag], is_flag=True))
+    options.extend(click.Option([f"--{name}", *(["--unix-socket"] if name == "uds" else [])]) for name in PLACES)
+    for entry in FOREIGN:
+        options.append(click.Option([entry.name, *entry.flags], is_flag=not entry.argument, default=None))
+    return options
 
 
 def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -111,55 +156,83 @@ def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
 command = _Command(
     "greenhttp",
     params=[
-        click.Argument(["app"], metavar="APP"),
-        *map(_option, SETTINGS),
-        click.Option(["chdir", "--chdir", "--working-dir"], metavar="DIR", help="Go there first."),
+        click.Argument(["words"], metavar="APP", nargs=-1),
+        *_options(),
+        click.Option(["config", "-c", "--config"], metavar="FILE", help="Settings from a .toml or .py file."),
         click.Option(
-            ["--version"], is_flag=True, is_eager=True, expose_value=False, help="Show the version and exit.",
+            ["check", "--check", "--check-config"], is_flag=True,
+            help="Read the settings, import the application, say what would be served, and exit.",
+        ),
+        click.Option(
+            ["--print-config"], is_flag=True, help="Every setting, its value and where it came from, as TOML, and exit."
+        ),
+        click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, help="The version, and exit.",
             callback=_version,
         ),
     ],
-    help=ABOUT,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )  # fmt: skip
 
+# ---- from the command line to settings
 
-def _settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """Command line before environment before PORT and WEB_CONCURRENCY. Raises click.UsageError, naming the source."""
-    values: dict[str, Any] = {}
 
-    def take(name: str, source: str, given: object) -> None:
-        try:
-            values[name] = BY_NAME[name].parse(given)
-        except ValueError as error:
-            raise click.UsageError(f"{source}: {error}") from None
+def _parse(arguments: Sequence[str]) -> dict[str, Any]:
+    """Options by name. Raises click's exceptions."""
+    with command.make_context("greenhttp", list(arguments), color=colourful(sys.stdout)) as context:
+        return context.params
 
+
+def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
+    """What the command line gives, and lines to say about it. Raises ConfigError."""
+    source: Source = {}
     for setting in SETTINGS:
-        if options.get(setting.name) not in (None, ()):
-            take(setting.name, setting.flag, options[setting.name])
-        elif environ.get(setting.variable):
-            take(setting.name, setting.variable, environ[setting.variable])
-    if "bind" not in values and (port := environ.get("PORT")):
-        if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-            raise click.UsageError(f"PORT: {port!r} is not a port; give 0 to 65535, or use --bind")
-        values["bind"] = (f"0.0.0.0:{port}",)
-    if "workers" not in values and (workers := environ.get("WEB_CONCURRENCY")):
-        take("workers", "WEB_CONCURRENCY", workers)
-    try:
-        return Settings(**values)
-    except ConfigError as error:  # values that are right one by one, but not together
-        raise click.UsageError(str(error)) from None
+        for flag, value in setting.switches:
+            if options[flag[2:].replace("-", "_")]:
+                source[setting.name] = Given(value, flag)
+        given = options[setting.name]
+        if given not in (None, ()):
+            source[setting.name] = Given(list(given) if isinstance(given, tuple) else given, setting.flag)
+    for place in PLACES:
+        if options[place] is not None:
+            source[place] = Given(options[place], f"--{place}")
+    words = options["words"]
+    if len(words) > 1 and words[0] in COMMANDS:
+        words = words[1:]
+    if len(words) > 1:
+        raise ConfigError(f"one application, please; {words[1]!r} is left over")
+    if words:
+        source[APP] = Given(words[0], "command line")
+    said = [entry.judge(entry.flags[-1], options[entry.name]) for entry in FOREIGN]
+    return source, [line for line in said if line]
 
 
-def _misspelt(environ: Mapping[str, str]) -> list[str]:
-    """A line for each variable that was probably meant for us. Others, like those Kubernetes makes up, are not ours."""
-    known = [setting.variable for setting in SETTINGS] + ["GREENHTTP_CHDIR"]
-    lines: list[str] = []
-    for name in sorted(environ):
-        if name.startswith("GREENHTTP_") and name not in known:
-            near = difflib.get_close_matches(name, known, 1, cutoff=0.9)
-            lines.extend(f"{name} is ignored; did you mean {nearest}?" for nearest in near)
-    return lines
+def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Settings, Source]:
+    """All sources together. Raises ConfigError.
+
+    A Python file decides nothing about patching, and runs after it.
+    """
+    given, notices = _from_options(options)
+    gather_addresses(given, environ)
+    platform, environment = from_platform(environ), from_environment(environ)
+    file: Source = {}
+    if path := (options["config"] or environ.get("GREENHTTP_CONFIG") or "").removeprefix("file:"):
+        if configfile.is_python(path):
+            early = settled({n: g for n, g in {**environment, **given}.items() if n in ("patch", "loop")})[0]
+            _patch(early.patch, early.loop)
+            from greenhttp.loading import look_in
+
+            look_in()
+            file, said = configfile.run_python(path)
+        else:
+            file, said = configfile.read_toml(path)
+        gather_addresses(file, environ)
+        notices += said
+    if APP in file and given.get(APP, ("", ""))[0] in COMMANDS:
+        del given[APP]  # `greenhttp serve -c FILE`: the command, not a module of that name
+    for line in [*misspelt(environ), *notices]:
+        say(line, "yellow")
+    return settled(platform, file, environment, given)
 
 
 # ---- running
@@ -168,67 +241,95 @@ def _misspelt(environ: Mapping[str, str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit code."""
     try:
-        with command.make_context("greenhttp", list(sys.argv[1:] if arguments is None else arguments)) as context:
-            options = context.params
-        settings = _settings(options, os.environ)
-        for line in _misspelt(os.environ):
-            _say(line)
-        return _run(options["app"], settings, options["chdir"] or os.environ.get("GREENHTTP_CHDIR"))
+        options = _parse(sys.argv[1:] if arguments is None else arguments)
+        try:
+            settings, origins = _settled(options, os.environ)
+            app = str(origins[APP].value) if APP in origins else ""
+            if options["print_config"]:
+                _print_config(settings, origins)
+                return STOPPED
+            if not app:
+                raise ConfigError("no application; give APP, like module:name (see greenhttp --help)")
+            _prepare(settings)
+        except ConfigError as error:
+            say(str(error), "red")
+            return MISUSED
+        return _run(app, settings, options["check"])
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.NoSuchOption as error:
-        hint = ADDRESS_HINT if error.option_name in ("-p", "--port", "--host") else error.format_message()
-        _say(f"{hint} (see greenhttp --help)")
+        known = [flag for setting in SETTINGS for flag in setting.flags] + [f"--{place}" for place in PLACES]
+        known += ["--config", "--check", "--print-config", "--version", "--help", "--no-patch"]
+        say(f"{error.option_name}: there is no such option{nearest(error.option_name, known)}", "red")
         return MISUSED
     except click.UsageError as error:
-        _say(f"{error.format_message()} (see greenhttp --help)")
+        say(f"{error.format_message()} (see greenhttp --help)", "red")
         return MISUSED
     except AppError as error:
-        _say(str(error))
+        say(str(error), "red")
         return APP_FAILED
     except ConfigError as error:
-        _say(str(error))
+        say(str(error), "red")
         return BROKEN
     except KeyboardInterrupt:  # before the server runs; afterwards signals are handled
         return STOPPED
 
 
-def _say(line: str) -> None:
-    print(f"greenhttp: {line}", file=sys.stderr, flush=True)
-
-
-def _run(name: str, settings: Settings, chdir: str | None) -> int:
-    if chdir:
+def _prepare(settings: Settings) -> None:
+    """The process as the application should find it. Raises ConfigError."""
+    for pair in settings.env:
+        name, _, value = pair.partition("=")
+        os.environ[name] = value
+    if settings.chdir != ".":
         try:
-            os.chdir(chdir)
+            os.chdir(settings.chdir)
         except OSError as error:
-            raise click.UsageError(f"--chdir: {chdir}: {error.strerror}") from None
-    if settings.patch:
-        import greenhttp.patch  # noqa: F401  before all that follows
+            raise ConfigError(f"chdir: {settings.chdir}: {error.strerror}") from None
+    _patch(settings.patch, settings.loop)
     from greenhttp.green.listener import parse_address
 
-    try:
-        for text in settings.bind:
-            parse_address(text)  # a misspelt address is said before a long import
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from None
+    for text in settings.bind:
+        parse_address(text)  # a misspelt address is said before a long import
 
+
+@cache
+def _patch(patch: bool, loop: str) -> None:
+    """Choose the loop and patch, once. Raises ConfigError."""
+    try:
+        from greenhttp.green.loop import choose
+    except ModuleNotFoundError:
+        if loop != "auto":
+            raise ConfigError(f"loop: {loop} cannot be chosen yet; set GEVENT_LOOP instead") from None
+    else:
+        choose(loop)
+    if patch:
+        # click keeps a threading.local; an application that uses click gets one that was imported after the patch
+        for name in [name for name in sys.modules if name.partition(".")[0] == "click"]:
+            del sys.modules[name]
+        import greenhttp.patch  # noqa: F401  before all that follows
+
+
+def _run(name: str, settings: Settings, check: bool) -> int:
     from greenhttp.loading import AppImportError, load
 
     try:
-        app = load(name)
+        app = load(name, settings.pythonpath)
     except AppImportError as error:
         import traceback
 
         traceback.print_exception(error.__cause__)
-        _say(f"{name} could not be loaded; the traceback above is its own")
+        say(f"{name} could not be loaded; the traceback above is its own", "red")
         return APP_FAILED
 
-    from greenhttp.running import run
+    from greenhttp.running import described, run
     from greenhttp.server import Server
 
+    server = Server(app, settings)
+    if check:
+        print(f"ok: {name} as {described(server)} at {', '.join(settings.bind)}", flush=True)
+        return STOPPED
     _tune_collector()
-    return run(Server(app, settings), name)
+    return run(server, name)
 
 
 def _tune_collector() -> None:
@@ -244,3 +345,37 @@ def _tune_collector() -> None:
     gc.freeze()
     if gc.get_threshold()[0] in (700, 2000):  # the defaults of CPython 3.10 to 3.14
         gc.set_threshold(50_000, *gc.get_threshold()[1:])
+
+
+# ---- --print-config
+
+
+def _print_config(settings: Settings, origins: Source) -> None:
+    """Every setting as a line of TOML, the origin as its comment, so that the output can be a file of settings."""
+    on = colourful(sys.stdout)
+    rows = [("", APP, _toml(str(origins[APP].value)), origins[APP].origin)] if APP in origins else []
+    for setting in SETTINGS:
+        value = _toml(setting.typed(getattr(settings, setting.name)))
+        origin = origins[setting.name].origin if setting.name in origins else "default"
+        rows.append((setting.group, setting.name, value, origin))
+    names, values = max(len(row[1]) for row in rows), max(min(len(row[2]), 30) for row in rows)
+    print(paint(f"# greenhttp {__version__}", "dim", on=on))
+    heading = ""
+    for group, name, value, origin in rows:
+        if group != heading:
+            print(paint(f"\n# {group}", "bold", on=on))
+            heading = group
+        comment = paint(f"# {origin}", *(["dim"] if origin == "default" else ["cyan"]), on=on)
+        print(f"{name:{names}} = {value:{values}}  {comment}")
+
+
+def _toml(value: str | int | bool | list[str]) -> str:
+    """The value as TOML writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, int):
+        return str(value)
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'

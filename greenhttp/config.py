@@ -1,6 +1,7 @@
 """Every setting once: its name, kind, default, unit, meaning and check.
 
-The command line, the environment, the documentation and the server derive from `SETTINGS`; nothing is said twice.
+The command line, the environment, the file of settings, the help and the server derive from `SETTINGS`; nothing is said
+twice.
 Data only: this module opens no file, reads no environment and imports nothing of the package but its errors.
 
 A value may come as Python says it (`header_timeout=2.5`) or as a person types it (`"2s500ms"`, `"64k"`):
@@ -12,9 +13,13 @@ A value may come as Python says it (`header_timeout=2.5`) or as a person types i
     count       100, "100"                                          int
     bool        True, "yes", "off", "1" ...                         bool
     text        "greenhttp"                                         str
+    path        "logs/error.log", "-" where its help says so        str
+    choice      "wsgi", "WSGI"                                      str, in lower case
+    file        "access.log", "-", "off", False                     str, or None for off
     header      "greenhttp", "off", False                           str, or None for off
     names       ["A", "B"], "A, B"                                  tuple of str
     addresses   ["127.0.0.1:8000", "unix:/run/x.sock"], "a, b"      tuple of str
+    pairs       ["A=1", "B=2"], {"A": "1", "B": "2"}, "A=1"         tuple of str; commas belong to the value
 
 A duration of 0 turns that time-out off, unless its help says otherwise. Limits are meant literally: 0 allows nothing.
 """
@@ -22,8 +27,9 @@ A duration of 0 turns that time-out off, unless its help says otherwise. Limits 
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from greenhttp.errors import ConfigError
@@ -151,6 +157,20 @@ def parse_text(value: object) -> str:
     return value.strip()
 
 
+def parse_choice(value: object) -> str:
+    """One word out of several; upper and lower case are the same."""
+    return parse_text(value).lower()
+
+
+def parse_file(value: object) -> str | None:
+    """The name of a file, `-` for the standard stream, or None for none: off/no/False/None; on/yes/True is `-`."""
+    if value is None or value is False or str(value).strip().lower() in _FALSE:
+        return None
+    if value is True or str(value).strip().lower() in _TRUE:
+        return "-"
+    return parse_text(value)
+
+
 def parse_header(value: object) -> str | None:
     """A field value to send, or None for none: a text, off/no/False/None, or on/yes/True for the server's own name."""
     if value is None or value is False or str(value).strip().lower() in _FALSE:
@@ -186,6 +206,19 @@ def parse_addresses(value: object) -> tuple[str, ...]:
     return addresses
 
 
+def parse_pairs(value: object) -> tuple[str, ...]:
+    """A tuple of texts NAME=VALUE, from one, a list of them, or a mapping; the last one of a name counts."""
+    if isinstance(value, Mapping):
+        value = [f"{name}={text}" for name, text in value.items()]
+    pairs: dict[str, str] = {}
+    for entry in (value,) if isinstance(value, str) else _entries(value):
+        name, equals, text = entry.partition("=") if isinstance(entry, str) else ("", "", "")
+        if not name.strip() or not equals or "\0" in name + text:
+            raise ValueError(f"{entry!r} is not an assignment; give NAME=VALUE")
+        pairs[name.strip()] = text
+    return tuple(f"{name}={text}" for name, text in pairs.items())
+
+
 KINDS: dict[str, Callable[[object], Any]] = {
     "duration": parse_duration,
     "size": parse_size,
@@ -193,10 +226,15 @@ KINDS: dict[str, Callable[[object], Any]] = {
     "count": parse_count,
     "bool": parse_bool,
     "text": parse_text,
+    "path": parse_text,
+    "choice": parse_choice,
+    "file": parse_file,
     "header": parse_header,
     "names": parse_names,
     "addresses": parse_addresses,
+    "pairs": parse_pairs,
 }
+LISTS = ("names", "addresses", "pairs")  # kinds that keep several texts
 
 # ---- checks: each takes the value its kind has produced and returns the one to keep, or raises ValueError
 
@@ -225,7 +263,7 @@ def _one_worker(value: int) -> int:
 def _one_of(*choices: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if value not in choices:
-            raise ValueError(f"{value!r} is not known; give {' or '.join(choices)}")
+            raise ValueError(f"{value!r} is not known; give {', '.join(choices[:-1])} or {choices[-1]}")
         return value
 
     return check
@@ -259,8 +297,10 @@ class Setting:
         unit: what a number counts, for people: "seconds", "bytes", "bytes/s"; "" where there is none.
         help: one or two sentences: what it bounds, and what happens beyond it.
         group: the heading it stands under in the help.
-        flags: command line names, its own among them; other servers' names where they mean the same.
+        flags: command line names, its own among them; other servers' names where they mean the same. The long ones,
+            with `_` for `-`, are also names in a file of settings.
         check: called with the value of the right kind; returns the one to keep or raises ValueError.
+        switches: flags that take no value, each with the value it stands for.
     """
 
     name: str
@@ -271,6 +311,7 @@ class Setting:
     group: str
     flags: tuple[str, ...]
     check: Callable[[Any], Any] | None = None
+    switches: tuple[tuple[str, str], ...] = ()
 
     @property
     def variable(self) -> str:
@@ -293,14 +334,44 @@ class Setting:
         kept = KINDS[self.kind](value)
         return kept if self.check is None else self.check(kept)
 
+    def typed(self, value: Any) -> str | int | bool | list[str]:
+        """A kept value as a person would type it; `parse` makes the same of it again."""
+        if value is None:
+            return "auto" if self.default is None else "off"
+        if self.kind == "duration":
+            return _typed_duration(value)
+        if self.kind == "size":
+            return _typed_size(value)
+        return list(value) if self.kind in LISTS else value
 
-_SERVE, _WORK, _LIMITS, _TIME, _ANSWERS = "Serving", "Work", "Limits", "Time", "Requests and answers"
+
+def _typed_duration(seconds: float) -> str:
+    if 0 < seconds < 1 and (seconds * 1000).is_integer():
+        return f"{seconds * 1000:.0f}ms"
+    return f"{Decimal(repr(seconds)):f}".removesuffix(".0") + "s" if seconds else "0"
+
+
+def _typed_size(size: int) -> str:
+    unit = 0
+    while size and size % 1024 == 0 and unit < 4:
+        size, unit = size // 1024, unit + 1
+    return f"{size}{' kmgt'[unit]}".strip()
+
+
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+    """`; did you mean NAME?` for the most similar of the names, or nothing."""
+    near = difflib.get_close_matches(name, list(names), 1, cutoff)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+_SERVE, _APP, _WORK, _LIMITS, _TIME = "Serving", "The application", "Work", "Limits", "Time"
+_ANSWERS, _LOGS = "Requests and answers", "Logs"
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "bind", "addresses", "127.0.0.1:8000", "",
         "Where to listen: host:port, :port (every IPv4 address), [::]:port, unix:/path or fd://N. May be repeated.",
-        _SERVE, ("-b", "--bind"),
+        _SERVE, ("-b", "--bind", "--listen"),
     ),
     Setting(
         "workers", "count", 1, "",
@@ -313,14 +384,34 @@ SETTINGS: tuple[Setting, ...] = (
         _SERVE, ("--backlog",), _at_least(1),
     ),
     Setting(
-        "interface", "text", "auto", "",
-        "What the application speaks: auto or wsgi.",
-        _SERVE, ("--interface",), _one_of("auto", "wsgi"),
+        "loop", "choice", "auto", "",
+        "The event loop: auto, libev or libuv.",
+        _SERVE, ("--loop",), _one_of("auto", "libev", "libuv"),
+    ),
+    Setting(
+        "interface", "choice", "auto", "",
+        "What the application speaks: wsgi, native, stream, or auto: wsgi or native, told from its signature.",
+        _APP, ("--interface",), _one_of("auto", "wsgi", "native", "stream"),
     ),
     Setting(
         "patch", "bool", True, "",
         "Make the standard library's sockets, sleeps and locks cooperative (gevent) before the application is loaded.",
-        _SERVE, ("--patch",),
+        _APP, ("--patch",),
+    ),
+    Setting(
+        "chdir", "path", ".", "",
+        "The directory to go to first.",
+        _APP, ("--chdir", "--working-dir"),
+    ),
+    Setting(
+        "pythonpath", "names", (), "",
+        "Directories to look for modules in, before the current one. Commas between.",
+        _APP, ("--pythonpath", "--app-dir"),
+    ),
+    Setting(
+        "env", "pairs", (), "",
+        "NAME=VALUE for the environment of the application. May be repeated.",
+        _APP, ("-e", "--env", "--raw-env"),
     ),
     Setting(
         "concurrency", "count", 1000, "requests",
@@ -387,12 +478,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "header_timeout", "duration", 10.0, "seconds",
         "To the end of a request head, total: from accept for the first, then from the head's first byte; then 408.",
-        _TIME, ("--header-timeout",),
+        _TIME, ("--header-timeout", "--read-timeout"),
     ),
     Setting(
         "keepalive_timeout", "duration", 75.0, "seconds",
         "Idle between two requests; then close. Keep it longer than the load balancer's (often 60 s).",
-        _TIME, ("--keepalive-timeout", "--keep-alive", "--timeout-keep-alive"),
+        _TIME, ("--keepalive-timeout", "--keep-alive", "--keepalive", "--timeout-keep-alive", "--channel-timeout"),
     ),
     Setting(
         "body_timeout", "duration", 30.0, "seconds",
@@ -432,12 +523,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "graceful_timeout", "duration", 30.0, "seconds",
         "On TERM: how long running requests may take to finish. 0: stop at once.",
-        _TIME, ("--graceful-timeout", "--timeout-graceful-shutdown"),
+        _TIME, ("--graceful-timeout", "--timeout-graceful-shutdown", "--workers-kill-timeout"),
     ),
     Setting(
         "server_header", "header", "greenhttp", "",
         "Text of the Server field of answers, or off.",
-        _ANSWERS, ("--server-header",),
+        _ANSWERS, ("--server-header",), None, (("--no-server-header", "off"),),
     ),
     Setting(
         "allow_headers", "names", (), "",
@@ -448,6 +539,26 @@ SETTINGS: tuple[Setting, ...] = (
         "allow_methods", "names", (), "",
         "Methods to let through that are answered 501 otherwise: CONNECT, TRACE.",
         _ANSWERS, ("--allow-methods",), _methods,
+    ),
+    Setting(
+        "access_logfile", "file", "off", "",
+        "A line for each request goes to this file; - is stdout.",
+        _LOGS, ("--access-logfile", "--accesslog"), None, (("--access-log", "-"), ("--no-access-log", "off")),
+    ),
+    Setting(
+        "access_log_format", "text", "combined", "",
+        "common, combined, json, or a text with atoms like %(h)s %(r)s %(s)s.",
+        _LOGS, ("--access-log-format", "--access-logformat", "--access-log-fmt"),
+    ),
+    Setting(
+        "error_logfile", "path", "-", "",
+        "Where everything else is logged; - is stderr.",
+        _LOGS, ("--error-logfile", "--errorlog", "--log-file"),
+    ),
+    Setting(
+        "log_level", "choice", "info", "",
+        "The least that is logged: debug, info, warning, error or critical.",
+        _LOGS, ("--log-level", "--loglevel"), _one_of("debug", "info", "warning", "error", "critical"),
     ),
 )  # fmt: skip
 
@@ -474,8 +585,7 @@ class Settings:
     def __init__(self, **values: object) -> None:
         for name in values:
             if name not in BY_NAME:
-                near = difflib.get_close_matches(name, BY_NAME, 1)
-                raise ConfigError(f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+                raise ConfigError(f"{name}: there is no such setting{nearest(name, BY_NAME)}")
         for setting in SETTINGS:
             try:
                 value = setting.parse(values.get(setting.name, setting.default))

@@ -7,6 +7,7 @@
     │   └── LimitError         bytes that are well formed but more than a limit allows
     ├── BodyError              the request body ended early or was malformed (an OSError, as PEP 3333 apps expect)
     │   └── BodyTimeout        the client was silent or too slow while the application waited for the body
+    ├── HTTPError              for native handlers: raised, it is the answer
     ├── ResponseError          the application tried to send what HTTP forbids
     ├── RequestTimeout         the request ran longer than `request_timeout`
     ├── StreamClosed           read from or write to a stream that was closed on this side
@@ -15,6 +16,8 @@
 
 Wire errors never name the offending bytes: what a client sent does not belong in an answer.
 """
+
+from typing import Any
 
 
 class GreenError(Exception):
@@ -67,6 +70,25 @@ class BodyError(GreenError, OSError):
 
 class BodyTimeout(BodyError, TimeoutError):
     """The client was silent for `body_timeout` or slower than `body_min_rate` while the body was awaited."""
+
+
+class HTTPError(GreenError):
+    """Raised in a native handler, the answer itself: `raise HTTPError(404, "no such page")`. It is not logged.
+
+    Arguments:
+        status: 400 to 599.
+        text: said to the client, as plain text; the status's own phrase if empty.
+        headers: further fields, as for Response.
+    """
+
+    def __init__(self, status: int, text: str = "", headers: Any = ()) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+        self.headers = headers
+
+    def __str__(self) -> str:
+        return f"{int(self.status)} {self.text}".rstrip()
 
 
 class ResponseError(GreenError, ValueError):

@@ -31,8 +31,15 @@ class AppImportError(AppError):
     """The application's own code raised; `__cause__` is what it raised."""
 
 
-def load(spec: str) -> Callable[..., Any]:
-    """The application a text names; the current directory comes first on `sys.path`.
+def look_in(directories: Iterable[str] = ()) -> None:
+    """Put these directories, and after them the current one, first on `sys.path`."""
+    first = list(dict.fromkeys([*map(os.path.abspath, directories), os.getcwd()]))
+    if sys.path[: len(first)] != first:
+        sys.path[:0] = first
+
+
+def load(spec: str, directories: Iterable[str] = ()) -> Callable[..., Any]:
+    """The application a text names, looked for in these directories, the current one, and where Python looks.
 
     Raises:
         AppError: there is no such module or attribute, or it cannot serve; one line.
@@ -49,9 +56,7 @@ def load(spec: str) -> Callable[..., Any]:
     if (":" in spec or call) and not name:
         raise AppError(f"{spec}: no name after the colon; give module:name, or the module alone")
 
-    here = os.getcwd()
-    if sys.path[:1] != [here]:
-        sys.path.insert(0, here)
+    look_in(directories)
     module = _import(spec, module_name)
     found = _attribute(spec, module, name) if name else _default(spec, module)
     if call:
@@ -156,7 +161,7 @@ def _servable(spec: str, found: Any) -> Callable[..., Any]:
         raise AppError(f"{spec}: {_a(found)} is not an application; it must be callable")
     call = found if inspect.isroutine(found) or inspect.isclass(found) else type(found).__call__
     if inspect.iscoroutinefunction(call):
-        raise AppError(f"{spec}: a coroutine function (ASGI?); this server serves WSGI applications")
+        raise AppError(f"{spec}: a coroutine function (ASGI?); only plain functions are served here")
     return found  # type: ignore[no-any-return]
 
 

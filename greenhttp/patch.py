@@ -1,10 +1,71 @@
 """`import greenhttp.patch` as the first line of a script: blocking calls of the standard library become cooperative.
 
-It is `gevent.monkey.patch_all()` and nothing else. A process that is patched already is left as it is. Keep it first:
-what other modules took from `socket`, `threading` or `ssl` before cannot be replaced afterwards.
+It is `gevent.monkey.patch_all()`, and a look at what came too early: a module that had taken `time.sleep`,
+`ssl.SSLContext` or `threading.Lock` out of the standard library before still blocks the whole process with it. Such
+modules are named in one line on stderr, and in `early`. A process that is patched already is left as it is.
 """
 
-from gevent import monkey
+import sys
+import warnings
+from types import ModuleType
 
-if not all(monkey.is_module_patched(name) for name in ("socket", "threading", "time", "select", "ssl")):
-    monkey.patch_all()
+_LOADED = frozenset(sys.modules)  # before gevent, which brings modules of its own
+
+from gevent import monkey  # noqa: E402
+
+# Where blocking calls live, and what gevent replaces there although it makes nobody wait.
+_WAITING = ("_thread", "os", "queue", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time")
+_HARMLESS = frozenset(("CompletedProcess", "close", "exit", "get_ident", "stack_size"))
+_OURS = frozenset(("gevent", "greenlet", "greenhttp")) | sys.stdlib_module_names
+
+
+def _patch() -> tuple[str, ...]:
+    """Patch, and return the packages that hold on to what was replaced."""
+    if all(monkey.is_module_patched(name) for name in ("socket", "threading", "time", "select", "ssl")):
+        return ()
+    before = [(module, dict(vars(module))) for name in _WAITING if (module := sys.modules.get(name))]
+    with warnings.catch_warnings():
+        # gevent's own word on the same: only about ssl, and many lines
+        warnings.filterwarnings("ignore", "Monkey-patching ssl", monkey.MonkeyPatchWarning)
+        monkey.patch_all()
+    replaced = {
+        id(value): value  # kept, so that no other object gets its id
+        for module, names in before
+        for name, value in names.items()
+        if callable(value) and name not in _HARMLESS and vars(module).get(name) is not value
+    }
+    holders = (_holder(name) for name in sorted(_LOADED) if _holds(sys.modules.get(name), replaced))
+    return tuple(dict.fromkeys(holders))
+
+
+def _holds(module: ModuleType | None, replaced: dict[int, object]) -> bool:
+    if not isinstance(module, ModuleType) or module.__name__.partition(".")[0] in _OURS:
+        return False
+    return any(_is_one(value, replaced) for value in list(vars(module).values()))
+
+
+def _is_one(value: object, replaced: dict[int, object]) -> bool:
+    """Whether it was replaced, is of a type that was, or is a class derived from one."""
+    kind = type(value)  # not isinstance, which would wake lazy proxies
+    bases = value.__mro__ if issubclass(kind, type) else ()  # type: ignore[attr-defined]
+    return id(value) in replaced or id(kind) in replaced or any(id(base) in replaced for base in bases)
+
+
+def _holder(name: str) -> str:
+    """The name a person would look for: the package's, or the script's."""
+    if name == "__main__":
+        return sys.argv[0] or "__main__"
+    return name.partition(".")[0]
+
+
+def _warn() -> None:
+    what = f"imported too early: {', '.join(early)}; they keep blocking calls."
+    if "greenhttp.cli" in sys.modules:  # the command patches first: only what runs before any program can be earlier
+        print(f"greenhttp: {what} A sitecustomize or .pth file imports them", file=sys.stderr, flush=True)
+    else:
+        print(f'greenhttp.patch: {what} Make "import greenhttp.patch" the first line', file=sys.stderr, flush=True)
+
+
+early = _patch()
+if early:
+    _warn()

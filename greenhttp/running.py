@@ -4,29 +4,87 @@
 server runs, and what is said on the terminal.
 """
 
+import contextlib
+import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent import monkey
 from gevent.event import Event
 
-from greenhttp import __version__
-from greenhttp.config import Settings
+from greenhttp import __version__, logs
+from greenhttp.config import BY_NAME
+from greenhttp.console import colourful, paint, say
+from greenhttp.hosting.interface import STREAM
 from greenhttp.server import Server
+
+if TYPE_CHECKING:
+    from greenhttp.green.stream import Stream
 
 STOPPED, BROKEN = 0, 1
 
+KINDS = {"wsgi": "a WSGI application", "native": "a native handler", "stream": "a stream handler"}
 
-def say(line: str) -> None:
-    """One line for the person at the terminal, on stderr."""
-    print(f"greenhttp: {line}", file=sys.stderr, flush=True)
+log = logging.getLogger("greenhttp")
+
+# Called on SIGUSR1, in a green thread: whatever keeps a log file open adds what opens it again.
+reopen: list[Callable[[], None]] = []
+
+
+def serve(app: Callable[..., Any], *, bind: object = "127.0.0.1:8000", **settings: Any) -> None:
+    """Serve a native handler or a WSGI application until a signal ends it.
+
+    Arguments:
+        app: called with a Request and returning a Response, str, bytes, an iterator of bytes or a file; or a WSGI
+            application (PEP 3333). Which one is told from its signature, unless `interface="native"` or "wsgi" says it.
+        bind: "host:port", ":port", "unix:/path", or a list of these.
+        settings: any other setting by name, like `header_timeout="5s"`; see config.SETTINGS.
+
+    TERM lets running requests finish, INT (Ctrl-C) and QUIT stop at once. Must be called in the main thread, where
+    signals arrive; a program that has other plans for them uses Server.
+
+    Raises:
+        ConfigError: a setting that cannot be, or an address that cannot be used.
+    """
+    _serve(Server(app, bind=bind, **settings))
+
+
+def serve_stream(handler: Callable[["Stream"], object], *, bind: object, **settings: Any) -> None:
+    """Serve any protocol, with one green thread per connection, until a signal ends it.
+
+    Arguments:
+        handler: called with the Stream of each connection. When it returns, what it has written is sent and the
+            connection is closed; when it raises, the connection is reset and the error logged.
+        bind, settings: as for `serve`. `connections` bounds the green threads; `write_timeout` ends a peer that does
+            not read. How long to wait for a peer's bytes is the protocol's business: `stream.timeout`.
+
+    Raises:
+        ConfigError: a setting that cannot be, or an address that cannot be used.
+    """
+    _serve(Server(handler, bind=bind, interface=STREAM, **settings))
+
+
+def _serve(server: Server) -> None:
+    if not monkey.is_module_patched("socket"):
+        say(
+            "the standard library is not patched: a call that blocks (time.sleep, a database) stops every connection;"
+            " make `import greenhttp.patch` the first line"
+        )
+    run(server, getattr(server.app, "__name__", type(server.app).__name__))
 
 
 def run(server: Server, name: str) -> int:
-    """Start the server, wait for a signal, stop it. Returns the exit code.
+    """Set up the log, start the server, wait for a signal, stop it. Returns the exit code.
+
+    Arguments:
+        server: not started yet.
+        name: the application's, for people.
+
+    Raises ConfigError if the log cannot be written or an address cannot be used.
 
     The handlers are Python's, not the loop's: they also run while the application keeps the loop busy, so that a second
     Ctrl-C always gets through.
@@ -45,8 +103,10 @@ def run(server: Server, name: str) -> int:
         asked.append(number)
         loop.run_callback_threadsafe(stop.set)
 
+    reopen.extend(logs.set_up(settings))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, on_signal)
+    signal.signal(signal.SIGUSR1, lambda *_: loop.run_callback_threadsafe(gevent.spawn, _reopen))
     # A signal that arrives just before the poll does not interrupt it, and Python's handler would run only when
     # something else wakes the loop. A byte in this pipe does.
     woken, wake = os.pipe()
@@ -56,7 +116,7 @@ def run(server: Server, name: str) -> int:
     waker = loop.io(woken, 1, ref=False)
     waker.start(os.read, woken, 512)
     server.start()
-    for line in _introduction(server.addresses, name, settings, loop):
+    for line in _introduction(server, name, loop, colourful(sys.stderr)):
         say(line)
     stop.wait()
     if asked[0] == signal.SIGTERM and settings.graceful_timeout:
@@ -67,25 +127,61 @@ def run(server: Server, name: str) -> int:
     return STOPPED
 
 
-def _introduction(addresses: Sequence[str], name: str, settings: Settings, loop: Any) -> list[str]:
-    patched = "standard library patched"
-    if not settings.patch:
-        patched = "NOT patched: a blocking call in the application stops every other request"
+def _reopen() -> None:
+    for call in list(reopen):
+        try:
+            call()
+        except Exception as error:  # a full disk, a directory that has gone: serving goes on
+            with contextlib.suppress(Exception):
+                log.error("a log file cannot be opened again: %s", error)
+
+
+def described(server: Server) -> str:
+    """What is served, and why it is taken for that: `a WSGI application (by its signature)`."""
+    why = "by its signature" if server.settings.interface == "auto" else "as set"
+    return f"{KINDS[server.interface]} ({why})"
+
+
+def _introduction(server: Server, name: str, loop: Any, colours: bool) -> list[str]:
+    where = [_clickable(url, colours) for url in server.addresses]
     kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
     backend = getattr(loop, "backend", "")
-    wait = f"{settings.queue} more may wait" if settings.queue else "none waits"
+    patched = "standard library patched"
+    if not monkey.is_module_patched("socket"):
+        words = "NOT patched: a blocking call in the application stops every other request"
+        patched = paint(words, "yellow", on=colours)
     return [
-        f"serving {name} at {', '.join(map(_clickable, addresses))}",
-        f"version {__version__}, process {os.getpid()}, loop {kind} ({backend}), {patched}",
-        f"up to {settings.concurrency} requests at once, {wait}; up to {settings.connections} connections",
+        f"serving {paint(name, 'bold', on=colours)} at {', '.join(where)}",
+        f"it is {described(server)}",
+        f"version {__version__}, process {os.getpid()}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
+        *_limits(server),
         "Ctrl-C stops at once; TERM lets running requests finish",
     ]
 
 
-def _clickable(url: str) -> str:
+def _limits(server: Server) -> list[str]:
+    """What is in force of the settings that people ask about first."""
+    settings = server.settings
+    if server.interface == STREAM:
+        return [f"up to {settings.connections} connections; a write waits {_typed(server, 'write_timeout')}"]
+    wait = f"{settings.queue} more may wait" if settings.queue else "none waits"
+    body = f"bodies up to {_typed(server, 'limit_request_body')}"
+    names = (("head", "header"), ("body", "body"), ("write", "write"), ("keep-alive", "keepalive"))
+    times = ", ".join(f"{word} {_typed(server, f'{name}_timeout')}" for word, name in names)
+    request = _typed(server, "request_timeout") if settings.request_timeout else "unlimited"
+    return [
+        f"up to {settings.concurrency} requests at once, {wait}; up to {settings.connections} connections; {body}",
+        f"time-outs: {times}; a request {request}",
+    ]
+
+
+def _typed(server: Server, name: str) -> str:
+    return str(BY_NAME[name].typed(getattr(server.settings, name)))
+
+
+def _clickable(url: str, colours: bool) -> str:
     for wildcard, local, family in (("//0.0.0.0:", "//127.0.0.1:", "IPv4"), ("//[::]:", "//[::1]:", "IPv6")):
         if wildcard in url:
-            return f"{url.replace(wildcard, local)} (and every other {family} address of this machine)"
-    return url
-
-
+            mine = paint(url.replace(wildcard, local), "bold", "cyan", on=colours)
+            return f"{mine} (and every other {family} address of this machine)"
+    return paint(url, "bold", "cyan", on=colours)

@@ -21,9 +21,12 @@ from gevent.event import Event
 
 from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
+from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.deadline import Sweep
 from greenhttp.green.listener import Address, Listener, bound_name, close_listener, listen, parse_address
-from greenhttp.hosting.wsgi import WSGI
+from greenhttp.green.pool import Job
+from greenhttp.green.spawn import SpawnDoor, SpawnedJob, Spawner
+from greenhttp.hosting.interface import STREAM, hosted, interface_of
 from greenhttp.http.connection import Connection, Door
 from greenhttp.http.service import Service
 
@@ -37,9 +40,15 @@ class Server:
     """Serves one application on one or more addresses.
 
     Arguments:
-        app: a WSGI application (PEP 3333).
+        app: a native handler, called with a Request; a WSGI application (PEP 3333); or, with `interface="stream"`, a
+            function that is called with the Stream of each connection. The first two are told apart by their signature
+            (see hosting.interface) unless `interface` says it.
         settings: a config.Settings; without it, one is made of `values`.
         values: settings by name, such as `bind="127.0.0.1:0"` or `header_timeout=5`; see config.SETTINGS.
+
+    Attributes:
+        app, settings: as given, the settings complete.
+        interface: "native", "wsgi" or "stream".
 
     Raises ConfigError for a setting that cannot be, and, in `start`, for an address that cannot be used.
     """
@@ -50,11 +59,12 @@ class Server:
         settings = Settings(**values) if settings is None else settings.replace(**values)
         self.app = app
         self.settings = settings.resolved(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self.interface = interface_of(app) if self.settings.interface == "auto" else self.settings.interface
         self._wanted = [parse_address(text) for text in self.settings.bind]
         self._listeners: list[tuple[Listener, Address]] = []
         self._names: list[Address] = []
-        self._doors: list[Door] = []
-        self._service: Service | None = None
+        self._doors: list[Acceptor] = []
+        self._service: Service | Spawner | None = None
         self._sweep: Sweep | None = None
         self._stopped = Event()
         self._stopping = False
@@ -107,17 +117,25 @@ class Server:
             for sock, address in listeners:
                 close_listener(sock, address)
             raise
-        service = Service(settings, settings.connections, self._report)
-        service.attach(WSGI(self.app, settings))
+        service = self._make_service()
         self._listeners = listeners
         self._names = [bound_name(sock) for sock, _ in listeners]
         self._service = service
         self._sweep = Sweep(service.pool.loop, service.phases, service.pool.shrink)
         service.pool.start()
         self._sweep.start()
-        self._doors = [Door(service, sock) for sock, _ in listeners]
+        door = SpawnDoor if self.interface == STREAM else Door
+        self._doors = [door(service, sock) for sock, _ in listeners]
         for door in self._doors:
             door.start()
+
+    def _make_service(self) -> Service | Spawner:
+        settings = self.settings
+        if self.interface == STREAM:
+            return Spawner(self.app, settings, settings.connections, self._report)
+        service = Service(settings, settings.connections, self._report)
+        service.attach(hosted(self.app, settings))
+        return service
 
     def serve_forever(self) -> None:
         """Serve until `stop` has been called, from another green thread, and is done."""
@@ -167,7 +185,7 @@ class Server:
             close_listener(sock, address)
         self._doors, self._listeners = [], []
 
-    def _drain(self, service: Service, until: float) -> bool:
+    def _drain(self, service: Service | Spawner, until: float) -> bool:
         service.announce_close()
         empty = Event()
         service.when_empty(empty.set)
@@ -176,9 +194,9 @@ class Server:
         return bool(empty.wait(max(0.0, until - time.monotonic())))
 
     @staticmethod
-    def _connections(service: Service) -> list[Connection]:
+    def _connections(service: Service | Spawner) -> list[Connection | SpawnedJob]:
         members = [member for phase in service.phases for member in phase.members()]
-        return [member for member in members if isinstance(member, Connection)]
+        return [member for member in members if isinstance(member, Job)]
 
     # ---- the log
 

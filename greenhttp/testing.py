@@ -79,7 +79,7 @@ def exchange(
     All is real but the socket: parser, green threads, limits, time-outs. Blocks the calling green thread alone.
 
     Arguments:
-        app: a WSGI application.
+        app: a WSGI application, or a native handler.
         pieces: what the client sends. Each piece arrives by itself, in a later turn of the loop than the one before.
         keep_open: after the last piece the client is silent; by default it has finished sending.
         window: bytes the client takes per turn of the loop; None: as many as there are.
@@ -91,7 +91,7 @@ def exchange(
     from greenhttp.config import Settings
     from greenhttp.green.deadline import Sweep
     from greenhttp.green.transport import MemoryStream
-    from greenhttp.hosting.wsgi import WSGI
+    from greenhttp.hosting.interface import hosted
     from greenhttp.http.connection import State, connect_memory
     from greenhttp.http.service import Service
 
@@ -102,7 +102,7 @@ def exchange(
 
     values = Settings(**settings).resolved(1024)
     service = Service(values, values.connections, report)
-    service.attach(WSGI(app, values))
+    service.attach(hosted(app, values))
     service.pool.start()
     sweep = Sweep(service.pool.loop, service.phases)
     sweep.start()

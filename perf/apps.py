@@ -1,4 +1,7 @@
-"""The one WSGI application that every Python server in the comparison runs. Plain PEP 3333, nothing of any server."""
+"""The one WSGI application that every Python server in the comparison runs. Plain PEP 3333, nothing of any server.
+
+`native` is what of it greenhttp is asked as a native handler too.
+"""
 
 import mmap
 import os
@@ -6,6 +9,7 @@ import time
 from itertools import count
 
 HELLO = b"hello, world\n"
+HELLO_TEXT = HELLO.decode()
 PIECE = bytes(65536)
 MEBIBYTE = b"x" * 1048576
 GIBIBYTE = 1 << 30
@@ -91,3 +95,11 @@ def app(environ, start_response):
         start_response("404 Not Found", [("Content-Type", PLAIN), ("Content-Length", "0")])
         return [b""]
     return route(environ, start_response)
+
+
+def native(request):
+    if request.target == "/wait":
+        time.sleep(0.05)
+    elif request.target == "/echo":
+        return request.body.read()
+    return HELLO_TEXT

@@ -19,6 +19,7 @@ from perf import SERVER_CORE, build, procfs
 TOP = Path(__file__).parent.parent
 SERIAL = "runs one handler at a time: 50 ms of waiting each, 20 requests/s at best"
 UNSAID = "closes without saying `Connection: close`, which wrk counts as a socket error on every request"
+NATIVE = "the same bytes leave in the same way as for WSGI"
 FIXED = "the floor knows one fixed answer"
 
 
@@ -53,10 +54,13 @@ def _peer(script: str) -> Callable[[int, str], list[str]]:
     return lambda port, workload: [sys.executable, "-m", f"perf.peers.{script}", str(port)]
 
 
-def _greenhttp(port: int, workload: str) -> list[str]:
-    # The default of 1,000 requests at a time allows 20,000 waits of 50 ms a second, whatever the server can do.
-    waiting = ["--concurrency", "3000"] if workload.startswith("wait") else []
-    return [sys.executable, "-m", "greenhttp", "--bind", f"127.0.0.1:{port}", *waiting, "perf.apps:app"]
+def _greenhttp(app: str) -> Callable[[int, str], list[str]]:
+    def command(port: int, workload: str) -> list[str]:
+        # The default of 1,000 requests at a time allows 20,000 waits of 50 ms a second, whatever the server can do.
+        waiting = ["--concurrency", "3000"] if workload.startswith("wait") else []
+        return [sys.executable, "-m", "greenhttp", "--bind", f"127.0.0.1:{port}", *waiting, app]
+
+    return command
 
 
 floor_answer = 160
@@ -86,7 +90,8 @@ def _go(port: int, workload: str) -> list[str]:
 
 
 SERVERS = [
-    Server("greenhttp", _greenhttp, _greenhttp_missing),
+    Server("greenhttp", _greenhttp("perf.apps:app"), _greenhttp_missing),
+    Server("greenhttp-native", _greenhttp("perf.apps:native"), _greenhttp_missing, {"big-16": NATIVE}),
     Server("floor", _floor, lambda: build.missing_compiler("cc", "gcc"),
            {"post-64": FIXED, "big-16": FIXED, "wait-2000": FIXED}),
     Server("pywsgi", _peer("pywsgi"), _needs("gevent", "gevent"), {"new-64": UNSAID}),

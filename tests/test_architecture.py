@@ -1,4 +1,4 @@
-"""Imports go downward only: cli > supervisor > running > server > hosting, observe > http > wire, green > config, errors.
+"""Imports go downward only; the order stands in LINES.
 
 Read are `import`, `from`, `cimport` and `include` of every .py, .pyi, .pyx, .pxd and .pxi, inside functions too: Python
 by its syntax tree, Cython by a small scanner, since it is not Python. An upward import planted in a copy of the tree
@@ -24,12 +24,14 @@ LINES = (
     ("doctor", "doors", "testing"),
     ("supervisor",),
     ("running",),
+    ("logs",),
     ("server",),
     ("hosting", "observe"),
     ("http",),
     ("wire", "green"),
-    ("loading", "patch"),
-    ("config",),
+    ("configfile", "loading", "patch"),
+    ("sources",),
+    ("config", "console", "foreign"),
     ("errors",),
 )
 RANK = {name: -number for number, line in enumerate(LINES) for name in line}

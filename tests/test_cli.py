@@ -6,17 +6,23 @@ import signal
 import subprocess
 import sys
 
-import click
 import pytest
 
 from greenhttp import __version__
-from greenhttp.cli import _settings, command, main
+from greenhttp.cli import _parse, _settled, command, main
 from greenhttp.config import BY_NAME, SETTINGS, Settings
+from greenhttp.errors import ConfigError
+from greenhttp.foreign import FOREIGN
 
 
 def read(*arguments, **environ):
-    with command.make_context("greenhttp", [*arguments, "web:app"]) as context:
-        return _settings(context.params, environ)
+    return _settled(_parse([*arguments, "web:app"]), environ)[0]
+
+
+def served(*arguments):
+    """The application's name, as the command line gives it."""
+    origins = _settled(_parse(arguments), {})[1]
+    return origins["app"].value if "app" in origins else None
 
 
 def test_nothing_given_is_the_defaults():
@@ -40,6 +46,25 @@ def test_nothing_given_is_the_defaults():
         (["--patch"], {}),
         (["--allow-headers", "X_A,Proxy"], {"allow_headers": ["x_a", "proxy"]}),
         (["--queue", "0"], {"queue": 0}),
+        (["--listen", "a:1"], {"bind": ["a:1"]}),
+        (["--host", "0.0.0.0", "--port", "80"], {"bind": ["0.0.0.0:80"]}),
+        (["--host", "::"], {"bind": ["[::]:8000"]}),
+        (["--port", "0"], {"bind": ["127.0.0.1:0"]}),
+        (["-b", "a:1", "--uds", "/x", "--fd", "3"], {"bind": ["a:1", "unix:/x", "fd://3"]}),
+        (["--interface", "WSGI"], {"interface": "wsgi"}),
+        (["--access-logfile", "-"], {"access_logfile": "-"}),
+        (["--access-log"], {"access_logfile": "-"}),
+        (["--no-access-log"], {}),
+        (["--access-logformat", "json"], {"access_log_format": "json"}),
+        (["--log-file", "e.log", "--log-level", "DEBUG"], {"error_logfile": "e.log", "log_level": "debug"}),
+        (["-e", "A=1,2", "--env", "B=x=y", "--raw-env", "A=3"], {"env": ["A=3", "B=x=y"]}),
+        (["--app-dir", "a", "--pythonpath", "b,c"], {"pythonpath": ["a", "b", "c"]}),
+        (["--chdir", "x"], {"chdir": "x"}),
+        (["--no-server-header"], {"server_header": None}),
+        (["--timeout-graceful-shutdown", "3"], {"graceful_timeout": 3}),
+        (["--limit-concurrency", "3"], {"concurrency": 3}),
+        (["-k", "gevent"], {}),
+        (["--loop", "libuv"], {"loop": "libuv"}),
     ],
 )
 def test_options(arguments, values):
@@ -49,9 +74,10 @@ def test_options(arguments, values):
 def test_every_setting_has_an_option_and_a_variable():
     flags = {flag for parameter in command.params for flag in parameter.opts}
     assert {flag for setting in SETTINGS for flag in setting.flags} <= flags
-    examples = {"duration": "3s", "size": "1m", "rate": "9", "count": "1", "bool": "no", "addresses": "a:1"}
-    named = {"interface": "wsgi", "allow_headers": "x_a", "allow_methods": "TRACE", "server_header": "mine",
-             "limit_buffers": "300m"}  # fmt: skip
+    examples = {"duration": "3s", "size": "1m", "rate": "9", "count": "1", "bool": "no", "addresses": "a:1",
+                "names": "x", "pairs": "A=1", "file": "x", "path": "x", "text": "x", "header": "x"}  # fmt: skip
+    named = {"interface": "native", "allow_methods": "TRACE", "limit_buffers": "300m", "loop": "libev",
+             "log_level": "error"}  # fmt: skip
     for setting in SETTINGS:
         text = named.get(setting.name) or examples[setting.kind]
         assert read(**{setting.variable: text}) == Settings(**{setting.name: text}), setting.name
@@ -70,6 +96,8 @@ def test_port_is_the_last_word_on_where_to_listen():
     assert read("-b", "a:1", PORT="5000").bind == ("a:1",)
     assert read(PORT="5000", GREENHTTP_BIND="b:2").bind == ("b:2",)
     assert read(PORT="").bind == ("127.0.0.1:8000",)
+    assert read("--host", "::1", PORT="5000").bind == ("[::1]:5000",)
+    assert read("--port", "80", PORT="5000").bind == ("127.0.0.1:80",)
 
 
 @pytest.mark.parametrize(
@@ -84,10 +112,19 @@ def test_port_is_the_last_word_on_where_to_listen():
         (["-w", "4"], {}, r"^--workers: 4 workers were asked for, but more than one is not there yet"),
         ([], {"WEB_CONCURRENCY": "4"}, r"^WEB_CONCURRENCY: 4 workers were asked for"),
         (["--limit-buffers", "1k"], {}, r"^limit_buffers: 1024 bytes cannot hold"),
+        (["--port", "x"], {}, r"^--port: 'x' is not a port; give 0 to 65535"),
+        (["--host", "a"], {"PORT": "x"}, r"^PORT: 'x' is not a port"),
+        (["-e", "A"], {}, r"^--env: 'A' is not an assignment; give NAME=VALUE"),
+        (["--log-level", "loud"], {}, r"^--log-level: 'loud' is not known; give debug, info, warning, error or crit"),
+        (["--loop", "uvloop"], {}, r"^--loop: 'uvloop' is not known; give auto, libev or libuv$"),
+        (["-k", "sync"], {}, r"^--worker-class sync: there is one kind of worker, green threads"),
+        (["--certfile", "x"], {}, r"^--certfile: TLS is not there yet"),
+        (["--preload"], {}, r"^--preload: "),
+        (["--max-requests", "100"], {}, r"^--max-requests: workers are not replaced by themselves yet"),
     ],
 )
 def test_a_wrong_value_names_where_it_came_from(arguments, environ, line):
-    with pytest.raises(click.UsageError, match=line):
+    with pytest.raises(ConfigError, match=line):
         read(*arguments, **environ)
 
 
@@ -99,14 +136,18 @@ def test_workers_given_win_over_web_concurrency():
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--bnd", "x", "web"], r"No such option '?--bnd'?\.? Did you mean '?--bind'?\?"),
-        (["--port", "81", "web"], "host and port are one option: --bind 127.0.0.1:8000"),
-        (["-p", "81", "web"], "host and port are one option: --bind"),
-        ([], "Missing argument 'APP'"),
-        (["a", "b"], r"unexpected extra argument \(?'?b"),
+        (["--bnd", "x", "web"], "--bnd: there is no such option; did you mean --bind\\?$"),
+        (["--keepalive-tiemout=3", "web"], "no such option; did you mean --keepalive-timeout"),
+        (["-Z", "web"], "-Z: there is no such option$"),
+        (["-p", "81", "web"], "--pid: no pid file is written yet; a port is --port$"),
+        ([], "no application; give APP"),
+        (["a", "b"], "one application, please; 'b' is left over"),
+        (["serve", "a", "b"], "one application, please; 'b' is left over"),
         (["web", "--backlog"], "requires an argument"),
         (["-b", "8000", "web"], "bind: '8000' is only a number; give :8000 to listen on that port"),
-        (["--chdir", "/no/such/place", "web"], "--chdir: /no/such/place: No such file"),
+        (["--chdir", "/no/such/place", "web"], "chdir: /no/such/place: No such file"),
+        (["-c", "/no/such/place.toml", "web"], "/no/such/place.toml: No such file"),
+        (["-c", "settings.ini", "web"], "settings.ini: a file of settings ends in .toml or .py"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(capsys, arguments, line):
@@ -115,6 +156,47 @@ def test_wrong_usage_is_one_line_and_exit_code_2(capsys, arguments, line):
     assert out == ""
     assert err.count("\n") == 1
     assert re.search(line, err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ([], None),
+        (["web"], "web"),
+        (["serve", "web"], "web"),
+        (["serve", "--backlog", "5", "web", "--queue", "0"], "web"),
+        (["--backlog", "5", "serve", "web"], "web"),
+        (["serve"], "serve"),
+        (["serve", "serve"], "serve"),
+        (["serve:app"], "serve:app"),
+    ],
+)
+def test_serve_is_a_word_that_may_be_left_out(arguments, name):
+    assert served(*arguments) == name
+
+
+def test_a_command_line_of_gunicorn_runs_and_what_means_nothing_here_is_said_once(capsys):
+    line = "-k gevent -w 1 --worker-connections 500 -b 0.0.0.0:80 -t 30 --threads 4 -n shop --access-logfile -"
+    given = {"connections": 500, "bind": "0.0.0.0:80", "access_logfile": "-"}
+    assert read(*line.split()) == Settings(**given)
+    said = capsys.readouterr().err.splitlines()
+    assert [words.split()[1] for words in said] == ["--threads", "--timeout", "--name"]
+    assert all(" is ignored: " in words for words in said)
+
+
+def test_each_option_of_other_servers_gets_one_line():
+    ours = {flag for parameter in command.params for flag in [*parameter.opts, *parameter.secondary_opts]}
+    theirs = [flag for entry in FOREIGN for flag in entry.flags]
+    assert len(theirs) == len(set(theirs))
+    assert set(theirs) <= ours
+    assert not set(theirs) & {flag for setting in SETTINGS for flag in setting.flags}
+    for entry in FOREIGN:
+        flag, value = entry.flags[0], ["1"] if entry.argument else []
+        if entry.verdict == "ignored":
+            assert read(flag, *value) == Settings()
+        else:
+            with pytest.raises(ConfigError, match=f"^{entry.flags[-1]}( 1)?: [^\n]+$"):
+                read(flag, *value)
 
 
 def test_version(capsys):
@@ -134,6 +216,74 @@ def test_help_says_everything(capsys, monkeypatch, flag):
     for word in ("GREENHTTP_", "PORT", "WEB_CONCURRENCY", "TERM", "Exit codes", "[75s]", "[64k]", "--keep-alive"):
         assert word in words
     assert max(map(len, text.splitlines())) <= 110
+    assert "\033" not in text and "\u2011" not in text
+
+
+def test_help_is_short_enough_for_a_narrow_terminal_and_breaks_no_option(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert main(["-h"]) == 0
+    text = capsys.readouterr().out
+    assert "\033[" in text
+    lines = re.sub(r"\033\[[0-9;]*m", "", text).splitlines()
+    assert len(lines) < 170
+    assert not [line for line in lines if len(line) > 80 or re.search(r"--?[a-z-]*-$", line)]
+
+
+def printed(capsys, *arguments):
+    assert main(["--print-config", *arguments]) == 0
+    out, err = capsys.readouterr()
+    return out, err
+
+
+def test_print_config_says_every_setting_its_value_and_where_from(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.toml").write_text('app = "web"\n\nbacklog = 7\nqueue = 9\n')
+    monkeypatch.setenv("GREENHTTP_QUEUE", "8")
+    out, err = printed(capsys, "-c", "s.toml", "--keep-alive", "5", "--port", "81", "--access-log")
+    assert err == ""
+    rows = dict(re.findall(r"^(\w+) +(= .+)$", out, re.MULTILINE))
+    assert set(rows) == {"app", *BY_NAME}
+    words = {name: row.split() for name, row in rows.items()}
+    assert words["app"] == ["=", '"web"', "#", "s.toml:1"]
+    assert words["backlog"] == ["=", "7", "#", "s.toml:3"]
+    assert words["queue"] == ["=", "8", "#", "GREENHTTP_QUEUE"]
+    assert words["keepalive_timeout"] == ["=", '"5s"', "#", "--keepalive-timeout"]
+    assert words["bind"] == ["=", '["127.0.0.1:81"]', "#", "--port"]
+    assert words["access_logfile"] == ["=", '"-"', "#", "--access-log"]
+    assert words["patch"] == ["=", "true", "#", "default"]
+    starts = {line.index(" # ") for line in out.splitlines() if " # " in line}
+    assert len(starts) == 1
+
+
+def test_print_config_can_be_read_again(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    wild = ["-e", 'A="\\ \u00e9\t\U000e0001', "--no-server-header", "--header-timeout", "1.25s", "--queue", "0",
+            "--request-timeout", "1h", "--limit-request-body", "1000001", "--allow-headers", "x_a,proxy", "--no-patch",
+            "web:app"]  # fmt: skip
+    first, _ = printed(capsys, *wild)
+    (tmp_path / "again.toml").write_text(first)
+    assert _settled(_parse(["-c", "again.toml"]), {})[0] == _settled(_parse(wild), {})[0]
+    assert re.findall(r"= (.*?) +# again", printed(capsys, "-c", "again.toml")[0]) == re.findall(r"= (.*?) +# ", first)
+
+
+def test_a_command_line_and_the_environment_win_over_the_file(monkeypatch, tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text('workers = 4\nbacklog = 1\nqueue = 1\nbind = "a:1"\n')
+    found = read("-w", "1", "--queue", "3", GREENHTTP_CONFIG=str(path), GREENHTTP_BACKLOG="2", GREENHTTP_QUEUE="2",
+                 PORT="80")  # fmt: skip
+    assert (found.workers, found.backlog, found.queue, found.bind) == (1, 2, 3, ("a:1",))
+    with pytest.raises(ConfigError, match=r"s\.toml:1: workers: 4 workers were asked for"):
+        read("-c", str(path))
+    path.write_text("greenhttp.workers = 4")
+    with pytest.raises(ConfigError, match=r"s\.toml: workers: 4 workers were asked for"):
+        read("-c", str(path))
+
+
+def test_serve_alone_is_the_command_where_the_file_names_the_application(tmp_path):
+    (tmp_path / "s.toml").write_text('wsgi_app = "web:app"')
+    assert served("serve", "-c", str(tmp_path / "s.toml")) == "web:app"
+    assert served("serve", "other", "-c", str(tmp_path / "s.toml")) == "other"
 
 
 # ---- real processes, a stand-in for the server
@@ -144,6 +294,7 @@ module = types.ModuleType("greenhttp.server")
 
 class Server:
     addresses = ["http://0.0.0.0:8000", "unix:/x"]
+    interface = "wsgi"
 
     def __init__(self, app, settings):
         self.app, self.settings = app, settings
@@ -175,11 +326,11 @@ APP = "def app(environ, start_response): pass\n"
 class Process(subprocess.Popen):
     """The command on an application in `directory`; killed at the end of the with block if it still runs."""
 
-    def __init__(self, directory, *arguments, **environ):
+    def __init__(self, directory, *arguments, before="", **environ):
         super().__init__(
-            [sys.executable, "-W", "error", "-c", PROGRAM, *arguments],
+            [sys.executable, "-W", "error", "-c", before + PROGRAM, *arguments],
             cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environ},
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "FORCE_COLOR": "", **environ},
         )  # fmt: skip
 
     def lines_until(self, word):
@@ -250,10 +401,20 @@ def test_what_the_start_says(tmp_path):
         process.send_signal(signal.SIGINT)
         process.rest()
     assert "serving web:app at http://127.0.0.1:8000 (and every other IPv4 address of this machine), unix:/x" in text
+    assert "it is a WSGI application (by its signature)\n" in text
     assert f"version {__version__}, process {process.pid}, loop lib" in text
     assert "standard library patched" in text
-    assert "up to 1000 requests at once, none waits; up to 50 connections" in text
+    assert "up to 1000 requests at once, none waits; up to 50 connections; bodies up to 1g\n" in text
+    assert "time-outs: head 10s, body 30s, write 60s, keep-alive 75s; a request unlimited\n" in text
     assert all(line.startswith("greenhttp: ") for line in text.splitlines())
+
+
+def test_the_start_is_in_colour_where_that_is_wanted(tmp_path):
+    (tmp_path / "web.py").write_text(APP)
+    with Process(tmp_path, "--no-patch", "web", FORCE_COLOR="1") as process:
+        text = "".join(process.lines_until("Ctrl-C"))
+    assert text.startswith("\033[1;32mgreenhttp:\033[0m serving \033[1mweb\033[0m at \033[1;36mhttp://127.0.0.1:8000\033[0m")
+    assert "\033[33mNOT patched" in text
 
 
 def test_the_library_is_patched_before_the_application_is_imported(tmp_path):
@@ -283,7 +444,7 @@ early = set(sys.modules) - before
 late = {"gevent", "greenlet", "ssl", "socket", "logging"}
 assert not {m for m in early if m.split(".")[0] in late}, early
 assert {m for m in early if m.startswith("greenhttp")} == {
-    "greenhttp", "greenhttp.cli", "greenhttp.config", "greenhttp.errors"}, early
+    "greenhttp", *("greenhttp." + m for m in "cli config configfile console errors foreign sources".split())}, early
 import gevent.monkey
 gevent.monkey.patch_all()
 """
@@ -341,6 +502,32 @@ def test_a_misspelt_variable_is_pointed_out_and_those_of_others_are_not(tmp_path
     with Process(tmp_path, "web", GREENHTTP_HEDER_TIMEOUT="5", **theirs) as process:
         lines = process.lines_until("serving")
     assert lines[:-1] == ["greenhttp: GREENHTTP_HEDER_TIMEOUT is ignored; did you mean GREENHTTP_HEADER_TIMEOUT?\n"]
+
+
+EARLY = """
+import sys, types
+early = types.ModuleType("early_bird")
+exec("from time import sleep", vars(early))
+sys.modules["early_bird"] = early
+"""
+
+
+def test_what_was_imported_before_the_command_is_named_and_click_is_not(tmp_path):
+    (tmp_path / "web.py").write_text(
+        APP + "import click.globals, gevent.local\nassert issubclass(gevent.local.local, type(click.globals._local))\n"
+    )
+    with Process(tmp_path, "web", before=EARLY) as process:
+        lines = process.lines_until("serving")
+    said = "imported too early: early_bird; they keep blocking calls. A sitecustomize or .pth file imports them"
+    assert lines[:-1] == [f"greenhttp: {said}\n"]
+
+
+def test_the_environment_and_the_places_to_look_in_are_there_for_the_application(tmp_path):
+    (tmp_path / "inner" / "lib").mkdir(parents=True)
+    (tmp_path / "inner" / "web.py").write_text("")
+    (tmp_path / "inner" / "lib" / "web.py").write_text(APP + "import os\nassert os.environ['WORD'] == 'a,b'\n")
+    with Process(tmp_path, "--chdir", "inner", "--pythonpath", "lib", "-e", "WORD=a,b", "web", WORD="c") as process:
+        process.lines_until("Ctrl-C")
 
 
 def test_python_m_is_the_same_command():

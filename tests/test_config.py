@@ -41,6 +41,9 @@ def test_defaults_are_those_of_the_contract():
     assert {name: getattr(settings, name) for name in CONTRACT} == CONTRACT
     assert settings.bind == ("127.0.0.1:8000",)
     assert (settings.backlog, settings.workers, settings.interface, settings.patch) == (2048, 1, "auto", True)
+    assert (settings.loop, settings.chdir, settings.pythonpath, settings.env) == ("auto", ".", (), ())
+    assert (settings.access_logfile, settings.access_log_format) == (None, "combined")
+    assert (settings.error_logfile, settings.log_level) == ("-", "info")
     assert (settings.server_header, settings.allow_headers, settings.allow_methods) == ("greenhttp", (), ())
 
 
@@ -174,9 +177,61 @@ def test_more_than_one_worker_is_not_there_yet():
 
 
 def test_interface():
-    assert Settings(interface="wsgi").interface == "wsgi"
-    with pytest.raises(ConfigError, match="interface: 'asgi' is not known; give auto or wsgi"):
+    for name in ("auto", "wsgi", "native", "stream"):
+        assert Settings(interface=name.upper()).interface == name
+    with pytest.raises(ConfigError, match="interface: 'asgi' is not known; give auto, wsgi, native or stream"):
         Settings(interface="asgi")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("-", "-"), (True, "-"), ("a.log", "a.log"), ("off", None), (None, None), (False, None)]
+)
+def test_a_log_is_a_file_or_the_standard_stream_or_off(given, kept):
+    assert Settings(access_logfile=given).access_logfile == kept
+
+
+@pytest.mark.parametrize("given", ["", " ", 7, ["a"]])
+def test_what_is_not_a_file(given):
+    with pytest.raises(ConfigError, match="access_logfile: .* is not a text" if given != "" else "access_logfile: "):
+        Settings(access_logfile=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("A=1,2", ("A=1,2",)), (["A=1", "B=", "A=x=y"], ("A=x=y", "B=")), ({"A": 1}, ("A=1",)), ([], ())],
+)
+def test_variables(given, kept):
+    assert Settings(env=given).env == kept
+
+
+@pytest.mark.parametrize("given", ["A", "=1", "", ["A=1", 2], 3, "A=\0"])
+def test_what_is_no_variable(given):
+    with pytest.raises(ConfigError, match="^env: .*; give "):
+        Settings(env=given)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "typed"),
+    [
+        ("header_timeout", 0.0, "0"),
+        ("header_timeout", 0.25, "250ms"),
+        ("header_timeout", 0.0001, "0.0001s"),
+        ("header_timeout", 90.0, "90s"),
+        ("header_timeout", 1234567.5, "1234567.5s"),
+        ("limit_request_body", 0, "0"),
+        ("limit_request_body", 1 << 50, "1024t"),
+        ("limit_request_body", 65537, "65537"),
+        ("body_min_rate", 2048, 2048),
+        ("queue", None, "auto"),
+        ("server_header", None, "off"),
+        ("access_logfile", None, "off"),
+        ("bind", ("a:1", "b:2"), ["a:1", "b:2"]),
+        ("patch", False, False),
+    ],
+)
+def test_a_value_is_shown_as_it_would_be_typed(name, kept, typed):
+    assert BY_NAME[name].typed(kept) == typed
+    assert BY_NAME[name].parse(typed) == kept
 
 
 @pytest.mark.parametrize(
@@ -255,7 +310,7 @@ def test_settings_are_values():
 
 
 def test_the_table_is_complete_and_names_are_unique():
-    flags = [flag for setting in SETTINGS for flag in setting.flags]
+    flags = [flag for setting in SETTINGS for flag in (*setting.flags, *(flag for flag, _ in setting.switches))]
     assert len(flags) == len(set(flags))
     assert len(BY_NAME) == len(SETTINGS)
     for setting in SETTINGS:

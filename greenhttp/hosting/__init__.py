@@ -1,7 +1,9 @@
-"""What a request is handed to: app(request) -> Response.
+"""What a request is handed to.
 
+    handler     native handlers: handler(request) -> Response, str, bytes, an iterator, a file
     wsgi        PEP 3333: environ, start_response, iterables
+    interface   which of the two a callable is
 
-Each host turns one kind of application into a callable that takes an http.Request and gives an http.Response, so that
-http needs to know none of them. Imports http and what is below it.
+Each host turns one kind of application into a response.App, so that http needs to know none of them. Imports http and
+what is below it.
 """

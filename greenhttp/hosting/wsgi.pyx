@@ -11,14 +11,10 @@ from libc.string cimport memcmp, memcpy, memset
 
 from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.request cimport Request
-from greenhttp.http.response cimport App, FileBody, Response
+from greenhttp.http.response cimport App, Delivery, file_range
 from greenhttp.wire.head cimport Field, Form, Head
 
-import io
-import os
-import stat
 import sys
-import tempfile
 
 from greenhttp import __version__
 from greenhttp.wire.names import KNOWN_NAMES
@@ -135,7 +131,7 @@ cdef dict make_environ(Request request):
     PyDict_SetItem(environ, K_METHOD, head.method)
     raw = text(p + head.target_at, head.target_len)
     PyDict_SetItem(environ, K_URI, raw)
-    request.target = raw
+    request.sent_target = raw
     if head.form == Form.ASTERISK:
         pass                    # `*` is no path: PATH_INFO stays empty (RFC 3875 4.1.5), RAW_URI tells
     elif not head.path_plain:
@@ -200,27 +196,7 @@ class FileWrapper:
         raise StopIteration
 
 
-cdef object file_body(object wrapper):
-    """The rest of the wrapped file as a range, or the wrapper itself where that is no regular file.
-
-    Having a descriptor is not enough: a GzipFile has one too, of a file with other bytes in it.
-    """
-    file = wrapper.filelike
-    try:
-        if isinstance(file, tempfile._TemporaryFileWrapper):
-            file = file.file
-        if type(getattr(file, "raw", file)) is not io.FileIO:
-            return wrapper
-        status = os.fstat(file.fileno())
-        if stat.S_ISREG(status.st_mode):
-            offset = file.tell()
-            return FileBody(file, offset, max(0, status.st_size - offset))
-    except Exception:
-        pass                            # whatever it is, it can be read
-    return wrapper
-
-
-cdef class WSGIResponse(Response):
+cdef class WSGIDelivery(Delivery):
     """A response that is also its own `start_response`, and the `write` that this returns.
 
     One object for three roles, because each request would pay for every further one: called with a status and headers
@@ -267,24 +243,7 @@ cdef class WSGIResponse(Response):
     cdef int start(self, int64_t known) except -1:
         if not self.called:
             raise AssertionError("the application sent content without calling start_response")
-        return Response.start(self, known)
-
-    cdef int deliver(self) except -1:
-        try:
-            return Response.deliver(self)
-        finally:
-            self.finish_content()
-
-    cdef int finish_content(self) except -1:
-        """Call the iterable's close(), once, whatever happened (PEP 3333)."""
-        cdef object closer = self.closer
-        if closer is not None:
-            self.closer = None
-            try:
-                closer.close()
-            except BaseException as error:
-                self.service.report("error", f"{self.request.describe()}: {type(error).__name__} in close()", error)
-        return 0
+        return Delivery.start(self, known)
 
 
 cdef class WSGI(App):
@@ -317,8 +276,8 @@ cdef class WSGI(App):
             "wsgi.input_terminated": True,
         }
 
-    cdef Response respond(self, Request request):
-        cdef WSGIResponse response = WSGIResponse.__new__(WSGIResponse)
+    cdef Delivery respond(self, Request request):
+        cdef WSGIDelivery response = WSGIDelivery.__new__(WSGIDelivery)
         cdef object result
         cdef dict environ
         response.bind(request)
@@ -333,6 +292,6 @@ cdef class WSGI(App):
             if hasattr(result, "close"):
                 response.closer = result
             if type(result) is FileWrapper and not request.head_out:
-                result = file_body(result)      # after write() the rest goes piece by piece, as it began
+                result = file_range(result.filelike) or result  # after write() it goes on piece by piece
         response.content = result
         return response

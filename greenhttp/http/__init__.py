@@ -2,7 +2,8 @@
 
     connection  the loop: head -> app -> response -> keep or close
     request     Request and its content, which the handler pulls
-    response    Response and what it may carry: bytes, an iterable, a file
+    response    Delivery, an answer on its way out, and what it may carry: bytes, an iterable, a file
+    values,form what a handler reads by name: query parameters, form fields, uploads
 
 Called by green.pool with a connection that is ready; calls the application it was given. Imports wire, green, config
 and errors. Begin with connection: each way out of its loop says why it ends.

@@ -3,7 +3,7 @@ from greenhttp.green.deadline cimport flag
 from greenhttp.green.pool cimport Job
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.request cimport Body, Request
-from greenhttp.http.response cimport Response
+from greenhttp.http.response cimport Delivery
 from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Head
 
@@ -36,7 +36,7 @@ cdef class Connection(Job):
     cdef bint unread(self) except -1
     cdef int serve(self) except -1
     cdef int overloaded(self) except -1
-    cdef int failed(self, Request request, Response response, object error) except -1
+    cdef int failed(self, Request request, Delivery response, object error) except -1
     cdef int settle(self) except -1
     cdef int proceed(self) except -1
     cdef int park(self) except -1

@@ -9,6 +9,7 @@ Each state is a phase with a deadline; `expired` says how each of them ends.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
@@ -17,7 +18,7 @@ from greenhttp.green.pool cimport Job, Worker
 from greenhttp.green.stream cimport Stream, held_bytes
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
 from greenhttp.http.request cimport Body, Request, new_request
-from greenhttp.http.response cimport DRAIN_BYTES, App, Response, plain, refusal
+from greenhttp.http.response cimport DRAIN_BYTES, App, Delivery, plain, refusal
 from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Framing, Head
 
@@ -25,6 +26,9 @@ from math import ceil
 from signal import SIGINT, default_int_handler, getsignal
 
 from greenhttp.errors import BodyError, RequestTimeout, StreamClosed, WireError
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject* o)
 
 cdef enum:
     SHARE = 16                  # requests of one connection in one turn of the loop
@@ -94,7 +98,7 @@ cdef class Connection(Job):
         cdef Service service = self.service
         cdef Head head = self.head
         cdef Request request
-        cdef Response response = None
+        cdef Delivery response = None
         self.state = State.RUNNING
         self.enter(service.running)
         service.requests += 1
@@ -128,11 +132,13 @@ cdef class Connection(Job):
         if self.rest is None:
             request.body.detach()
         self.head = None
-        request.head = None
-        service.give_head(head)
+        if not request.kept(1 if response is None else 2):
+            request.head = None
+            if head.owned is None or Py_REFCNT(<PyObject*>head) == 1:       # else its Headers were kept
+                service.give_head(head)
         return 0
 
-    cdef int failed(self, Request request, Response response, object error) except -1:
+    cdef int failed(self, Request request, Delivery response, object error) except -1:
         """The application raised, or the connection broke under it."""
         cdef int status = 500
         cdef str what = request.describe()

@@ -31,18 +31,27 @@ cdef class LengthBody(Body):
 cdef class ChunkedBody(Body):
     cdef ChunkedDecoder decoder
 
+cdef class Headers:
+    cdef Head head
+
 cdef class Request:
-    cdef readonly Head head
+    cdef Head head
     cdef readonly Body body
     cdef Stream stream
     cdef Service service
-    cdef str method
-    cdef str target                 # as it was sent; made by whoever needs it first
-    cdef readonly object base       # what the application prepared for the address this came in by
+    cdef readonly str method
+    cdef str sent_target            # as it was sent; made by whoever needs it first
+    cdef object base                # what the application prepared for the address this came in by
     cdef bint input_taken
     cdef bint head_out              # the head of an answer is in the output
     cdef bint over                  # answered: nothing more may be written
+    # what a native handler has asked for, else None
+    cdef str made_path
+    cdef object made_query, made_json, made_form
+    cdef Headers made_headers
 
+    cdef int keep(self) except -1
+    cdef bint kept(self, Py_ssize_t known) noexcept
     cdef int take_input(self) except -1
     cdef str describe(self)
 

@@ -7,6 +7,7 @@ answer with; it is never a short success.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcpy
 
@@ -15,7 +16,15 @@ from greenhttp.http.service cimport Service
 from greenhttp.wire.body cimport ChunkedDecoder, Step
 from greenhttp.wire.head cimport Framing, Head
 
-from greenhttp.errors import BodyError, BodyTimeout, StreamClosed, StreamTimeout, WireError
+from json import loads
+from urllib.parse import parse_qsl, unquote
+
+from greenhttp.errors import BodyError, BodyTimeout, HTTPError, StreamClosed, StreamTimeout, WireError
+from greenhttp.http.values import Values
+
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject* o)
 
 cdef enum:
     PIECE = 8192                # what `readline` decodes ahead
@@ -190,6 +199,14 @@ cdef class Body:
                 break
         return lines
 
+    def iter(self, Py_ssize_t size=65536):
+        """The content in the pieces it comes in, at most `size` bytes each. Raises BodyError."""
+        while True:
+            data = self.read_some(size)
+            if not data:
+                return
+            yield data
+
     def __iter__(self):
         return self
 
@@ -306,15 +323,184 @@ cdef class ChunkedBody(Body):
                 return 1
 
 
+cdef class Headers:
+    """The fields of a request by name, in any case. Does not change, and can be kept after the request.
+
+    A mapping of each name, in small letters, to its value; fields of one name are joined with `, `, cookies with `; `
+    (RFC 9110 5.3). `get_all(name)` gives the values apart. Values are latin-1, as WSGI has them.
+    """
+
+    def __init__(self):
+        raise TypeError("made by requests only")
+
+    def __getitem__(self, str name not None):
+        value = self.head.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def get(self, str name not None, default=None):
+        """The value of the field, or `default`."""
+        return self.head.get(name, default)
+
+    def get_all(self, str name not None):
+        """The values of all fields of that name, in the order they came."""
+        wanted = name.lower()
+        return [value for key, value in self.head.fields if key.lower() == wanted]
+
+    def __contains__(self, name):
+        return isinstance(name, str) and self.head.get(name) is not None
+
+    def _names(self):
+        return list(dict.fromkeys([name.lower() for name, _ in self.head.fields]))
+
+    def __iter__(self):
+        return iter(self._names())
+
+    def __len__(self):
+        return len(self._names())
+
+    def keys(self):
+        """The names, in small letters, each once."""
+        return self._names()
+
+    def values(self):
+        """The values, in the order of `keys`."""
+        return [self.head.get(name) for name in self._names()]
+
+    def items(self):
+        """(name, value) for each name."""
+        return [(name, self.head.get(name)) for name in self._names()]
+
+    @property
+    def pairs(self):
+        """(name, value) of every field, as the client spelled them, in order."""
+        return self.head.fields
+
+    def __repr__(self):
+        return f"Headers({self.pairs!r})"
+
+
 cdef class Request:
-    """One request.
+    """One request, as a native handler sees it. What is not asked for is not made.
 
     Attributes:
-        head: the parsed head. Its bytes are those in the stream's buffer until `take_input`, then its own if `own()`
-        was
-            called before.
-        body: what there is to read.
+        method: as sent; methods are case-sensitive (RFC 9110 9.1).
+        body: the content, as a binary file that can be read once, forward: read, read_some, readline, readlines, iter.
     """
+
+    def __init__(self):
+        raise TypeError("made by connections only")
+
+    @property
+    def target(self):
+        """The request target as it was sent (RFC 9112 3.2), a str of latin-1."""
+        if self.sent_target is None:
+            self.sent_target = self.head.target
+        return self.sent_target
+
+    @property
+    def path(self):
+        """The path, %-decoded as UTF-8; what is not UTF-8 becomes U+FFFD. A `%2F` can be told from `/` in `target` only."""
+        cdef Head head = self.head
+        if self.made_path is None:
+            text = head.text(head.path_at, head.path_len)
+            self.made_path = text if head.path_plain else unquote(text, errors="replace")
+        return self.made_path
+
+    @property
+    def query_string(self):
+        """What follows the first `?` of the target, as sent."""
+        return self.head.query
+
+    @property
+    def query(self):
+        """The parameters in the target, as Values: a mapping of names to first values, with get_all."""
+        cdef Head head = self.head
+        if self.made_query is None:
+            text = head.base[head.query_at:head.query_at + head.query_len].decode("utf-8", "replace")
+            self.made_query = Values(parse_qsl(text, keep_blank_values=True, errors="replace"))
+        return self.made_query
+
+    @property
+    def headers(self):
+        """The fields, as Headers: a mapping of names, in any case, to values."""
+        cdef Headers headers
+        if self.made_headers is None:
+            headers = Headers.__new__(Headers)
+            headers.head = self.head
+            self.made_headers = headers
+        return self.made_headers
+
+    @property
+    def host(self):
+        """The host that was asked for, with its port if one was given; "" if none was (HTTP/1.0)."""
+        return self.head.host
+
+    @property
+    def version(self):
+        """`HTTP/1.1` or `HTTP/1.0`."""
+        return self.head.version
+
+    @property
+    def scheme(self):
+        """`http`."""
+        return "http"
+
+    @property
+    def peer(self):
+        """The other end of the connection: (host, port), or "" over a UNIX socket. Behind a proxy that is the proxy."""
+        return self.stream.peer
+
+    def json(self, *, Py_ssize_t limit=16777216):
+        """The content as JSON (RFC 8259), whatever its type says; the same object each time.
+
+        Arguments:
+            limit: bytes of content at most.
+
+        Raises HTTPError (400, or 413 beyond the limit) and what reading the body raises. A handler that lets them pass
+        answers with their status.
+        """
+        if self.made_json is None:
+            if self.body.left() > limit:
+                raise HTTPError(413, f"JSON content of more than {limit} bytes")
+            data = self.body.read(limit + 1)
+            if len(data) > limit:
+                raise HTTPError(413, f"JSON content of more than {limit} bytes")
+            try:
+                self.made_json = (loads(data),)
+            except (ValueError, RecursionError) as error:
+                raise HTTPError(400, f"the content is not JSON: {error}") from None
+        return self.made_json[0]
+
+    def form(self, *, Py_ssize_t limit=16777216):
+        """The content as a form, urlencoded or multipart (RFC 7578); the same object each time.
+
+        Arguments:
+            limit: bytes of text fields together. Files go to temporary files and count against `limit_request_body`.
+
+        Returns a Form: a mapping of names to first values, with get_all; `form.files` holds the uploads. Multipart
+        needs the extra `greenhttp[form]`.
+
+        Raises HTTPError (415 if it is no form, 413 beyond a limit, 400) and what reading the body raises.
+        """
+        if self.made_form is None:
+            from greenhttp.http.form import read_form
+
+            self.made_form = read_form(self.head.get("content-type", ""), self.body, limit)
+        return self.made_form
+
+    def __repr__(self):
+        return f"<Request {self.method} {self.target}>"
+
+    cdef int keep(self) except -1:
+        """From now on the head is the request's own: what is asked for can be made at any time."""
+        self.head.own()
+        return self.take_input()
+
+    cdef bint kept(self, Py_ssize_t known) noexcept:
+        """Whether somebody beyond `known` references will still look at it, after the answer."""
+        return self.head.owned is not None and Py_REFCNT(<PyObject*>self) > known
 
     cdef int take_input(self) except -1:
         """The head has been made use of: its bytes leave the stream, the body is next. By whoever answers, once."""
@@ -324,10 +510,14 @@ cdef class Request:
         return 0
 
     cdef str describe(self):
-        """Method and path, for the log. The head's own bytes are gone once `take_input` was called."""
-        if self.target is None:
-            self.target = "" if self.input_taken else self.head.text(self.head.target_at, self.head.target_len)
-        return f"{self.method} {self.target.partition('?')[0]}"
+        """Method and path, for the log. Without `keep`, the head's own bytes are gone once `take_input` was called."""
+        cdef Head head = self.head
+        if self.sent_target is None:
+            if self.input_taken and head.owned is None:
+                self.sent_target = ""
+            else:
+                self.sent_target = head.text(head.target_at, head.target_len)
+        return f"{self.method} {self.sent_target.partition('?')[0]}"
 
 
 cdef Request new_request(Service service, Stream stream, Head head, object base):

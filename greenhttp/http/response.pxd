@@ -8,16 +8,21 @@ from greenhttp.wire.response cimport ResponseHead
 cdef enum:
     DRAIN_BYTES = 262144        # of an unread body are read and dropped to keep a connection; beyond, it closes
 
+cdef dict REASONS               # status -> phrase
+
 cdef class FileBody:
     cdef readonly object file
     cdef readonly int64_t offset
     cdef readonly int64_t size
 
-cdef class Response(ResponseHead):
+cdef FileBody file_range(object file)
+
+cdef class Delivery(ResponseHead):
     cdef Request request
     cdef Stream stream
     cdef Service service
     cdef object content         # list or tuple of bytes, FileBody, or an iterable of bytes
+    cdef object closer          # what the content comes from, if that has a close()
     cdef int transfer
     cdef bint complete          # all that the head promised is in the stream's output
     cdef bint cut               # the application sent more than its Content-Length
@@ -28,13 +33,15 @@ cdef class Response(ResponseHead):
     cdef int piece(self, object data) except -1
     cdef int end(self) except -1
     cdef int deliver(self) except -1
+    cdef int finish_content(self) except -1
+    cdef int send_content(self) except -1
     cdef int deliver_known(self, object pieces) except -1
     cdef int deliver_file(self, FileBody body) except -1
     cdef int deliver_iterable(self, object pieces) except -1
 
 cdef class App:
     cdef object prepare(self, object name, object port)
-    cdef Response respond(self, Request request)
+    cdef Delivery respond(self, Request request)
 
-cdef Response plain(Request request, int status)
+cdef Delivery plain(Request request, int status)
 cdef bytes refusal(Service service, int status, object retry_after)

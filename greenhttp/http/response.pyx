@@ -14,6 +14,10 @@ from greenhttp.http.service cimport Service
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
 from greenhttp.wire.response cimport ResponseHead, Transfer
 
+import io
+import os
+import stat
+import tempfile
 from http import HTTPStatus
 
 
@@ -39,8 +43,27 @@ cdef class FileBody:
         self.size = size
 
 
-cdef class Response(ResponseHead):
-    """What an application answers. Made by `hosting`, delivered by the connection."""
+cdef FileBody file_range(object file):
+    """The rest of a regular file as a range of it, or None for any other kind of file.
+
+    Having a descriptor is not enough: a GzipFile has one too, of a file with other bytes in it.
+    """
+    try:
+        if isinstance(file, tempfile._TemporaryFileWrapper):
+            file = file.file
+        if type(getattr(file, "raw", file)) is not io.FileIO:
+            return None
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode):
+            offset = file.tell()
+            return FileBody(file, offset, max(0, status.st_size - offset))
+    except Exception:
+        pass                            # whatever it is, it can be read
+    return None
+
+
+cdef class Delivery(ResponseHead):
+    """An answer on its way out: the head in the making, and the content. Made by `hosting`, sent by the connection."""
 
     cdef int bind(self, Request request) except -1:
         self.request = request
@@ -124,7 +147,26 @@ cdef class Response(ResponseHead):
         return 0
 
     cdef int deliver(self) except -1:
-        """Send the content. The head goes with its first bytes."""
+        """Send the content, the head with its first bytes; then close() what it came from, whatever happened."""
+        if self.closer is None:
+            return self.send_content()
+        try:
+            return self.send_content()
+        finally:
+            self.finish_content()
+
+    cdef int finish_content(self) except -1:
+        """Call close() of what the content came from, once (PEP 3333)."""
+        cdef object closer = self.closer
+        if closer is not None:
+            self.closer = None
+            try:
+                closer.close()
+            except BaseException as error:
+                self.service.report("error", f"{self.request.describe()}: {type(error).__name__} in close()", error)
+        return 0
+
+    cdef int send_content(self) except -1:
         cdef object content = self.content
         if type(content) is list or type(content) is tuple:
             return self.deliver_known(content)
@@ -181,14 +223,14 @@ cdef class App:
         """Whatever is worth making once for an address: `name` and `port` that requests come in by. Request.base."""
         return None
 
-    cdef Response respond(self, Request request):
+    cdef Delivery respond(self, Request request):
         """The response to a request; `deliver` sends its content. May block, may raise anything."""
         raise NotImplementedError
 
 
-cdef Response plain(Request request, int status):
+cdef Delivery plain(Request request, int status):
     """An answer of the server itself to a whole request, saying no more than its status."""
-    cdef Response response = Response.__new__(Response)
+    cdef Delivery response = Delivery.__new__(Delivery)
     cdef bytes text = f"{REASONS.get(status, 'Error')}\n".encode("ascii")
     response.bind(request)
     response.begin(f"{status} {REASONS.get(status, 'Error')}")

@@ -620,19 +620,31 @@ cdef class Head:
 
     def get(self, name: str, default: object = None) -> object:
         """The value of a field, in any case; several join with `, `, cookies with `; ` (RFC 9110 5.3, RFC 6265 5.4)."""
-        cdef bytes lower = name.lower().encode("latin-1", "replace")
-        cdef const char* wanted = lower
-        cdef Py_ssize_t size = len(lower)
+        cdef bytes lower = None
+        cdef const char* wanted = NULL
+        cdef Py_ssize_t size = len(name)
         cdef int i
-        cdef list values = []
+        cdef Field* f
+        cdef object first = None
+        cdef list values = None
         self.need_complete()
         for i in range(self.count):
-            if self.field[i].name_len == size and same_name(
-                <const unsigned char*> self.base + self.field[i].name, wanted, size
-            ):
-                values.append(self.text(self.field[i].value, self.field[i].value_len))
-        if not values:
-            return default
+            f = &self.field[i]
+            if f.name_len != size:
+                continue
+            if lower is None:
+                lower = name.lower().encode("latin-1", "replace")
+                wanted = lower
+            if same_name(<const unsigned char*> self.base + f.name, wanted, size):
+                value = self.text(f.value, f.value_len)
+                if first is None:
+                    first = value
+                elif values is None:
+                    values = [first, value]
+                else:
+                    values.append(value)
+        if values is None:
+            return default if first is None else first
         return ("; " if lower == b"cookie" else ", ").join(values)
 
     def _bench_parse(self, data: bytes, int n) -> int:

@@ -14,7 +14,7 @@ class Process(subprocess.Popen):
         super().__init__(
             [sys.executable, *arguments],
             cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**clean, "PYTHONDONTWRITEBYTECODE": "1", **environ},
+            env={**clean, "PYTHONDONTWRITEBYTECODE": "1", "FORCE_COLOR": "", **environ},
         )  # fmt: skip
 
     def until(self, word):

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -136,6 +137,119 @@ def test_a_unix_socket_is_served_and_its_file_removed(here):
         command.send_signal(signal.SIGTERM)
         assert command.rest()[0] == 0
     assert not (here / "x.sock").exists()
+
+
+def test_settings_come_from_a_file_of_python_that_runs_patched(here):
+    (here / "greenhttp.conf.py").write_text(
+        "import os, socket\nfrom helper import NUMBER\nassert socket.socket.__module__.startswith('gevent')\n"
+        "bind = '127.0.0.1:0'\nworker_connections = NUMBER\nwsgi_app = 'web:app'\nenv = {'A': 'b'}\n"
+    )
+    (here / "helper.py").write_text("NUMBER = 77\n")
+    with Command(here, "serve", "-c", "greenhttp.conf.py") as command:
+        said = command.until("connections")
+        assert "serving web:app at http://127.0.0.1:" in said and "up to 77 connections" in said
+
+
+def test_settings_come_from_a_file_of_toml_that_may_decide_about_patching(here):
+    (here / "s.toml").write_text('bind = "127.0.0.1:0"\npatch = false\n')
+    with Command(here, "web", GREENHTTP_CONFIG="s.toml") as command:
+        assert "NOT patched" in command.until("Ctrl-C")
+
+
+def test_check_says_what_would_be_served_and_listens_nowhere(here):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        address = f"127.0.0.1:{busy.getsockname()[1]}"
+        with Command(here, "--check", "-b", address, "web") as command:
+            assert command.rest() == (0, f"ok: web as a WSGI application (by its signature) at {address}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        ((), "def app(request): return 'x'", "a native handler (by its signature)"),
+        (("--interface", "native"), "def app(*whatever): pass", "a native handler (as set)"),
+        (("--interface", "stream"), "def app(stream): pass", "a stream handler (as set)"),
+    ],
+)
+def test_the_kind_of_application_is_said(tmp_path, options, code, said):
+    (tmp_path / "web.py").write_text(code)
+    with Command(tmp_path, "--check", *options, "-b", ":0", "web") as command:
+        assert command.rest() == (0, f"ok: web as {said} at :0\n", "")
+    with Command(tmp_path, *options, "-b", ":0", "web") as command:
+        assert f"greenhttp: it is {said}\n" in command.until("Ctrl-C")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["-b", "8000", "web"], 2, "bind: '8000' is only a number"),
+        (["-c", "s.toml", "web"], 2, "s.toml:2: queue: 'x' is not a number; give a whole number"),
+        (["-c", "s.py", "web"], 2, "s.py:1: ZeroDivisionError: division by zero"),
+        (["wbe"], 3, "there is no module wbe"),
+        (["web:nothing"], 3, "web has no attribute nothing"),
+        (["web:sys"], 3, "sys is a module; name the application in it"),
+    ],
+)
+def test_check_says_what_is_wrong_in_one_line(here, arguments, code, line):
+    (here / "s.toml").write_text("\nqueue = 'x'\n")
+    (here / "s.py").write_text("1 / 0\n")
+    (here / "web.py").write_text(APP + "import sys\n")
+    with Command(here, "--check", *arguments) as command:
+        found, out, err = command.rest()
+    assert (found, out, err.count("\n")) == (code, "", 1)
+    assert line in err
+
+
+FAILING = """
+import sys
+
+def app(environ, start_response):
+    raise RuntimeError(environ["PATH_INFO"])
+"""
+
+
+def test_usr1_opens_the_log_again(tmp_path):
+    (tmp_path / "web.py").write_text(FAILING)
+    (tmp_path / "said.py").write_text(
+        "import sys\nfrom greenhttp import running\n"
+        "running.reopen.append(lambda: 1 / 0)\n"
+        "running.reopen.append(lambda: print('reopened', file=sys.stderr, flush=True))\n"
+        "from web import app\n"
+    )
+    log = tmp_path / "error.log"
+
+    def fail(url):
+        with pytest.raises(urllib.error.HTTPError, match="500"):
+            get(url)
+
+    with Command(tmp_path, "-b", "127.0.0.1:0", "--error-logfile", "error.log", "said") as command:
+        url = command.url()
+        fail(url + "/first")
+        log.rename(tmp_path / "old.log")
+        command.send_signal(signal.SIGUSR1)
+        command.until("reopened")
+        command.send_signal(signal.SIGUSR1)  # by now the log itself is open too: it was added last
+        command.until("reopened")
+        fail(url + "/second")
+        command.send_signal(signal.SIGTERM)
+        assert command.rest()[0] == 0
+    assert "RuntimeError: /first" in (tmp_path / "old.log").read_text()
+    assert "RuntimeError: /second" in log.read_text()
+    assert " ERROR a log file cannot be opened again: division by zero\n" in log.read_text()
+
+
+def test_a_log_that_cannot_be_written_is_one_line_and_exit_code_1(here):
+    with Command(here, "-b", "127.0.0.1:0", "--error-logfile", "none/x", "web") as command:
+        assert command.rest() == (1, "", "greenhttp: error_logfile: none/x: No such file or directory\n")
+
+
+def test_a_sitecustomize_that_imports_too_much_is_named(here):
+    (here / "sitecustomize.py").write_text("import requests\n")
+    with Command(here, "-b", "127.0.0.1:0", "web", PYTHONPATH=f"{here}:{os.environ.get('PYTHONPATH', '')}") as command:
+        first = command.until("serving").splitlines()[0]
+    assert "requests" in first and "urllib3" in first
+    assert first.startswith("greenhttp: imported too early: ")
+    assert first.endswith("; they keep blocking calls. A sitecustomize or .pth file imports them")
 
 
 def test_port_and_settings_come_from_the_environment(here):

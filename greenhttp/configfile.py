@@ -1,0 +1,165 @@
+"""The file of settings: TOML, or Python.
+
+    settings.toml      names at the top level, or all of them in a table [greenhttp]
+    pyproject.toml     the table [tool.greenhttp]
+    settings.py        executed; what is assigned to a setting's name is its value
+
+Names are those of config.SETTINGS, and other servers' names for them (`worker_connections`). `app = "module:name"` says
+what to serve (`wsgi_app` too).
+
+In a Python file functions, classes, modules, `_names` and NAMES are the file's own. Any other plain value (a text, a
+number, a list ...) must be a setting: what is meant as one but misspelt would be lost otherwise. The file runs with the
+standard library patched already, so it cannot decide about `patch` and `loop`.
+
+Every mistake is one line, `file:line: what is wrong`, where the line is known.
+"""
+
+import ast
+import os
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from greenhttp.config import BY_NAME, SETTINGS, nearest
+from greenhttp.errors import ConfigError
+from greenhttp.foreign import BY_FOREIGN_NAME, HOOKS
+from greenhttp.sources import APP, PLACES, Given, Source
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PLAIN = (str, bytes, int, float, type(None), list, tuple, dict, set, frozenset)
+TOO_LATE = {"patch": "--no-patch", "loop": "--loop"}
+
+NAMES: dict[str, str] = {  # a name in a file -> the setting's
+    **{flag[2:].replace("-", "_"): setting.name for setting in SETTINGS for flag in setting.flags if flag[:2] == "--"},
+    **{name: name for name in (APP, *PLACES)},
+    "wsgi_app": APP,
+}
+
+
+def is_python(path: str) -> bool:
+    """Whether it is a Python file, or TOML. Raises ConfigError if it is neither."""
+    if path.endswith(".py"):
+        return True
+    if path.endswith(".toml"):
+        return False
+    raise ConfigError(f"{path}: a file of settings ends in .toml or .py")
+
+
+def read_toml(path: str) -> tuple[Source, list[str]]:
+    """What a TOML file gives, and lines to say about it. Raises ConfigError."""
+    try:
+        text = _bytes(path).decode()
+        document = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        where = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(error))
+        raise ConfigError(f"{path}:{where[2]}: {where[1]}" if where else f"{path}: {error}") from None
+    header, table = _table(path, document)
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{path}: there is no table [{header}]")
+    lines = _toml_lines(text, header)
+    for name in table:
+        if name not in NAMES and name not in BY_FOREIGN_NAME:
+            raise ConfigError(f"{_place(path, lines, name)}: {name}: there is no such setting{nearest(name, NAMES)}")
+    return _source(path, table, lines)
+
+
+def _table(path: str, document: dict[str, Any]) -> tuple[str, Any]:
+    """The header of the table that is ours, "" for the top level, and what stands there."""
+    if os.path.basename(path) == "pyproject.toml":
+        tool = document.get("tool")
+        return "tool.greenhttp", tool.get("greenhttp") if isinstance(tool, Mapping) else None
+    if "greenhttp" in document:
+        return "greenhttp", document["greenhttp"]
+    return "", document
+
+
+def run_python(path: str) -> tuple[Source, list[str]]:
+    """What a Python file assigns, and lines to say about it. Raises ConfigError, also for what the file raises."""
+    code = _bytes(path)
+    names: dict[str, Any] = {"__name__": "__config__", "__file__": path}
+    try:
+        tree = ast.parse(code, path)
+        exec(compile(tree, path, "exec"), names)
+    except SyntaxError as error:
+        raise ConfigError(f"{path}:{error.lineno or 1}: {error.msg}") from None
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+        said = traceback.format_exception_only(type(error), error)[-1].strip()
+        raise ConfigError(f"{path}:{frames[-1].lineno}: {said}" if frames else f"{path}: {said}") from None
+    assigned = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    lines = {node.id: node.lineno for node in assigned}
+    settings: dict[str, Any] = {}
+    for name, value in names.items():
+        place = _place(path, lines, name)
+        if name in TOO_LATE and isinstance(value, PLAIN):
+            raise ConfigError(f"{place}: {name} cannot be decided here, it is too late; use {TOO_LATE[name]}")
+        if _is_meant(name, value):
+            settings[name] = value
+        elif isinstance(value, PLAIN) and not name.startswith("_") and name == name.lower():
+            near = nearest(name, NAMES)
+            raise ConfigError(f"{place}: {name}: there is no such setting{near or '; names of your own begin with _'}")
+    source, notices = _source(path, settings, lines)
+    hooks = [name for name in names if name in HOOKS and callable(names[name])]
+    return source, notices + [f"{path}: {name} is ignored: there are no hooks yet" for name in hooks]
+
+
+def _is_meant(name: str, value: object) -> bool:
+    """Whether it is a setting's value; after `import queue` it is not."""
+    if NAMES.get(name) == APP:
+        return True  # where it is a function, the line that says what to give is worth more
+    return (name in NAMES or name in BY_FOREIGN_NAME) and not callable(value) and not isinstance(value, ModuleType)
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+
+
+def _toml_lines(text: str, table: str) -> dict[str, int]:
+    """Name to line number of a table's keys: good enough to point at, for tomllib does not say."""
+    lines: dict[str, int] = {}
+    here = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\s*([\w.\"' -]+?)\s*\]", line):
+            here = re.sub(r"[\s\"']", "", header[1])
+            if here.startswith(f"{table}." if table else ""):
+                lines.setdefault(here.removeprefix(f"{table}." if table else ""), number)
+        elif here == table and (key := re.match(r"\s*[\"']?([\w-]+)[\"']?\s*[.=]", line)):
+            lines.setdefault(key[1], number)
+    return lines
+
+
+def _place(path: str, lines: Mapping[str, int], name: str) -> str:
+    return f"{path}:{lines[name]}" if name in lines else path
+
+
+def _source(path: str, given: Mapping[str, Any], lines: Mapping[str, int]) -> tuple[Source, list[str]]:
+    source: Source = {}
+    notices: list[str] = []
+    for name, value in given.items():
+        place = _place(path, lines, name)
+        if name not in NAMES:
+            notice = BY_FOREIGN_NAME[name].judge(f"{place}: {name}", value)
+            notices.extend([notice] if notice else [])
+            continue
+        kept = NAMES[name]
+        if kept in source:
+            raise ConfigError(f"{place}: {name}: it is given twice; {source[kept].origin} says {kept} already")
+        if kept == APP and not isinstance(value, str):
+            raise ConfigError(f"{place}: {name}: give the application's name, like 'module:app'")
+        if value is None and kept in BY_NAME and name != "server_header":
+            continue  # gunicorn's files say None for "the default"
+        source[kept] = Given(value, place)
+    return source, notices

@@ -1,0 +1,39 @@
+from libc.stdint cimport int64_t
+
+from greenhttp.green.acceptor cimport Acceptor
+from greenhttp.green.deadline cimport Phase, flag
+from greenhttp.green.pool cimport Job, Pool
+from greenhttp.green.stream cimport Stream
+
+cdef class Spawner:
+    cdef readonly object handler
+    cdef readonly Pool pool
+    cdef readonly Phase fresh       # accepted, its green thread has not begun
+    cdef readonly Phase running     # in the handler
+    cdef readonly Phase flushing    # the handler is done, not all of its output has left
+    cdef readonly Phase lingering   # closed for writing, what still comes is dropped
+    cdef readonly Phase writing     # a green thread waits for the peer to read
+    cdef readonly tuple phases
+    cdef readonly int64_t open_connections
+    cdef readonly int64_t max_connections
+    cdef readonly int64_t served    # connections whose handler was called
+    cdef readonly object report     # report(level, message, exc_info=None): never blocks, never raises
+    cdef bint lingers
+    cdef bint full                  # accepting waits until a connection ends
+    cdef object emptied             # called when the last connection has gone, or None
+    cdef list doors
+
+cdef class SpawnedJob(Job):
+    cdef Spawner spawner
+    cdef readonly Stream stream
+    cdef flag done                  # the handler is
+    cdef flag hung_up
+    cdef Py_ssize_t dropped         # bytes read and dropped while lingering
+
+    cdef int failed(self, object error) except -1
+    cdef int settle(self) except -1
+    cdef int linger(self) except -1
+    cdef int close(self, bint reset) except -1
+
+cdef class SpawnDoor(Acceptor):
+    cdef Spawner spawner

@@ -1,0 +1,225 @@
+"""One green thread per connection: `handler(stream)` for any protocol.
+
+    accepted -> the handler, in a green thread of a pool -> what it has written leaves -> lingering -> closed
+
+The handler owns the stream while it runs and may block in it. When it returns, the rest of its output is sent without a
+green thread, then the connection is closed for writing and read on for a moment, so that the peer gets the last bytes
+instead of a reset. When it raises, the connection is reset: a broken dialogue must not look like a finished one.
+"""
+
+from libc.stdint cimport int64_t
+
+from greenhttp.green.acceptor cimport Acceptor
+from greenhttp.green.deadline cimport Phase
+from greenhttp.green.pool cimport Job, Pool
+from greenhttp.green.stream cimport Stream
+from greenhttp.green.transport cimport adopt, sockaddr_storage
+
+from greenlet import GreenletExit
+
+cdef enum:
+    LINGER_BYTES = 1048576      # read and dropped at most while lingering
+
+
+cdef class Spawner:
+    """What all connections of one handler share.
+
+    Arguments:
+        handler: called with the Stream of each connection, in a green thread of its own.
+        settings: a config.Settings, or anything with its attributes.
+        connections: open connections at most, and so green threads.
+        report: report(level, message, exc_info=None), for the log; must neither block nor raise.
+        hub: gevent's hub, by default that of this thread.
+    """
+
+    def __init__(self, handler, settings, int64_t connections, report, hub=None):
+        s = settings
+        self.handler = handler
+        self.report = report
+        self.max_connections = connections
+        self.fresh = Phase("fresh")
+        self.running = Phase("running")
+        self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after)
+        self.lingering = Phase("lingering", s.linger_timeout)
+        self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after)
+        self.phases = (self.fresh, self.running, self.flushing, self.lingering, self.writing)
+        self.pool = Pool(connections, connections, hub=hub)
+        self.lingers = s.linger_timeout > 0
+        self.doors = []
+
+    def announce_close(self):
+        """The server stops. Nothing to say: what an announcement looks like is the protocol's business."""
+
+    def when_empty(self, callback):
+        """Call `callback` when the last connection has gone, which may be now."""
+        self.emptied = callback
+        if self.open_connections == 0:
+            callback()
+
+    def statistics(self):
+        """What there is now: a dict of counts, by phase and in all."""
+        return {
+            "connections": self.open_connections, "served": self.served, **self.pool.statistics(),
+            **{phase.name: phase.count for phase in self.phases},
+        }
+
+
+cdef class SpawnedJob(Job):
+    """One connection. Owned by the phase it is in, and by the green thread that runs its handler."""
+
+    cdef int run(self) except -1:
+        cdef Spawner spawner = self.spawner
+        spawner.served += 1
+        self.enter(spawner.running)
+        try:
+            spawner.handler(self.stream)
+        except BaseException as error:
+            return self.failed(error)
+        self.done = True
+        if self.stream.closed:
+            return self.close(False)
+        return self.settle()
+
+    cdef int failed(self, object error) except -1:
+        cdef str who = f"{self.stream.peer or 'a peer'}"
+        if isinstance(error, GreenletExit):
+            pass                                # the server, or somebody else, wanted it to end
+        elif isinstance(error, ConnectionError) and (self.stream.failed or self.stream.closed):
+            self.spawner.report("info", f"{who} has gone ({type(error).__name__})")
+        else:
+            self.spawner.report("error", f"{who}: {type(error).__name__} in the handler", error)
+        return self.close(True)
+
+    cdef bint ready(self, bint writing) except -1:
+        if not self.done or writing == self.hung_up:
+            return False                        # unread bytes stay where they are
+        self.spawner.pool.wake(self)
+        return True
+
+    cdef bint advance(self) except -1:
+        if not self.done:
+            return self.phase is not None       # a new one; one that was cut meanwhile is in no phase
+        try:
+            if self.hung_up:
+                self.linger()
+            else:
+                self.settle()
+        except OSError:
+            self.close(True)
+        return False
+
+    cdef int settle(self) except -1:
+        """The handler is done: send what it has written, then end the connection."""
+        cdef Spawner spawner = self.spawner
+        cdef Stream stream = self.stream
+        cdef int64_t before = stream.pending()
+        cdef bint stalled = self.phase is spawner.flushing
+        try:
+            if before and not stream.flush_now():
+                if not stalled or stream.pending() < before:
+                    stream.progressed()
+                    self.enter(spawner.flushing)
+                stream.pushing = False
+                stream.watch_write(True)
+                return 0
+            stream.pushing = False
+            stream.watch_write(False)
+            if not spawner.lingers or stream.at_end:
+                return self.close(False)
+            stream.hang_up()
+            self.hung_up = True
+            self.enter(spawner.lingering)
+            return self.linger()
+        except OSError as error:
+            spawner.report("info", f"{stream.peer or 'a peer'} has gone ({type(error).__name__})")
+            return self.close(True)
+
+    cdef int linger(self) except -1:
+        cdef Py_ssize_t n = self.stream.in_end - self.stream.in_pos
+        if n == 0:
+            n = self.stream.fill_now()          # once a call: a fast sender must not keep the hub
+            if n == 0:
+                return self.close(False)        # the peer has seen the end
+        if n > 0:
+            self.stream.consume(n)
+            self.dropped += n
+            if self.dropped > LINGER_BYTES:
+                return self.close(False)
+        self.stream.watch_read()
+        return 0
+
+    cdef int refuse(self) except -1:
+        return self.close(True)
+
+    cdef int expired(self, Phase phase, double now) except -1:
+        if phase is self.spawner.flushing:
+            if not self.stream.writes_slowly(phase, now) and self.stream.progressed():
+                self.enter(phase)
+                return 0
+            self.spawner.report("info", f"{self.stream.peer or 'a peer'} read too slowly: its connection was aborted")
+            return self.close(True)
+        return self.close(False)
+
+    cdef bint is_slow(self, double now) noexcept:
+        return self.phase is self.spawner.flushing and self.stream.writes_slowly(self.phase, now)
+
+    cdef int close(self, bint reset) except -1:
+        cdef Spawner spawner = self.spawner
+        if spawner is None:
+            return 0
+        self.spawner = None
+        self.done = self.hung_up = True
+        self.stream.finish(reset)
+        self.stream.job = None
+        self.leave()
+        spawner.open_connections -= 1
+        if spawner.full:
+            spawner.full = False
+            for door in spawner.doors:
+                door.go_on()
+        if spawner.open_connections == 0 and spawner.emptied is not None:
+            spawner.emptied()
+        return 0
+
+    def retire(self):
+        """The server stops: nothing to do, the handler knows best when its dialogue is over."""
+
+    def cut(self):
+        """The server cannot wait any longer: end this connection, and its handler, now."""
+        worker = self.worker
+        self.stream.finish(True)
+        if worker is None:
+            self.close(True)
+        else:
+            worker.kill()
+
+
+cdef class SpawnDoor(Acceptor):
+    """Where connections come in."""
+
+    def __init__(self, Spawner spawner, sock, int batch=256):
+        Acceptor.__init__(self, spawner.pool.loop, sock, self.say, batch)
+        self.spawner = spawner
+        spawner.doors.append(self)
+
+    def say(self, line):
+        self.spawner.report("warning", line)
+
+    cdef bint crowded(self) noexcept:
+        return self.spawner.open_connections >= self.spawner.max_connections
+
+    cdef bint admit(self) except -1:
+        self.spawner.full = True
+        return False
+
+    cdef int connected(self, int fd, sockaddr_storage* peer) except -1:
+        cdef Spawner spawner = self.spawner
+        cdef SpawnedJob job = SpawnedJob.__new__(SpawnedJob)
+        job.spawner = spawner
+        job.stream = adopt(fd, peer)
+        job.stream.job = job
+        job.stream.writing = spawner.writing
+        spawner.open_connections += 1
+        job.enter(spawner.fresh)
+        spawner.pool.wake(job)
+        return 0

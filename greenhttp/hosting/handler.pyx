@@ -1,0 +1,176 @@
+"""Native handlers: `handler(request)` returns a Response, or just its content.
+
+What a handler returns becomes a Delivery: a str or bytes at once, a file as a range that the kernel sends, an iterator
+piece by piece. A Response is a plain value: it can be made once and returned a thousand times, unless its content is an
+iterator or a file, which can be read only once.
+"""
+
+from greenhttp.http.request cimport Request
+from greenhttp.http.response cimport REASONS, App, Delivery, FileBody, file_range
+
+from mimetypes import guess_type
+
+from greenhttp.errors import HTTPError
+
+cdef enum:
+    BLOCK = 65536               # of a file that the kernel cannot send itself
+
+cdef str TEXT = "text/plain; charset=utf-8"
+cdef str BYTES = "application/octet-stream"
+
+
+cdef list pairs_of(object headers):
+    """A list of (name, value), from a mapping - a value may be a list of values there - or from pairs."""
+    cdef list pairs = []
+    if type(headers) is list and all([type(pair) is tuple and len(<tuple>pair) == 2 for pair in <list>headers]):
+        return list(headers)
+    if not hasattr(headers, "keys"):
+        for pair in headers:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(f"a header must be a pair of name and value, not {pair!r:.80}")
+            pairs.append(tuple(pair))
+        return pairs
+    for name in headers.keys():
+        value = headers[name]
+        if isinstance(value, (list, tuple)):
+            pairs.extend([(name, each) for each in value])
+        else:
+            pairs.append((name, value))
+    return pairs
+
+
+cdef class Response:
+    """An answer: content, status and fields.
+
+    Arguments:
+        body: str (sent as UTF-8), bytes, an iterator of bytes (sent piece by piece), a list of bytes, or a file opened
+            in binary mode (from its position to its end; closed afterwards).
+        status: 200 to 599, or a text with a reason like "404 No Such Page" (RFC 9110 15).
+        headers: a mapping, whose values may be lists, or pairs of name and value, all str.
+
+    Without a Content-Type of yours it is text/plain for str, what the name says for a file, else
+    application/octet-stream. Content-Length, Transfer-Encoding, Connection, Date and Server are the server's; a
+    Content-Length is needed only for an iterator whose size is known.
+
+    `body`, `status` and `headers`, a list of pairs, can be read and changed until the response is returned.
+    """
+
+    def __init__(self, body=b"", status=200, headers=()):
+        self.body = body
+        self.status = status
+        if headers:
+            self.fields = pairs_of(headers)
+
+    @property
+    def headers(self):
+        if self.fields is None:
+            self.fields = []
+        return self.fields
+
+    @headers.setter
+    def headers(self, headers):
+        self.fields = pairs_of(headers)
+
+    def __repr__(self):
+        return f"Response({type(self.body).__name__}, {self.status!r})"
+
+
+cdef class HandlerDelivery(Delivery):
+    """What a handler returned, on its way out."""
+
+    cdef int take(self, object result) except -1:
+        cdef Response response
+        cdef object fields = None, status = 200
+        if isinstance(result, Response):
+            response = <Response>result
+            fields = response.fields
+            status = response.status
+            result = response.body
+        if type(result) is str:
+            self.head(status, fields, TEXT)
+            self.content = [(<str>result).encode("utf-8")]
+        elif type(result) is bytes:
+            self.head(status, fields, BYTES)
+            self.content = [result]
+        elif isinstance(result, (str, bytes, bytearray, memoryview)):
+            self.head(status, fields, TEXT if isinstance(result, str) else BYTES)
+            self.content = [result.encode("utf-8") if isinstance(result, str) else bytes(result)]
+        elif hasattr(result, "read"):
+            self.closer = result if hasattr(result, "close") else None
+            self.head(status, fields, (guess_type(str(getattr(result, "name", "")))[0] or BYTES))
+            self.take_file(result)
+        elif hasattr(result, "__iter__") and not isinstance(result, (dict, set, frozenset)):
+            self.closer = result if hasattr(result, "close") else None
+            self.head(status, fields, BYTES)
+            self.content = result
+        else:
+            what = "" if fields is None and type(status) is int and status == 200 else " as the body"
+            hint = "; json.dumps makes a str of it" if isinstance(result, dict) else ""
+            raise TypeError(
+                f"the handler returned {'None' if result is None else type(result).__name__}{what}; return a Response,"
+                f" str, bytes, an iterator of bytes or a file{hint}"
+            )
+        return 0
+
+    cdef int head(self, object status, object fields, str kind) except -1:
+        cdef bint typed = False
+        if status == 200 and type(status) is int:
+            self.begin("200 OK")
+        elif isinstance(status, str):
+            self.begin(status)
+        else:
+            self.begin(f"{int(status)} {REASONS.get(int(status), '')}")
+        if self.status < 200:
+            raise ValueError(f"the status of a response is 200 to 599, not {self.status}")
+        if fields is not None:
+            for name, value in fields:
+                self.add(name, value)
+                typed = typed or len(name) == 12 and name.lower() == "content-type"
+        if not typed:
+            self.add("Content-Type", kind)
+        return 0
+
+    cdef int take_file(self, object file) except -1:
+        cdef FileBody part = file_range(file)
+        self.content = part if part is not None else blocks_of(file)
+        return 0
+
+
+def blocks_of(file):
+    """What is left of a file, in blocks."""
+    while True:
+        data = file.read(BLOCK)
+        if not data:
+            return
+        if isinstance(data, str):
+            raise TypeError("the file was opened as text; open it in binary mode")
+        yield data
+
+
+cdef class Handler(App):
+    """A native handler as something requests are handed to.
+
+    Arguments:
+        handler: called with a Request; returns a Response, str, bytes, an iterator of bytes or a file.
+    """
+
+    def __init__(self, handler):
+        self.handler = handler
+
+    cdef Delivery respond(self, Request request):
+        cdef HandlerDelivery delivery = HandlerDelivery.__new__(HandlerDelivery)
+        delivery.bind(request)
+        request.keep()
+        try:
+            result = self.handler(request)
+        except HTTPError as error:
+            if not 400 <= error.status <= 599:
+                raise
+            status = int(error.status)
+            result = Response(f"{error.text or REASONS.get(status, 'Error')}\n", status, error.headers)
+        try:
+            delivery.take(result)
+        except BaseException:
+            delivery.finish_content()       # nobody will read it
+            raise
+        return delivery

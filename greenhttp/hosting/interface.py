@@ -1,0 +1,46 @@
+"""Which interface an application speaks, told from its signature.
+
+A native handler takes one argument, a WSGI application two. Native only if exactly one positional parameter has no
+default and there is no `*args`; everything else is WSGI, which is what nearly everything is. Wrappers are taken by their
+own signature, not by that of what they wrap: many adapt the one interface to the other.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from greenhttp.config import Settings
+from greenhttp.hosting.handler import Handler
+from greenhttp.hosting.wsgi import WSGI
+
+NATIVE, STREAM = "native", "stream"
+
+
+def interface_of(app: Callable[..., Any]) -> str:
+    """`"native"` or `"wsgi"`, by the rule above; `"wsgi"` for what has no signature (some of what is written in C)."""
+    try:
+        parameters = inspect.signature(app, follow_wrapped=False).parameters.values()
+    except (TypeError, ValueError):
+        return "wsgi"
+    kinds = [parameter.kind for parameter in parameters]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return "wsgi"
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]
+    return NATIVE if len(required) == 1 else "wsgi"
+
+
+def hosted(app: Callable[..., Any], settings: Settings) -> Handler | WSGI:
+    """The application as something that a connection hands requests to, by the setting `interface`."""
+    interface = interface_of(app) if settings.interface == "auto" else settings.interface
+    return Handler(app) if interface == NATIVE else WSGI(app, settings)
+
+
+def doubt(app: Callable[..., Any]) -> str | None:
+    """Why the answer of `interface_of` may not be what its author meant, in a line, or None."""
+    wrapped = inspect.unwrap(app) if hasattr(app, "__wrapped__") else app
+    if wrapped is app or interface_of(app) == interface_of(wrapped):
+        return None
+    if interface_of(app) == "wsgi":
+        return "it wraps a handler of one argument; if that is what it is itself, say --interface native"
+    return "it wraps a WSGI application; if that is what it is itself, say --interface wsgi"

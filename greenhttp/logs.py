@@ -1,0 +1,60 @@
+"""Where the logger "greenhttp" writes when the application has set up no logging of its own."""
+
+import logging
+from collections.abc import Callable
+
+from greenhttp.config import Settings
+from greenhttp.errors import ConfigError
+
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+log = logging.getLogger("greenhttp")
+
+
+class LogFile(logging.FileHandler):
+    """A log file that can be opened again under its name, after a rotation has moved it away."""
+
+    def reopen(self) -> None:
+        """Raises OSError, and goes on with the file it has, if there can be none of that name."""
+        stream = self._open()
+        self.acquire()
+        try:
+            old, self.stream = self.stream, stream
+        finally:
+            self.release()
+        if old is not None:  # None where nothing was logged after the handler was closed
+            old.close()
+
+
+def _application_is_silent(_: logging.LogRecord) -> bool:
+    return not logging.getLogger().handlers
+
+
+def set_up(settings: Settings) -> list[Callable[[], None]]:
+    """Level and place of the log; handlers that are there already are left alone. Returns what reopens its files.
+
+    Lines for stderr end where the application, perhaps with its first request, gives the root logger a handler; a file
+    that was asked for is written in any case.
+
+    Raises ConfigError if the file cannot be written.
+    """
+    if log.level == logging.NOTSET:
+        log.setLevel(settings.log_level.upper())
+    reopen: list[Callable[[], None]] = []
+    if settings.error_logfile != "-":
+        try:
+            file = LogFile(settings.error_logfile, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"error_logfile: {settings.error_logfile}: {error.strerror}") from None
+        _add(file)
+        reopen.append(file.reopen)
+    elif not log.handlers and _application_is_silent(logging.makeLogRecord({})):
+        stream = logging.StreamHandler()
+        stream.addFilter(_application_is_silent)
+        _add(stream)
+    return reopen
+
+
+def _add(handler: logging.Handler) -> None:
+    handler.setFormatter(logging.Formatter(FORMAT))
+    log.addHandler(handler)

@@ -1,0 +1,95 @@
+"""configfile.py: files of settings, and one line for each way in which they can be wrong."""
+
+import pytest
+
+from greenhttp.configfile import is_python, read_toml, run_python
+from greenhttp.errors import ConfigError
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """file("s.toml", text) reads the text as that file of the current directory: values by name, lines to say."""
+    monkeypatch.chdir(tmp_path)
+
+    def read(name, text):
+        (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        source, said = (run_python if is_python(name) else read_toml)(name)
+        return {key: (given.value, given.origin) for key, given in source.items()}, said
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("s.toml", "", {}),
+        ("s.toml", 'queue = 7\napp = "web:app"', {"queue": (7, "s.toml:1"), "app": ("web:app", "s.toml:2")}),
+        ("s.toml", 'x = 1\n[greenhttp]\n\n"queue" = "7"', {"queue": ("7", "s.toml:4")}),
+        ("s.toml", "[greenhttp.env]\nA = 1", {"env": ({"A": 1}, "s.toml:1")}),
+        ("s.toml", "greenhttp.patch = false", {"patch": (False, "s.toml")}),
+        ("s.toml", 'host = "::"\nport = 80', {"host": ("::", "s.toml:1"), "port": (80, "s.toml:2")}),
+        ("pyproject.toml", "[project]\nqueue = 1\n[tool.greenhttp]\nqueue = 2", {"queue": (2, "pyproject.toml:4")}),
+        ("s.py", "bind = ['a:1']\nqueue = 1\nqueue = 2", {"bind": (["a:1"], "s.py:1"), "queue": (2, "s.py:3")}),
+        ("s.py", "keep_alive = worker_connections = 5",
+         {"keepalive_timeout": (5, "s.py:1"), "connections": (5, "s.py:1")}),
+        ("s.py", "loglevel = 'debug'\naccesslog = '-'\nerrorlog = 'e'\nkeepalive = 2\nwsgi_app = 'web'\nraw_env = []",
+         {"log_level": ("debug", "s.py:1"), "access_logfile": ("-", "s.py:2"), "error_logfile": ("e", "s.py:3"),
+          "keepalive_timeout": (2, "s.py:4"), "app": ("web", "s.py:5"), "env": ([], "s.py:6")}),
+        ("s.py", "import os, queue\n_x = 1\nSIZE = 2\ndef helper(): pass\nclass patch: pass\nf = object()", {}),
+        ("s.py", "accesslog = None\nworker_class = 'gevent'\npreload_app = False\nmax_requests = 0", {}),
+    ],
+)  # fmt: skip
+def test_what_is_read(file, name, text, found):
+    assert file(name, text) == (found, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("s.toml", "queue = ", r"^s\.toml: Invalid value \(at end of document\)$"),
+        ("s.toml", "a = 1\nqueue 7\n", r"^s\.toml:2: Expected '='"),
+        ("s.toml", b"queue = '\xff'", r"^s\.toml: not UTF-8 \(invalid start byte at byte 9\)$"),
+        ("s.toml", "\nqeueu = 7", r"^s\.toml:2: qeueu: there is no such setting; did you mean queue\?$"),
+        ("s.toml", "zzzz = 7", r"^s\.toml:1: zzzz: there is no such setting$"),
+        ("s.toml", "greenhttp = 3", r"^s\.toml: there is no table \[greenhttp\]$"),
+        ("pyproject.toml", "[project]", r"^pyproject\.toml: there is no table \[tool\.greenhttp\]$"),
+        ("pyproject.toml", "tool = 3", r"^pyproject\.toml: there is no table \[tool\.greenhttp\]$"),
+        ("s.toml", "app = 3", r"^s\.toml:1: app: give the application's name, like 'module:app'$"),
+        ("s.toml", "connections = 3\nworker_connections = 4",
+         r"^s\.toml:2: worker_connections: it is given twice; s\.toml:1 says connections already$"),
+        ("s.toml", "certfile = 'x'", r"^s\.toml:1: certfile: TLS is not there yet"),
+        ("s.py", "x = (", r"^s\.py:1: '\(' was never closed$"),
+        ("s.py", "import os\n\nos.nothing", r"^s\.py:3: AttributeError: module 'os' has no attribute 'nothing'$"),
+        ("s.py", "import json\njson.loads('{')", r"^s\.py:2: json\.decoder\.JSONDecodeError: "),
+        ("s.py", "raise SystemExit(3)", r"^s\.py:1: SystemExit: 3$"),
+        ("s.py", "\nqeueu = 7", r"^s\.py:2: qeueu: there is no such setting; did you mean queue\?$"),
+        ("s.py", "for i in (1, 2): pass", r"^s\.py:1: i: there is no such setting; names of your own begin with _$"),
+        ("s.py", "patch = False", r"^s\.py:1: patch cannot be decided here, it is too late; use --no-patch$"),
+        ("s.py", "loop = 'libuv'", r"^s\.py:1: loop cannot be decided here, it is too late; use --loop$"),
+        ("s.py", "def app(environ, start_response): pass", r"^s\.py: app: give the application's name"),
+        ("s.py", "worker_class = 'sync'", r"^s\.py:1: worker_class sync: there is one kind of worker"),
+        ("s.py", "preload_app = True", r"^s\.py:1: preload_app: "),
+    ],
+)
+def test_what_is_wrong_is_one_line_with_its_place(file, name, text, line):
+    with pytest.raises(ConfigError, match=line) as caught:
+        file(name, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_means_nothing_here_is_said(file):
+    found, said = file("s.py", "threads = 4\ndef post_fork(server, worker): pass\n")
+    assert found == {}
+    assert said == [
+        "s.py:1: threads is ignored: requests run in green threads; see --concurrency",
+        "s.py: post_fork is ignored: there are no hooks yet",
+    ]
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    for name, read in (("none.toml", read_toml), ("none.py", run_python)):
+        path = str(tmp_path / name)
+        with pytest.raises(ConfigError, match=f"^{path}: No such file or directory$"):
+            read(path)
+    with pytest.raises(ConfigError, match="Is a directory$"):
+        run_python(str(tmp_path))

@@ -1,0 +1,99 @@
+"""logs.py: the log of a server as a program, beside whatever logging the application sets up."""
+
+import contextlib
+import io
+import logging
+import re
+
+import pytest
+
+from greenhttp import logs
+from greenhttp.config import Settings
+from greenhttp.errors import ConfigError
+
+
+@contextlib.contextmanager
+def silence():
+    """An application without logging: not even the handlers by which pytest listens. As before afterwards."""
+    loggers = (logs.log, logging.getLogger())
+    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.handlers[:] = []
+    logs.log.setLevel(logging.NOTSET)
+    try:
+        yield
+    finally:
+        for handler in logs.log.handlers:
+            handler.close()
+        for logger, handlers, level in before:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
+
+
+LINE = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} WARNING careful\n$"
+
+
+@silence()
+def test_lines_go_to_stderr_with_time_and_level(capsys):
+    assert logs.set_up(Settings(log_level="warning")) == []
+    logs.log.info("quiet")
+    logs.log.warning("careful")
+    assert re.match(LINE, capsys.readouterr().err)
+
+
+@silence()
+def test_an_application_that_sets_up_logging_has_it_alone(capsys):
+    own = logging.StreamHandler(io.StringIO())
+    logging.getLogger().addHandler(own)
+    logs.set_up(Settings())
+    logs.log.warning("careful")
+    assert own.stream.getvalue() == "careful\n"
+    assert capsys.readouterr().err == ""
+
+
+@silence()
+def test_also_when_it_does_so_later(capsys):
+    logs.set_up(Settings())
+    own = logging.StreamHandler(io.StringIO())
+    logging.getLogger().addHandler(own)
+    logs.log.warning("careful")
+    assert own.stream.getvalue() == "careful\n"
+    assert capsys.readouterr().err == ""
+
+
+@silence()
+def test_a_level_that_the_application_has_set_stays():
+    logs.log.setLevel(logging.ERROR)
+    logs.set_up(Settings(log_level="debug"))
+    assert logs.log.level == logging.ERROR
+
+
+@silence()
+def test_a_file_is_opened_again_under_its_name(tmp_path, capsys):
+    path = tmp_path / "error.log"
+    (reopen,) = logs.set_up(Settings(error_logfile=str(path)))
+    logs.log.warning("careful")
+    path.rename(tmp_path / "old")
+    logs.log.warning("careful")
+    reopen()
+    logs.log.warning("careful")
+    assert len((tmp_path / "old").read_text().splitlines()) == 2
+    assert re.match(LINE, path.read_text())
+    assert capsys.readouterr().err == ""
+
+
+@silence()
+def test_a_file_that_cannot_be_opened_again_is_kept(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (reopen,) = logs.set_up(Settings(error_logfile=str(tmp_path / "logs" / "error.log")))
+    (tmp_path / "logs").rename(tmp_path / "old")
+    with pytest.raises(OSError):
+        reopen()
+    logs.log.warning("careful")
+    assert re.match(LINE, (tmp_path / "old" / "error.log").read_text())
+
+
+@silence()
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="^error_logfile: .*/none/x: No such file or directory$"):
+        logs.set_up(Settings(error_logfile=str(tmp_path / "none" / "x")))

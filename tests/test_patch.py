@@ -1,0 +1,75 @@
+"""patch.py in processes of its own: what came too early is named, once, and gevent says nothing on top."""
+
+import subprocess
+import sys
+
+MODULE = """
+import sys, types
+def early(name, code):
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(code, vars(module))
+"""
+
+HOLDING = [
+    "from socket import socket",
+    "from time import sleep as wait",
+    "from ssl import SSLContext",
+    "import ssl\nclass Context(ssl.SSLContext): pass",
+    "import ssl\ncontext = ssl.create_default_context()",
+    "from threading import Lock",
+    "import threading\nlock = threading.Lock()",
+    "import threading\nlock = threading.RLock()",
+    "from threading import local\nclass Mine(local): pass",
+    "from select import poll",
+    "from subprocess import Popen",
+    "from os import fork",
+    "from queue import SimpleQueue",
+]
+
+HARMLESS = [
+    "import socket, ssl, threading, time, select, subprocess, os, queue",  # used through the module: replaced there
+    "from socket import AF_INET, timeout\nfrom subprocess import PIPE\nfrom os import path\nfrom time import time",
+    "from threading import RLock",  # makes whatever kind there is when it is called
+    "from logging import getLogger\nlog = getLogger('bird')",
+]
+
+
+def run(code):
+    program = [sys.executable, "-W", "error", "-c", MODULE + code]
+    return subprocess.run(program, capture_output=True, text=True, check=False)
+
+
+def test_modules_that_hold_on_to_what_blocks_are_named_once_and_others_are_not():
+    modules = [*((f"nest{n:02}", code) for n, code in enumerate(HOLDING)),
+               *((f"tree{n:02}", code) for n, code in enumerate(HARMLESS))]  # fmt: skip
+    names = [name for name, _ in modules if name.startswith("nest")]
+    done = run(
+        "".join(f"early({name + '.inner'!r}, {code!r})\n" for name, code in modules)
+        + f"import greenhttp.patch\nassert greenhttp.patch.early == {tuple(names)!r}, greenhttp.patch.early\n"
+        "import importlib; importlib.reload(greenhttp.patch)"
+    )
+    said = f"imported too early: {', '.join(names)}; they keep blocking calls."
+    assert done.stderr == f'greenhttp.patch: {said} Make "import greenhttp.patch" the first line\n'
+    assert done.returncode == 0
+
+
+def test_several_are_one_line_and_the_script_is_named_by_its_file(tmp_path):
+    (tmp_path / "script.py").write_text("from time import sleep\nimport requests\nimport greenhttp.patch\n")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", tmp_path / "script.py"], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.count("\n") == 1
+    assert "requests" in done.stderr and "urllib3" in done.stderr and str(tmp_path / "script.py") in done.stderr
+
+
+def test_nothing_is_early_in_a_process_that_starts_with_it():
+    done = run("import greenhttp.patch\nimport requests\nassert greenhttp.patch.early == ()")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_process_that_is_patched_already_is_left_alone():
+    done = run(
+        "early('bird', 'from time import sleep')\nfrom gevent import monkey\nmonkey.patch_all()\n"
+        "import greenhttp.patch\nassert greenhttp.patch.early == ()"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
