@@ -4,7 +4,7 @@ from typing import Any, Protocol
 from typing_extensions import Self, disjoint_base
 
 from greenhttp.config import Settings
-from greenhttp.http.response import App, Response
+from greenhttp.http.response import App, Delivery
 from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
 
 class _Readable(Protocol):
@@ -16,7 +16,7 @@ class FileWrapper:
     def __next__(self) -> bytes: ...
 
 @disjoint_base
-class WSGIResponse(Response):
+class WSGIDelivery(Delivery):
     def __call__(self, status: Any, headers: Any = None, exc_info: Any = None) -> Any: ...
 
 @disjoint_base
