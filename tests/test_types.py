@@ -51,7 +51,7 @@ def of_source(path: Path) -> dict[str, list[str]]:
     methods = {}
     for name, body in CLASS.findall(path.read_text()):
         for method, between in METHOD.findall(body):
-            if method in SPECIAL and not (method == "__cinit__" and between == "self"):
+            if method in SPECIAL and (between != "self" or method == "__call__"):
                 methods[f"{name}.{method.replace('__cinit__', '__new__')}"] = parameters(between)[1:]
     return methods
 

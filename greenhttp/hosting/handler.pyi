@@ -19,7 +19,6 @@ class Response:
     @headers.setter
     def headers(self, headers: _Headers) -> None: ...
 
-@disjoint_base
 class HandlerDelivery(Delivery): ...
 
 @disjoint_base
