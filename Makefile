@@ -3,6 +3,7 @@
 # make test-all the tests with every CPython from 3.10 to 3.14 that is found here, and a table
 # make build    the virtual environment and the compiled modules
 # make lint     only the linters and types
+# make coverage  which lines the tests run, of the compiled modules and of the Python ones; needs gcov
 # make clean    back to what is under version control
 #
 # Everything lives in .venv; a second run does only what has changed. Another interpreter: make PYTHON=python3.12
@@ -11,8 +12,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
+STUBS  := $(subst /,.,$(basename $(shell find greenhttp -name '*.pyi')))
 
-.PHONY: serve test test-all build lint clean tools
+.PHONY: serve test test-all build lint coverage clean tools
 
 serve: build
 	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
@@ -31,6 +33,10 @@ lint: build
 	$(BIN)/ruff check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint greenhttp  # it looks for pycodestyle on the path
 	$(BIN)/mypy
+	$(BIN)/stubtest --mypy-config-file setup.cfg --allowlist tests/stubtest_allowlist.txt $(STUBS)
+
+coverage: build
+	$(BIN)/python -m tests.cover --quiet
 
 clean:
 	rm -rf $(VENV) .venv-3* build dist greenhttp.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage

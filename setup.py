@@ -27,6 +27,9 @@ HOT = [
     "greenhttp.observe.entries",
 ]
 
+# `make coverage` builds with the C compiler's counters of lines, in a tree of its own (tests/cover.py).
+COVERAGE = os.environ.get("GREENHTTP_COVERAGE")
+
 setup(
     ext_modules=cythonize(
         [
@@ -34,7 +37,8 @@ setup(
                 name,
                 [name.replace(".", "/") + ".pyx"],
                 include_dirs=[os.path.dirname(greenlet.__path__[0])],  # so that "greenlet/greenlet.h" is found
-                extra_compile_args=["-O3"],
+                extra_compile_args=["-O0", "--coverage"] if COVERAGE else ["-O3"],
+                extra_link_args=["--coverage"] if COVERAGE else [],
             )
             for name in HOT
         ],

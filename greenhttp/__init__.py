@@ -75,12 +75,14 @@ _ELSEWHERE = {  # all others: errors
 }
 
 
-def __getattr__(name: str) -> Any:  # PEP 562
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_ELSEWHERE.get(name, "greenhttp.errors")), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # which would allow every name
+
+    def __getattr__(name: str) -> Any:  # PEP 562
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(_ELSEWHERE.get(name, "greenhttp.errors")), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

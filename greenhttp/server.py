@@ -24,7 +24,6 @@ from greenhttp.errors import ConfigError
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.deadline import Sweep
 from greenhttp.green.listener import Address, Listener, bound_name, close_listener, listen, parse_address
-from greenhttp.green.pool import Job
 from greenhttp.green.spawn import SpawnDoor, SpawnedJob, Spawner
 from greenhttp.hosting.interface import STREAM, hosted, interface_of
 from greenhttp.http.connection import Connection, Door
@@ -136,8 +135,9 @@ class Server:
         self._sweep = Sweep(service.pool.loop, service.phases, service.pool.shrink)
         service.pool.start()
         self._sweep.start()
-        door = SpawnDoor if self.interface == STREAM else Door
-        self._doors = [door(service, sock) for sock, _ in listeners]
+        self._doors = [
+            SpawnDoor(service, sock) if isinstance(service, Spawner) else Door(service, sock) for sock, _ in listeners
+        ]
         for door in self._doors:
             door.start()
 
@@ -219,7 +219,7 @@ class Server:
     @staticmethod
     def _connections(service: Service | Spawner) -> list[Connection | SpawnedJob]:
         members = [member for phase in service.phases for member in phase.members()]
-        return [member for member in members if isinstance(member, Job)]
+        return [member for member in members if isinstance(member, (Connection, SpawnedJob))]
 
     # ---- the log
 

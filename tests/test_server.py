@@ -224,6 +224,35 @@ def test_it_can_be_started_again() -> None:
         _ = server.address
 
 
+def test_an_address_that_cannot_be_used_leaves_none_of_the_others_open(tmp_path: Any) -> None:
+    free, taken = f"unix:{tmp_path / 'free'}", f"unix:{tmp_path / 'missing' / 'taken'}"
+    server = Server(hello, bind=[free, taken])
+    with pytest.raises(ConfigError, match="missing/taken: cannot listen"):
+        server.start()
+    assert (server.started, server.statistics(), list(tmp_path.iterdir())) == (False, {}, [])
+
+
+def test_what_it_says_of_itself(tmp_path: Any) -> None:
+    server = Server(hello, bind=f"unix:{tmp_path / 's'}")
+    assert repr(server) == f"<Server unix:{tmp_path / 's'} stopped>"
+    server.start()
+    assert repr(server) == f"<Server unix:{tmp_path / 's'} serving>"
+    server.stop()
+    assert repr(server) == f"<Server unix:{tmp_path / 's'} stopped>"
+
+
+def test_log_entries_beyond_a_bound_are_counted_instead_of_kept(caplog: Any) -> None:
+    server = Server(hello)
+    for n in range(1003):  # none is written meanwhile: a green thread of its own does that
+        server._report("warning", f"entry {n}")
+    writer = server._log_writer
+    assert writer is not None
+    writer.join()
+    lines = [record.getMessage() for record in caplog.records if record.name == "greenhttp"]
+    assert lines[:1000] == [f"entry {n}" for n in range(1000)]
+    assert lines[1000:] == ["3 log entries were dropped: they came faster than they could be written"]
+
+
 def test_pipelined_requests_that_have_arrived_are_all_answered(serve: Any) -> None:  # noqa: F811
     gate = Gate()
     serving = serve(gate)

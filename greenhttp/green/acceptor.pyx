@@ -120,8 +120,7 @@ cdef class Acceptor:
                 self.back_off()
                 return 0
             if errno == EBADF or errno == EINVAL or errno == ENOTSOCK or errno == EOPNOTSUPP or errno == EFAULT:
-                PyErr_SetFromErrno(OSError)     # the listener itself is wrong
-                return -1
+                PyErr_SetFromErrno(OSError)     # raises: the listener itself is wrong
             # Anything else is about that one peer: it has gone, a firewall refused it, its network is down (accept(2)).
         return 0
 

@@ -225,8 +225,7 @@ cdef class SocketStream(Stream):
                 return -1
             if errno != EINTR:
                 self.failed = True
-                PyErr_SetFromErrno(OSError)
-                return -2
+                PyErr_SetFromErrno(OSError)         # raises
 
     cdef Py_ssize_t give(self, iovec* parts, int count) except -2:
         cdef ssize_t n
@@ -238,8 +237,7 @@ cdef class SocketStream(Stream):
                 return -1
             if errno != EINTR:
                 self.failed = True
-                PyErr_SetFromErrno(OSError)
-                return -2
+                PyErr_SetFromErrno(OSError)         # raises
 
     cdef Py_ssize_t give_file(self, FilePart part, size_t size) except -2:
         cdef ssize_t n
@@ -253,8 +251,7 @@ cdef class SocketStream(Stream):
                 return Stream.give_file(self, part, size)       # a file system that cannot
             if errno != EINTR:
                 self.failed = True
-                PyErr_SetFromErrno(OSError)
-                return -2
+                PyErr_SetFromErrno(OSError)         # raises
 
     cdef int watch_read(self) except -1:
         if not self.watching:
@@ -295,8 +292,7 @@ cdef class SocketStream(Stream):
 
     cdef int hang_up(self) except -1:
         if c_shutdown(self.fd, SHUT_WR) < 0 and errno != ENOTCONN:
-            PyErr_SetFromErrno(OSError)
-            return -1
+            PyErr_SetFromErrno(OSError)             # raises
         return 0
 
     cdef int release(self, bint reset) except -1:

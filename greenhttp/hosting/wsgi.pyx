@@ -206,7 +206,7 @@ cdef class WSGIDelivery(Delivery):
     def __call__(self, status, headers=None, exc_info=None):
         """start_response(status, headers, exc_info=None) -> write, or write(data) (PEP 3333)."""
         cdef object field
-        if headers is None and not isinstance(status, str):
+        if headers is None and (self.called or not isinstance(status, str)):
             return self.write(status)
         if exc_info is not None:
             try:

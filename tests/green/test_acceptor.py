@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import gevent
+import gevent.socket
 import pytest
 
-from greenhttp.green.acceptor import StreamAcceptor
+from greenhttp.green.acceptor import Acceptor, StreamAcceptor
 from greenhttp.green.listener import listen, parse_address
 from tests.green.green import turn, turns, until
 from tests.green.test_listener import ipv6
@@ -70,6 +71,19 @@ def test_tcp_nodelay_is_inherited_from_the_listener(accepting):
     until(lambda: streams)
     with socket.socket(fileno=os.dup(streams[0].fileno())) as same:
         assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_the_base_of_acceptors_accepts_everybody_and_hangs_up():
+    sock = listen(parse_address("127.0.0.1:0"), 16)
+    acceptor = Acceptor(gevent.get_hub().loop, sock, print)
+    assert acceptor.sock is sock
+    acceptor.start()
+    clients = [gevent.socket.create_connection(sock.getsockname()) for _ in range(3)]
+    assert [client.recv(1) for client in clients] == [b""] * 3
+    assert acceptor.accepted == 3
+    acceptor.stop()
+    for one in (*clients, sock):
+        one.close()
 
 
 def test_a_turn_accepts_no_more_than_a_batch(accepting):
@@ -140,7 +154,7 @@ def test_a_peer_that_went_away_while_it_queued_is_accepted_like_any_other(accept
 EXHAUSTED = """
 import os, resource, socket, sys
 import gevent
-from greenhttp.green.acceptor import StreamAcceptor
+from greenhttp.green.acceptor import Acceptor, StreamAcceptor
 from greenhttp.green.listener import listen, parse_address
 
 sock = listen(parse_address("127.0.0.1:0"), 128)

@@ -224,6 +224,30 @@ def test_rates_are_asked_for_once_a_second(sweep):
     one.move_out()
 
 
+def test_what_does_not_say_how_fast_it_is_is_never_too_slow(sweep):
+    rated = Phase("rated", NEVER, rate=1.0)
+    one = PythonTimed()
+    one.move_to(rated)
+    assert rated.duration == NEVER
+    sweep(rated).sweep()
+    assert rated.members() == [one]
+    one.move_out()
+
+
+def test_many_that_expire_together_are_told_a_part_at_a_time(sweep):
+    told, phase, calls = [], Phase("phase", AT_ONCE), []
+    for i in range(300):
+        Timed(told, i).move_to(phase)
+    last, after = [], Phase("after", AT_ONCE)
+    Timed(last).move_to(after)
+    look(sweep(after), last, 1)  # by now all of them have expired
+    one = sweep(phase, each=lambda: calls.append(len(told)))
+    one.sweep()
+    assert told == list(range(128))
+    until(lambda: len(told) == 300)  # the loop sweeps the rest
+    assert (told, calls) == (list(range(300)), [300])
+
+
 def test_one_told_that_it_is_slow_may_end_the_others(sweep):
     told, rated = [], Phase("rated", rate=1.0)
     timed = [Timed(told, i, lambda *_: [one.move_out() for one in timed], slow=True) for i in range(3)]

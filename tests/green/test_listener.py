@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from greenhttp.errors import ConfigError
-from greenhttp.green.listener import Address, bound_name, close_listener, listen, parse_address, port_holder
+from greenhttp.green.listener import Address, Listener, bound_name, close_listener, listen, parse_address, port_holder
 
 LOCAL = Address("tcp", host="127.0.0.1", port=0)
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -147,6 +147,18 @@ def test_a_busy_port_is_an_error_also_for_a_name_with_two_addresses(opened, monk
         listen(Address("tcp", "two.example", busy))
 
 
+@pytest.mark.parametrize(
+    ("number", "message"), [(errno.EACCES, "not permitted; ports under 1024"), (errno.ENOBUFS, "cannot listen")]
+)
+def test_why_the_system_refuses_an_address_is_said(monkeypatch, number, message):
+    def bind(sock, name):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Listener, "bind", bind)
+    with pytest.raises(ConfigError, match=f"^127.0.0.1:80: {message}"):
+        listen(parse_address("127.0.0.1:80"))
+
+
 def test_the_next_address_of_a_name_is_taken_where_this_machine_lacks_the_first(opened, monkeypatch):
     two = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in ("192.0.2.1", "127.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: two)
@@ -271,6 +283,11 @@ def test_the_file_of_a_successor_is_left_alone(path):
 def test_a_unix_path_that_is_too_long(path):
     with pytest.raises(ConfigError, match="cannot listen"):
         listen(Address("unix", path="x" * 300 + "/y" if sys.platform == "darwin" else "x" * 200))
+
+
+def test_a_unix_path_through_a_file(path):
+    with open(path, "w"), pytest.raises(ConfigError, match="cannot be looked at"):
+        listen(Address("unix", path=f"{path}/x.sock"))
 
 
 def test_a_unix_path_in_no_directory(path):

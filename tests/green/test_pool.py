@@ -9,6 +9,7 @@ import weakref
 import gevent
 import pytest
 from gevent.event import Event
+from greenlet import greenlet
 
 from greenhttp.green.deadline import Phase, Sweep
 from greenhttp.green.pool import Pool, PythonJob
@@ -303,6 +304,16 @@ def test_what_was_kept_of_a_green_thread_cannot_reach_a_later_job(make, end, com
     assert complaints == []
     assert pool.size == 1
     assert do(pool).done
+
+
+def test_what_is_thrown_past_the_pool_into_an_idle_green_thread_is_nothing(make, complaints):
+    pool, kept = make(1), []
+    do(pool, lambda: kept.append(gevent.getcurrent()))
+    gevent.get_hub().loop.run_callback(greenlet.throw, kept[0], ValueError())
+    turns()
+    done = do(pool, lambda: None)
+    assert (done.done, complaints) == (1, [])
+    assert pool.statistics()["running"] == 0
 
 
 def test_a_green_thread_kept_while_it_works_is_reached(make, complaints):

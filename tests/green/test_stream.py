@@ -1,6 +1,7 @@
 """green/stream.py and green/transport.py: one suite for every kind of stream."""
 
 import errno
+import fcntl
 import gc
 import os
 import socket
@@ -322,6 +323,50 @@ def test_what_a_timed_out_write_left_leaves_when_the_peer_reads_again(kind):
         until(lambda: stream.unsent == 0)
 
 
+def test_small_pieces_that_fill_more_than_one_buffer():
+    with open_stream("memory") as (stream, _):
+        pieces = [noise(4000)[i:] for i in range(10)]
+        stream.writelines(pieces)
+        stream.flush()
+        assert stream.outgoing == b"".join(pieces)
+        assert stream.gives == 1
+
+
+def test_output_that_nobody_waited_for_and_that_was_lost_is_told_to_the_next_writer():
+    with open_stream("socketpair") as (stream, peer):
+        peer.close()
+        stream.write(b"lost")
+        until(lambda: stream.unsent == 0)
+        for operation in (lambda: stream.write(b"x"), stream.flush):
+            with pytest.raises(StreamClosed, match="output was lost"):
+                operation()
+
+
+def test_the_same_when_the_peer_goes_while_the_loop_pushes():
+    with open_stream("socketpair", small=True) as (stream, peer):
+        with pytest.raises(StreamTimeout):
+            stream.write(b"x" * 8_000_000, timeout=0)
+        before = stream.unsent
+        peer.receive(2_000_000)
+        until(lambda: stream.unsent < before)
+        assert stream.unsent
+        peer.close()
+        until(lambda: stream.unsent == 0)
+        with pytest.raises(StreamClosed, match="output was lost"):
+            stream.write(b"x")
+
+
+def test_more_streams_than_there_are_buffers_to_keep():
+    streams = [MemoryStream([b"%d\n" % i, b"rest"]) for i in range(300)]
+    for stream in streams:
+        stream.write(b"x")
+    assert [stream.readline() for stream in streams] == [b"%d\n" % i for i in range(300)]
+    assert [stream.read() for stream in streams] == [b"rest"] * 300
+    for stream in streams:
+        stream.close()
+    assert [bytes(stream.outgoing) for stream in streams] == [b"x"] * 300
+
+
 # ---- files
 
 
@@ -385,6 +430,26 @@ def test_sendfile_of_a_file_that_shrinks(kind, tmp_path):
         stream.abort()
         with suppress(ConnectionResetError):
             receiving.result()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how Linux refuses a sendfile is used")
+@pytest.mark.parametrize("kind", ["socketpair", "tcp4 connected"])
+def test_where_sendfile_cannot_be_the_file_is_read_instead(kind, file):
+    file, data = file
+    with open_stream(kind) as (stream, peer):
+        flags = fcntl.fcntl(stream.fileno(), fcntl.F_GETFL)
+        fcntl.fcntl(stream.fileno(), fcntl.F_SETFL, flags | os.O_APPEND)  # EINVAL, says sendfile(2)
+        sending = Background(stream.sendfile, file, 10, 100_000)
+        assert peer.receive(100_000) == data[10:100_010]
+        assert sending.result() == 100_000
+
+
+def test_sendfile_to_a_peer_that_has_gone(file):
+    with open_stream("socketpair") as (stream, peer):
+        peer.close()
+        with pytest.raises(ConnectionError):
+            stream.sendfile(file[0])
+        assert stream.failed
 
 
 @every_kind
@@ -602,6 +667,33 @@ def test_a_stream_is_made_of_a_connected_socket():
     assert isinstance(stream, Stream)
     stream.close()
     theirs.close()
+
+
+def test_a_stream_of_a_socket_that_is_not_connected_has_no_peer_and_says_why_it_cannot_read():
+    with SocketStream(socket.socket()) as stream:
+        assert stream.peer == ""
+        with pytest.raises(OSError) as caught:
+            stream.read(1)
+        assert caught.value.errno == errno.ENOTCONN
+
+
+def test_the_base_of_streams_leads_nowhere():
+    stream = Stream()
+    for operation in (stream.read, stream.shutdown, lambda: stream.write(b"x") or stream.flush()):
+        with pytest.raises(NotImplementedError):
+            operation()
+    with pytest.raises(NotImplementedError):
+        stream.abort()
+
+
+def test_what_is_sent_to_a_closed_stream_in_memory_does_not_arrive():
+    stream = MemoryStream(keep_open=True)
+    stream.send(b"late")
+    stream.abort()
+    turns()
+    assert stream.buffered == 0
+    with pytest.raises(StreamClosed):
+        stream.read(1)
 
 
 # ---- timeouts
@@ -830,6 +922,20 @@ def test_a_callback_of_the_loop_cannot_wait(kind):
         gevent.get_hub().loop.run_callback(callback)
         until(lambda: len(caught) == 2)
         stream.abort()
+
+
+def test_a_callback_that_need_not_wait_reads_all_that_is_there():
+    got = []
+
+    def callback():
+        for _ in range(100):
+            got.append(stream.read(1))
+
+    stream = MemoryStream([b"x" * 100], keep_open=True)
+    gevent.get_hub().loop.run_callback(callback)
+    until(lambda: got)
+    assert got == [b"x"] * 100
+    stream.abort()
 
 
 # ---- the main green thread

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import sys
+import tempfile
 import threading
 from wsgiref.validate import validator
 
@@ -440,6 +441,37 @@ def test_start_response_never_called_is_an_error(content, log):
     assert log() == ["GET /x: AssertionError in the application"]
 
 
+def test_write_takes_bytes_alone(log):
+    def app(environ, start_response):
+        write = start_response("200 OK", list(PLAIN))
+        for wrong in ("text", None, 5, bytearray(b"x"), [b"x"]):
+            with pytest.raises(TypeError):
+                write(wrong)
+        write(b"right")
+        return []
+
+    with Serving(app) as served:
+        assert served.get().body == b"right"
+    assert log() == []
+
+
+def test_start_response_of_a_request_that_failed_is_an_error_too(log):
+    kept = []
+
+    def app(environ, start_response):
+        kept.append(start_response)
+        if len(kept) == 1:
+            raise ValueError
+        with pytest.raises(AssertionError, match="the request is over"):
+            kept[0]("200 OK", list(PLAIN))
+        start_response("200 OK", list(PLAIN))
+        return [b"clean"]
+
+    with Serving(app) as served, served.connect() as client:
+        assert [client.get().status, client.get().body] == [500, b"clean"]
+    assert log() == ["GET /: ValueError in the application"]
+
+
 def test_start_response_and_write_after_the_request_are_errors(log):
     kept = []
 
@@ -617,6 +649,29 @@ def test_what_is_no_regular_file_is_read(make, body, checked, log):
         for _ in range(2):
             reply = client.get()
             assert (reply.body, reply.whole) == (body, True)
+    assert log() == []
+
+
+def test_a_temporary_file_is_sent_like_any_other(log):
+    def make():
+        made = tempfile.NamedTemporaryFile()  # noqa: SIM115  the server closes it
+        made.write(WHOLE)
+        made.seek(5)
+        return made
+
+    with Serving(wrapping(make)) as served:
+        reply = served.get()
+    assert (reply.framing, reply.body) == ("length", WHOLE[5:])
+    assert log() == []
+
+
+def test_a_file_that_cannot_say_where_it_stands_is_read(file, log):
+    class Shy(io.BufferedReader):
+        def tell(self):
+            raise OSError("no position")
+
+    with Serving(wrapping(lambda: Shy(io.FileIO(file)))) as served:
+        assert served.get().body == WHOLE
     assert log() == []
 
 

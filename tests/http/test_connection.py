@@ -8,6 +8,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from greenhttp.errors import BodyError
 from greenhttp.testing import every_split, exchange
 from tests.answers import answers, only
 from tests.http.apps import HOST, answering, chunks, echo, hello, post, post_chunked, request, streaming
@@ -76,6 +77,68 @@ def test_a_request_in_the_middle_of_a_pipeline_can_wait() -> None:
 
     outcome = exchange(app, [b"".join(request(b"GET /%d HTTP/1.1" % i) for i in range(3))], keep_open=True)
     assert [answer.content for answer in answers(outcome.sent)] == [b"/0", b"/1", b"/2"]
+
+
+def test_a_request_that_comes_while_another_runs_waits_for_its_turn(serve: Any) -> None:
+    opened, paths = Event(), []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        paths.append(environ["PATH_INFO"])
+        if environ["PATH_INFO"] == "/wait":
+            opened.wait()
+        return hello(environ, start_response)
+
+    serving = serve(app)
+    client = serving.connect()
+    assert client.ask(request()).status == 200
+    client.send(request(b"GET /wait HTTP/1.1"))
+    serving.until(lambda: serving.count("running"))
+    client.send(request(b"GET /next HTTP/1.1"))
+    held_up = serving.connect()  # what comes by another connection has been looked at after that
+    assert held_up.ask(request(b"GET /other HTTP/1.1")).content == b"/other"
+    assert paths == ["/", "/wait", "/other"]
+    opened.set()
+    assert [client.answer().content for _ in range(2)] == [b"/wait", b"/next"]
+
+
+def test_a_request_that_comes_while_an_answer_leaves_waits_for_its_end(serve: Any) -> None:
+    content = b"x" * (8 << 20)  # more than the buffers of both ends hold
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [content] if environ["PATH_INFO"] == "/large" else [b"small"]
+
+    serving = serve(app)
+    client = serving.connect(receive_buffer=65536)
+    assert client.ask(request()).content == b"small"
+    client.send(request(b"GET /large HTTP/1.1"))
+    serving.until(lambda: serving.count("flushing"))
+    client.send(request())
+    assert serving.ask(request()).content == b"small"
+    assert serving.count("flushing") == 1
+    assert client.answer().content == content
+    assert client.answer().content == b"small"
+
+
+def test_a_green_thread_left_behind_with_the_body_is_told_and_the_connection_ends(serve: Any) -> None:
+    left: list[gevent.Greenlet] = []
+
+    def read_on(body: Any) -> Any:
+        try:
+            return body.read()
+        except BodyError as error:
+            return error
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        left.append(gevent.spawn(read_on, environ["wsgi.input"]))
+        gevent.sleep(0)  # it begins to read, and waits
+        return hello(environ, start_response)
+
+    client = serve(app).connect().send(post(b"hello")[:-2])
+    assert client.answer().status == 200
+    assert client.ended()
+    (reader,) = left
+    assert isinstance(reader.get(), BodyError)
 
 
 def test_nothing_is_answered_when_nothing_was_sent() -> None:
@@ -206,6 +269,27 @@ def test_11_a_body_read_in_part_is_dropped_for_the_rest() -> None:
     for pieces in every_split(post(b"abcdef") + post_chunked(b"abcd", b"ef") + post(b"xyz")):
         outcome = exchange(app, pieces, keep_open=True)
         assert [answer.content for answer in answers(outcome.sent)] == [b"abc", b"abc", b"xyz"]
+
+
+def test_11_without_lingering_an_unread_body_that_is_not_here_closes_at_once() -> None:
+    outcome = exchange(hello, [post(b"hello")[:-2]], keep_open=True, linger_timeout=0)
+    assert (len(answers(outcome.sent)), outcome.ended) == (1, "closed")
+
+
+def test_11_a_body_that_was_dropped_can_no_longer_be_read() -> None:
+    kept, said = [], []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if kept:
+            with pytest.raises(BodyError) as caught:
+                kept[0].read()
+            said.append(caught.value.reason)
+        kept.append(environ["wsgi.input"])
+        return hello(environ, start_response)
+
+    outcome = exchange(app, [post(b"hello") + request()], keep_open=True)
+    assert statuses(outcome.sent) == [200, 200]
+    assert said == ["the request is over: its body can no longer be read"]
 
 
 # ---- 12: Expect: 100-continue

@@ -144,6 +144,16 @@ def test_limit_buffers_refuses_the_largest_unfinished_head(serve: Any, size: int
     assert small.ask(b"x\r\n\r\n").status == 200
 
 
+def test_limit_buffers_spares_the_small_head_that_was_one_too_many(serve: Any) -> None:
+    serving = serve(hello, **BUFFERS)
+    large = serving.connect().send(b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"x" * 12000)
+    serving.until(lambda: serving.count("fresh") == 1)
+    small = [serving.connect().send(b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"x" * 600) for _ in range(2)]
+    answer = large.answer()
+    assert (answer.status, answer.closes) == (431, True)
+    assert [client.ask(b"x\r\n\r\n").status for client in small] == [200, 200]
+
+
 def test_limit_buffers_does_not_count_what_is_not_there(serve: Any) -> None:
     serving = serve(hello, **BUFFERS)
     clients = [serving.connect() for _ in range(100)]

@@ -46,6 +46,13 @@ def test_after_a_refusal_nothing_is_read_until_it_is_cleared() -> None:
     assert decoder.done
 
 
+def test_what_the_micro_benchmark_measures_is_whole_messages() -> None:
+    message = b"5;a\r\nhello\r\n3\r\nyou\r\n0\r\nX: y\r\n\r\n"
+    decoder = ChunkedDecoder()
+    assert decoder._bench_decode(message, 7) == 7 * 8
+    assert (decoder.done, decoder.received) == (True, 8)
+
+
 def test_a_decoder_is_reused_without_a_trace_of_the_body_before() -> None:
     decoder = ChunkedDecoder(limit_request_body=5, limit_chunk_extensions=2, limit_trailers=4)
     for _ in range(3):

@@ -114,6 +114,20 @@ def test_a_head_is_reused_without_a_trace_of_the_one_before() -> None:
             assert getattr(head, name) == getattr(fresh, name), name
 
 
+def test_bytes_fed_to_a_complete_head_are_the_callers() -> None:
+    head, data = Head(), request(b"GET / HTTP/1.1")
+    assert head.feed(data) == len(data)
+    assert head.feed(b"GET /other HTTP/1.1\r\n") == len(data)
+    assert snapshot(head) == head_of(data)
+
+
+def test_what_the_micro_benchmark_measures_is_whole_heads() -> None:
+    data = request(b"GET /a?b HTTP/1.1", b"X: y")
+    head = Head()
+    assert head._bench_parse(data + b"more", 5) == len(data)
+    assert snapshot(head) == head_of(data)
+
+
 def test_the_bytes_behind_a_head_are_not_touched() -> None:
     data = request()
     head = Head()

@@ -1,0 +1,24 @@
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from typing_extensions import Self, disjoint_base
+
+from greenhttp.config import Settings
+from greenhttp.http.response import App, Delivery
+from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+class FileWrapper:
+    def __init__(self, filelike: _Readable, blksize: int = 65536) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> bytes: ...
+
+@disjoint_base
+class WSGIDelivery(Delivery):
+    def __call__(self, status: Any, headers: Any = None, exc_info: Any = None) -> Any: ...
+
+@disjoint_base
+class WSGI(App):
+    def __init__(self, app: Callable[..., Any], settings: Settings) -> None: ...

@@ -1,0 +1,36 @@
+import socket
+from enum import IntEnum
+
+from typing_extensions import disjoint_base
+
+from greenhttp.green.acceptor import Acceptor
+from greenhttp.green.pool import Job
+from greenhttp.green.stream import Stream
+from greenhttp.green.transport import MemoryStream
+from greenhttp.http.service import Service
+
+class State(IntEnum):
+    HEAD = 0
+    RUNNING = 1
+    FLUSH = 2
+    DRAIN = 3
+    LINGER = 4
+    CLOSED = 5
+
+@disjoint_base
+class Connection(Job):
+    @property
+    def stream(self) -> Stream: ...
+    @property
+    def service(self) -> Service: ...
+    @property
+    def state(self) -> State: ...
+    def retire(self) -> None: ...
+    def cut(self) -> None: ...
+
+@disjoint_base
+class Door(Acceptor):
+    def __init__(self, service: Service, sock: socket.socket, batch: int = 256) -> None: ...
+    def say(self, line: str) -> None: ...
+
+def connect_memory(service: Service, stream: MemoryStream) -> Connection: ...

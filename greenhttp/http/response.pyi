@@ -1,0 +1,19 @@
+from typing_extensions import disjoint_base
+
+from greenhttp.green.stream import _HasFileno
+from greenhttp.wire.response import ResponseHead
+
+@disjoint_base
+class FileBody:
+    def __init__(self, file: _HasFileno, offset: int, size: int) -> None: ...
+    @property
+    def file(self) -> _HasFileno: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+
+@disjoint_base
+class Delivery(ResponseHead): ...
+@disjoint_base
+class App: ...
