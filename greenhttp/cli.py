@@ -295,13 +295,9 @@ def _prepare(settings: Settings) -> None:
 @cache
 def _patch(patch: bool, loop: str) -> None:
     """Choose the loop and patch, once. Raises ConfigError."""
-    try:
-        from greenhttp.green.loop import choose
-    except ModuleNotFoundError:
-        if loop != "auto":
-            raise ConfigError(f"loop: {loop} cannot be chosen yet; set GEVENT_LOOP instead") from None
-    else:
-        choose(loop)
+    from greenhttp.green.loop import choose
+
+    choose(loop)
     if patch:
         # click keeps a threading.local; an application that uses click gets one that was imported after the patch
         for name in [name for name in sys.modules if name.partition(".")[0] == "click"]:
