@@ -49,8 +49,8 @@ def serve_stream(handler: Callable[["Stream"], object], *, bind: object, **setti
     Arguments:
         handler: called with the Stream of each connection. When it returns, what it has written is sent and the
             connection is closed; when it raises, the connection is reset and the error logged.
-        bind, settings: as for `serve`. `connections` bounds the green threads; `write_timeout` ends a peer that does not
-            read. How long to wait for a peer's bytes is the protocol's business: `stream.timeout`.
+        bind, settings: as for `serve`. `connections` bounds the green threads; `write_timeout` ends a peer that does
+            not read. How long to wait for a peer's bytes is the protocol's business: `stream.timeout`.
 
     Raises:
         ConfigError: a setting that cannot be, or an address that cannot be used.

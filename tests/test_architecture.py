@@ -1,4 +1,4 @@
-"""Imports go downward only: cli > supervisor > running > server > hosting, observe > http > wire, green > config, errors.
+"""Imports go downward: cli > supervisor > running > server > hosting, observe > http > wire, green > config, errors.
 
 Read are `import`, `from`, `cimport` and `include` of every .py, .pyi, .pyx, .pxd and .pxi, inside functions too: Python
 by its syntax tree, Cython by a small scanner, since it is not Python. An upward import planted in a copy of the tree

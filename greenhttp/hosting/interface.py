@@ -1,8 +1,8 @@
 """Which interface an application speaks, told from its signature.
 
 A native handler takes one argument, a WSGI application two. Native only if exactly one positional parameter has no
-default and there is no `*args`; everything else is WSGI, which is what nearly everything is. Wrappers are taken by their
-own signature, not by that of what they wrap: many adapt the one interface to the other.
+default and there is no `*args`; everything else is WSGI, which is what nearly everything is. Wrappers are taken by
+their own signature, not by that of what they wrap: many adapt the one interface to the other.
 """
 
 import inspect

@@ -34,7 +34,7 @@ class Values(Mapping[str, T]):
     def get(self, name: str, /, default: T | D) -> T | D: ...
     def get(self, name: str, /, default: object = None) -> object:
         """The first value of that name, or `default`."""
-        return self._first.get(name, default)  # type: ignore[arg-type]
+        return self._first.get(name, default)
 
     def get_all(self, name: str) -> list[T]:
         """Every value of that name, in order; an empty list if there is none."""
