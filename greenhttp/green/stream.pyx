@@ -824,8 +824,9 @@ cdef class Stream(Timed):
                 self.watch_write(False)
 
     def _push_scheduled(self):
-        self.scheduled = False
-        self._push()
+        if self.scheduled:              # else somebody has taken the output over meanwhile
+            self.scheduled = False
+            self._push()
 
     cdef int written(self, object timeout) except -1:
         cdef int64_t pending = self.pending()
