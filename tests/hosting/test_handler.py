@@ -292,8 +292,8 @@ def test_files_that_cannot_be_sent(file: Path) -> None:
 def pieces_of(content: Content) -> Any:
     """A generator around `content`, which closes it."""
     try:
-        for piece in content:  # not `yield from`, which would close it too
-            yield piece  # noqa: UP028
+        while piece := next(content, None):  # `yield from` would close it too
+            yield piece
     finally:
         content.close()
 
@@ -695,4 +695,4 @@ def test_a_handler_that_raises_after_the_client_has_gone_is_not_an_error(caplog:
         client.request("POST", "/", "Content-Length: 10", body=b"half")
         assert begun.wait(TIMEOUT)
         client.reset()
-    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert {record.levelname for record in caplog.records} == {"INFO"}
