@@ -85,7 +85,7 @@ cdef class SpawnedJob(Job):
         if self.stream.reader is not None or self.stream.writer is not None:
             # A green thread that the handler left behind still reads or writes: the stream is no longer its own.
             self.stream.fail(StreamClosed("the handler of the stream has returned"))
-        self.stream.scheduled = False           # from here on `settle` alone sends
+        self.stream.lost = True                 # from here on `settle` alone sends
         return self.settle()
 
     cdef int failed(self, object error) except -1:
