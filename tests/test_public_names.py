@@ -9,9 +9,13 @@ import greenhttp
 from greenhttp import errors
 
 ELSEWHERE = {
+    "Request": "greenhttp.http.request",
+    "Response": "greenhttp.hosting.handler",
     "Server": "greenhttp.server",
     "Stream": "greenhttp.green.stream",
     "connect": "greenhttp.green.transport",
+    "serve": "greenhttp.running",
+    "serve_stream": "greenhttp.running",
 }
 
 IMPORT = """
@@ -33,8 +37,9 @@ def test_importing_the_package_loads_no_gevent_and_opens_nothing():
 
 def test_the_names_are_these():
     assert greenhttp.__all__ == [
-        "BodyError", "BodyTimeout", "ConfigError", "GreenError", "LineTooLong", "RequestTimeout", "ResponseError",
-        "Server", "Stream", "StreamClosed", "StreamTimeout", "__version__", "connect",
+        "BodyError", "BodyTimeout", "ConfigError", "GreenError", "HTTPError", "LineTooLong", "Request",
+        "RequestTimeout", "Response", "ResponseError", "Server", "Stream", "StreamClosed", "StreamTimeout",
+        "__version__", "connect", "serve", "serve_stream",
     ]  # fmt: skip
     assert set(greenhttp.__all__) <= set(dir(greenhttp))
 

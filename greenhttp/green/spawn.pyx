@@ -90,10 +90,10 @@ cdef class SpawnedJob(Job):
 
     cdef int failed(self, object error) except -1:
         cdef Stream stream = self.stream
-        cdef bint gone = stream.failed or stream.closed
+        cdef bint gone = (stream.failed or stream.closed) and isinstance(error, (ConnectionError, StreamTimeout))
         if isinstance(error, GreenletExit):
             pass                                # the server, or somebody else, wanted it to end
-        elif gone and isinstance(error, (ConnectionError, StreamTimeout)) or stream.at_end and isinstance(error, EOFError):
+        elif gone or stream.at_end and isinstance(error, EOFError):
             self.spawner.report("info", f"{self.who()} has gone ({type(error).__name__})")
         else:
             self.spawner.report("error", f"{self.who()}: {type(error).__name__} in the handler", error)

@@ -108,7 +108,9 @@ cdef class HandlerDelivery(Delivery):
             what = "None" if result is None else type(result).__name__
             hint = "; json.dumps makes a str of it" if isinstance(result, dict) else ""
             if response is not None:
-                raise TypeError(f"the body of the Response is {what}; give str, bytes, an iterator of bytes or a file{hint}")
+                raise TypeError(
+                    f"the body of the Response is {what}; give str, bytes, an iterator of bytes or a file{hint}"
+                )
             raise TypeError(
                 f"the handler returned {what}; return a Response, str, bytes, an iterator of bytes or a file{hint}"
             )
