@@ -31,6 +31,7 @@ cdef class SpawnedJob(Job):
     cdef Py_ssize_t dropped         # bytes read and dropped while lingering
 
     cdef int failed(self, object error) except -1
+    cdef str who(self)
     cdef int settle(self) except -1
     cdef int linger(self) except -1
     cdef int close(self, bint reset) except -1

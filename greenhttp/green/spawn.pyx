@@ -15,9 +15,11 @@ from greenhttp.green.pool cimport Job, Pool
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport adopt, sockaddr_storage
 
+from signal import SIGINT, default_int_handler, getsignal
+
 from greenlet import GreenletExit
 
-from greenhttp.errors import StreamTimeout
+from greenhttp.errors import StreamClosed, StreamTimeout
 
 cdef enum:
     LINGER_BYTES = 1048576      # read and dropped at most while lingering
@@ -80,19 +82,33 @@ cdef class SpawnedJob(Job):
         self.done = True
         if self.stream.closed:
             return self.close(False)
+        if self.stream.reader is not None or self.stream.writer is not None:
+            # A green thread that the handler left behind still reads or writes: the stream is no longer its own.
+            self.stream.fail(StreamClosed("the handler of the stream has returned"))
+        self.stream.lost = True                 # from here on `settle` alone sends
         return self.settle()
 
     cdef int failed(self, object error) except -1:
-        cdef str who = f"{self.stream.peer or 'a peer'}"
+        cdef Stream stream = self.stream
+        cdef bint gone = (stream.failed or stream.closed) and isinstance(error, (ConnectionError, StreamTimeout))
         if isinstance(error, GreenletExit):
             pass                                # the server, or somebody else, wanted it to end
-        elif isinstance(error, (ConnectionError, StreamTimeout)) and (self.stream.failed or self.stream.closed):
-            self.spawner.report("info", f"{who} has gone ({type(error).__name__})")
-        elif isinstance(error, EOFError) and self.stream.at_end:
-            self.spawner.report("info", f"{who} has gone in the middle of something ({error})")
+        elif gone or stream.at_end and isinstance(error, EOFError):
+            self.spawner.report("info", f"{self.who()} has gone ({type(error).__name__})")
         else:
-            self.spawner.report("error", f"{who}: {type(error).__name__} in the handler", error)
+            self.spawner.report("error", f"{self.who()}: {type(error).__name__} in the handler", error)
+            if isinstance(error, KeyboardInterrupt) and getsignal(SIGINT) is default_int_handler:
+                # Ctrl-C happened to arrive while the handler ran: it was meant for the program.
+                hub = self.spawner.pool.hub
+                hub.loop.run_callback(hub.handle_system_error, KeyboardInterrupt, error)
         return self.close(True)
+
+    cdef str who(self):
+        """The peer, for the log."""
+        peer = self.stream.peer
+        if not peer:
+            return "a peer"
+        return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
     cdef bint ready(self, bint writing) except -1:
         if not self.done or writing == self.hung_up:
@@ -101,8 +117,10 @@ cdef class SpawnedJob(Job):
         return True
 
     cdef bint advance(self) except -1:
+        if self.spawner is None:
+            return False                        # it was cut while it was queued
         if not self.done:
-            return self.phase is not None       # a new one; one that was cut meanwhile is in no phase
+            return True
         try:
             if self.hung_up:
                 self.linger()
@@ -135,7 +153,7 @@ cdef class SpawnedJob(Job):
             self.enter(spawner.lingering)
             return self.linger()
         except OSError as error:
-            spawner.report("info", f"{stream.peer or 'a peer'} has gone ({type(error).__name__})")
+            spawner.report("info", f"{self.who()} has gone ({type(error).__name__})")
             return self.close(True)
 
     cdef int linger(self) except -1:
@@ -160,7 +178,7 @@ cdef class SpawnedJob(Job):
             if not self.stream.writes_slowly(phase, now) and self.stream.progressed():
                 self.enter(phase)
                 return 0
-            self.spawner.report("info", f"{self.stream.peer or 'a peer'} read too slowly: its connection was aborted")
+            self.spawner.report("info", f"{self.who()} read too slowly: its connection was aborted")
             return self.close(True)
         return self.close(False)
 

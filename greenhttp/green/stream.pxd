@@ -54,7 +54,7 @@ cdef class Stream(Timed):
     cdef flag at_end                    # the peer has finished sending
     cdef flag scheduled                 # `_push` is called at the end of this turn
     cdef flag pushing                   # output that nobody waits for is being pushed out by the loop
-    cdef flag lost                      # output that nobody waited for could not be sent: the next writer is told
+    cdef flag lost                      # nothing more can be written: unattended output failed, or the handler is done
     cdef flag finishing                 # the next flush is the last: its bytes may leave together with the end
     cdef readonly bint closed
     cdef readonly bint failed           # the connection broke, or the peer was given up: nothing more can be said to it

@@ -78,6 +78,15 @@ cdef size_t held_bytes() noexcept:
     return held
 
 
+cdef int need_open(Stream stream) except -1:
+    """Raise StreamClosed if nothing can be written any more."""
+    if stream.closed:
+        raise StreamClosed("the stream is closed")
+    if stream.lost:
+        raise StreamClosed("nothing more can be sent: the connection broke, or its handler has returned")
+    return 0
+
+
 cdef class FilePart:
     """A range of a file that waits to be sent, by a descriptor of its own: the caller may close the file meanwhile."""
 
@@ -792,8 +801,7 @@ cdef class Stream(Timed):
         """Send everything, waiting for the peer where need be."""
         cdef int64_t before
         while True:
-            if self.closed or self.lost:
-                raise StreamClosed("the stream is closed" if self.closed else "output was lost: the connection broke")
+            need_open(self)
             before = self.pending()
             if self.flush_now():
                 self.pushing = False
@@ -806,7 +814,7 @@ cdef class Stream(Timed):
 
     def _push(self):
         """Send what nobody waits for: now, and the rest as the peer takes it."""
-        if self.closed or self.writer is not None:
+        if self.closed or self.lost or self.writer is not None:
             return
         try:
             if self.flush_now():
@@ -830,8 +838,6 @@ cdef class Stream(Timed):
 
     cdef int written(self, object timeout) except -1:
         cdef int64_t pending = self.pending()
-        if self.lost:
-            raise StreamClosed("output was lost: the connection broke")
         if pending > HIGH_WATER:
             self.begin_write(timeout)
             while not self.flush_now() and self.pending() > HIGH_WATER:
@@ -848,15 +854,13 @@ cdef class Stream(Timed):
 
         Raises StreamTimeout, StreamClosed, or a ConnectionError from the system.
         """
-        if self.closed:
-            raise StreamClosed("the stream is closed")
+        need_open(self)
         self.put_object(data if type(data) is bytes else bytes(memoryview(data)))
         self.written(timeout)
 
     def writelines(self, pieces, *, timeout=None):
         """Append many pieces; they leave together, in one system call where that is possible."""
-        if self.closed:
-            raise StreamClosed("the stream is closed")
+        need_open(self)
         for data in pieces:
             self.put_object(data if type(data) is bytes else bytes(memoryview(data)))
         self.written(timeout)
@@ -875,8 +879,7 @@ cdef class Stream(Timed):
         Returns the number of bytes sent. Raises StreamClosed if the file shrinks meanwhile.
         """
         cdef int64_t left = os.fstat(file.fileno()).st_size - offset
-        if self.closed:
-            raise StreamClosed("the stream is closed")
+        need_open(self)
         if count is not None:
             left = min(left, <int64_t>count)
         if left > 0:

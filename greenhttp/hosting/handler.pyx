@@ -9,6 +9,7 @@ from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport REASONS, App, Delivery, FileBody, file_range
 
 from mimetypes import guess_type
+from operator import index
 
 from greenhttp.errors import HTTPError
 
@@ -79,7 +80,7 @@ cdef class HandlerDelivery(Delivery):
     """What a handler returned, on its way out."""
 
     cdef int take(self, object result) except -1:
-        cdef Response response
+        cdef Response response = None
         cdef object fields = None, status = 200
         if isinstance(result, Response):
             response = <Response>result
@@ -104,11 +105,14 @@ cdef class HandlerDelivery(Delivery):
             self.head(status, fields, BYTES)
             self.content = result
         else:
-            what = "" if fields is None and type(status) is int and status == 200 else " as the body"
+            what = "None" if result is None else type(result).__name__
             hint = "; json.dumps makes a str of it" if isinstance(result, dict) else ""
+            if response is not None:
+                raise TypeError(
+                    f"the body of the Response is {what}; give str, bytes, an iterator of bytes or a file{hint}"
+                )
             raise TypeError(
-                f"the handler returned {'None' if result is None else type(result).__name__}{what}; return a Response,"
-                f" str, bytes, an iterator of bytes or a file{hint}"
+                f"the handler returned {what}; return a Response, str, bytes, an iterator of bytes or a file{hint}"
             )
         return 0
 
@@ -119,16 +123,25 @@ cdef class HandlerDelivery(Delivery):
         elif isinstance(status, str):
             self.begin(status)
         else:
-            self.begin(f"{int(status)} {REASONS.get(int(status), '')}")
+            self.begin(f"{index(status)} {REASONS.get(index(status), '')}")
         if self.status < 200:
             raise ValueError(f"the status of a response is 200 to 599, not {self.status}")
         if fields is not None:
             for name, value in fields:
                 self.add(name, value)
                 typed = typed or len(name) == 12 and name.lower() == "content-type"
-        if not typed:
+        if not typed and self.status != 204 and self.status != 304:    # without content, nothing has a type
             self.add("Content-Type", kind)
         return 0
+
+    cdef int send_content(self) except -1:
+        try:
+            return Delivery.send_content(self)
+        except HTTPError as error:
+            if self.request.head_out:
+                raise                           # too late: a truncated answer must not look whole
+            self.take(answer_of(error))         # a generator that refuses before its first piece
+        return Delivery.send_content(self)
 
     cdef int take_file(self, object file) except -1:
         cdef FileBody part = file_range(file)
@@ -145,6 +158,13 @@ def blocks_of(file):
         if isinstance(data, str):
             raise TypeError("the file was opened as text; open it in binary mode")
         yield data
+
+
+cdef Response answer_of(error):
+    """The answer that an HTTPError is. Raises it again if it is none."""
+    if not 400 <= error.status <= 599:
+        raise error
+    return Response(f"{error.text or REASONS.get(error.status, 'Error')}\n", error.status, error.headers)
 
 
 cdef class Handler(App):
@@ -164,10 +184,7 @@ cdef class Handler(App):
         try:
             result = self.handler(request)
         except HTTPError as error:
-            if not 400 <= error.status <= 599:
-                raise
-            status = int(error.status)
-            result = Response(f"{error.text or REASONS.get(status, 'Error')}\n", status, error.headers)
+            result = answer_of(error)
         try:
             delivery.take(result)
         except BaseException:

@@ -3,6 +3,8 @@
 The first is the standard library's business, the second that of the package `multipart` (the extra `greenhttp[form]`).
 """
 
+import io
+import tempfile
 from typing import IO, Any
 from urllib.parse import parse_qsl
 
@@ -10,6 +12,8 @@ from greenhttp.errors import HTTPError
 from greenhttp.http.values import Values
 
 MOST_FIELDS = 1000  # of a form; far beyond what a person fills in, far below what could keep a processor busy
+IN_MEMORY = 16384  # bytes of a file; with MOST_FIELDS of them no more than what text may use
+BLOCK = 65536  # bytes of content parsed at a time
 
 
 class Upload:
@@ -39,7 +43,7 @@ class Form(Values[str]):
     """The text fields of a form, as a mapping, and its files.
 
     Attributes:
-        files: Values of Upload, by the name of the field.
+        files: Values of Upload, by the name of the field. A file field that was left empty is not among them.
     """
 
     __slots__ = ("files",)
@@ -65,7 +69,7 @@ def read_form(content_type: str, body: Any, limit: int) -> Form:
         return Form(_urlencoded(body, limit), [])
     if kind == "multipart/form-data":
         return _multipart(content_type, body, limit)
-    raise HTTPError(415, f"the content is {kind or 'of no type'}, not a form")
+    raise HTTPError(415, "the content is not a form: neither urlencoded nor multipart by its type")
 
 
 def _urlencoded(body: Any, limit: int) -> list[tuple[str, str]]:
@@ -90,22 +94,47 @@ def _multipart(content_type: str, body: Any, limit: int) -> Form:
         raise HTTPError(400, "multipart content without a boundary")
     fields: list[tuple[str, str]] = []
     files: list[tuple[str, Upload]] = []
+    room = limit
+    content: Any = None
     try:
-        parser = multipart.MultipartParser(
-            body, boundary, part_limit=MOST_FIELDS, memory_limit=limit, spool_limit=min(limit, 65536)
-        )
-        text = 0
-        for part in parser:
-            if part.filename is not None:
+        parser = multipart.PushMultipartParser(boundary, max_segment_count=MOST_FIELDS)
+        for event in parser.parse_blocking(body.read, BLOCK):
+            if isinstance(event, multipart.MultipartSegment):
+                part = event
+                content = io.BytesIO()
+            elif event is not None:
+                if part.filename is None:
+                    room -= len(event)
+                    if room < 0:
+                        raise HTTPError(413, f"form fields of more than {limit} bytes")
+                    content.write(event)
+                else:
+                    content = _appended(content, event)
+            elif part.filename is None:
+                fields.append((part.name, content.getvalue().decode("utf-8", "replace")))
+            elif part.filename or part.size:  # browsers send an empty file without a name where none was chosen
+                content.seek(0)
                 kind = part.content_type or "application/octet-stream"
-                files.append((part.name, Upload(part.filename, kind, part.file, part.size)))
-                continue
-            text += part.size
-            if text > limit:
-                raise HTTPError(413, f"form fields of more than {limit} bytes")
-            fields.append((part.name, part.raw.decode("utf-8", "replace")))
+                files.append((part.name, Upload(part.filename, kind, content, part.size)))
     except multipart.ParserLimitReached as error:
         raise HTTPError(413, f"the form is beyond a limit: {error}") from None
     except multipart.MultipartError as error:
-        raise HTTPError(400, f"malformed multipart content: {error}") from None
+        raise HTTPError(400, f"malformed multipart content: {error.args[0]}") from None
     return Form(fields, files)
+
+
+class _Temporary(io.BufferedRandom):
+    """A temporary file that its last reference closes, and says nothing: nobody is asked to close a form."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _appended(file: IO[bytes], data: bytes) -> IO[bytes]:
+    """`file` with `data` at its end; what is too large for memory goes on as a temporary file."""
+    if isinstance(file, io.BytesIO) and file.tell() + len(data) > IN_MEMORY:
+        larger = _Temporary(tempfile.TemporaryFile(buffering=0))  # noqa: SIM115  closed by its last reference
+        larger.write(file.getbuffer())
+        file = larger
+    file.write(data)
+    return file

@@ -401,7 +401,7 @@ cdef class Request:
 
     @property
     def path(self):
-        """The path, %-decoded as UTF-8, U+FFFD for what is not UTF-8. Only `target` tells a `%2F` from a `/`."""
+        """The path, %-decoded as UTF-8; what is not UTF-8 becomes U+FFFD. Only `target` tells a `%2F` from a `/`."""
         cdef Head head = self.head
         if self.made_path is None:
             text = head.text(head.path_at, head.path_len)

@@ -1,0 +1,275 @@
+"""hosting/interface.py: native or WSGI, told from the signature of nearly anything that can be called."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wrappers import Request as WerkzeugRequest
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from greenhttp.config import Settings
+from greenhttp.hosting.handler import Handler
+from greenhttp.hosting.interface import doubt, hosted, interface_of
+from greenhttp.hosting.wsgi import WSGI
+from greenhttp.loading import load
+from greenhttp.server import Server
+from greenhttp.testing import exchange
+from tests.answers import only
+from tests.http.apps import hello, request
+
+
+def native(request: Any) -> str:
+    return "native"
+
+
+def wsgi(environ: Any, start_response: Any) -> Any:
+    return hello(environ, start_response)
+
+
+class Methods:
+    def native(self, request: Any) -> str:
+        return "native"
+
+    def wsgi(self, environ: Any, start_response: Any) -> Any:
+        return hello(environ, start_response)
+
+    @classmethod
+    def native_of_class(cls, request: Any) -> str:
+        return "native"
+
+    @staticmethod
+    def native_static(request: Any) -> str:
+        return "native"
+
+    @staticmethod
+    def wsgi_static(environ: Any, start_response: Any) -> Any:
+        return hello(environ, start_response)
+
+
+class NativeInstance:
+    def __init__(self, one: Any = None, two: Any = None) -> None:
+        pass
+
+    def __call__(self, request: Any) -> str:
+        return "native"
+
+
+class Middleware:
+    """Around a WSGI application, in the usual shape: making one takes one argument, calling it two."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        return self.app(environ, start_response)
+
+
+class Iterable:
+    """An application that is a class (PEP 3333)."""
+
+    def __init__(self, environ: Any, start_response: Any) -> None:
+        self.content = hello(environ, start_response)
+
+    def __iter__(self) -> Any:
+        return iter(self.content)
+
+
+class Django:
+    """The shape of django.core.handlers.wsgi.WSGIHandler."""
+
+    request_class = object
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        return hello(environ, start_response)
+
+
+def general(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def as_wsgi(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adapts a native handler to WSGI."""
+
+    @functools.wraps(function)
+    def wrapper(environ: Any, start_response: Any) -> Any:
+        return hello(environ, start_response)
+
+    return wrapper
+
+
+def as_native(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adapts a WSGI application to a native handler."""
+
+    @functools.wraps(function)
+    def wrapper(request: Any) -> str:
+        return "native"
+
+    return wrapper
+
+
+@WerkzeugRequest.application
+def werkzeug_application(request: Any) -> Any:
+    return WerkzeugResponse("from werkzeug")
+
+
+def with_default(environ: Any, start_response: Any = None) -> Any:
+    return "native"
+
+
+def both_default(environ: Any = None, start_response: Any = None) -> Any:
+    return "native"
+
+
+def three(environ: Any, start_response: Any, more: Any) -> Any: ...
+def nothing() -> Any: ...
+def args(*args: Any) -> Any: ...
+def one_and_args(request: Any, *args: Any) -> Any: ...
+def keywords(**kwargs: Any) -> Any: ...
+def one_and_keywords(request: Any, **kwargs: Any) -> str: ...  # type: ignore[empty-body]
+def keyword_only(request: Any, *, db: Any = None) -> str: ...  # type: ignore[empty-body]
+def wsgi_keyword_only(environ: Any, start_response: Any, *, db: Any = None) -> Any: ...
+def only_keyword_only(*, request: Any) -> Any: ...
+def positional_only(request: Any, /) -> str: ...  # type: ignore[empty-body]
+def unknown_types(request: NoSuchType) -> NoSuchType: ...  # type: ignore[name-defined, empty-body]  # noqa: F821
+
+
+NATIVE = [
+    native,
+    lambda request: "native",
+    lambda any_name: "native",
+    Methods().native,
+    Methods.native_of_class,
+    Methods.native_static,
+    types.MethodType(lambda self, request: "native", object()),
+    NativeInstance(),
+    with_default,
+    one_and_keywords,
+    keyword_only,
+    positional_only,
+    unknown_types,
+    functools.partial(native),
+    functools.partial(wsgi, {}),
+    functools.partial(wsgi, start_response=None),
+    functools.partial(lambda db, request: "native", None),
+    as_native(wsgi),
+    Middleware,
+    len,
+]
+
+FOR_WSGI = [
+    wsgi,
+    lambda environ, start_response: [],
+    Methods().wsgi,
+    Methods.wsgi_static,
+    Methods.native,  # unbound: it lacks its self
+    Middleware(wsgi),
+    Iterable,
+    NativeInstance,
+    Django(),
+    Flask(__name__),
+    Flask(__name__).wsgi_app,
+    ProxyFix(wsgi),
+    werkzeug_application,
+    both_default,
+    three,
+    nothing,
+    args,
+    one_and_args,
+    keywords,
+    wsgi_keyword_only,
+    only_keyword_only,
+    functools.partial(wsgi),
+    functools.partial(three, more=1),
+    functools.partial(native, None),
+    general(native),
+    general(wsgi),
+    as_wsgi(native),
+    print,
+    dict,
+    type,
+]
+
+
+@pytest.mark.parametrize("app", NATIVE, ids=repr)
+def test_native(app: Any) -> None:
+    assert interface_of(app) == "native"
+    assert type(hosted(app, Settings())) is Handler
+    assert Server(app).interface == "native"
+
+
+@pytest.mark.parametrize("app", FOR_WSGI, ids=repr)
+def test_wsgi(app: Any) -> None:
+    assert interface_of(app) == "wsgi"
+    assert type(hosted(app, Settings())) is WSGI
+    assert Server(app).interface == "wsgi"
+
+
+def test_a_signature_that_was_set_counts() -> None:
+    import inspect
+
+    def app(*args: Any) -> Any: ...
+
+    app.__signature__ = inspect.signature(native)  # type: ignore[attr-defined]
+    assert interface_of(app) == "native"
+
+
+@pytest.mark.parametrize("app", [native, wsgi, general(native), werkzeug_application, print])
+@pytest.mark.parametrize(("interface", "kind"), [("native", Handler), ("wsgi", WSGI)])
+def test_the_setting_overrides(app: Any, interface: str, kind: type) -> None:
+    assert type(hosted(app, Settings(interface=interface))) is kind
+    assert Server(app, interface=interface).interface == interface
+
+
+def test_what_an_application_is_called_with_is_what_was_told() -> None:
+    get = [request(b"GET /x HTTP/1.1")]
+    served = {
+        app: only(exchange(app, get).sent).content
+        for app in (native, wsgi, Methods().native, Middleware(wsgi), Iterable, with_default, werkzeug_application)
+    }
+    assert list(served.values()) == [b"native", b"/x", b"native", b"/x", b"/x", b"native", b"from werkzeug"]
+    assert only(exchange(general(native), get, interface="native").sent).content == b"native"
+    assert only(exchange(general(wsgi), get).sent).content == b"/x"
+
+
+def test_a_wrapper_of_a_handler_that_takes_anything_is_doubted() -> None:
+    assert [doubt(app) for app in (native, wsgi, general(wsgi), werkzeug_application.__wrapped__)] == [None] * 4
+    for app in (general(native), as_wsgi(native), werkzeug_application):
+        assert doubt(app) == "it wraps a handler of one argument; if that is what it is itself, say --interface native"
+    assert doubt(as_native(wsgi)) == "it wraps a WSGI application; if that is what it is itself, say --interface wsgi"
+
+
+def test_what_a_name_on_the_command_line_leads_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "interfaces_told.py").write_text(
+        """
+def handler(request):
+    return "native"
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"wsgi"]
+
+def create(native=True):
+    return handler if native else app
+
+def make_wsgi():
+    return app
+"""
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = ["interfaces_told", "interfaces_told:handler", "interfaces_told:create()", "interfaces_told:make_wsgi()"]
+    assert [interface_of(load(name)) for name in names] == ["wsgi", "native", "native", "wsgi"]
