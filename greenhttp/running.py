@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -93,9 +93,28 @@ def run(server: Server, name: str) -> int:
     """
     settings = server.settings
     choose(settings.loop)
+    loop = gevent.get_hub().loop
+    mine = [*logs.set_up(settings), server.reopen]
+    reopen.extend(mine)
+    with _signals(loop) as (asked, stop):
+        server.start()
+        for line in _introduction(server, name, loop, colourful(sys.stderr)):
+            say(line)
+        stop.wait()
+        if asked[0] == signal.SIGTERM and settings.graceful_timeout:
+            say(f"stopping; running requests have {settings.graceful_timeout:g} s to finish")
+            server.stop(timeout=settings.graceful_timeout)
+        else:
+            server.stop(timeout=0)
+    reopen[:] = [call for call in reopen if call not in mine]
+    return STOPPED
+
+
+@contextlib.contextmanager
+def _signals(loop: Any) -> Iterator[tuple[list[int], Event]]:
+    """Signals in the order they came, and an event for the first; the handlers there were come back afterwards."""
     asked: list[int] = []
     stop = Event()
-    loop = gevent.get_hub().loop
 
     def on_signal(number: int, _: object) -> None:
         if number == signal.SIGTERM and signal.SIGTERM in asked:
@@ -106,29 +125,29 @@ def run(server: Server, name: str) -> int:
         asked.append(number)
         loop.run_callback_threadsafe(stop.set)
 
-    reopen.extend(logs.set_up(settings))
-    reopen.append(server.reopen)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, on_signal)
-    signal.signal(signal.SIGUSR1, lambda *_: loop.run_callback_threadsafe(gevent.spawn, _reopen))
+    def on_reopen(*_: object) -> None:
+        loop.run_callback_threadsafe(gevent.spawn, _reopen)
+
+    handlers: dict[int, Any] = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT), on_signal)
+    before = {number: signal.signal(number, call) for number, call in {**handlers, signal.SIGUSR1: on_reopen}.items()}
     # A signal that arrives just before the poll does not interrupt it, and Python's handler would run only when
     # something else wakes the loop. A byte in this pipe does.
     woken, wake = os.pipe()
     os.set_blocking(woken, False)
     os.set_blocking(wake, False)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    wakeup_before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     waker = loop.io(woken, 1, ref=False)
     waker.start(os.read, woken, 512)
-    server.start()
-    for line in _introduction(server, name, loop, colourful(sys.stderr)):
-        say(line)
-    stop.wait()
-    if asked[0] == signal.SIGTERM and settings.graceful_timeout:
-        say(f"stopping; running requests have {settings.graceful_timeout:g} s to finish")
-        server.stop(timeout=settings.graceful_timeout)
-    else:
-        server.stop(timeout=0)
-    return STOPPED
+    try:
+        yield asked, stop
+    finally:
+        signal.set_wakeup_fd(wakeup_before)
+        for number, call in before.items():
+            signal.signal(number, call)
+        waker.stop()
+        waker.close()
+        os.close(woken)
+        os.close(wake)
 
 
 def _reopen() -> None:

@@ -100,7 +100,8 @@ class Server:
     @property
     def addresses(self) -> list[str]:
         """Every address it listens on, as a URL where it is one."""
-        return [str(name) if name.kind == "unix" else f"http://{name}" for name in self._names]
+        scheme = "tcp://" if self.interface == STREAM else "http://"
+        return [str(name) if name.kind == "unix" else f"{scheme}{name}" for name in self._names]
 
     def statistics(self) -> dict[str, int]:
         """Counts of connections by what they wait for, of green threads and of requests; {} when stopped."""
@@ -190,12 +191,12 @@ class Server:
             try:
                 if self._access is not None:
                     self._access.close(LAST_WORDS)
+                if self._log_writer is not None:
+                    self._log_writer.join(1)  # what was said last is worth a moment
             finally:
                 self._service = self._sweep = None
                 self._names = []
                 self._stopped.set()
-        if self._log_writer is not None:
-            self._log_writer.join(1)  # what was said last is worth a moment
         return finished
 
     def _close_doors(self) -> None:

@@ -122,7 +122,9 @@ cdef class SpawnedJob(Job):
         if not self.done:
             return True
         try:
-            if self.hung_up:
+            if self.stream.closed:
+                self.close(False)           # by a green thread that the handler has left behind
+            elif self.hung_up:
                 self.linger()
             else:
                 self.settle()

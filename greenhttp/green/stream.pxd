@@ -109,6 +109,7 @@ cdef class Stream(Timed):
     cdef int begin_read(self, object timeout) except -1
     cdef int begin_write(self, object timeout) except -1
     cdef int finish(self, bint reset) except -1
+    cdef int tell_job(self) except -1
     cdef int share(self, Py_ssize_t size) except -1
     cdef int suspend(self, double until) except -1
     cdef bint readable(self) except -1

@@ -903,10 +903,18 @@ cdef class Stream(Timed):
                 self.flush(timeout=timeout)
         finally:
             self.finish(False)
+            self.tell_job()
 
     def abort(self):
         """Close at once, unsent output is lost; the peer sees a reset, not an end."""
         self.finish(True)
+        self.tell_job()
+
+    cdef int tell_job(self) except -1:
+        """Closed by somebody who holds the stream: a job that waits for it would wait for ever."""
+        if self.lost and self.job is not None and not self.job.ready(True):
+            self.job.ready(False)
+        return 0
 
     cdef int finish(self, bint reset) except -1:
         if self.closed:

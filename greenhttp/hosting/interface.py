@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from greenhttp.config import Settings
+from greenhttp.errors import ConfigError
 from greenhttp.hosting.handler import Handler
 from greenhttp.hosting.wsgi import WSGI
 
@@ -31,8 +32,13 @@ def interface_of(app: Callable[..., Any]) -> str:
 
 
 def hosted(app: Callable[..., Any], settings: Settings) -> Handler | WSGI:
-    """The application as something that a connection hands requests to, by the setting `interface`."""
+    """The application as something that a connection hands requests to, by the setting `interface`.
+
+    Raises ConfigError for a stream handler, which is handed none.
+    """
     interface = interface_of(app) if settings.interface == "auto" else settings.interface
+    if interface == STREAM:
+        raise ConfigError("interface: a stream handler is given connections, not requests")
     return Handler(app) if interface == NATIVE else WSGI(app, settings)
 
 

@@ -66,6 +66,8 @@ cdef FileBody file_range(object file):
             file = file.file
         if type(getattr(file, "raw", file)) is not io.FileIO:
             return None
+        if not file.readable():
+            return None                 # sendfile would blame the connection
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode):
             offset = file.tell()

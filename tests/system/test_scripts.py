@@ -107,7 +107,7 @@ def test_an_unpatched_script_is_told_once_what_to_write(tmp_path, last):
         code, out, rest = process.rest()
     lines = [line for line in (said + rest).splitlines() if "import greenhttp.patch" in line]
     assert (code, out, len(lines)) == (0, "", 1)
-    assert "not patched" in lines[0]
+    assert "a call that blocks" in lines[0] and "NOT patched" in said
 
 
 @pytest.mark.parametrize("last", ['serve(handler, bind="127.0.0.1:0")', 'serve_stream(greet, bind="127.0.0.1:0")'])
