@@ -8,6 +8,7 @@ With --list, only what was found is said. The exit code is 1 when something fail
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,9 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 LOOPS = {"libev": "libev-cext", "libuv": "libuv-cffi"}  # name, and what GEVENT_LOOP calls it
 
+# Usable is what can make a virtual environment (Debian's own python3 may not).
 # "3.13", or "3.13t" without the global lock; nothing for what is no CPython
 ASK = """
-import sys, sysconfig
+import ensurepip, sys, sysconfig
 if sys.implementation.name == "cpython":
     print("%d.%d" % sys.version_info[:2] + "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED")))
 """
@@ -85,6 +87,7 @@ def _logged(command: list[str], name: str, environ: Mapping[str, str]) -> tuple[
 
 
 def main() -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored under nohup, which the tests would inherit
     found = interpreters(os.environ)
     missing = [version for version in VERSIONS if version not in found]
     results = []

@@ -105,6 +105,19 @@ def choose(name: str = "auto") -> None:
     except ImportError as error:
         why = NO_LIBUV if isinstance(error, ModuleNotFoundError) else error
         raise ConfigError(f"GEVENT_LOOP={os.environ.get('GEVENT_LOOP', '')}: {why}") from None
+    if gevent.config.loop.__module__ == "gevent.libuv.loop":
+        _close_what_is_dropped()
+
+
+def _close_what_is_dropped() -> None:
+    """Let a watcher of libuv close itself when the last reference to it goes.
+
+    gevent frees its memory, but without close() libuv still has it in its lists: an application that only cancels its
+    gevent.Timeout makes the process hang or crash. gevent itself does this only when GEVENT_DEBUG is set.
+    """
+    watcher = importlib.import_module("gevent._ffi.watcher").watcher
+    if not hasattr(watcher, "__del__"):
+        watcher.__del__ = lambda self: self.close()
 
 
 def _facts() -> Facts:

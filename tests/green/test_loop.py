@@ -121,6 +121,26 @@ def test_libuv():
     assert applied("auto", GEVENT_LOOP="libuv-cffi") == (0, ["no hub", "gevent.libuv.loop default", ""], "")
 
 
+CARELESS = """
+import gevent
+from greenhttp.green.loop import choose
+choose("libuv")
+loop = gevent.get_hub().loop
+before = len(loop.debug())  # what libuv has in its list
+for _ in range(10):
+    gevent.Timeout.start_new(5).cancel()
+gevent.sleep(0.001)
+gevent.sleep(0.001)
+print(len(loop.debug()) - before)  # but for the timer of the last sleep, which is being closed
+"""
+
+
+def test_timeouts_that_an_application_only_cancels_do_not_break_libuv():
+    pytest.importorskip("cffi")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", CARELESS], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
 def test_a_backend_from_the_environment():
     assert applied("auto", GEVENT_BACKEND="select")[1][1] == "gevent.libev.corecext select"
     assert applied("libev", GEVENT_BACKEND="select")[1][1] == "gevent.libev.corecext select"

@@ -271,11 +271,11 @@ def test_a_timeout_that_was_never_cancelled_stays_behind(make):
     left = []
 
     def careless():
-        left.append(gevent.Timeout.start_new(0.001))
+        left.append(gevent.Timeout.start_new(0.2))
 
     do(pool, careless)
     started = pool.started
-    waited = do(pool, gevent.sleep, 0.02)
+    waited = do(pool, gevent.sleep, 0.4)
     assert waited.done == 1
     assert not left[0].pending
     assert pool.started == started + 1  # another green thread than the one which the timeout will hit
