@@ -20,7 +20,6 @@ from greenhttp import __version__, logs
 from greenhttp.config import BY_NAME
 from greenhttp.console import colourful, paint, say
 from greenhttp.errors import ConfigError
-from greenhttp.green.loop import choose
 from greenhttp.hosting.interface import STREAM, doubt
 from greenhttp.server import Server
 
@@ -92,7 +91,6 @@ def run(server: Server, name: str) -> int:
     Ctrl-C always gets through.
     """
     settings = server.settings
-    choose(settings.loop)
     loop = gevent.get_hub().loop
     mine = [*logs.set_up(settings), server.reopen]
     reopen.extend(mine)

@@ -24,6 +24,7 @@ from greenhttp.errors import ConfigError
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.deadline import Sweep
 from greenhttp.green.listener import Address, Listener, bound_name, close_listener, listen, parse_address
+from greenhttp.green.loop import choose
 from greenhttp.green.spawn import SpawnDoor, SpawnedJob, Spawner
 from greenhttp.hosting.interface import STREAM, hosted, interface_of
 from greenhttp.http.connection import Connection, Door
@@ -60,6 +61,7 @@ class Server:
         settings = Settings(**values) if settings is None else settings.replace(**values)
         self.app = app
         self.settings = settings.resolved(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        choose(self.settings.loop)  # before anything makes the hub
         self.interface = interface_of(app) if self.settings.interface == "auto" else self.settings.interface
         self._wanted = [parse_address(text) for text in self.settings.bind]
         self._listeners: list[tuple[Listener, Address]] = []
