@@ -43,6 +43,7 @@ setup(
             for name in HOT
         ],
         language_level=3,
-        compiler_directives={"boundscheck": False, "wraparound": False},
+        # No pickling: a copy of what is made of pointers and counts would be a second owner of them.
+        compiler_directives={"boundscheck": False, "wraparound": False, "auto_pickle": False},
     )
 )

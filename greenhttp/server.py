@@ -9,6 +9,7 @@ A Server belongs to the hub of the thread that starts it. It installs no signal 
 """
 
 import contextlib
+import inspect
 import logging
 import resource
 import time
@@ -58,11 +59,15 @@ class Server:
     def __init__(self, app: Callable[..., Any], settings: Settings | None = None, **values: Any) -> None:
         if not callable(app):
             raise ConfigError(f"the application must be callable, not {type(app).__name__}")
+        if inspect.iscoroutinefunction(app):
+            raise ConfigError("the application is a coroutine function; give one that is written as if it blocked")
         settings = Settings(**values) if settings is None else settings.replace(**values)
         self.app = app
         self.settings = settings.resolved(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         choose(self.settings.loop)  # before anything makes the hub
         self.interface = interface_of(app) if self.settings.interface == "auto" else self.settings.interface
+        if self.interface == STREAM and inspect.isgeneratorfunction(app):
+            raise ConfigError("a stream handler must not be a generator: what it yields goes nowhere; use stream.write")
         self._wanted = [parse_address(text) for text in self.settings.bind]
         self._listeners: list[tuple[Listener, Address]] = []
         self._names: list[Address] = []
@@ -70,7 +75,7 @@ class Server:
         self._service: Service | Spawner | None = None
         self._sweep: Sweep | None = None
         self._stopped = Event()
-        self._stopping = False
+        self._stopping = self._cutting = False
         self._entries: deque[tuple[int, str, BaseException | None]] = deque()
         self._entries_lost = 0
         self._log_writer: gevent.Greenlet | None = None
@@ -119,7 +124,7 @@ class Server:
         if self._service is not None:
             return
         self._stopped.clear()
-        self._stopping = False
+        self._stopping = self._cutting = False
         settings = self.settings
         listeners: list[tuple[Listener, Address]] = []
         try:
@@ -186,6 +191,7 @@ class Server:
             finished = self._drain(service, until)
         finally:  # also when this green thread is killed meanwhile: whoever waits for the end must see it
             if not finished:
+                self._cutting = True
                 for connection in self._connections(service):
                     connection.cut()
             sweep.stop()
@@ -232,6 +238,8 @@ class Server:
         A log handler may wait, for a lock or for the network, which neither the hub nor a connection between two of its
         states may. So a green thread of its own writes; beyond a bound, entries are counted instead of kept.
         """
+        if level == "info" and self._cutting:
+            return  # what becomes of requests that are cut is known to whoever cut them
         if not log.isEnabledFor(LEVELS[level]):
             return
         if len(self._entries) >= LOG_ENTRIES:

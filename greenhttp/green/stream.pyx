@@ -340,6 +340,9 @@ cdef class Stream(Timed):
         try:
             self.hold()
             self.suspend(self.write_until)
+        except BaseException:
+            self.pushing = not (self.closed or self.lost)   # nobody waits for the rest now: the loop sends it
+            raise
         finally:
             self.writer = None
             self.hold()
@@ -593,6 +596,8 @@ cdef class Stream(Timed):
     def readexactly(self, Py_ssize_t size, *, timeout=None):
         """Exactly `size` bytes. Raises EOFError if the input ends before; what had arrived can still be read."""
         cdef bytes data
+        if size < 0:
+            raise ValueError(f"{size} bytes cannot be read; give 0 or more")
         self.begin_read(timeout)
         data = self.gather(size)
         if PyBytes_GET_SIZE(data) < size:

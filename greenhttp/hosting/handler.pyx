@@ -8,6 +8,7 @@ iterator or a file, which can be read only once.
 from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport REASONS, App, Delivery, FileBody, file_range
 
+import os
 from mimetypes import guess_type
 from operator import index
 
@@ -76,6 +77,17 @@ cdef class Response:
         return f"Response({type(self.body).__name__}, {self.status!r})"
 
 
+cdef str kind_of(object file):
+    """What the name of a file says of its content."""
+    cdef object name = getattr(file, "name", None)
+    if not isinstance(name, (str, bytes)):
+        return BYTES
+    kind, coding = guess_type(os.fsdecode(name))
+    if coding is not None:
+        return "application/gzip" if coding == "gzip" else BYTES    # the name is that of what is packed in it
+    return kind or BYTES
+
+
 cdef class HandlerDelivery(Delivery):
     """What a handler returned, on its way out."""
 
@@ -98,7 +110,7 @@ cdef class HandlerDelivery(Delivery):
             self.content = [result.encode("utf-8") if isinstance(result, str) else bytes(result)]
         elif hasattr(result, "read"):
             self.closer = result if hasattr(result, "close") else None
-            self.head(status, fields, (guess_type(str(getattr(result, "name", "")))[0] or BYTES))
+            self.head(status, fields, kind_of(result))
             self.take_file(result)
         elif hasattr(result, "__iter__") and not isinstance(result, (dict, set, frozenset)):
             self.closer = result if hasattr(result, "close") else None

@@ -4,6 +4,7 @@ The first is the standard library's business, the second that of the package `mu
 """
 
 import io
+import os
 import tempfile
 from typing import IO, Any
 from urllib.parse import parse_qsl
@@ -12,7 +13,7 @@ from greenhttp.errors import HTTPError
 from greenhttp.http.values import Values
 
 MOST_FIELDS = 1000  # of a form; far beyond what a person fills in, far below what could keep a processor busy
-IN_MEMORY = 16384  # bytes of a file; with MOST_FIELDS of them no more than what text may use
+IN_MEMORY = 16384  # bytes of a file; larger ones share a temporary file
 BLOCK = 65536  # bytes of content parsed at a time
 
 
@@ -22,8 +23,8 @@ class Upload:
     Attributes:
         filename: as the client calls it. Never a path to write to: it is a stranger's word.
         content_type: as the client says, "application/octet-stream" if it does not.
-        file: the content as a binary file, at its beginning; in memory if small, else a temporary file that goes with
-            the last reference to it.
+        file: the content as a binary file, at its beginning; in memory if small, else part of a temporary file that
+            goes with the last reference to an upload of the same form.
         size: bytes of content.
     """
 
@@ -96,45 +97,110 @@ def _multipart(content_type: str, body: Any, limit: int) -> Form:
     files: list[tuple[str, Upload]] = []
     room = limit
     content: Any = None
+    store = _Store()
     try:
         parser = multipart.PushMultipartParser(boundary, max_segment_count=MOST_FIELDS)
         for event in parser.parse_blocking(body.read, BLOCK):
             if isinstance(event, multipart.MultipartSegment):
                 part = event
-                content = io.BytesIO()
+                content = _Content(store)
             elif event is not None:
                 if part.filename is None:
                     room -= len(event)
                     if room < 0:
                         raise HTTPError(413, f"form fields of more than {limit} bytes")
-                    content.write(event)
-                else:
-                    content = _appended(content, event)
+                content.write(event, in_memory=part.filename is None)
             elif part.filename is None:
-                fields.append((part.name, content.getvalue().decode("utf-8", "replace")))
+                fields.append((part.name, content.memory.getvalue().decode("utf-8", "replace")))
             elif part.filename or part.size:  # browsers send an empty file without a name where none was chosen
-                content.seek(0)
                 kind = part.content_type or "application/octet-stream"
-                files.append((part.name, Upload(part.filename, kind, content, part.size)))
-    except multipart.ParserLimitReached as error:
-        raise HTTPError(413, f"the form is beyond a limit: {error}") from None
-    except multipart.MultipartError as error:
-        raise HTTPError(400, f"malformed multipart content: {error.args[0]}") from None
+                files.append((part.name, Upload(part.filename, kind, content.file(), part.size)))
+    except BaseException as error:
+        store.close()  # what has failed is kept by tracebacks and by the parser, in cycles
+        if not isinstance(error, multipart.MultipartError):
+            raise
+        raise _refusal(error, multipart.ParserLimitReached) from None
     return Form(fields, files)
 
 
-class _Temporary(io.BufferedRandom):
-    """A temporary file that its last reference closes, and says nothing: nobody is asked to close a form."""
+def _refusal(error: Exception, beyond: type[Exception]) -> HTTPError:
+    if isinstance(error, beyond):
+        return HTTPError(413, f"the form is beyond a limit: {error}")
+    return HTTPError(400, f"malformed multipart content: {error.args[0]}")
+
+
+class _Store:
+    """One temporary file for all large files of a form: descriptors are scarcer than bytes."""
+
+    def __init__(self) -> None:
+        self.fd = -1
+        self.size = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.fd < 0:
+            with tempfile.TemporaryFile(buffering=0) as file:
+                self.fd = os.dup(file.fileno())
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self.fd, view, self.size)
+            view = view[written:]
+            self.size += written
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def __del__(self) -> None:
         self.close()
 
 
-def _appended(file: IO[bytes], data: bytes) -> IO[bytes]:
-    """`file` with `data` at its end; what is too large for memory goes on as a temporary file."""
-    if isinstance(file, io.BytesIO) and file.tell() + len(data) > IN_MEMORY:
-        larger = _Temporary(tempfile.TemporaryFile(buffering=0))  # noqa: SIM115  closed by its last reference
-        larger.write(file.getbuffer())
-        file = larger
-    file.write(data)
-    return file
+class _Content:
+    """The content of one part: in memory, or where it begins in the store. Parts come one after the other."""
+
+    def __init__(self, store: _Store) -> None:
+        self.memory = io.BytesIO()
+        self.store = store
+        self.start = -1
+
+    def write(self, data: bytes | bytearray | memoryview, *, in_memory: bool) -> None:
+        if self.start < 0 and not in_memory and self.memory.tell() + len(memoryview(data)) > IN_MEMORY:
+            self.start = self.store.size
+            self.store.write(self.memory.getbuffer())
+            self.memory = io.BytesIO()
+        if self.start < 0:
+            self.memory.write(data)
+        else:
+            self.store.write(data)
+
+    def file(self) -> IO[bytes]:
+        if self.start < 0:
+            self.memory.seek(0)
+            return self.memory
+        return io.BufferedReader(_Window(self.store, self.start, self.store.size - self.start))
+
+
+class _Window(io.RawIOBase):
+    """A range of the store as a file of its own."""
+
+    def __init__(self, store: _Store, start: int, size: int) -> None:
+        self.store, self.start, self.size, self.at = store, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence]
+        if at < 0:
+            raise ValueError("a position before the beginning")
+        self.at = at
+        return at
+
+    def readinto(self, buffer: Any) -> int:
+        data = os.pread(self.store.fd, max(0, min(len(buffer), self.size - self.at)), self.start + self.at)
+        buffer[: len(data)] = data
+        self.at += len(data)
+        return len(data)

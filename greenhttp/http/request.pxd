@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t
 
 from greenhttp.green.stream cimport Stream
@@ -13,6 +14,7 @@ cdef class Body:
     cdef bint expecting             # the client waits for `100 Continue`, or for the answer
     cdef bint started
     cdef bint over                  # the request is answered: only `discard_now` may go on
+    cdef Py_ssize_t moved           # bytes handed out since the others had their turn
     cdef bytes ahead                # decoded, not yet handed out
     cdef Py_ssize_t ahead_at
 
@@ -31,9 +33,13 @@ cdef class LengthBody(Body):
 cdef class ChunkedBody(Body):
     cdef ChunkedDecoder decoder
 
+
+@cython.final
 cdef class Headers:
     cdef Head head
 
+
+@cython.final
 cdef class Request:
     cdef Head head
     cdef readonly Body body

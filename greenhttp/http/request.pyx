@@ -6,6 +6,7 @@ end of input before the end of the body, malformed chunks, too much, too slow - 
 answer with; it is never a short success.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
@@ -16,7 +17,7 @@ from greenhttp.http.service cimport Service
 from greenhttp.wire.body cimport ChunkedDecoder, Step
 from greenhttp.wire.head cimport Framing, Head
 
-from json import loads
+from json import JSONDecodeError, loads
 from urllib.parse import parse_qsl, unquote
 
 from greenhttp.errors import BodyError, BodyTimeout, HTTPError, StreamClosed, StreamTimeout, WireError
@@ -61,6 +62,7 @@ cdef class Body:
 
     cdef Py_ssize_t more(self, char* into, Py_ssize_t size) except -1:
         """As `decode`, with what goes wrong as a BodyError."""
+        cdef Py_ssize_t moved
         if self.done:
             return 0
         if self.over or self.stream is None:
@@ -70,6 +72,12 @@ cdef class Body:
         try:
             if not self.started:
                 self.begin()
+            if self.moved:
+                # Before anything is taken: what interrupts the wait in it must not lose content.
+                moved = self.moved
+                self.moved = 0
+                self.stream.share(moved)
+                self.still_mine()
             return self.decode(into, size)
         except StreamTimeout:
             self.broken = True
@@ -245,7 +253,7 @@ cdef class LengthBody(Body):
         self.remaining -= n
         if self.remaining == 0:
             self.done = True
-        stream.share(n)
+        self.moved = n
         return n
 
     cdef int discard_now(self) except -1:
@@ -295,7 +303,7 @@ cdef class ChunkedBody(Body):
             if step == Step.DATA:
                 memcpy(into, out, n)
                 stream.consume(consumed)
-                stream.share(n)
+                self.moved = n
                 return n
             stream.consume(consumed)
             if step == Step.END:
@@ -323,6 +331,7 @@ cdef class ChunkedBody(Body):
                 return 1
 
 
+@cython.final
 cdef class Headers:
     """The fields of a request by name, in any case. Does not change, and can be kept after the request.
 
@@ -381,6 +390,25 @@ cdef class Headers:
         return f"Headers({self.pairs!r})"
 
 
+def _no_number(text):
+    raise ValueError(f"{text} is no JSON number")
+
+
+cdef object read_json(Body body, int64_t announced, Py_ssize_t limit):
+    if announced > limit:
+        raise HTTPError(413, f"JSON content of more than {limit} bytes")
+    data = body.read(limit + 1)
+    if len(data) > limit:
+        raise HTTPError(413, f"JSON content of more than {limit} bytes")
+    try:
+        return loads(data, parse_constant=_no_number)
+    except JSONDecodeError as error:
+        raise HTTPError(400, f"the content is not JSON: {error}") from None
+    except (ValueError, RecursionError):
+        raise HTTPError(400, "the content is not JSON that can be read") from None
+
+
+@cython.final
 cdef class Request:
     """One request, as a native handler sees it. What is not asked for is not made.
 
@@ -452,7 +480,7 @@ cdef class Request:
         """The other end of the connection: (host, port), or "" over a UNIX socket. Behind a proxy that is the proxy."""
         return self.stream.peer
 
-    def json(self, *, Py_ssize_t limit=16777216):
+    def json(self, *, Py_ssize_t limit=1048576):
         """The content as JSON (RFC 8259), whatever its type says; the same object each time.
 
         Arguments:
@@ -462,18 +490,15 @@ cdef class Request:
         answers with their status.
         """
         if self.made_json is None:
-            if self.body.left() > limit:
-                raise HTTPError(413, f"JSON content of more than {limit} bytes")
-            data = self.body.read(limit + 1)
-            if len(data) > limit:
-                raise HTTPError(413, f"JSON content of more than {limit} bytes")
             try:
-                self.made_json = (loads(data),)
-            except (ValueError, RecursionError) as error:
-                raise HTTPError(400, f"the content is not JSON: {error}") from None
+                self.made_json = (read_json(self.body, self.body.left(), limit),)
+            except HTTPError as error:
+                self.made_json = error.with_traceback(None)
+        if isinstance(self.made_json, HTTPError):
+            raise HTTPError(self.made_json.status, self.made_json.text)
         return self.made_json[0]
 
-    def form(self, *, Py_ssize_t limit=16777216):
+    def form(self, *, Py_ssize_t limit=1048576):
         """The content as a form, urlencoded or multipart (RFC 7578); the same object each time.
 
         Arguments:
@@ -487,7 +512,12 @@ cdef class Request:
         if self.made_form is None:
             from greenhttp.http.form import read_form
 
-            self.made_form = read_form(self.head.get("content-type", ""), self.body, limit)
+            try:
+                self.made_form = read_form(self.head.get("content-type", ""), self.body, limit)
+            except HTTPError as error:      # asked again, what is left of the content must not pass for the form
+                self.made_form = error.with_traceback(None)
+        if isinstance(self.made_form, HTTPError):
+            raise HTTPError(self.made_form.status, self.made_form.text)
         return self.made_form
 
     def __repr__(self):

@@ -69,7 +69,8 @@ cdef FileBody file_range(object file):
         if not file.readable():
             return None                 # sendfile would blame the connection
         status = os.fstat(file.fileno())
-        if stat.S_ISREG(status.st_mode):
+        # Files of procfs and sysfs have no blocks and lie about their size.
+        if stat.S_ISREG(status.st_mode) and status.st_blocks:
             offset = file.tell()
             return FileBody(file, offset, max(0, status.st_size - offset))
     except Exception:

@@ -137,8 +137,12 @@ class AccessLog:
 
     def _write(self) -> None:
         batch, held, count, dropped = self.entries.take()
+        reopening: OSError | None = None
+        error: Exception | None = None
         try:
             reopening, error = gevent.get_hub().threadpool.apply(self._put, (batch,))
+        except Exception as failure:  # no thread to be had, say: the next batch may fare better
+            error = failure
         finally:
             self.entries.done(held)
             self._writer = None
@@ -157,12 +161,12 @@ class AccessLog:
         elif more:
             self._wake()
 
-    def _tell(self, error: OSError | None, count: int) -> None:
+    def _tell(self, error: Exception | None, count: int) -> None:
         """Report the first batch that failed, and the first that did not again."""
         if error is not None:
             self._lost += count
             if not self._failing:
-                why = f"{error.strerror}; entries are lost until that changes"
+                why = f"{getattr(error, 'strerror', None) or error}; entries are lost until that changes"
                 self._report("error", f"access log {self.path!r}: {why}")
         elif self._failing:
             lost, self._lost = self._lost, 0

@@ -628,6 +628,8 @@ cdef class Head:
         cdef object first = None
         cdef list values = None
         self.need_complete()
+        if not name.isascii():
+            return default              # its small letters may be ASCII
         for i in range(self.count):
             f = &self.field[i]
             if f.name_len != size:
