@@ -265,3 +265,18 @@ def test_pipelined_requests_that_have_arrived_are_all_answered(serve: Any) -> No
     assert [answer.closes for answer in found] == [False, False, True]
     assert client.ended()
     assert stop.get() is True
+
+
+async def _coroutine(request: Any) -> str:
+    return ""
+
+
+def _generator(stream: Any) -> Any:
+    yield b""
+
+
+def test_what_would_never_run_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a coroutine function"):
+        Server(_coroutine)
+    with pytest.raises(ConfigError, match="must not be a generator"):
+        Server(_generator, interface="stream")

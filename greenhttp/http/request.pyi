@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, final, overload
 
 from typing_extensions import Self, disjoint_base
 
