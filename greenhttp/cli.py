@@ -49,8 +49,8 @@ Durations: 90, 1.5, 90s, 1m30s, 250ms; 0 turns a time-out off. Sizes: 65536, 64k
 The command line wins over the environment (GREENHTTP_<NAME>, like GREENHTTP_HEADER_TIMEOUT=5s), the environment over
 the file (header_timeout = "5s"), the file over PORT=n (--bind 0.0.0.0:n) and WEB_CONCURRENCY=n (--workers n).
 
-TERM stops gracefully: no new connections, running requests finish. INT (Ctrl-C) and QUIT stop at once. A second signal
-ends the process by force. USR1 opens the log files again.
+TERM stops gracefully: no new connections, running requests finish. INT (Ctrl-C) and QUIT stop at once, and end the
+process by force if it is stopping already. USR1 opens the log files again.
 
 Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log cannot be used, or stopped by force; 2 wrong usage or
 settings; 3 the application could not be found or imported.
@@ -266,11 +266,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"{error.format_message()} (see greenhttp --help)", "red")
         return MISUSED
     except AppError as error:
-        say(str(error), "red")
+        also = "; as a command it is followed by APP" if app in COMMANDS else ""
+        say(f"{error}{also}", "red")
         return APP_FAILED
     except ConfigError as error:
         say(str(error), "red")
         return BROKEN
+    except BrokenPipeError:  # what reads the output, like `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return STOPPED
     except KeyboardInterrupt:  # before the server runs; afterwards signals are handled
         return STOPPED
 
@@ -288,8 +292,12 @@ def _prepare(settings: Settings) -> None:
     _patch(settings.patch, settings.loop)
     from greenhttp.green.listener import parse_address
 
-    for text in settings.bind:
-        parse_address(text)  # a misspelt address is said before a long import
+    for text in settings.bind:  # what is misspelt is said before a long import, and by --check
+        parse_address(text)
+    if settings.access_logfile is not None:
+        from greenhttp.observe.atoms import parse
+
+        parse(settings.access_log_format)
 
 
 @cache
@@ -298,10 +306,11 @@ def _patch(patch: bool, loop: str) -> None:
     from greenhttp.green.loop import choose
 
     choose(loop)
+    # click keeps a threading.local; an application that uses click gets one that was imported after the patch, also
+    # where it patches by itself
+    for name in [name for name in sys.modules if name.partition(".")[0] == "click"]:
+        del sys.modules[name]
     if patch:
-        # click keeps a threading.local; an application that uses click gets one that was imported after the patch
-        for name in [name for name in sys.modules if name.partition(".")[0] == "click"]:
-            del sys.modules[name]
         import greenhttp.patch  # noqa: F401  before all that follows
 
 
@@ -317,11 +326,14 @@ def _run(name: str, settings: Settings, check: bool) -> int:
         say(f"{name} could not be loaded; the traceback above is its own", "red")
         return APP_FAILED
 
+    from greenhttp.hosting.interface import doubt
     from greenhttp.running import described, run
     from greenhttp.server import Server
 
     server = Server(app, settings)
     if check:
+        if settings.interface == "auto" and (line := doubt(app)):
+            say(line, "yellow")
         print(f"ok: {name} as {described(server)} at {', '.join(settings.bind)}", flush=True)
         return STOPPED
     _tune_collector()
@@ -355,14 +367,15 @@ def _print_config(settings: Settings, origins: Source) -> None:
         origin = origins[setting.name].origin if setting.name in origins else "default"
         rows.append((setting.group, setting.name, value, origin))
     names, values = max(len(row[1]) for row in rows), max(min(len(row[2]), 30) for row in rows)
-    print(paint(f"# greenhttp {__version__}", "dim", on=on))
+    lines = [paint(f"# greenhttp {__version__}", "dim", on=on)]
     heading = ""
     for group, name, value, origin in rows:
         if group != heading:
-            print(paint(f"\n# {group}", "bold", on=on))
+            lines.append(paint(f"\n# {group}", "bold", on=on))
             heading = group
         comment = paint(f"# {origin}", *(["dim"] if origin == "default" else ["cyan"]), on=on)
-        print(f"{name:{names}} = {value:{values}}  {comment}")
+        lines.append(f"{name:{names}} = {value:{values}}  {comment}")
+    print("\n".join(lines), flush=True)
 
 
 def _toml(value: str | int | bool | list[str]) -> str:

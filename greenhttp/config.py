@@ -120,12 +120,12 @@ def parse_count(value: object) -> int:
     if isinstance(value, str):
         text = value.strip()
         if not (text.isascii() and text.isdigit()):
-            raise ValueError(f"{value!r} is not a number; {how}")
+            raise ValueError(f"{value!r} is not a number from 0 on; {how}")
         number = _whole(text)
     elif isinstance(value, int) and not isinstance(value, bool):
         number = value
     else:
-        raise ValueError(f"{value!r} is not a number; {how}")
+        raise ValueError(f"{value!r} is not a number from 0 on; {how}")
     if number < 0:
         raise ValueError(f"{value!r} is negative; {how}, 0 or more")
     if number > MOST:

@@ -52,7 +52,7 @@ _RECYCLE = "workers are not replaced by themselves yet; leave it out"
 _OWNER = "the user is not changed yet; start it as the user it should run as"
 _BACKGROUND = "it stays in the foreground; let systemd, a container or a supervisor keep it"
 _FORWARDED = "forwarded fields are not interpreted yet; let a middleware in the application do it"
-_RELOAD = "restarting when files change is not there yet"
+_RELOAD = "restarting when files change is not there yet; leave it out"
 _FACTORY = "write the call into the name: module:create()"
 _HTTP2 = "HTTP/2 is not there yet; leave it out"
 
@@ -66,7 +66,10 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("-n", "--process-name", "--proc-name", "--name"), IGNORED, "the process keeps its name"),
     Foreign(("--worker-tmp-dir",), IGNORED, "no files are used for that"),
     Foreign(("--no-control-socket",), IGNORED, "there is none", argument=False),
-    Foreign(("--preload-app", "--preload"), REFUSED, "there is one process, so nothing to load before", argument=False),
+    Foreign(
+        ("--preload-app", "--preload"), REFUSED, "there is one process, so nothing to load before; leave it out",
+        argument=False,
+    ),
     Foreign(("--limit-max-requests", "--max-requests"), REFUSED, _RECYCLE),
     Foreign(("--limit-max-requests-jitter", "--max-requests-jitter"), REFUSED, _RECYCLE),
     Foreign(("--workers-lifetime",), REFUSED, _RECYCLE),
@@ -86,13 +89,13 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--reuse-port",), REFUSED, "it is not there yet; leave it out", argument=False),
     Foreign(("--forwarded-allow-ips",), REFUSED, _FORWARDED),
     Foreign(("--proxy-headers",), REFUSED, _FORWARDED, argument=False),
-    Foreign(("--proxy-protocol",), REFUSED, "the PROXY protocol is not there yet"),
-    Foreign(("--url-prefix", "--url-path-prefix", "--root-path"), REFUSED, "a prefix is not cut off yet"),
+    Foreign(("--proxy-protocol",), REFUSED, "the PROXY protocol is not there yet; leave it out"),
+    Foreign(("--url-prefix", "--url-path-prefix", "--root-path"), REFUSED, "a prefix is not cut off yet; leave it out"),
     Foreign(("--call", "--factory"), REFUSED, _FACTORY, argument=False),
     Foreign(("--env-files", "--env-file"), REFUSED, "files of variables are not read; give -e NAME=VALUE"),
     Foreign(("--logconfig", "--log-config"), REFUSED, "set logging up in the application; its handlers are kept"),
     Foreign(("--capture-output",), REFUSED, "output is not redirected; redirect it in the shell", argument=False),
-    Foreign(("--statsd-host",), REFUSED, "statistics are not sent yet"),
+    Foreign(("--statsd-host",), REFUSED, "statistics are not sent yet; leave it out"),
     Foreign(
         ("--limit-request-field-size", "--limit-request-field_size"), REFUSED,
         "fields are limited together; give --limit-request-head",

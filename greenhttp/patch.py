@@ -60,7 +60,9 @@ def _holder(name: str) -> str:
 
 def _warn() -> None:
     what = f"imported too early: {', '.join(early)}; they keep blocking calls."
-    if "greenhttp.cli" in sys.modules:  # the command patches first: only what runs before any program can be earlier
+    # The command patches before it loads anything: only what runs before any program can be earlier then. With
+    # --no-patch it is the application that imports this, and the first line is its own again.
+    if "greenhttp.cli" in sys.modules and "greenhttp.loading" not in sys.modules:
         print(f"greenhttp: {what} A sitecustomize or .pth file imports them", file=sys.stderr, flush=True)
     else:
         print(f'greenhttp.patch: {what} Make "import greenhttp.patch" the first line', file=sys.stderr, flush=True)

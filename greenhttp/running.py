@@ -50,8 +50,11 @@ def serve(app: Callable[..., Any], *, bind: object = "127.0.0.1:8000", **setting
     TERM lets running requests finish, INT (Ctrl-C) and QUIT stop at once. Must be called in the main thread, where
     signals arrive; a program that has other plans for them uses Server.
 
+    An address, a log or a loop that cannot be used ends the program with one line and exit code 1 (SystemExit): the
+    machine is to be changed then, not the program.
+
     Raises:
-        ConfigError: a setting that cannot be, or an address that cannot be used.
+        ConfigError: a setting that cannot be.
     """
     _serve(app, bind=bind, **settings)
 
@@ -65,8 +68,10 @@ def serve_stream(handler: Callable[["Stream"], object], *, bind: object, **setti
         bind, settings: as for `serve`. `connections` bounds the green threads; `write_timeout` ends a peer that does
             not read. How long to wait for a peer's bytes is the protocol's business: `stream.timeout`.
 
+    It ends as `serve` does.
+
     Raises:
-        ConfigError: a setting that cannot be, or an address that cannot be used.
+        ConfigError: a setting that cannot be.
     """
     _serve(handler, bind=bind, interface=STREAM, **settings)
 
@@ -75,7 +80,12 @@ def _serve(app: Callable[..., Any], **settings: Any) -> None:
     for name in settings:
         if name in OF_THE_COMMAND:
             raise ConfigError(f"{name}: only the command can do that, before the program is loaded")
-    run(Server(app, **settings), getattr(app, "__name__", type(app).__name__))
+    server = Server(app, **settings)
+    try:
+        run(server, getattr(app, "__name__", type(app).__name__))
+    except ConfigError as error:
+        say(str(error), "red")
+        sys.exit(BROKEN)
 
 
 def run(server: Server, name: str) -> int:
@@ -173,9 +183,10 @@ def _introduction(server: Server, name: str, loop: Any, colours: bool) -> list[s
         doubts.append(line)
     if not monkey.is_module_patched("socket"):
         patched = f"standard library {paint('NOT patched', 'yellow', on=colours)}"
+        instead = "" if server.settings.patch else "leave out --no-patch, or "
         doubts.append(
             "a call that blocks (time.sleep, a database) stops every other connection:"
-            " make `import greenhttp.patch` the first line of the program"
+            f" {instead}make `import greenhttp.patch` the first line of the program"
         )
     return [
         f"serving {paint(name, 'bold', on=colours)} at {', '.join(where)}",

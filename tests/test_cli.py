@@ -103,9 +103,9 @@ def test_port_is_the_last_word_on_where_to_listen():
 @pytest.mark.parametrize(
     ("arguments", "environ", "line"),
     [
-        (["--backlog", "x"], {}, r"^--backlog: 'x' is not a number; give a whole number$"),
+        (["--backlog", "x"], {}, r"^--backlog: 'x' is not a number from 0 on; give a whole number$"),
         (["--keep-alive", "x"], {}, r"^--keepalive-timeout: 'x' is not a duration"),
-        ([], {"GREENHTTP_BACKLOG": "x"}, r"^GREENHTTP_BACKLOG: 'x' is not a number"),
+        ([], {"GREENHTTP_BACKLOG": "x"}, r"^GREENHTTP_BACKLOG: 'x' is not a number from 0 on"),
         ([], {"GREENHTTP_PATCH": "maybe"}, r"^GREENHTTP_PATCH: 'maybe' is neither yes nor no"),
         ([], {"PORT": "http"}, r"^PORT: 'http' is not a port"),
         ([], {"PORT": "65536"}, r"^PORT: '65536' is not a port"),

@@ -44,9 +44,23 @@ def hosted(app: Callable[..., Any], settings: Settings) -> Handler | WSGI:
 
 def doubt(app: Callable[..., Any]) -> str | None:
     """Why the answer of `interface_of` may not be what its author meant, in a line, or None."""
+    if interface_of(app) == "wsgi" and not _takes_two(app):
+        return "it takes neither a request alone nor environ and start_response, so no call of it can succeed"
     wrapped = inspect.unwrap(app) if hasattr(app, "__wrapped__") else app
     if wrapped is app or interface_of(app) == interface_of(wrapped):
         return None
     if interface_of(app) == "wsgi":
         return "it wraps a handler of one argument; if that is what it is itself, say --interface native"
     return "it wraps a WSGI application; if that is what it is itself, say --interface wsgi"
+
+
+def _takes_two(app: Callable[..., Any]) -> bool:
+    try:
+        signature = inspect.signature(app, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return True  # nobody knows
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        return False
+    return True

@@ -252,6 +252,13 @@ def test_a_wrapper_of_a_handler_that_takes_anything_is_doubted() -> None:
     assert doubt(as_native(wsgi)) == "it wraps a WSGI application; if that is what it is itself, say --interface wsgi"
 
 
+@pytest.mark.parametrize("app", [lambda: None, lambda one, two, three: None, type("Empty", (), {})])
+def test_what_no_call_can_fit_is_doubted(app: Any) -> None:
+    line = "it takes neither a request alone nor environ and start_response, so no call of it can succeed"
+    assert doubt(app) == line
+    assert [doubt(fits) for fits in (print, Methods().native, Middleware(wsgi), Iterable, with_default)] == [None] * 5
+
+
 def test_what_a_name_on_the_command_line_leads_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "interfaces_told.py").write_text(
         """

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -153,7 +154,8 @@ def test_settings_come_from_a_file_of_python_that_runs_patched(here):
 def test_settings_come_from_a_file_of_toml_that_may_decide_about_patching(here):
     (here / "s.toml").write_text('bind = "127.0.0.1:0"\npatch = false\n')
     with Command(here, "web", GREENHTTP_CONFIG="s.toml") as command:
-        assert "NOT patched" in command.until("Ctrl-C")
+        said = command.until("Ctrl-C")
+    assert "NOT patched" in said and ": leave out --no-patch, or make `import greenhttp.patch` the first line" in said
 
 
 def test_check_says_what_would_be_served_and_listens_nowhere(here):
@@ -183,9 +185,11 @@ def test_the_kind_of_application_is_said(tmp_path, options, code, said):
     ("arguments", "code", "line"),
     [
         (["-b", "8000", "web"], 2, "bind: '8000' is only a number"),
-        (["-c", "s.toml", "web"], 2, "s.toml:2: queue: 'x' is not a number; give a whole number"),
+        (["-c", "s.toml", "web"], 2, "s.toml:2: queue: 'x' is not a number from 0 on; give a whole number"),
         (["-c", "s.py", "web"], 2, "s.py:1: ZeroDivisionError: division by zero"),
+        (["--access-log", "--access-log-format", "%(h", "web"], 2, "access_log_format: '%(' is not an atom"),
         (["wbe"], 3, "there is no module wbe"),
+        (["serve"], 3, "; as a command it is followed by APP"),
         (["web:nothing"], 3, "web has no attribute nothing"),
         (["web:sys"], 3, "sys is a module; name the application in it"),
     ],
@@ -250,6 +254,26 @@ def test_a_sitecustomize_that_imports_too_much_is_named(here):
     assert "requests" in first and "urllib3" in first
     assert first.startswith("greenhttp: imported too early: ")
     assert first.endswith("; they keep blocking calls. A sitecustomize or .pth file imports them")
+
+
+@pytest.mark.parametrize("before", ["", "import requests\n"])
+def test_an_application_that_patches_by_itself_is_told_what_it_imported_too_early(here, before):
+    (here / "web.py").write_text(before + "import greenhttp.patch\n" + APP)
+    with Command(here, "--no-patch", "--check", "web") as command:
+        code, out, err = command.rest()
+    assert (code, out.count("\n"), err.count("\n")) == (0, 1, bool(before))
+    if before:
+        assert err.startswith("greenhttp.patch: imported too early: ") and "requests" in err and "click" not in err
+        assert err.endswith('; they keep blocking calls. Make "import greenhttp.patch" the first line\n')
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_error(here):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "greenhttp", "--print-config"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, cwd=here, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_port_and_settings_come_from_the_environment(here):

@@ -182,6 +182,16 @@ def test_a_setting_that_cannot_be_is_an_exception_of_the_script(tmp_path):
     assert said.splitlines()[-1].startswith("greenhttp.errors.ConfigError: header_timeout")
 
 
+@pytest.mark.parametrize("function", ["serve", "serve_stream"])
+def test_an_address_in_use_is_one_line_and_exit_code_1(tmp_path, function):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        address = f"127.0.0.1:{busy.getsockname()[1]}"
+        with script(tmp_path, QUICK, f'{function}(handler, bind="{address}")') as process:
+            code, out, said = process.rest()
+    assert (code, out, said.count("\n")) == (1, "", 1)
+    assert said.startswith(f"greenhttp: {address}: the port is in use")
+
+
 # ---- the command and interfaces
 
 WEB = """
