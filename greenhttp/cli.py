@@ -359,13 +359,15 @@ def _tune_collector() -> None:
 
 
 def _print_config(settings: Settings, origins: Source) -> None:
-    """Every setting as a line of TOML, the origin as its comment, so that the output can be a file of settings."""
+    """Every setting as a line of TOML, the origin as its comment, so that the output can be a file of settings.
+
+    All but the values of `env`, where people keep secrets: the output is what they paste into a question.
+    """
     on = colourful(sys.stdout)
     rows = [("", APP, _toml(str(origins[APP].value)), origins[APP].origin)] if APP in origins else []
     for setting in SETTINGS:
-        value = _toml(setting.typed(getattr(settings, setting.name)))
         origin = origins[setting.name].origin if setting.name in origins else "default"
-        rows.append((setting.group, setting.name, value, origin))
+        rows.append((setting.group, *_shown(setting, getattr(settings, setting.name)), origin))
     names, values = max(len(row[1]) for row in rows), max(min(len(row[2]), 30) for row in rows)
     lines = [paint(f"# greenhttp {__version__}", "dim", on=on)]
     heading = ""
@@ -376,6 +378,14 @@ def _print_config(settings: Settings, origins: Source) -> None:
         comment = paint(f"# {origin}", *(["dim"] if origin == "default" else ["cyan"]), on=on)
         lines.append(f"{name:{names}} = {value:{values}}  {comment}")
     print("\n".join(lines), flush=True)
+
+
+def _shown(setting: Setting, value: Any) -> tuple[str, str]:
+    """Name and value of a setting; what may be a secret is hidden, in a line that is not read again."""
+    if setting.kind == "pairs" and value:
+        hidden = [f"{pair.partition('=')[0]}=***" for pair in value]
+        return f"# {setting.name}", f"{_toml(hidden)}  # values are not shown"
+    return setting.name, _toml(setting.typed(value))
 
 
 def _toml(value: str | int | bool | list[str]) -> str:

@@ -207,14 +207,17 @@ def parse_addresses(value: object) -> tuple[str, ...]:
 
 
 def parse_pairs(value: object) -> tuple[str, ...]:
-    """A tuple of texts NAME=VALUE, from one, a list of them, or a mapping; the last one of a name counts."""
+    """A tuple of texts NAME=VALUE, from one, a list of them, or a mapping; the last one of a name counts.
+
+    What is wrong is not quoted: it may be a secret.
+    """
     if isinstance(value, Mapping):
         value = [f"{name}={text}" for name, text in value.items()]
     pairs: dict[str, str] = {}
     for entry in (value,) if isinstance(value, str) else _entries(value):
         name, equals, text = entry.partition("=") if isinstance(entry, str) else ("", "", "")
         if not name.strip() or not equals or "\0" in name + text:
-            raise ValueError(f"{entry!r} is not an assignment; give NAME=VALUE")
+            raise ValueError("an entry, not shown here, is not an assignment; give NAME=VALUE")
         pairs[name.strip()] = text
     return tuple(f"{name}={text}" for name, text in pairs.items())
 

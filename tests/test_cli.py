@@ -114,7 +114,7 @@ def test_port_is_the_last_word_on_where_to_listen():
         (["--limit-buffers", "1k"], {}, r"^limit_buffers: 1024 bytes cannot hold"),
         (["--port", "x"], {}, r"^--port: 'x' is not a port; give 0 to 65535"),
         (["--host", "a"], {"PORT": "x"}, r"^PORT: 'x' is not a port"),
-        (["-e", "A"], {}, r"^--env: 'A' is not an assignment; give NAME=VALUE"),
+        (["-e", "A"], {}, r"^--env: an entry, not shown here, is not an assignment; give NAME=VALUE$"),
         (["--log-level", "loud"], {}, r"^--log-level: 'loud' is not known; give debug, info, warning, error or crit"),
         (["--loop", "uvloop"], {}, r"^--loop: 'uvloop' is not known; give auto, libev or libuv$"),
         (["-k", "sync"], {}, r"^--worker-class sync: there is one kind of worker, green threads"),
@@ -258,13 +258,30 @@ def test_print_config_says_every_setting_its_value_and_where_from(capsys, monkey
 
 def test_print_config_can_be_read_again(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    wild = ["-e", 'A="\\ \u00e9\t\U000e0001', "--no-server-header", "--header-timeout", "1.25s", "--queue", "0",
+    wild = ["--access-log-format", '%(h)s "\\ \u00e9\t\U000e0001', "--no-server-header", "--header-timeout", "1.25s", "--queue", "0",
             "--request-timeout", "1h", "--limit-request-body", "1000001", "--allow-headers", "x_a,proxy", "--no-patch",
             "web:app"]  # fmt: skip
     first, _ = printed(capsys, *wild)
     (tmp_path / "again.toml").write_text(first)
     assert _settled(_parse(["-c", "again.toml"]), {})[0] == _settled(_parse(wild), {})[0]
     assert re.findall(r"= (.*?) +# again", printed(capsys, "-c", "again.toml")[0]) == re.findall(r"= (.*?) +# ", first)
+
+
+def test_print_config_hides_the_values_of_variables_and_does_not_read_them_back(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    out, err = printed(capsys, "-e", "SECRET_KEY=hunter2", "-e", "EMPTY=")
+    assert "hunter2" not in out + err
+    (line,) = [line for line in out.splitlines() if "SECRET_KEY" in line]
+    assert re.fullmatch(r'# env += \["SECRET_KEY=\*\*\*", "EMPTY=\*\*\*"\]  # values are not shown +# --env', line)
+    (tmp_path / "again.toml").write_text(out)
+    assert _settled(_parse(["-c", "again.toml"]), {})[0].env == ()
+
+
+@pytest.mark.parametrize("wrong", [["-e", "hunter2"], ["-e", "=hunter2"], ["-e", "A=1", "-e", "hunter2"]])
+def test_a_variable_that_is_none_is_not_quoted(capsys, wrong):
+    assert main(["--print-config", *wrong]) == 2
+    out, err = capsys.readouterr()
+    assert "hunter2" not in out + err and err.count("\n") == 1
 
 
 def test_a_command_line_and_the_environment_win_over_the_file(monkeypatch, tmp_path):
