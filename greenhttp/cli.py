@@ -294,10 +294,9 @@ def _prepare(settings: Settings) -> None:
 
     for text in settings.bind:  # what is misspelt is said before a long import, and by --check
         parse_address(text)
-    if settings.access_logfile is not None:
-        from greenhttp.observe.atoms import parse
+    from greenhttp.observe.atoms import parse
 
-        parse(settings.access_log_format)
+    parse(settings.access_log_format)
 
 
 @cache
@@ -326,13 +325,13 @@ def _run(name: str, settings: Settings, check: bool) -> int:
         say(f"{name} could not be loaded; the traceback above is its own", "red")
         return APP_FAILED
 
-    from greenhttp.hosting.interface import doubt
-    from greenhttp.running import described, run
+    from greenhttp.running import check_files, described, doubts, run
     from greenhttp.server import Server
 
     server = Server(app, settings)
     if check:
-        if settings.interface == "auto" and (line := doubt(app)):
+        check_files(server)
+        for line in doubts(server):
             say(line, "yellow")
         print(f"ok: {name} as {described(server)} at {', '.join(settings.bind)}", flush=True)
         return STOPPED

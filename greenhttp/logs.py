@@ -1,6 +1,8 @@
 """Where the logger "greenhttp" writes when the application has set up no logging of its own."""
 
+import errno
 import logging
+import os
 from collections.abc import Callable
 
 from greenhttp.config import Settings
@@ -53,6 +55,29 @@ def set_up(settings: Settings) -> list[Callable[[], None]]:
         stream.addFilter(_application_is_silent)
         _add(stream)
     return reopen
+
+
+def check(setting: str, path: str | None) -> None:
+    """Whether the log of this setting could be opened; makes no file. None and `-` always can.
+
+    Raises ConfigError if not.
+    """
+    if path in (None, "-"):
+        return
+    try:
+        _try(os.path.realpath(path))
+    except OSError as error:
+        raise ConfigError(f"{setting}: {path}: {error.strerror}") from None
+
+
+def _try(path: str) -> None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
+    except FileNotFoundError:
+        directory = os.path.dirname(path)
+        os.stat(directory)
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from None
 
 
 def _add(handler: logging.Handler) -> None:

@@ -173,18 +173,33 @@ def described(server: Server) -> str:
     return f"{KINDS[server.interface]} ({why})"
 
 
+def doubts(server: Server) -> list[str]:
+    """A line for each thing that may not be what was meant."""
+    lines = []
+    if server.settings.interface == "auto" and (line := doubt(server.app)):
+        lines.append(line)
+    if server.interface == STREAM and server.settings.access_logfile is not None:
+        lines.append("access_logfile is ignored: there is no access log of stream handlers")
+    return lines
+
+
+def check_files(server: Server) -> None:
+    """Whether the logs could be opened; makes no files. Raises ConfigError."""
+    logs.check("error_logfile", server.settings.error_logfile)
+    if server.interface != STREAM:
+        logs.check("access_logfile", server.settings.access_logfile)
+
+
 def _introduction(server: Server, name: str, loop: Any, colours: bool) -> list[str]:
     where = [_clickable(url, colours) for url in server.addresses]
     kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
     backend = getattr(loop, "backend", "")
     patched = "standard library patched"
-    doubts = []
-    if server.settings.interface == "auto" and (line := doubt(server.app)):
-        doubts.append(line)
+    lines = doubts(server)
     if not monkey.is_module_patched("socket"):
         patched = f"standard library {paint('NOT patched', 'yellow', on=colours)}"
         instead = "" if server.settings.patch else "leave out --no-patch, or "
-        doubts.append(
+        lines.append(
             "a call that blocks (time.sleep, a database) stops every other connection:"
             f" {instead}make `import greenhttp.patch` the first line of the program"
         )
@@ -192,7 +207,7 @@ def _introduction(server: Server, name: str, loop: Any, colours: bool) -> list[s
         f"serving {paint(name, 'bold', on=colours)} at {', '.join(where)}",
         f"it is {described(server)}",
         f"version {__version__}, process {os.getpid()}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
-        *(paint(line, "yellow", on=colours) for line in doubts),
+        *(paint(line, "yellow", on=colours) for line in lines),
         *_limits(server),
         "Ctrl-C stops at once; TERM lets running requests finish",
     ]

@@ -188,6 +188,11 @@ def test_the_kind_of_application_is_said(tmp_path, options, code, said):
         (["-c", "s.toml", "web"], 2, "s.toml:2: queue: 'x' is not a number from 0 on; give a whole number"),
         (["-c", "s.py", "web"], 2, "s.py:1: ZeroDivisionError: division by zero"),
         (["--access-log", "--access-log-format", "%(h", "web"], 2, "access_log_format: '%(' is not an atom"),
+        (["--access-log-format", "%(zz)s", "no.such.module"], 2, "access_log_format: there is no atom %(zz)s"),
+        (["--access-logfile", "none/x", "web"], 1, "access_logfile: none/x: No such file or directory"),
+        (["--error-logfile", "none/x", "web"], 1, "error_logfile: none/x: No such file or directory"),
+        (["--error-logfile", ".", "web"], 1, "error_logfile: .: Is a directory"),
+        (["--access-logfile", "web.py/x", "web"], 1, "access_logfile: web.py/x: Not a directory"),
         (["wbe"], 3, "there is no module wbe"),
         (["serve"], 3, "; as a command it is followed by APP"),
         (["web:nothing"], 3, "web has no attribute nothing"),
@@ -202,6 +207,29 @@ def test_check_says_what_is_wrong_in_one_line(here, arguments, code, line):
         found, out, err = command.rest()
     assert (found, out, err.count("\n")) == (code, "", 1)
     assert line in err
+
+
+def test_check_makes_no_log_files(here):
+    with Command(here, "--check", "--access-logfile", "a.log", "--error-logfile", "e.log", "web") as command:
+        assert command.rest()[::2] == (0, "")
+    assert not (here / "a.log").exists() and not (here / "e.log").exists()
+
+
+def test_a_format_that_cannot_be_is_said_before_the_application_is_imported(here):
+    (here / "web.py").write_text("raise RuntimeError\n")
+    with Command(here, "--access-log-format", "%(zz)s", "web") as command:
+        code, out, err = command.rest()
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_stream_handlers_have_no_access_log_which_is_said_once(here):
+    (here / "web.py").write_text("def app(stream): pass\n")
+    options = ["--interface", "stream", "--access-logfile", "none/x", "-b", "127.0.0.1:0", "web"]
+    line = "greenhttp: access_logfile is ignored: there is no access log of stream handlers\n"
+    with Command(here, "--check", *options) as command:
+        assert command.rest()[::2] == (0, line)
+    with Command(here, *options) as command:
+        assert command.until("Ctrl-C").count("access_logfile") == 1
 
 
 FAILING = """
