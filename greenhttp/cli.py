@@ -30,9 +30,9 @@ from greenhttp.sources import (
     Source,
     from_environment,
     from_platform,
-    gather_addresses,
     misspelt,
     settled,
+    unmet,
 )
 
 STOPPED, BROKEN, MISUSED, APP_FAILED = 0, 1, 2, 3
@@ -47,7 +47,8 @@ AFTERWORD = """\
 Durations: 90, 1.5, 90s, 1m30s, 250ms; 0 turns a time-out off. Sizes: 65536, 64k, 1m, 2g (of 1024).
 
 The command line wins over the environment (GREENHTTP_<NAME>, like GREENHTTP_HEADER_TIMEOUT=5s), the environment over
-the file (header_timeout = "5s"), the file over PORT=n (--bind 0.0.0.0:n) and WEB_CONCURRENCY=n (--workers n).
+the file (header_timeout = "5s"), the file over PORT=n (--bind 0.0.0.0:n). WEB_CONCURRENCY=n is answered by a warning:
+there is one process for now.
 
 TERM stops gracefully: no new connections, running requests finish. INT (Ctrl-C) and QUIT stop at once, and end the
 process by force if it is stopping already. USR1 opens the log files again.
@@ -192,7 +193,7 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
                 source[setting.name] = Given(value, flag)
         given = options[setting.name]
         if given not in (None, ()):
-            source[setting.name] = Given(list(given) if isinstance(given, tuple) else given, setting.flag)
+            source[setting.name] = Given(_joined(setting, given), setting.flag)
     for place in PLACES:
         if options[place] is not None:
             source[place] = Given(options[place], f"--{place}")
@@ -207,13 +208,19 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
     return source, [line for line in said if line]
 
 
+def _joined(setting: Setting, given: Any) -> Any:
+    """What was typed, perhaps several times; addresses typed may have commas between, also where they are repeated."""
+    if setting.kind == "addresses":
+        return ",".join(given)
+    return list(given) if isinstance(given, tuple) else given
+
+
 def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Settings, Source]:
     """All sources together. Raises ConfigError.
 
     A Python file decides nothing about patching, and runs after it.
     """
     given, notices = _from_options(options)
-    gather_addresses(given, environ)
     platform, environment = from_platform(environ), from_environment(environ)
     file: Source = {}
     if path := (options["config"] or environ.get("GREENHTTP_CONFIG") or "").removeprefix("file:"):
@@ -226,13 +233,15 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
             file, said = configfile.run_python(path)
         else:
             file, said = configfile.read_toml(path)
-        gather_addresses(file, environ)
         notices += said
     if APP in file and given.get(APP, ("", ""))[0] in COMMANDS:
         del given[APP]  # `greenhttp serve -c FILE`: the command, not a module of that name
+    settings, origins = settled(platform, file, environment, given)
+    if "workers" not in origins:
+        notices += unmet(environ)
     for line in [*misspelt(environ), *notices]:
         say(line, "yellow")
-    return settled(platform, file, environment, given)
+    return settings, origins
 
 
 # ---- running

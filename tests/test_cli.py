@@ -51,6 +51,8 @@ def test_nothing_given_is_the_defaults():
         (["--host", "::"], {"bind": ["[::]:8000"]}),
         (["--port", "0"], {"bind": ["127.0.0.1:0"]}),
         (["-b", "a:1", "--uds", "/x", "--fd", "3"], {"bind": ["a:1", "unix:/x", "fd://3"]}),
+        (["--uds", "/tmp/x,y"], {"bind": ["unix:/tmp/x,y"]}),
+        (["-b", "a:1,b:2", "--uds", "x,y", "-b", "c:3"], {"bind": ["a:1", "b:2", "c:3", "unix:x,y"]}),
         (["--interface", "WSGI"], {"interface": "wsgi"}),
         (["--access-logfile", "-"], {"access_logfile": "-"}),
         (["--access-log"], {"access_logfile": "-"}),
@@ -110,10 +112,12 @@ def test_port_is_the_last_word_on_where_to_listen():
         ([], {"PORT": "http"}, r"^PORT: 'http' is not a port"),
         ([], {"PORT": "65536"}, r"^PORT: '65536' is not a port"),
         (["-w", "4"], {}, r"^--workers: 4 workers were asked for, but more than one is not there yet"),
-        ([], {"WEB_CONCURRENCY": "4"}, r"^WEB_CONCURRENCY: 4 workers were asked for"),
         (["--limit-buffers", "1k"], {}, r"^limit_buffers: 1024 bytes cannot hold"),
         (["--port", "x"], {}, r"^--port: 'x' is not a port; give 0 to 65535"),
         (["--host", "a"], {"PORT": "x"}, r"^PORT: 'x' is not a port"),
+        (["--host", "a,b:1"], {}, r"^--host: 'a,b:1' is not a host; give one name or number, or use --bind$"),
+        (["--host", "a:1"], {}, r"^--host: 'a:1' is not a host"),
+        (["--host", ""], {}, r"^--host: '' is not a host"),
         (["-e", "A"], {}, r"^--env: an entry, not shown here, is not an assignment; give NAME=VALUE$"),
         (["--log-level", "loud"], {}, r"^--log-level: 'loud' is not known; give debug, info, warning, error or crit"),
         (["--loop", "uvloop"], {}, r"^--loop: 'uvloop' is not known; give auto, libev or libuv$"),
@@ -128,9 +132,34 @@ def test_a_wrong_value_names_where_it_came_from(arguments, environ, line):
         read(*arguments, **environ)
 
 
-def test_workers_given_win_over_web_concurrency():
-    assert read("-w", "1", WEB_CONCURRENCY="4").workers == 1
-    assert read(WEB_CONCURRENCY="1").workers == 1
+@pytest.mark.parametrize(
+    ("arguments", "workers", "lines"),
+    [([], "4", 1), ([], "many", 1), ([], "1", 0), ([], "", 0), (["-w", "1"], "4", 0)],
+)
+def test_web_concurrency_is_a_warning_for_platforms_set_it_by_themselves(capsys, arguments, workers, lines):
+    assert read(*arguments, WEB_CONCURRENCY=workers).workers == 1
+    said = "greenhttp: WEB_CONCURRENCY is ignored: more than one process is not there yet\n"
+    assert capsys.readouterr().err == said * lines
+
+
+def test_a_port_that_does_not_count_is_not_read(tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text('port = "x"')
+    assert read("-b", "a:1", PORT="abc").bind == ("a:1",)
+    assert read("--port", "1", PORT="abc").bind == ("127.0.0.1:1",)
+    assert read("-c", str(path), "--uds", "/x", PORT="abc").bind == ("unix:/x",)
+    with pytest.raises(ConfigError, match=r"s\.toml:1: port: 'x' is not a port"):
+        read("-c", str(path))
+    with pytest.raises(ConfigError, match=r"s\.toml:1: port: 'x' is not a port"):
+        read("-c", str(path), "--host", "a")
+
+
+def test_a_host_takes_the_port_of_the_file(tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text("port = 9000")
+    settings, origins = _settled(_parse(["-c", str(path), "--host", "127.0.0.2"]), {"PORT": "5000"})
+    assert settings.bind == ("127.0.0.2:9000",)
+    assert origins["bind"].origin == f"--host, {path}:1"
 
 
 @pytest.mark.parametrize(
@@ -258,9 +287,9 @@ def test_print_config_says_every_setting_its_value_and_where_from(capsys, monkey
 
 def test_print_config_can_be_read_again(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    wild = ["--access-log-format", '%(h)s "\\ \u00e9\t\U000e0001', "--no-server-header", "--header-timeout", "1.25s", "--queue", "0",
-            "--request-timeout", "1h", "--limit-request-body", "1000001", "--allow-headers", "x_a,proxy", "--no-patch",
-            "web:app"]  # fmt: skip
+    wild = ["--access-log-format", '%(h)s "\\ \u00e9\t\U000e0001', "--no-server-header", "--header-timeout", "1.25s",
+            "--queue", "0", "--request-timeout", "1h", "--limit-request-body", "1000001", "--allow-headers", "x_a,proxy",
+            "--no-patch", "web:app"]  # fmt: skip
     first, _ = printed(capsys, *wild)
     (tmp_path / "again.toml").write_text(first)
     assert _settled(_parse(["-c", "again.toml"]), {})[0] == _settled(_parse(wild), {})[0]

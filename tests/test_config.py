@@ -162,7 +162,8 @@ def test_unknown_name_names_the_nearest():
 
 def test_addresses():
     assert Settings(bind="a:1, unix:/x").bind == ("a:1", "unix:/x")
-    assert Settings(bind=["a:1", "b:2,c:3", "a:1"]).bind == ("a:1", "b:2", "c:3")
+    assert Settings(bind=["a:1", " unix:/x,y", "", "a:1"]).bind == ("a:1", "unix:/x,y")
+    assert Settings(bind=["unix:/x,y"]).resolved(1024).bind == ("unix:/x,y",)
     for wrong in ([], "", ",", [1], 8000, None):
         with pytest.raises(ConfigError, match="^bind: "):
             Settings(bind=wrong)
