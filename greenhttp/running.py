@@ -54,7 +54,7 @@ def serve(app: Callable[..., Any], *, bind: object = "127.0.0.1:8000", **setting
     machine is to be changed then, not the program.
 
     Raises:
-        ConfigError: a setting that cannot be.
+        ConfigError: a setting that cannot be, or it is not the main thread.
     """
     _serve(app, bind=bind, **settings)
 
@@ -71,12 +71,16 @@ def serve_stream(handler: Callable[["Stream"], object], *, bind: object, **setti
     It ends as `serve` does.
 
     Raises:
-        ConfigError: a setting that cannot be.
+        ConfigError: a setting that cannot be, or it is not the main thread.
     """
     _serve(handler, bind=bind, interface=STREAM, **settings)
 
 
 def _serve(app: Callable[..., Any], **settings: Any) -> None:
+    try:  # threading cannot be asked: where it is patched, its threads are green ones
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1))
+    except ValueError:
+        raise ConfigError("signals arrive in the main thread: call serve there, or use Server, without them") from None
     for name in settings:
         if name in OF_THE_COMMAND:
             raise ConfigError(f"{name}: only the command can do that, before the program is loaded")
@@ -102,9 +106,7 @@ def run(server: Server, name: str) -> int:
     """
     settings = server.settings
     loop = gevent.get_hub().loop
-    mine = [*logs.set_up(settings), server.reopen]
-    reopen.extend(mine)
-    with _signals(loop) as (asked, stop):
+    with logs.set_up(settings) as files, _opened_again([*files, server.reopen]), _signals(loop) as (asked, stop):
         server.start()
         for line in _introduction(server, name, loop, colourful(sys.stderr)):
             say(line)
@@ -114,8 +116,17 @@ def run(server: Server, name: str) -> int:
             server.stop(timeout=settings.graceful_timeout)
         else:
             server.stop(timeout=0)
-    reopen[:] = [call for call in reopen if call not in mine]
     return STOPPED
+
+
+@contextlib.contextmanager
+def _opened_again(calls: list[Callable[[], None]]) -> Iterator[None]:
+    """SIGUSR1 makes these calls meanwhile."""
+    reopen.extend(calls)
+    try:
+        yield
+    finally:
+        reopen[:] = [call for call in reopen if call not in calls]
 
 
 @contextlib.contextmanager
