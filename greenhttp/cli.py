@@ -229,6 +229,7 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
             _patch(early.patch, early.loop)
             from greenhttp.loading import look_in
 
+            _check_directory()
             look_in()
             file, said = configfile.run_python(path)
         else:
@@ -250,7 +251,18 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit code."""
     try:
-        options = _parse(sys.argv[1:] if arguments is None else arguments)
+        return _main(sys.argv[1:] if arguments is None else arguments)
+    except BrokenPipeError:  # what reads the output, like `head`, has seen enough
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        return STOPPED
+    except KeyboardInterrupt:  # before the server runs; afterwards signals are handled
+        return STOPPED
+
+
+def _main(arguments: Sequence[str]) -> int:
+    try:
+        options = _parse(arguments)
         try:
             settings, origins = _settled(options, os.environ)
             app = str(origins[APP].value) if APP in origins else ""
@@ -281,11 +293,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         say(str(error), "red")
         return BROKEN
-    except BrokenPipeError:  # what reads the output, like `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return STOPPED
-    except KeyboardInterrupt:  # before the server runs; afterwards signals are handled
-        return STOPPED
 
 
 def _prepare(settings: Settings) -> None:
@@ -298,6 +305,7 @@ def _prepare(settings: Settings) -> None:
             os.chdir(settings.chdir)
         except OSError as error:
             raise ConfigError(f"chdir: {settings.chdir}: {error.strerror}") from None
+    _check_directory()
     _patch(settings.patch, settings.loop)
     from greenhttp.green.listener import parse_address
 
@@ -306,6 +314,14 @@ def _prepare(settings: Settings) -> None:
     from greenhttp.observe.atoms import parse
 
     parse(settings.access_log_format)
+
+
+def _check_directory() -> None:
+    """The application is looked for in it. Raises ConfigError if it was removed."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ConfigError(f"the current directory: {error.strerror}; go to one that exists, or give --chdir") from None
 
 
 @cache

@@ -151,9 +151,11 @@ def parse_bool(value: object) -> bool:
 
 
 def parse_text(value: object) -> str:
-    """A text that is not empty."""
+    """A text that is not empty, without NUL, which no path and no line can hold."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{value!r} is not a text; give one that is not empty")
+    if "\0" in value:
+        raise ValueError(f"{value!r} has a NUL character in it; leave it out")
     return value.strip()
 
 
@@ -193,6 +195,8 @@ def parse_names(value: object) -> tuple[str, ...]:
 def _text(entry: object) -> str:
     if not isinstance(entry, str):
         raise ValueError(f"{entry!r} is not a text; give a list of texts, or one text with commas")
+    if "\0" in entry:
+        raise ValueError(f"{entry!r} has a NUL character in it; leave it out")
     return entry
 
 

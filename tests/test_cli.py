@@ -288,8 +288,8 @@ def test_print_config_says_every_setting_its_value_and_where_from(capsys, monkey
 def test_print_config_can_be_read_again(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     wild = ["--access-log-format", '%(h)s "\\ \u00e9\t\U000e0001', "--no-server-header", "--header-timeout", "1.25s",
-            "--queue", "0", "--request-timeout", "1h", "--limit-request-body", "1000001", "--allow-headers", "x_a,proxy",
-            "--no-patch", "web:app"]  # fmt: skip
+            "--queue", "0", "--request-timeout", "1h", "--limit-request-body", "1000001", "--no-patch",
+            "--allow-headers", "x_a,proxy", "web:app"]  # fmt: skip
     first, _ = printed(capsys, *wild)
     (tmp_path / "again.toml").write_text(first)
     assert _settled(_parse(["-c", "again.toml"]), {})[0] == _settled(_parse(wild), {})[0]

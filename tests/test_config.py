@@ -205,6 +205,13 @@ def test_variables(given, kept):
     assert Settings(env=given).env == kept
 
 
+@pytest.mark.parametrize("name", [s.name for s in SETTINGS if s.kind in ("text", "path", "file", "names", "addresses")])
+@pytest.mark.parametrize("given", ["a\0b", "\0", "a\0"])
+def test_nul_is_refused(name, given):
+    with pytest.raises(ConfigError, match=rf"^{name}: '[^\0]*' has a NUL character in it; leave it out$"):
+        Settings(**{name: given})
+
+
 @pytest.mark.parametrize("given", ["A", "=1", "", ["A=1", 2], 3, "A=\0"])
 def test_what_is_no_variable(given):
     with pytest.raises(ConfigError, match="^env: .*; give "):

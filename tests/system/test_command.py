@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.process import Command
+from tests.system.process import Command, Process
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -295,13 +295,33 @@ def test_an_application_that_patches_by_itself_is_told_what_it_imported_too_earl
         assert err.endswith('; they keep blocking calls. Make "import greenhttp.patch" the first line\n')
 
 
-def test_output_that_nobody_reads_to_its_end_is_no_error(here):
+@pytest.mark.parametrize("arguments", [["--print-config"], ["--help"], ["--version"], ["--check", "web"]])
+def test_output_that_nobody_reads_to_its_end_is_no_error(here, arguments):
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "greenhttp", "--print-config"]
+    command = [sys.executable, "-m", "greenhttp", *arguments]
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, cwd=here, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_errors_that_nobody_reads_end_it_quietly_too(here):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "greenhttp", "--bnd"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, cwd=here, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+@pytest.mark.parametrize("arguments", [["web"], ["-c", "../s.py", "web"]])
+def test_a_directory_that_was_removed_is_one_line(tmp_path, arguments):
+    (tmp_path / "gone").mkdir()
+    go = f"import os, sys\nfrom greenhttp.cli import main\nos.rmdir(os.getcwd())\nsys.exit(main({arguments!r}))\n"
+    with Process(tmp_path / "gone", "-c", go) as process:
+        code, out, err = process.rest()
+    line = "greenhttp: the current directory: No such file or directory; go to one that exists, or give --chdir\n"
+    assert (code, out, err) == (2, "", line)
 
 
 def test_port_and_settings_come_from_the_environment(here):
