@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from greenhttp import __version__, configfile
-from greenhttp.config import LISTS, SETTINGS, Setting, Settings, nearest
+from greenhttp.config import BY_NAME, LISTS, SETTINGS, Setting, Settings, nearest
 from greenhttp.console import colourful, paint, say
 from greenhttp.errors import AppError, ConfigError
 from greenhttp.foreign import FOREIGN
@@ -50,8 +50,8 @@ The command line wins over the environment (GREENHTTP_<NAME>, like GREENHTTP_HEA
 the file (header_timeout = "5s"), the file over PORT=n (--bind 0.0.0.0:n). WEB_CONCURRENCY=n is answered by a warning:
 there is one process for now.
 
-TERM stops gracefully: no new connections, running requests finish. INT (Ctrl-C) and QUIT stop at once, and end the
-process by force if it is stopping already. USR1 opens the log files again.
+TERM stops gracefully: no new connections, running requests finish. INT (Ctrl-C) and QUIT stop at once. A repeated TERM
+is ignored; INT or QUIT after another signal ends the process by force. USR1 opens the log files again.
 
 Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log cannot be used, or stopped by force; 2 wrong usage or
 settings; 3 the application could not be found or imported.
@@ -63,6 +63,10 @@ METAVARS = {
 }  # fmt: skip
 
 COMMANDS = ("serve",)  # a word before APP; the only one so far, and the one that is meant without
+
+SWITCHES = {  # option of click's -> the setting, the flag, the value it stands for
+    flag[2:].replace("-", "_"): (setting.name, flag, value) for setting in SETTINGS for flag, value in setting.switches
+}
 
 # ---- what the command line looks like
 
@@ -179,26 +183,30 @@ command = _Command(
 
 
 def _parse(arguments: Sequence[str]) -> dict[str, Any]:
-    """Options by name. Raises click's exceptions."""
-    with command.make_context("greenhttp", list(arguments), color=colourful(sys.stdout)) as context:
-        return context.params
+    """Options by name, those given last and in the order of the command line. Raises click's exceptions."""
+    arguments = list(arguments)
+    with command.make_context("greenhttp", [*arguments], color=colourful(sys.stdout)) as context:
+        options = context.params
+        for given in command.make_parser(context).parse_args(arguments)[2]:
+            if given.name in options:  # --version, which is not exposed, has ended it before
+                options[given.name] = options.pop(given.name)
+        return options
 
 
 def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
     """What the command line gives, and lines to say about it. Raises ConfigError."""
     source: Source = {}
-    for setting in SETTINGS:
-        for flag, value in setting.switches:
-            if options[flag[2:].replace("-", "_")]:
-                source[setting.name] = Given(value, flag)
-        given = options[setting.name]
-        if given not in (None, ()):
-            source[setting.name] = Given(_joined(setting, given), setting.flag)
+    for name, value in options.items():
+        if name in SWITCHES and value:
+            setting, flag, meant = SWITCHES[name]
+            source[setting] = Given(meant, flag)
+        elif name in BY_NAME and value not in (None, ()):
+            source[name] = Given(_joined(BY_NAME[name], value), BY_NAME[name].flag)
     for place in PLACES:
         if options[place] is not None:
             source[place] = Given(options[place], f"--{place}")
     words = options["words"]
-    if len(words) > 1 and words[0] in COMMANDS:
+    if words and words[0] in COMMANDS:
         words = words[1:]
     if len(words) > 1:
         raise ConfigError(f"one application, please; {words[1]!r} is left over")
@@ -235,8 +243,6 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
         else:
             file, said = configfile.read_toml(path)
         notices += said
-    if APP in file and given.get(APP, ("", ""))[0] in COMMANDS:
-        del given[APP]  # `greenhttp serve -c FILE`: the command, not a module of that name
     settings, origins = settled(platform, file, environment, given)
     if "workers" not in origins:
         notices += unmet(environ)
@@ -287,8 +293,7 @@ def _main(arguments: Sequence[str]) -> int:
         say(f"{error.format_message()} (see greenhttp --help)", "red")
         return MISUSED
     except AppError as error:
-        also = "; as a command it is followed by APP" if app in COMMANDS else ""
-        say(f"{error}{also}", "red")
+        say(str(error), "red")
         return APP_FAILED
     except ConfigError as error:
         say(str(error), "red")

@@ -57,6 +57,15 @@ def test_nothing_given_is_the_defaults():
         (["--access-logfile", "-"], {"access_logfile": "-"}),
         (["--access-log"], {"access_logfile": "-"}),
         (["--no-access-log"], {}),
+        (["--no-access-log", "--access-log"], {"access_logfile": "-"}),
+        (["--access-log", "--no-access-log"], {}),
+        (["--access-log", "--no-access-log", "--access-log"], {"access_logfile": "-"}),
+        (["--access-logfile", "f", "--no-access-log"], {}),
+        (["--no-access-log", "--accesslog", "f"], {"access_logfile": "f"}),
+        (["--server-header", "x", "--no-server-header"], {"server_header": None}),
+        (["--no-server-header", "--server-header", "x"], {"server_header": "x"}),
+        (["--patch", "--no-patch"], {"patch": False}),
+        (["--no-patch", "--patch"], {}),
         (["--access-logformat", "json"], {"access_log_format": "json"}),
         (["--log-file", "e.log", "--log-level", "DEBUG"], {"error_logfile": "e.log", "log_level": "debug"}),
         (["-e", "A=1,2", "--env", "B=x=y", "--raw-env", "A=3"], {"env": ["A=3", "B=x=y"]}),
@@ -170,6 +179,8 @@ def test_a_host_takes_the_port_of_the_file(tmp_path):
         (["-Z", "web"], "-Z: there is no such option$"),
         (["-p", "81", "web"], "--pid: no pid file is written yet; a port is --port$"),
         ([], "no application; give APP"),
+        (["serve"], "no application; give APP"),
+        (["serve", "--backlog", "5"], "no application; give APP"),
         (["a", "b"], "one application, please; 'b' is left over"),
         (["serve", "a", "b"], "one application, please; 'b' is left over"),
         (["web", "--backlog"], "requires an argument"),
@@ -195,7 +206,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(capsys, arguments, line):
         (["serve", "web"], "web"),
         (["serve", "--backlog", "5", "web", "--queue", "0"], "web"),
         (["--backlog", "5", "serve", "web"], "web"),
-        (["serve"], "serve"),
+        (["serve"], None),
         (["serve", "serve"], "serve"),
         (["serve:app"], "serve:app"),
     ],
@@ -242,6 +253,7 @@ def test_help_says_everything(capsys, monkeypatch, flag):
     for setting in SETTINGS:
         assert setting.flag in words
         assert f"\n{setting.group}:\n" in text
+    assert "A repeated TERM is ignored; INT or QUIT after another signal ends the process by force." in words
     for word in ("GREENHTTP_", "PORT", "WEB_CONCURRENCY", "TERM", "Exit codes", "[75s]", "[64k]", "--keep-alive"):
         assert word in words
     assert max(map(len, text.splitlines())) <= 110
@@ -428,6 +440,28 @@ def test_a_second_signal_ends_it_by_force(tmp_path):
         process.lines_until("waiting")
         process.send_signal(signal.SIGINT)
         assert process.rest() == (1, "stop(30.0)\n", "greenhttp: stopped by force\n")
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM, signal.SIGTERM, signal.SIGQUIT), (signal.SIGINT, signal.SIGINT)])
+def test_a_repeated_term_is_ignored_and_int_or_quit_after_another_signal_forces(tmp_path, numbers):
+    (tmp_path / "web.py").write_text(
+        APP + "import gevent, signal, sys\n"
+        "def say(): print('heard', file=sys.stderr, flush=True)\n"
+        "def stopping():\n  say()\n  gevent.sleep(3600)\n"
+        "def started():\n"
+        "  ours = signal.getsignal(signal.SIGTERM)\n"
+        "  def spied(*signal):\n    again = hasattr(app, 'once'); app.once = True; ours(*signal)\n    again and say()\n"
+        "  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT): signal.signal(number, spied)\n"
+        "app.stopping, app.started = stopping, started\n"
+    )
+    with Process(tmp_path, "web:app") as process:
+        process.lines_until("Ctrl-C")
+        for number in numbers[:-1]:
+            process.send_signal(number)
+            process.lines_until("heard")
+        process.send_signal(numbers[-1])
+        code, _, err = process.rest()
+    assert (code, err) == (1, "greenhttp: stopped by force\n")
 
 
 def test_a_second_signal_gets_through_while_the_application_holds_the_loop(tmp_path):

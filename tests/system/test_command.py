@@ -194,7 +194,7 @@ def test_the_kind_of_application_is_said(tmp_path, options, code, said):
         (["--error-logfile", ".", "web"], 1, "error_logfile: .: Is a directory"),
         (["--access-logfile", "web.py/x", "web"], 1, "access_logfile: web.py/x: Not a directory"),
         (["wbe"], 3, "there is no module wbe"),
-        (["serve"], 3, "; as a command it is followed by APP"),
+        (["serve"], 2, "no application; give APP"),
         (["web:nothing"], 3, "web has no attribute nothing"),
         (["web:sys"], 3, "sys is a module; name the application in it"),
     ],
