@@ -163,7 +163,7 @@ def _source(path: str, given: Mapping[str, Any], lines: Mapping[str, int]) -> tu
             raise ConfigError(f"{place}: {name}: it is given twice; {source[kept].origin} says {kept} already")
         if kept == APP and not isinstance(value, str):
             raise ConfigError(f"{place}: {name}: give the application's name, like 'module:app'")
-        if value is None and kept in BY_NAME and name != "server_header":
-            continue  # gunicorn's files say None for "the default"
+        if value is None and kept in BY_NAME and BY_NAME[kept].kind != "header":
+            continue  # gunicorn's files say None for "the default"; of a field to send it means "off"
         source[kept] = Given(value, place)
     return source, notices

@@ -4,8 +4,11 @@
     listener    address texts -> listening sockets
     acceptor    listening socket -> connected descriptors with their peers' addresses
     stream      Stream: read, readline, readuntil, readexactly, write, sendfile, close; suspends its green thread alone
+    transport   what lies below a stream: a socket and its watchers, or memory; connect()
     pool        ready connections -> waiting green threads; a connection with nothing to do is parked and holds none
+    spawn       stream handlers: a green thread per connection, handler(stream)
     deadline    one list per phase of a connection, one sweep for all
+    switch      greenlet's C interface
 
 Imports gevent, config and errors; knows nothing of wire, which http joins with it. Begin with stream.
 """

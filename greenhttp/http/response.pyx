@@ -271,10 +271,15 @@ cdef int64_t nanoseconds() noexcept:
     return greenhttp_nanoseconds()
 
 
+cdef bytes said(int status):
+    """The content of an answer of the server itself, which says no more than its status."""
+    return f"{REASONS.get(status, 'Error')}\n".encode("ascii")
+
+
 cdef Delivery plain(Request request, int status):
-    """An answer of the server itself to a whole request, saying no more than its status."""
+    """An answer of the server itself to a whole request."""
     cdef Delivery response = Delivery.__new__(Delivery)
-    cdef bytes text = f"{REASONS.get(status, 'Error')}\n".encode("ascii")
+    cdef bytes text = said(status)
     response.bind(request)
     response.begin(f"{status} {REASONS.get(status, 'Error')}")
     response.add("Content-Type", "text/plain")
@@ -285,7 +290,7 @@ cdef Delivery plain(Request request, int status):
 cdef bytes refusal(Service service, int status, object retry_after):
     """A whole answer for a request that is not one, or that cannot be served; the connection closes after it."""
     cdef ResponseHead head = ResponseHead()
-    cdef bytes text = f"{REASONS.get(status, 'Error')}\n".encode("ascii")
+    cdef bytes text = said(status)
     cdef bytes date = service.date_line()
     head.begin(f"{status} {REASONS.get(status, 'Error')}")
     head.add("Content-Type", "text/plain")

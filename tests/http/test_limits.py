@@ -197,7 +197,7 @@ def test_beyond_the_queue_is_503_at_once(serve: Any, queue: int) -> None:
         client.send(get("/wait"))
         serving.until(lambda n=n: serving.count("running") + serving.count("queued") == n + 1)
     answer = serving.connect().ask(get("/refused"))
-    assert (answer.status, answer.closes) == (503, True)
+    assert (answer.status, answer.closes, answer.content) == (503, True, b"Service Unavailable\n")
     assert re.fullmatch("[1-9][0-9]*", answer.get("Retry-After"))
     gate.opened.set()
     assert [client.answer().status for client in inside] == [200] * (1 + queue)

@@ -326,7 +326,8 @@ def stuck_in_here(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 def test_request_timeout_is_503_and_the_next_request_is_fine(serve: Any, caplog: Any) -> None:
     serving = serve(stuck_in_here, request_timeout=0.1)
     client = serving.connect().send(request(b"GET /stuck HTTP/1.1") + request(b"GET /next HTTP/1.1"))
-    assert client.answer().status == 503
+    answer = client.answer()
+    assert (answer.status, answer.content) == (503, b"Service Unavailable\n")
     assert client.answer().content == b"/next"
     assert serving.count("running") == 0
     serving.until(lambda: caplog.records)

@@ -92,15 +92,15 @@ def test_standard_output_that_is_full_lets_the_process_end():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "exit_code", "says"),
     [
-        (["--access-logfile", "-", "--access-log-format", "%(S)s"], "there is no atom %(S)s; did you mean %(s)s?"),
-        (["--access-logfile", "/"], "access_logfile: '/' cannot be opened: Is a directory"),
+        (["--access-logfile", "-", "--access-log-format", "%(S)s"], 2, "there is no atom %(S)s; did you mean %(s)s?"),
+        (["--access-logfile", "/"], 1, "access_logfile: '/' cannot be opened: Is a directory"),
     ],
 )
-def test_what_cannot_be_is_one_line(arguments, says):
+def test_what_cannot_be_is_one_line(arguments, exit_code, says):
     with command(*arguments) as process:
         code, _, err = process.rest()
-    assert code == 1
+    assert code == exit_code
     (line,) = err.splitlines()
     assert says in line
