@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from greenhttp import __version__, configfile
-from greenhttp.config import LISTS, SETTINGS, Setting, Settings, nearest
+from greenhttp.config import BY_NAME, LISTS, SETTINGS, Setting, Settings, nearest
 from greenhttp.console import colourful, paint, say
 from greenhttp.errors import AppError, ConfigError
 from greenhttp.foreign import FOREIGN
@@ -30,9 +30,9 @@ from greenhttp.sources import (
     Source,
     from_environment,
     from_platform,
-    gather_addresses,
     misspelt,
     settled,
+    unmet,
 )
 
 STOPPED, BROKEN, MISUSED, APP_FAILED = 0, 1, 2, 3
@@ -47,10 +47,11 @@ AFTERWORD = """\
 Durations: 90, 1.5, 90s, 1m30s, 250ms; 0 turns a time-out off. Sizes: 65536, 64k, 1m, 2g (of 1024).
 
 The command line wins over the environment (GREENHTTP_<NAME>, like GREENHTTP_HEADER_TIMEOUT=5s), the environment over
-the file (header_timeout = "5s"), the file over PORT=n (--bind 0.0.0.0:n) and WEB_CONCURRENCY=n (--workers n).
+the file (header_timeout = "5s"), the file over PORT=n (--bind 0.0.0.0:n). WEB_CONCURRENCY=n is answered by a warning:
+there is one process for now.
 
-TERM stops gracefully: no new connections, running requests finish. INT (Ctrl-C) and QUIT stop at once, and end the
-process by force if it is stopping already. USR1 opens the log files again.
+TERM stops gracefully: no new connections, running requests finish. INT (Ctrl-C) and QUIT stop at once. A repeated TERM
+is ignored; INT or QUIT after another signal ends the process by force. USR1 opens the log files again.
 
 Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log cannot be used, or stopped by force; 2 wrong usage or
 settings; 3 the application could not be found or imported.
@@ -62,6 +63,10 @@ METAVARS = {
 }  # fmt: skip
 
 COMMANDS = ("serve",)  # a word before APP; the only one so far, and the one that is meant without
+
+SWITCHES = {  # option of click's -> the setting, the flag, the value it stands for
+    flag[2:].replace("-", "_"): (setting.name, flag, value) for setting in SETTINGS for flag, value in setting.switches
+}
 
 # ---- what the command line looks like
 
@@ -178,26 +183,30 @@ command = _Command(
 
 
 def _parse(arguments: Sequence[str]) -> dict[str, Any]:
-    """Options by name. Raises click's exceptions."""
-    with command.make_context("greenhttp", list(arguments), color=colourful(sys.stdout)) as context:
-        return context.params
+    """Options by name, those given last and in the order of the command line. Raises click's exceptions."""
+    arguments = list(arguments)
+    with command.make_context("greenhttp", [*arguments], color=colourful(sys.stdout)) as context:
+        options = context.params
+        for given in command.make_parser(context).parse_args(arguments)[2]:
+            if given.name in options:  # --version, which is not exposed, has ended it before
+                options[given.name] = options.pop(given.name)
+        return options
 
 
 def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
     """What the command line gives, and lines to say about it. Raises ConfigError."""
     source: Source = {}
-    for setting in SETTINGS:
-        for flag, value in setting.switches:
-            if options[flag[2:].replace("-", "_")]:
-                source[setting.name] = Given(value, flag)
-        given = options[setting.name]
-        if given not in (None, ()):
-            source[setting.name] = Given(list(given) if isinstance(given, tuple) else given, setting.flag)
+    for name, value in options.items():
+        if name in SWITCHES and value:
+            setting, flag, meant = SWITCHES[name]
+            source[setting] = Given(meant, flag)
+        elif name in BY_NAME and value not in (None, ()):
+            source[name] = Given(_joined(BY_NAME[name], value), BY_NAME[name].flag)
     for place in PLACES:
         if options[place] is not None:
             source[place] = Given(options[place], f"--{place}")
     words = options["words"]
-    if len(words) > 1 and words[0] in COMMANDS:
+    if words and words[0] in COMMANDS:
         words = words[1:]
     if len(words) > 1:
         raise ConfigError(f"one application, please; {words[1]!r} is left over")
@@ -207,13 +216,19 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
     return source, [line for line in said if line]
 
 
+def _joined(setting: Setting, given: Any) -> Any:
+    """What was typed, perhaps several times; addresses typed may have commas between, also where they are repeated."""
+    if setting.kind == "addresses":
+        return ",".join(given)
+    return list(given) if isinstance(given, tuple) else given
+
+
 def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Settings, Source]:
     """All sources together. Raises ConfigError.
 
     A Python file decides nothing about patching, and runs after it.
     """
     given, notices = _from_options(options)
-    gather_addresses(given, environ)
     platform, environment = from_platform(environ), from_environment(environ)
     file: Source = {}
     if path := (options["config"] or environ.get("GREENHTTP_CONFIG") or "").removeprefix("file:"):
@@ -222,17 +237,18 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
             _patch(early.patch, early.loop)
             from greenhttp.loading import look_in
 
+            _check_directory()
             look_in()
             file, said = configfile.run_python(path)
         else:
             file, said = configfile.read_toml(path)
-        gather_addresses(file, environ)
         notices += said
-    if APP in file and given.get(APP, ("", ""))[0] in COMMANDS:
-        del given[APP]  # `greenhttp serve -c FILE`: the command, not a module of that name
+    settings, origins = settled(platform, file, environment, given)
+    if "workers" not in origins:
+        notices += unmet(environ)
     for line in [*misspelt(environ), *notices]:
         say(line, "yellow")
-    return settled(platform, file, environment, given)
+    return settings, origins
 
 
 # ---- running
@@ -241,7 +257,18 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit code."""
     try:
-        options = _parse(sys.argv[1:] if arguments is None else arguments)
+        return _main(sys.argv[1:] if arguments is None else arguments)
+    except BrokenPipeError:  # what reads the output, like `head`, has seen enough
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        return STOPPED
+    except KeyboardInterrupt:  # before the server runs; afterwards signals are handled
+        return STOPPED
+
+
+def _main(arguments: Sequence[str]) -> int:
+    try:
+        options = _parse(arguments)
         try:
             settings, origins = _settled(options, os.environ)
             app = str(origins[APP].value) if APP in origins else ""
@@ -266,17 +293,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"{error.format_message()} (see greenhttp --help)", "red")
         return MISUSED
     except AppError as error:
-        also = "; as a command it is followed by APP" if app in COMMANDS else ""
-        say(f"{error}{also}", "red")
+        say(str(error), "red")
         return APP_FAILED
     except ConfigError as error:
         say(str(error), "red")
         return BROKEN
-    except BrokenPipeError:  # what reads the output, like `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return STOPPED
-    except KeyboardInterrupt:  # before the server runs; afterwards signals are handled
-        return STOPPED
 
 
 def _prepare(settings: Settings) -> None:
@@ -289,15 +310,23 @@ def _prepare(settings: Settings) -> None:
             os.chdir(settings.chdir)
         except OSError as error:
             raise ConfigError(f"chdir: {settings.chdir}: {error.strerror}") from None
+    _check_directory()
     _patch(settings.patch, settings.loop)
     from greenhttp.green.listener import parse_address
 
     for text in settings.bind:  # what is misspelt is said before a long import, and by --check
         parse_address(text)
-    if settings.access_logfile is not None:
-        from greenhttp.observe.atoms import parse
+    from greenhttp.observe.atoms import parse
 
-        parse(settings.access_log_format)
+    parse(settings.access_log_format)
+
+
+def _check_directory() -> None:
+    """The application is looked for in it. Raises ConfigError if it was removed."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ConfigError(f"the current directory: {error.strerror}; go to one that exists, or give --chdir") from None
 
 
 @cache
@@ -326,13 +355,13 @@ def _run(name: str, settings: Settings, check: bool) -> int:
         say(f"{name} could not be loaded; the traceback above is its own", "red")
         return APP_FAILED
 
-    from greenhttp.hosting.interface import doubt
-    from greenhttp.running import described, run
+    from greenhttp.running import check_files, described, doubts, run
     from greenhttp.server import Server
 
     server = Server(app, settings)
     if check:
-        if settings.interface == "auto" and (line := doubt(app)):
+        check_files(server)
+        for line in doubts(server):
             say(line, "yellow")
         print(f"ok: {name} as {described(server)} at {', '.join(settings.bind)}", flush=True)
         return STOPPED
@@ -359,13 +388,15 @@ def _tune_collector() -> None:
 
 
 def _print_config(settings: Settings, origins: Source) -> None:
-    """Every setting as a line of TOML, the origin as its comment, so that the output can be a file of settings."""
+    """Every setting as a line of TOML, the origin as its comment, so that the output can be a file of settings.
+
+    All but the values of `env`, where people keep secrets: the output is what they paste into a question.
+    """
     on = colourful(sys.stdout)
     rows = [("", APP, _toml(str(origins[APP].value)), origins[APP].origin)] if APP in origins else []
     for setting in SETTINGS:
-        value = _toml(setting.typed(getattr(settings, setting.name)))
         origin = origins[setting.name].origin if setting.name in origins else "default"
-        rows.append((setting.group, setting.name, value, origin))
+        rows.append((setting.group, *_shown(setting, getattr(settings, setting.name)), origin))
     names, values = max(len(row[1]) for row in rows), max(min(len(row[2]), 30) for row in rows)
     lines = [paint(f"# greenhttp {__version__}", "dim", on=on)]
     heading = ""
@@ -376,6 +407,14 @@ def _print_config(settings: Settings, origins: Source) -> None:
         comment = paint(f"# {origin}", *(["dim"] if origin == "default" else ["cyan"]), on=on)
         lines.append(f"{name:{names}} = {value:{values}}  {comment}")
     print("\n".join(lines), flush=True)
+
+
+def _shown(setting: Setting, value: Any) -> tuple[str, str]:
+    """Name and value of a setting; what may be a secret is hidden, in a line that is not read again."""
+    if setting.kind == "pairs" and value:
+        hidden = [f"{pair.partition('=')[0]}=***" for pair in value]
+        return f"# {setting.name}", f"{_toml(hidden)}  # values are not shown"
+    return setting.name, _toml(setting.typed(value))
 
 
 def _toml(value: str | int | bool | list[str]) -> str:

@@ -18,7 +18,7 @@ A value may come as Python says it (`header_timeout=2.5`) or as a person types i
     file        "access.log", "-", "off", False                     str, or None for off
     header      "greenhttp", "off", False                           str, or None for off
     names       ["A", "B"], "A, B"                                  tuple of str
-    addresses   ["127.0.0.1:8000", "unix:/run/x.sock"], "a, b"      tuple of str
+    addresses   ["127.0.0.1:8000", "unix:/run/x,y.sock"], "a, b"    tuple of str; a list is not split at commas
     pairs       ["A=1", "B=2"], {"A": "1", "B": "2"}, "A=1"         tuple of str; commas belong to the value
 
 A duration of 0 turns that time-out off, unless its help says otherwise. Limits are meant literally: 0 allows nothing.
@@ -151,9 +151,11 @@ def parse_bool(value: object) -> bool:
 
 
 def parse_text(value: object) -> str:
-    """A text that is not empty."""
+    """A text that is not empty, without NUL, which no path and no line can hold."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{value!r} is not a text; give one that is not empty")
+    if "\0" in value:
+        raise ValueError(f"{value!r} has a NUL character in it; leave it out")
     return value.strip()
 
 
@@ -186,10 +188,16 @@ def parse_names(value: object) -> tuple[str, ...]:
     """A tuple of texts, from a list or a text with commas; empty entries are left out, repeated ones kept once."""
     parts: list[str] = []
     for entry in (value,) if isinstance(value, str) else _entries(value):
-        if not isinstance(entry, str):
-            raise ValueError(f"{entry!r} is not a text; give a list of texts, or one text with commas")
-        parts.extend(part.strip() for part in entry.split(","))
+        parts.extend(part.strip() for part in _text(entry).split(","))
     return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def _text(entry: object) -> str:
+    if not isinstance(entry, str):
+        raise ValueError(f"{entry!r} is not a text; give a list of texts, or one text with commas")
+    if "\0" in entry:
+        raise ValueError(f"{entry!r} has a NUL character in it; leave it out")
+    return entry
 
 
 def _entries(value: object) -> Iterator[object]:
@@ -199,22 +207,31 @@ def _entries(value: object) -> Iterator[object]:
 
 
 def parse_addresses(value: object) -> tuple[str, ...]:
-    """A tuple of at least one address; what an address looks like is `green.listener`'s business."""
-    addresses = parse_names(value)
+    """A tuple of at least one address, from a list or a text with commas; in a list a comma belongs to the path.
+
+    What an address looks like is `green.listener`'s business.
+    """
+    if isinstance(value, str):
+        value = value.split(",")
+    texts = [_text(entry).strip() for entry in _entries(value)]
+    addresses = tuple(dict.fromkeys(text for text in texts if text))
     if not addresses:
         raise ValueError("no address; give one like 127.0.0.1:8000 or unix:/run/app.sock")
     return addresses
 
 
 def parse_pairs(value: object) -> tuple[str, ...]:
-    """A tuple of texts NAME=VALUE, from one, a list of them, or a mapping; the last one of a name counts."""
+    """A tuple of texts NAME=VALUE, from one, a list of them, or a mapping; the last one of a name counts.
+
+    What is wrong is not quoted: it may be a secret.
+    """
     if isinstance(value, Mapping):
         value = [f"{name}={text}" for name, text in value.items()]
     pairs: dict[str, str] = {}
     for entry in (value,) if isinstance(value, str) else _entries(value):
         name, equals, text = entry.partition("=") if isinstance(entry, str) else ("", "", "")
         if not name.strip() or not equals or "\0" in name + text:
-            raise ValueError(f"{entry!r} is not an assignment; give NAME=VALUE")
+            raise ValueError("an entry, not shown here, is not an assignment; give NAME=VALUE")
         pairs[name.strip()] = text
     return tuple(f"{name}={text}" for name, text in pairs.items())
 

@@ -62,6 +62,10 @@ def read_toml(path: str) -> tuple[Source, list[str]]:
     except tomllib.TOMLDecodeError as error:
         where = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(error))
         raise ConfigError(f"{path}:{where[2]}: {where[1]}" if where else f"{path}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: values are nested too deeply") from None
+    except ValueError as error:  # int() refuses more than some thousand digits
+        raise ConfigError(f"{path}: a number in it cannot be read: {error}") from None
     header, table = _table(path, document)
     if not isinstance(table, Mapping):
         raise ConfigError(f"{path}: there is no table [{header}]")

@@ -1,7 +1,10 @@
 """Where the logger "greenhttp" writes when the application has set up no logging of its own."""
 
+import contextlib
+import errno
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 
 from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
@@ -30,31 +33,63 @@ def _application_is_silent(_: logging.LogRecord) -> bool:
     return not logging.getLogger().handlers
 
 
-def set_up(settings: Settings) -> list[Callable[[], None]]:
-    """Level and place of the log; handlers that are there already are left alone. Returns what reopens its files.
+@contextlib.contextmanager
+def set_up(settings: Settings) -> Iterator[list[Callable[[], None]]]:
+    """Level and place of the log, as long as the with block lasts; gives what reopens its files.
 
-    Lines for stderr end where the application, perhaps with its first request, gives the root logger a handler; a file
-    that was asked for is written in any case.
+    Handlers that are there already are left alone. Lines for stderr end where the application, perhaps with its first
+    request, gives the root logger a handler; a file that was asked for is written in any case.
 
     Raises ConfigError if the file cannot be written.
     """
-    if log.level == logging.NOTSET:
+    handler = _handler(settings)
+    level = log.level
+    if level == logging.NOTSET:
         log.setLevel(settings.log_level.upper())
-    reopen: list[Callable[[], None]] = []
+    if handler is not None:
+        handler.setFormatter(logging.Formatter(FORMAT))
+        log.addHandler(handler)
+    try:
+        yield [handler.reopen] if isinstance(handler, LogFile) else []
+    finally:
+        if level == logging.NOTSET:
+            log.setLevel(level)
+        if handler is not None:
+            log.removeHandler(handler)
+            handler.close()
+
+
+def _handler(settings: Settings) -> logging.Handler | None:
     if settings.error_logfile != "-":
         try:
-            file = LogFile(settings.error_logfile, encoding="utf-8")
+            return LogFile(settings.error_logfile, encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"error_logfile: {settings.error_logfile}: {error.strerror}") from None
-        _add(file)
-        reopen.append(file.reopen)
-    elif not log.handlers and _application_is_silent(logging.makeLogRecord({})):
-        stream = logging.StreamHandler()
-        stream.addFilter(_application_is_silent)
-        _add(stream)
-    return reopen
+    if log.handlers or logging.getLogger().handlers:
+        return None
+    stream = logging.StreamHandler()
+    stream.addFilter(_application_is_silent)
+    return stream
 
 
-def _add(handler: logging.Handler) -> None:
-    handler.setFormatter(logging.Formatter(FORMAT))
-    log.addHandler(handler)
+def check(setting: str, path: str | None) -> None:
+    """Whether the log of this setting could be opened; makes no file. None and `-` always can.
+
+    Raises ConfigError if not.
+    """
+    if path in (None, "-"):
+        return
+    try:
+        _try(os.path.realpath(path))
+    except OSError as error:
+        raise ConfigError(f"{setting}: {path}: {error.strerror}") from None
+
+
+def _try(path: str) -> None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
+    except FileNotFoundError:
+        directory = os.path.dirname(path)
+        os.stat(directory)
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from None

@@ -54,7 +54,7 @@ def serve(app: Callable[..., Any], *, bind: object = "127.0.0.1:8000", **setting
     machine is to be changed then, not the program.
 
     Raises:
-        ConfigError: a setting that cannot be.
+        ConfigError: a setting that cannot be, or it is not the main thread.
     """
     _serve(app, bind=bind, **settings)
 
@@ -71,12 +71,16 @@ def serve_stream(handler: Callable[["Stream"], object], *, bind: object, **setti
     It ends as `serve` does.
 
     Raises:
-        ConfigError: a setting that cannot be.
+        ConfigError: a setting that cannot be, or it is not the main thread.
     """
     _serve(handler, bind=bind, interface=STREAM, **settings)
 
 
 def _serve(app: Callable[..., Any], **settings: Any) -> None:
+    try:  # threading cannot be asked: where it is patched, its threads are green ones
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1))
+    except ValueError:
+        raise ConfigError("signals arrive in the main thread: call serve there, or use Server, without them") from None
     for name in settings:
         if name in OF_THE_COMMAND:
             raise ConfigError(f"{name}: only the command can do that, before the program is loaded")
@@ -102,9 +106,7 @@ def run(server: Server, name: str) -> int:
     """
     settings = server.settings
     loop = gevent.get_hub().loop
-    mine = [*logs.set_up(settings), server.reopen]
-    reopen.extend(mine)
-    with _signals(loop) as (asked, stop):
+    with logs.set_up(settings) as files, _opened_again([*files, server.reopen]), _signals(loop) as (asked, stop):
         server.start()
         for line in _introduction(server, name, loop, colourful(sys.stderr)):
             say(line)
@@ -114,8 +116,17 @@ def run(server: Server, name: str) -> int:
             server.stop(timeout=settings.graceful_timeout)
         else:
             server.stop(timeout=0)
-    reopen[:] = [call for call in reopen if call not in mine]
     return STOPPED
+
+
+@contextlib.contextmanager
+def _opened_again(calls: list[Callable[[], None]]) -> Iterator[None]:
+    """SIGUSR1 makes these calls meanwhile."""
+    reopen.extend(calls)
+    try:
+        yield
+    finally:
+        reopen[:] = [call for call in reopen if call not in calls]
 
 
 @contextlib.contextmanager
@@ -173,18 +184,33 @@ def described(server: Server) -> str:
     return f"{KINDS[server.interface]} ({why})"
 
 
+def doubts(server: Server) -> list[str]:
+    """A line for each thing that may not be what was meant."""
+    lines = []
+    if server.settings.interface == "auto" and (line := doubt(server.app)):
+        lines.append(line)
+    if server.interface == STREAM and server.settings.access_logfile is not None:
+        lines.append("access_logfile is ignored: there is no access log of stream handlers")
+    return lines
+
+
+def check_files(server: Server) -> None:
+    """Whether the logs could be opened; makes no files. Raises ConfigError."""
+    logs.check("error_logfile", server.settings.error_logfile)
+    if server.interface != STREAM:
+        logs.check("access_logfile", server.settings.access_logfile)
+
+
 def _introduction(server: Server, name: str, loop: Any, colours: bool) -> list[str]:
     where = [_clickable(url, colours) for url in server.addresses]
     kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
     backend = getattr(loop, "backend", "")
     patched = "standard library patched"
-    doubts = []
-    if server.settings.interface == "auto" and (line := doubt(server.app)):
-        doubts.append(line)
+    lines = doubts(server)
     if not monkey.is_module_patched("socket"):
         patched = f"standard library {paint('NOT patched', 'yellow', on=colours)}"
         instead = "" if server.settings.patch else "leave out --no-patch, or "
-        doubts.append(
+        lines.append(
             "a call that blocks (time.sleep, a database) stops every other connection:"
             f" {instead}make `import greenhttp.patch` the first line of the program"
         )
@@ -192,7 +218,7 @@ def _introduction(server: Server, name: str, loop: Any, colours: bool) -> list[s
         f"serving {paint(name, 'bold', on=colours)} at {', '.join(where)}",
         f"it is {described(server)}",
         f"version {__version__}, process {os.getpid()}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
-        *(paint(line, "yellow", on=colours) for line in doubts),
+        *(paint(line, "yellow", on=colours) for line in lines),
         *_limits(server),
         "Ctrl-C stops at once; TERM lets running requests finish",
     ]

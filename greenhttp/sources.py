@@ -1,13 +1,16 @@
 """Where settings come from, and which source wins.
 
-    default < PORT, WEB_CONCURRENCY < the file < GREENHTTP_<NAME> < the command line
+    default < PORT < the file < GREENHTTP_<NAME> < the command line
 
 A source is a `Source`: raw values by the setting's name, each with its origin as a person would call it (`--flag`,
 `GREENHTTP_NAME`, `file:line`). Only the values that win are read, so a command line can replace what is wrong, or not
 there yet, in a file. The application's name, `app`, travels with them; it is no setting.
+
+Where to listen is one question: the last source that says anything about it (bind, host, port, uds, fd) answers it.
+Only a host without a port, or a port without a host, is completed from the sources before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from greenhttp.config import BY_NAME, SETTINGS, Settings, nearest
@@ -28,13 +31,14 @@ Source = dict[str, Given]
 
 
 def from_platform(environ: Mapping[str, str]) -> Source:
-    """PORT and WEB_CONCURRENCY, as platforms set them. Raises ConfigError."""
-    found: Source = {}
-    if port := environ.get("PORT"):
-        found["bind"] = Given(f"0.0.0.0:{_port('PORT', port)}", "PORT")
-    if workers := environ.get("WEB_CONCURRENCY"):
-        found["workers"] = Given(workers, "WEB_CONCURRENCY")
-    return found
+    """PORT, as platforms set it; an empty variable is none."""
+    return {"port": Given(environ["PORT"], "PORT")} if environ.get("PORT") else {}
+
+
+def unmet(environ: Mapping[str, str]) -> list[str]:
+    """A line for WEB_CONCURRENCY where it is more than there is. Platforms set it by themselves: no reason to fail."""
+    workers = environ.get("WEB_CONCURRENCY", "").strip()
+    return [] if workers in ("", "1") else ["WEB_CONCURRENCY is ignored: more than one process is not there yet"]
 
 
 def from_environment(environ: Mapping[str, str]) -> Source:
@@ -50,35 +54,49 @@ def misspelt(environ: Mapping[str, str]) -> list[str]:
     return [f"{name} is ignored{near}" for name in unknown if (near := nearest(name, known, cutoff=0.9))]
 
 
-def gather_addresses(source: Source, environ: Mapping[str, str]) -> None:
-    """Turn host, port, uds and fd of one source into addresses of its `bind`. Raises ConfigError.
-
-    A host without a port takes PORT's, else 8000; a port without a host is that of 127.0.0.1.
-    """
-    parts = {name: source.pop(name) for name in PLACES if name in source}
-    if not parts:
-        return
-    addresses: list[Any] = []
-    if "bind" in source:
-        value = source["bind"].value
-        addresses.extend((value,) if isinstance(value, str) else value)
-    host, port = parts.get("host"), parts.get("port")
-    if host or port:
-        name = str(host.value).strip("[]") if host else "127.0.0.1"
-        number = _port(*reversed(port)) if port else _port("PORT", environ.get("PORT") or 8000)
-        addresses.append(f"[{name}]:{number}" if ":" in name else f"{name}:{number}")
-    if "uds" in parts:
-        addresses.append(f"unix:{parts['uds'].value}")
-    if "fd" in parts:
-        addresses.append(f"fd://{parts['fd'].value}")
-    origins = [given.origin for given in (*([source["bind"]] if "bind" in source else ()), *parts.values())]
-    source["bind"] = Given(addresses, ", ".join(origins))
+def _addresses(sources: Sequence[Source]) -> Given | None:
+    """What all sources together say for `bind`. Raises ConfigError for a part that counts and cannot be."""
+    saying = [source for source in sources if not source.keys().isdisjoint(("bind", *PLACES))]
+    last = saying[-1] if saying else {}
+    if last.keys().isdisjoint(PLACES):
+        return last.get("bind")
+    used: list[Given] = []
+    addresses: list[str] = []
+    if bind := last.get("bind"):
+        used.append(bind)
+        addresses.extend(_parsed("bind", bind))
+    if "host" in last or "port" in last:
+        host, port = (next((s[name] for s in reversed(sources) if name in s), None) for name in ("host", "port"))
+        used.extend(part for part in (host, port) if part)
+        addresses.append(_address(host, port))
+    for place, scheme in (("uds", "unix:"), ("fd", "fd://")):
+        if place in last:
+            used.append(last[place])
+            addresses.append(f"{scheme}{last[place].value}")
+    return Given(addresses, ", ".join(part.origin for part in used))
 
 
-def _port(origin: str, value: object) -> int:
-    text = str(value).strip()
+def _address(host: Given | None, port: Given | None) -> str:
+    """A port alone is that of 127.0.0.1, but PORT that of every address: a platform's router must reach it."""
+    name = _host(host) if host else "0.0.0.0" if port and port.origin == "PORT" else "127.0.0.1"
+    number = _port(port) if port else 8000
+    return f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
+
+
+def _host(given: Given) -> str:
+    name = str(given.value).strip()
+    name = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    if not name or name.count(":") == 1 or any(c in ",/[]" or c.isspace() or not c.isprintable() for c in name):
+        said = f"{given.value!r} is not a host; give one name or number, or use --bind"
+        raise ConfigError(f"{_named('host', given.origin)}: {said}")
+    return name
+
+
+def _port(given: Given) -> int:
+    text = str(given.value).strip()
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
-        raise ConfigError(f"{origin}: {value!r} is not a port; give 0 to 65535, or use --bind")
+        said = f"{given.value!r} is not a port; give 0 to 65535, or use --bind"
+        raise ConfigError(f"{_named('port', given.origin)}: {said}")
     return int(text)
 
 
@@ -86,16 +104,17 @@ def settled(*sources: Source) -> tuple[Settings, Source]:
     """The settings, and what was given for them where; a later source wins. Raises ConfigError, naming the origin."""
     won: Source = {}
     for source in sources:
-        won.update(source)
-    values: dict[str, Any] = {}
-    for name, given in won.items():
-        if name == APP:
-            continue
-        try:
-            values[name] = BY_NAME[name].parse(given.value)
-        except ValueError as error:
-            raise ConfigError(f"{_named(name, given.origin)}: {error}") from None
-    return Settings(**values), won
+        won.update((name, given) for name, given in source.items() if name not in PLACES)
+    if where := _addresses(sources):
+        won["bind"] = where
+    return Settings(**{name: _parsed(name, given) for name, given in won.items() if name != APP}), won
+
+
+def _parsed(name: str, given: Given) -> Any:
+    try:
+        return BY_NAME[name].parse(given.value)
+    except ValueError as error:
+        raise ConfigError(f"{_named(name, given.origin)}: {error}") from None
 
 
 def _named(name: str, origin: str) -> str:

@@ -51,10 +51,21 @@ def test_nothing_given_is_the_defaults():
         (["--host", "::"], {"bind": ["[::]:8000"]}),
         (["--port", "0"], {"bind": ["127.0.0.1:0"]}),
         (["-b", "a:1", "--uds", "/x", "--fd", "3"], {"bind": ["a:1", "unix:/x", "fd://3"]}),
+        (["--uds", "/tmp/x,y"], {"bind": ["unix:/tmp/x,y"]}),
+        (["-b", "a:1,b:2", "--uds", "x,y", "-b", "c:3"], {"bind": ["a:1", "b:2", "c:3", "unix:x,y"]}),
         (["--interface", "WSGI"], {"interface": "wsgi"}),
         (["--access-logfile", "-"], {"access_logfile": "-"}),
         (["--access-log"], {"access_logfile": "-"}),
         (["--no-access-log"], {}),
+        (["--no-access-log", "--access-log"], {"access_logfile": "-"}),
+        (["--access-log", "--no-access-log"], {}),
+        (["--access-log", "--no-access-log", "--access-log"], {"access_logfile": "-"}),
+        (["--access-logfile", "f", "--no-access-log"], {}),
+        (["--no-access-log", "--accesslog", "f"], {"access_logfile": "f"}),
+        (["--server-header", "x", "--no-server-header"], {"server_header": None}),
+        (["--no-server-header", "--server-header", "x"], {"server_header": "x"}),
+        (["--patch", "--no-patch"], {"patch": False}),
+        (["--no-patch", "--patch"], {}),
         (["--access-logformat", "json"], {"access_log_format": "json"}),
         (["--log-file", "e.log", "--log-level", "DEBUG"], {"error_logfile": "e.log", "log_level": "debug"}),
         (["-e", "A=1,2", "--env", "B=x=y", "--raw-env", "A=3"], {"env": ["A=3", "B=x=y"]}),
@@ -110,11 +121,13 @@ def test_port_is_the_last_word_on_where_to_listen():
         ([], {"PORT": "http"}, r"^PORT: 'http' is not a port"),
         ([], {"PORT": "65536"}, r"^PORT: '65536' is not a port"),
         (["-w", "4"], {}, r"^--workers: 4 workers were asked for, but more than one is not there yet"),
-        ([], {"WEB_CONCURRENCY": "4"}, r"^WEB_CONCURRENCY: 4 workers were asked for"),
         (["--limit-buffers", "1k"], {}, r"^limit_buffers: 1024 bytes cannot hold"),
         (["--port", "x"], {}, r"^--port: 'x' is not a port; give 0 to 65535"),
         (["--host", "a"], {"PORT": "x"}, r"^PORT: 'x' is not a port"),
-        (["-e", "A"], {}, r"^--env: 'A' is not an assignment; give NAME=VALUE"),
+        (["--host", "a,b:1"], {}, r"^--host: 'a,b:1' is not a host; give one name or number, or use --bind$"),
+        (["--host", "a:1"], {}, r"^--host: 'a:1' is not a host"),
+        (["--host", ""], {}, r"^--host: '' is not a host"),
+        (["-e", "A"], {}, r"^--env: an entry, not shown here, is not an assignment; give NAME=VALUE$"),
         (["--log-level", "loud"], {}, r"^--log-level: 'loud' is not known; give debug, info, warning, error or crit"),
         (["--loop", "uvloop"], {}, r"^--loop: 'uvloop' is not known; give auto, libev or libuv$"),
         (["-k", "sync"], {}, r"^--worker-class sync: there is one kind of worker, green threads"),
@@ -128,9 +141,34 @@ def test_a_wrong_value_names_where_it_came_from(arguments, environ, line):
         read(*arguments, **environ)
 
 
-def test_workers_given_win_over_web_concurrency():
-    assert read("-w", "1", WEB_CONCURRENCY="4").workers == 1
-    assert read(WEB_CONCURRENCY="1").workers == 1
+@pytest.mark.parametrize(
+    ("arguments", "workers", "lines"),
+    [([], "4", 1), ([], "many", 1), ([], "1", 0), ([], "", 0), (["-w", "1"], "4", 0)],
+)
+def test_web_concurrency_is_a_warning_for_platforms_set_it_by_themselves(capsys, arguments, workers, lines):
+    assert read(*arguments, WEB_CONCURRENCY=workers).workers == 1
+    said = "greenhttp: WEB_CONCURRENCY is ignored: more than one process is not there yet\n"
+    assert capsys.readouterr().err == said * lines
+
+
+def test_a_port_that_does_not_count_is_not_read(tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text('port = "x"')
+    assert read("-b", "a:1", PORT="abc").bind == ("a:1",)
+    assert read("--port", "1", PORT="abc").bind == ("127.0.0.1:1",)
+    assert read("-c", str(path), "--uds", "/x", PORT="abc").bind == ("unix:/x",)
+    with pytest.raises(ConfigError, match=r"s\.toml:1: port: 'x' is not a port"):
+        read("-c", str(path))
+    with pytest.raises(ConfigError, match=r"s\.toml:1: port: 'x' is not a port"):
+        read("-c", str(path), "--host", "a")
+
+
+def test_a_host_takes_the_port_of_the_file(tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text("port = 9000")
+    settings, origins = _settled(_parse(["-c", str(path), "--host", "127.0.0.2"]), {"PORT": "5000"})
+    assert settings.bind == ("127.0.0.2:9000",)
+    assert origins["bind"].origin == f"--host, {path}:1"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +179,8 @@ def test_workers_given_win_over_web_concurrency():
         (["-Z", "web"], "-Z: there is no such option$"),
         (["-p", "81", "web"], "--pid: no pid file is written yet; a port is --port$"),
         ([], "no application; give APP"),
+        (["serve"], "no application; give APP"),
+        (["serve", "--backlog", "5"], "no application; give APP"),
         (["a", "b"], "one application, please; 'b' is left over"),
         (["serve", "a", "b"], "one application, please; 'b' is left over"),
         (["web", "--backlog"], "requires an argument"),
@@ -166,7 +206,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(capsys, arguments, line):
         (["serve", "web"], "web"),
         (["serve", "--backlog", "5", "web", "--queue", "0"], "web"),
         (["--backlog", "5", "serve", "web"], "web"),
-        (["serve"], "serve"),
+        (["serve"], None),
         (["serve", "serve"], "serve"),
         (["serve:app"], "serve:app"),
     ],
@@ -213,6 +253,7 @@ def test_help_says_everything(capsys, monkeypatch, flag):
     for setting in SETTINGS:
         assert setting.flag in words
         assert f"\n{setting.group}:\n" in text
+    assert "A repeated TERM is ignored; INT or QUIT after another signal ends the process by force." in words
     for word in ("GREENHTTP_", "PORT", "WEB_CONCURRENCY", "TERM", "Exit codes", "[75s]", "[64k]", "--keep-alive"):
         assert word in words
     assert max(map(len, text.splitlines())) <= 110
@@ -258,13 +299,30 @@ def test_print_config_says_every_setting_its_value_and_where_from(capsys, monkey
 
 def test_print_config_can_be_read_again(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    wild = ["-e", 'A="\\ \u00e9\t\U000e0001', "--no-server-header", "--header-timeout", "1.25s", "--queue", "0",
-            "--request-timeout", "1h", "--limit-request-body", "1000001", "--allow-headers", "x_a,proxy", "--no-patch",
-            "web:app"]  # fmt: skip
+    wild = ["--access-log-format", '%(h)s "\\ \u00e9\t\U000e0001', "--no-server-header", "--header-timeout", "1.25s",
+            "--queue", "0", "--request-timeout", "1h", "--limit-request-body", "1000001", "--no-patch",
+            "--allow-headers", "x_a,proxy", "web:app"]  # fmt: skip
     first, _ = printed(capsys, *wild)
     (tmp_path / "again.toml").write_text(first)
     assert _settled(_parse(["-c", "again.toml"]), {})[0] == _settled(_parse(wild), {})[0]
     assert re.findall(r"= (.*?) +# again", printed(capsys, "-c", "again.toml")[0]) == re.findall(r"= (.*?) +# ", first)
+
+
+def test_print_config_hides_the_values_of_variables_and_does_not_read_them_back(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    out, err = printed(capsys, "-e", "SECRET_KEY=hunter2", "-e", "EMPTY=")
+    assert "hunter2" not in out + err
+    (line,) = [line for line in out.splitlines() if "SECRET_KEY" in line]
+    assert re.fullmatch(r'# env += \["SECRET_KEY=\*\*\*", "EMPTY=\*\*\*"\]  # values are not shown +# --env', line)
+    (tmp_path / "again.toml").write_text(out)
+    assert _settled(_parse(["-c", "again.toml"]), {})[0].env == ()
+
+
+@pytest.mark.parametrize("wrong", [["-e", "hunter2"], ["-e", "=hunter2"], ["-e", "A=1", "-e", "hunter2"]])
+def test_a_variable_that_is_none_is_not_quoted(capsys, wrong):
+    assert main(["--print-config", *wrong]) == 2
+    out, err = capsys.readouterr()
+    assert "hunter2" not in out + err and err.count("\n") == 1
 
 
 def test_a_command_line_and_the_environment_win_over_the_file(monkeypatch, tmp_path):
@@ -382,6 +440,28 @@ def test_a_second_signal_ends_it_by_force(tmp_path):
         process.lines_until("waiting")
         process.send_signal(signal.SIGINT)
         assert process.rest() == (1, "stop(30.0)\n", "greenhttp: stopped by force\n")
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM, signal.SIGTERM, signal.SIGQUIT), (signal.SIGINT, signal.SIGINT)])
+def test_a_repeated_term_is_ignored_and_int_or_quit_after_another_signal_forces(tmp_path, numbers):
+    (tmp_path / "web.py").write_text(
+        APP + "import gevent, signal, sys\n"
+        "def say(): print('heard', file=sys.stderr, flush=True)\n"
+        "def stopping():\n  say()\n  gevent.sleep(3600)\n"
+        "def started():\n"
+        "  ours = signal.getsignal(signal.SIGTERM)\n"
+        "  def spied(*signal):\n    again = hasattr(app, 'once'); app.once = True; ours(*signal)\n    again and say()\n"
+        "  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT): signal.signal(number, spied)\n"
+        "app.stopping, app.started = stopping, started\n"
+    )
+    with Process(tmp_path, "web:app") as process:
+        process.lines_until("Ctrl-C")
+        for number in numbers[:-1]:
+            process.send_signal(number)
+            process.lines_until("heard")
+        process.send_signal(numbers[-1])
+        code, _, err = process.rest()
+    assert (code, err) == (1, "greenhttp: stopped by force\n")
 
 
 def test_a_second_signal_gets_through_while_the_application_holds_the_loop(tmp_path):

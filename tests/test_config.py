@@ -162,7 +162,8 @@ def test_unknown_name_names_the_nearest():
 
 def test_addresses():
     assert Settings(bind="a:1, unix:/x").bind == ("a:1", "unix:/x")
-    assert Settings(bind=["a:1", "b:2,c:3", "a:1"]).bind == ("a:1", "b:2", "c:3")
+    assert Settings(bind=["a:1", " unix:/x,y", "", "a:1"]).bind == ("a:1", "unix:/x,y")
+    assert Settings(bind=["unix:/x,y"]).resolved(1024).bind == ("unix:/x,y",)
     for wrong in ([], "", ",", [1], 8000, None):
         with pytest.raises(ConfigError, match="^bind: "):
             Settings(bind=wrong)
@@ -202,6 +203,13 @@ def test_what_is_not_a_file(given):
 )
 def test_variables(given, kept):
     assert Settings(env=given).env == kept
+
+
+@pytest.mark.parametrize("name", [s.name for s in SETTINGS if s.kind in ("text", "path", "file", "names", "addresses")])
+@pytest.mark.parametrize("given", ["a\0b", "\0", "a\0"])
+def test_nul_is_refused(name, given):
+    with pytest.raises(ConfigError, match=rf"^{name}: '[^\0]*' has a NUL character in it; leave it out$"):
+        Settings(**{name: given})
 
 
 @pytest.mark.parametrize("given", ["A", "=1", "", ["A=1", 2], 3, "A=\0"])

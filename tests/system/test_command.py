@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.process import Command
+from tests.system.process import Command, Process
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -188,8 +188,13 @@ def test_the_kind_of_application_is_said(tmp_path, options, code, said):
         (["-c", "s.toml", "web"], 2, "s.toml:2: queue: 'x' is not a number from 0 on; give a whole number"),
         (["-c", "s.py", "web"], 2, "s.py:1: ZeroDivisionError: division by zero"),
         (["--access-log", "--access-log-format", "%(h", "web"], 2, "access_log_format: '%(' is not an atom"),
+        (["--access-log-format", "%(zz)s", "no.such.module"], 2, "access_log_format: there is no atom %(zz)s"),
+        (["--access-logfile", "none/x", "web"], 1, "access_logfile: none/x: No such file or directory"),
+        (["--error-logfile", "none/x", "web"], 1, "error_logfile: none/x: No such file or directory"),
+        (["--error-logfile", ".", "web"], 1, "error_logfile: .: Is a directory"),
+        (["--access-logfile", "web.py/x", "web"], 1, "access_logfile: web.py/x: Not a directory"),
         (["wbe"], 3, "there is no module wbe"),
-        (["serve"], 3, "; as a command it is followed by APP"),
+        (["serve"], 2, "no application; give APP"),
         (["web:nothing"], 3, "web has no attribute nothing"),
         (["web:sys"], 3, "sys is a module; name the application in it"),
     ],
@@ -202,6 +207,29 @@ def test_check_says_what_is_wrong_in_one_line(here, arguments, code, line):
         found, out, err = command.rest()
     assert (found, out, err.count("\n")) == (code, "", 1)
     assert line in err
+
+
+def test_check_makes_no_log_files(here):
+    with Command(here, "--check", "--access-logfile", "a.log", "--error-logfile", "e.log", "web") as command:
+        assert command.rest()[::2] == (0, "")
+    assert not (here / "a.log").exists() and not (here / "e.log").exists()
+
+
+def test_a_format_that_cannot_be_is_said_before_the_application_is_imported(here):
+    (here / "web.py").write_text("raise RuntimeError\n")
+    with Command(here, "--access-log-format", "%(zz)s", "web") as command:
+        code, out, err = command.rest()
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_stream_handlers_have_no_access_log_which_is_said_once(here):
+    (here / "web.py").write_text("def app(stream): pass\n")
+    options = ["--interface", "stream", "--access-logfile", "none/x", "-b", "127.0.0.1:0", "web"]
+    line = "greenhttp: access_logfile is ignored: there is no access log of stream handlers\n"
+    with Command(here, "--check", *options) as command:
+        assert command.rest()[::2] == (0, line)
+    with Command(here, *options) as command:
+        assert command.until("Ctrl-C").count("access_logfile") == 1
 
 
 FAILING = """
@@ -267,13 +295,33 @@ def test_an_application_that_patches_by_itself_is_told_what_it_imported_too_earl
         assert err.endswith('; they keep blocking calls. Make "import greenhttp.patch" the first line\n')
 
 
-def test_output_that_nobody_reads_to_its_end_is_no_error(here):
+@pytest.mark.parametrize("arguments", [["--print-config"], ["--help"], ["--version"], ["--check", "web"]])
+def test_output_that_nobody_reads_to_its_end_is_no_error(here, arguments):
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "greenhttp", "--print-config"]
+    command = [sys.executable, "-m", "greenhttp", *arguments]
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, cwd=here, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_errors_that_nobody_reads_end_it_quietly_too(here):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "greenhttp", "--bnd"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, cwd=here, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+@pytest.mark.parametrize("arguments", [["web"], ["-c", "../s.py", "web"]])
+def test_a_directory_that_was_removed_is_one_line(tmp_path, arguments):
+    (tmp_path / "gone").mkdir()
+    go = f"import os, sys\nfrom greenhttp.cli import main\nos.rmdir(os.getcwd())\nsys.exit(main({arguments!r}))\n"
+    with Process(tmp_path / "gone", "-c", go) as process:
+        code, out, err = process.rest()
+    line = "greenhttp: the current directory: No such file or directory; go to one that exists, or give --chdir\n"
+    assert (code, out, err) == (2, "", line)
 
 
 def test_port_and_settings_come_from_the_environment(here):

@@ -192,6 +192,56 @@ def test_an_address_in_use_is_one_line_and_exit_code_1(tmp_path, function):
     assert said.startswith(f"greenhttp: {address}: the port is in use")
 
 
+def test_outside_the_main_thread_serve_says_to_use_server(tmp_path):
+    thread = """
+        import threading
+
+        def run():
+            from greenhttp import ConfigError, serve
+            try:
+                serve(handler, bind="127.0.0.1:0")
+            except ConfigError as error:
+                print(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        """
+    with script(tmp_path, "def handler(request): pass\n", thread) as process:
+        code, out, said = process.rest()
+    assert (code, said) == (0, "")
+    assert out == "signals arrive in the main thread: call serve there, or use Server, without them\n"
+
+
+@pytest.mark.parametrize("patch", ["", "import greenhttp.patch\n"])
+def test_two_servers_one_after_the_other_log_each_entry_once(tmp_path, patch):
+    twice = """
+        import logging, os, signal, socket
+        from greenhttp import running
+
+        def fail(request):
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise RuntimeError("entry")
+
+        with socket.create_server(("127.0.0.1", 0)) as busy:
+            try:
+                serve(fail, bind="127.0.0.1:%d" % busy.getsockname()[1], error_logfile="e.log")
+            except SystemExit:
+                print(logging.getLogger("greenhttp").handlers, running.reopen, flush=True)
+        for name in "12":
+            serve(fail, bind="unix:s" + name, error_logfile="e.log")
+        print(logging.getLogger("greenhttp").handlers, running.reopen)
+        """
+    with script(tmp_path, patch, QUICK, twice) as process:
+        for name in "12":
+            process.until("Ctrl-C")
+            with Client(str(tmp_path / f"s{name}")) as client:
+                assert client.get("/").status == 500
+        code, out, _ = process.rest()
+    assert (code, out) == (0, "[] []\n[] []\n")
+    assert (tmp_path / "e.log").read_text().count("RuntimeError: entry") == 2
+
+
 # ---- the command and interfaces
 
 WEB = """
