@@ -4,6 +4,7 @@
 # make build    the virtual environment and the compiled modules
 # make lint     only the linters and types
 # make coverage  which lines the tests run, of the compiled modules and of the Python ones; needs gcov
+# make fuzz     the compiled parsers under clang's sanitizers, for MINUTES (5) in all; tests/fuzz/README.md
 # make clean    back to what is under version control
 #
 # Everything lives in .venv; a second run does only what has changed. Another interpreter: make PYTHON=python3.12
@@ -11,10 +12,11 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+MINUTES ?= 5
 HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
 STUBS  := $(subst /,.,$(basename $(shell find greenhttp -name '*.pyi')))
 
-.PHONY: serve test test-all build lint coverage clean tools
+.PHONY: serve test test-all build lint coverage fuzz clean tools
 
 serve: build
 	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
@@ -31,12 +33,15 @@ build: $(VENV)/built
 
 lint: build
 	$(BIN)/ruff check .
-	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint greenhttp  # it looks for pycodestyle on the path
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint greenhttp tests/fuzz  # it looks for pycodestyle on the path
 	$(BIN)/mypy
 	$(BIN)/stubtest --mypy-config-file setup.cfg --allowlist tests/stubtest_allowlist.txt $(STUBS)
 
 coverage: build
 	$(BIN)/python -m tests.cover --quiet
+
+fuzz: build
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) .venv-3* build dist greenhttp.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
