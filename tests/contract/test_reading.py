@@ -1,0 +1,101 @@
+"""Rules 2 to 15, 21 and 22 of the contract: what is accepted, what is refused, and what becomes of the connection."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from greenhttp.testing import every_split
+from tests.contract import bodies, heads
+from tests.contract.cases import CLOSED, LINGERED, Case, Seen
+from tests.contract.process import recording_native
+from tests.contract.running import Outcome, ServerProcess, answers_of, in_memory
+
+CASES = [*heads.cases(), *bodies.cases()]
+
+each_case = pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}: {case.name}" for case in CASES])
+
+
+def test_the_table_says_nothing_twice() -> None:
+    assert len(CASES) >= 300
+    for key in ("name", "data"):
+        repeated = Counter((getattr(case, key), case.then, case.finished) for case in CASES)
+        assert [entry for entry, count in repeated.items() if count > 1] == []
+
+
+def judge(case: Case, outcome: Outcome, seen: list[Seen], over_tcp: bool) -> None:
+    """The answers, the requests seen and the end of the connection are those of the entry."""
+    found = answers_of(outcome.sent, [each.method for each in case.all_seen])
+    assert tuple(answer.status for answer in found) == case.all_answers
+    assert tuple(seen) == case.all_seen
+    *others, last = [answer.closes for answer in found if answer.status >= 200]
+    assert others == [False] * len(others)
+    assert last or case.rule == 11  # what makes a connection end there is found behind the answer
+    if case.goes_on:  # NEXT was answered; it asks for the end itself
+        assert outcome.end == CLOSED
+    elif case.end == LINGERED and not over_tcp:
+        assert outcome.end == LINGERED
+    else:
+        assert outcome.end in (CLOSED, LINGERED)
+
+
+def conversations(case: Case) -> list[list[bytes]]:
+    """Every way the bytes of an entry may arrive."""
+    if case.then:
+        return [[*pieces, case.then + case.behind] for pieces in every_split(case.data)]
+    together = [[*rest, last + case.behind] for *rest, last in every_split(case.data)]
+    return [*together, [case.data, case.behind]] if case.behind else together
+
+
+@each_case
+def test_in_every_split(case: Case) -> None:
+    records: list[list[object]] = []
+    ways = conversations(case)
+    outcomes = in_memory(recording_native(records), ways, finished=case.finished)
+    # Which connection a record is of is not told here: that each sees what it should is told by its own answers.
+    seen = Counter(Seen(*record[1:4], tuple(record[4]), record[5]) for record in records)
+    assert seen == Counter({each: count * len(ways) for each, count in Counter(case.all_seen).items()})
+    for outcome in outcomes:
+        judge(case, outcome, list(case.all_seen), over_tcp=False)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def native(server: ServerProcess) -> dict[str, tuple[Outcome, list[Seen]]]:
+    return {case.name: (outcome, seen) for case, outcome, seen in server.converse("native", CASES)}
+
+
+@pytest.fixture(scope="module")
+def wsgi(server: ServerProcess) -> dict[str, tuple[Outcome, list[Seen]]]:
+    return {case.name: (outcome, seen) for case, outcome, seen in server.converse("wsgi", CASES)}
+
+
+@each_case
+def test_over_tcp(case: Case, native: dict[str, tuple[Outcome, list[Seen]]]) -> None:
+    judge(case, *native[case.name], over_tcp=True)
+
+
+def in_environ(seen: Seen) -> Seen:
+    """What a WSGI application sees of it (PEP 3333): names in capitals, repeated fields joined."""
+    environ: dict[str, str] = {}
+    for name, value in seen.fields:
+        key = name.upper().replace("-", "_")
+        key = key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else "HTTP_" + key
+        environ[key] = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value if key in environ else value
+    return seen._replace(fields=tuple(sorted(environ.items())))
+
+
+@each_case
+def test_over_tcp_with_wsgi(case: Case, wsgi: dict[str, tuple[Outcome, list[Seen]]]) -> None:
+    outcome, seen = wsgi[case.name]
+    assert tuple(seen) == tuple(in_environ(each) for each in case.all_seen)
+    judge(case, outcome, list(case.all_seen), over_tcp=True)
+
+
