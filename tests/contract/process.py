@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,7 @@ def recording_wsgi(records: list[Record]) -> Callable[..., list[bytes]]:
 
 
 def main() -> None:
+    logging.getLogger("greenhttp").addHandler(logging.NullHandler())  # nobody reads stderr meanwhile
     apps: dict[str, Callable[..., Any]] = {
         "native": recording_native([]),
         "wsgi": recording_wsgi([]),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from tests.contract.cases import ABORTED, CLOSED, LIMITS, LINGERED, Case, Seen
 from tests.system.process import Process
 
 TIMEOUT = 60  # seconds; only a hang takes as long
-TOGETHER = 100  # connections open at once: each is two descriptors of this process at most
+TOGETHER = 100  # connections open at once; a process may have 256 descriptors where it has fewest
 
 
 class Outcome(NamedTuple):
@@ -111,33 +111,35 @@ class ServerProcess(Process):
         waiting = list(cases)
         while waiting:
             batch, waiting = waiting[:TOGETHER], waiting[TOGETHER:]
-            clients = [Client(self.ports[kind]) for _ in batch]
-            try:
+            with ExitStack() as stack:
+                clients = [stack.enter_context(Client(self.ports[kind])) for _ in batch]
                 for client, case in zip(clients, batch, strict=True):
                     client.start(case)
                 ended = [client.outcome(case) for client, case in zip(clients, batch, strict=True)]
                 seen = self.seen(kind)
                 for client, case, outcome in zip(clients, batch, ended, strict=True):
                     yield case, outcome, seen.get(client.name, [])
-            finally:
-                for client in clients:
-                    client.sock.close()
 
     def seen(self, kind: str) -> dict[str, list[Seen]]:
         """Which requests came by which port of the client's, since it was last asked."""
+        (outcome,) = over_tcp(self.ports[kind], [b"GET /told HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"])
+        (answer,) = answers_of(outcome.sent, ["GET"])
         found: dict[str, list[Seen]] = {}
-        for name, method, target, host, fields, body in json.loads(ask(self.ports[kind], "/told").content):
+        for name, method, target, host, fields, body in json.loads(answer.content):
             found.setdefault(name, []).append(Seen(method, target, host, tuple(map(tuple, fields)), body))
         return found
 
 
-def ask(port: int, target: str) -> Answer:
-    client = Client(port)
-    try:
-        client.sock.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-        return answers_of(client.rest().sent, ["GET"])[0]
-    finally:
-        client.sock.close()
+def over_tcp(port: int, requests: Iterable[bytes]) -> Iterator[Outcome]:
+    """What each came to, on a connection of its own."""
+    waiting = list(requests)
+    while waiting:
+        batch, waiting = waiting[:TOGETHER], waiting[TOGETHER:]
+        with ExitStack() as stack:
+            clients = [stack.enter_context(Client(port)) for _ in batch]
+            for client, request in zip(clients, batch, strict=True):
+                client.sock.sendall(request)
+            yield from [client.rest() for client in clients]
 
 
 class Client:
@@ -147,6 +149,12 @@ class Client:
         self.sock = socket.create_connection(("127.0.0.1", port), TIMEOUT)
         self.name = str(self.sock.getsockname()[1])
         self.got = b""
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
 
     def start(self, case: Case) -> None:
         self.sock.sendall(case.data + (b"" if case.then else case.behind))
@@ -168,8 +176,4 @@ class Client:
         except ConnectionResetError:
             return Outcome(self.got, ABORTED)
         return Outcome(self.got, CLOSED)
-
-
-if sys.platform == "darwin":
-    TOGETHER = 50  # 256 descriptors a process
 

@@ -10,7 +10,7 @@ import pytest
 from tests.answers import Incomplete, one
 from tests.contract import sending
 from tests.contract.cases import ABORTED, CLOSED, KEPT, LINGERED, NEXT
-from tests.contract.running import TOGETHER, Client, Outcome, ServerProcess, in_memory
+from tests.contract.running import Outcome, ServerProcess, in_memory, over_tcp
 from tests.contract.sending import ENTRIES, LIST, REQUESTS, Sent, native_answers, wsgi_answers
 
 KINDS = {"native": native_answers, "wsgi": wsgi_answers}
@@ -31,6 +31,8 @@ def wrong(entry: Sent, outcome: Outcome) -> str:
         return "" if outcome.end == ABORTED else f"{outcome.end} instead of aborted"
     try:
         answer, rest = one(outcome.sent, method)
+    except AssertionError as error:
+        return f"not HTTP: {error}"
     except Incomplete:
         return "" if not left.whole and outcome.end in (CLOSED, LINGERED) else "not whole"
     found = (answer.status, answer.framing, answer.get("Content-Length"), answer.content, answer.get("Connection"))
@@ -68,13 +70,8 @@ def test_over_tcp(server: ServerProcess, kind: str) -> None:
     port = server.ports[f"{kind} answers"]
 
     def found() -> Iterator[tuple[Sent, Outcome]]:
-        for at in range(0, len(ENTRIES), TOGETHER):
-            clients = [Client(port) for _ in ENTRIES[at : at + TOGETHER]]
-            for i, client in enumerate(clients, at):
-                client.sock.sendall(ENTRIES[i].request(i) + NEXT)
-            for i, client in enumerate(clients, at):
-                yield ENTRIES[i], client.rest()
-                client.sock.close()
+        asked = [entry.request(i) + NEXT for i, entry in enumerate(ENTRIES)]
+        yield from zip(ENTRIES, over_tcp(port, asked), strict=True)
 
     assert all_wrong(found()) == []
 
