@@ -40,7 +40,8 @@ def whole(rule: int, name: str, content: bytes, body: str) -> Case:
 def rule_6() -> Iterator[Case]:
     """Content-Length: 1 to 19 digits, one field, no sign, space or list, even of equal values: else 400."""
     for value in ("5", "05", "005", "0000000000000000005"):
-        yield accepted(6, f"Content-Length {value} is five", sized(value.encode()) + b"hello", seen_sized(value, "hello"))
+        data = sized(value.encode()) + b"hello"
+        yield accepted(6, f"Content-Length {value} is five", data, seen_sized(value, "hello"))
     for value in ("0", "00", "0000000000000000000"):
         yield accepted(6, f"Content-Length {value} is no content", sized(value.encode()), seen_sized(value, ""))
     for line in (b"Content-Length:5", b"content-length:  5\t ", b"CONTENT-LENGTH: 5"):
@@ -51,7 +52,8 @@ def rule_6() -> Iterator[Case]:
         b"", b" ", b"+5", b"-5", b"-0", b"+0", b"5 5", b"5,5", b"5, 5", b"5,", b",5", b"5;", b"5.0", b"0x5", b"0o5",
         b"5e0", b"1_000", b"five", b"\xb2", b"\xd9\xa5", b"\x8f5", b"5\xa0", b"\xa05", b"5\x85", b"\x0b5", b"5\x0c",
         b"5\0", b'"5"', b"5\r\n 5", b"5\r\n ", b"\r\n 5", b"\r\n\t5", b"5\n", b"5\r", b"00000000000000000005",
-        b"99999999999999999999", b"18446744073709551621", b"-18446744073709551611", b"4294967301 ,5", b"5 chunked", b"inf",
+        b"99999999999999999999", b"18446744073709551621", b"-18446744073709551611", b"4294967301 ,5", b"5 chunked",
+        b"inf",
     ):  # fmt: skip
         yield refused(6, f"Content-Length {shown(value)} is refused", sized(value) + b"hello")
     for second in (b"Content-Length: 5", b"Content-Length: 05", b"content-length: 6", b"Content-Length:"):
@@ -91,7 +93,8 @@ def rule_7() -> Iterator[Case]:
         ([b"\xa0chunked"], 400), ([b"chunked\x85"], 400), ([b"chunked\0"], 400), ([b"\r\n chunked"], 400),
         ([b"\r\n\tchunked"], 400), ([b"x\r\n chunked"], 400), ([b"chunked\r\n "], 400), ([b"chun\r\n ked"], 400),
         ([b"\nchunked"], 400), ([b"chunked\r"], 400), ([b"\xe2\x84\xaahunked"], 400), ([b"chun\xe2\x84\xaaed"], 400),
-        ([b"chunked-"], 400), ([b"5"], 400), ([b"chunked=1"], 400), ([b"trailers"], 400), ([b"deflate;q=1, chunked"], 400),
+        ([b"chunked-"], 400), ([b"5"], 400), ([b"chunked=1"], 400), ([b"trailers"], 400),
+        ([b"deflate;q=1, chunked"], 400),
     ):  # fmt: skip
         data = head(b"POST / HTTP/1.1", *[b"Transfer-Encoding: " + value for value in values]) + END
         what = "Transfer-Encoding " + " and ".join(map(shown, values))
@@ -133,14 +136,16 @@ def rule_8_sizes() -> Iterator[Case]:
         name = f"the chunks {shown(content[:24])} are {len(body)} bytes of content, and the next request is behind them"
         yield whole(8, name, content, body)
     for size in (
-        b"", b" 5", b"\t5", b"5 ", b"5\t", b"+5", b"-5", b"-0", b"0x5", b"0X5", b"x5", b"5h", b"5_", b"_5", b"0_5", b"g",
-        b"5.0", b"5,5", b"5 5", b"\xb5", b"\xa05", b"5\xa0", b"5\x85", b"5\0", b"\x005", b"5\x0b", b"5\x0c", b"'5'", b'"5"',
-        b"5:", b"5=", b"00000000000000005", b"00000000000000000", b"10000000000000005", b"8000000000000000",
-        b"8000000000000005", b"ffffffffffffffff", b"FFFFFFFFFFFFFFFF", b"fffffffffffffffb", b"\xef\xbc\x95",
+        b"", b" 5", b"\t5", b"5 ", b"5\t", b"+5", b"-5", b"-0", b"0x5", b"0X5", b"x5", b"5h", b"5_", b"_5", b"0_5",
+        b"g", b"5.0", b"5,5", b"5 5", b"\xb5", b"\xa05", b"5\xa0", b"5\x85", b"5\0", b"\x005", b"5\x0b", b"5\x0c",
+        b"'5'", b'"5"', b"5:", b"5=", b"00000000000000005", b"00000000000000000", b"10000000000000005",
+        b"8000000000000000", b"8000000000000005", b"ffffffffffffffff", b"FFFFFFFFFFFFFFFF", b"fffffffffffffffb",
+        b"\xef\xbc\x95",
     ):  # fmt: skip
         yield broken(8, f"the chunk size {shown(size)} is refused", size + b"\r\nhello\r\n" + END)
     for size in (b"3e9", b"7fffffffffffffff", b"100000000", b"100000005"):
-        yield broken(8, f"the chunk size {text(size)} is too much before it is read", size + b"\r\nhello\r\n" + END, 413)
+        content = size + b"\r\nhello\r\n" + END
+        yield broken(8, f"the chunk size {text(size)} is too much before it is read", content, 413)
     for content in (b"1f4\r\n" + b"x" * 500 + b"\r\n1f5\r\n", b"3e8\r\n" + b"x" * 1000 + b"\r\n1\r\n"):
         yield broken(8, f"chunks {shown(content[:3])} and more that are too much together are refused", content, 413)
 
@@ -183,9 +188,10 @@ def rule_8_extensions() -> Iterator[Case]:
         yield whole(8, f"the extension {shown(extension)} is dropped", content, "hello")
     for extension in (
         b";", b";;", b";a;", b";;a", b";=", b";=b", b";a=", b";a=;b", b";a==b", b";a=b=c", b";a b", b";a=b c", b";a ",
-        b";a=b ", b"; ", b';"a"', b';a="b', b';a="b\\"', b';a="b"c', b';a="b"=c', b';a=b"c"', b";a,b", b";a=(b)", b" ;a",
-        b"\t;a", b";\xe9", b";a=\xe9", b';a="\x7f"', b';a="\x01"', b';a="\0"', b';a="\n"', b';a="\r"', b';a="\r\n"',
-        b';a="\\\r\n"', b';a="\\\n"', b";a=\n5", b";a=b\n", b";\n", b";\nxx", b";a\rb", b";\r", b";a:b", b";a/b", b";{",
+        b";a=b ", b"; ", b';"a"', b';a="b', b';a="b\\"', b';a="b"c', b';a="b"=c', b';a=b"c"', b";a,b", b";a=(b)",
+        b" ;a", b"\t;a", b";\xe9", b";a=\xe9", b';a="\x7f"', b';a="\x01"', b';a="\0"', b';a="\n"', b';a="\r"',
+        b';a="\r\n"', b';a="\\\r\n"', b';a="\\\n"', b";a=\n5", b";a=b\n", b";\n", b";\nxx", b";a\rb", b";\r", b";a:b",
+        b";a/b", b";{",
     ):  # fmt: skip
         content = b"5" + extension + b"\r\nhello\r\n" + END
         yield broken(8, f"the extension {shown(extension)} is refused", content)
@@ -198,17 +204,21 @@ def rule_8_extensions() -> Iterator[Case]:
 
 
 FORBIDDEN = (
-    b"Content-Length", b"Transfer-Encoding", b"TRANSFER-ENCODING", b"Host", b"Connection", b"Trailer", b"TE", b"Upgrade",
-    b"Authorization", b"Cookie", b"Proxy-Authorization", b"X-Forwarded-For", b"Forwarded", b"Content-Type", b"Expect",
-    b"Content-Encoding", b"Content-Range", b"Proxy", b"Keep-Alive", b"Cache-Control", b"Max-Forwards", b"Range",
+    b"Content-Length", b"Transfer-Encoding", b"TRANSFER-ENCODING", b"Host", b"Connection", b"Trailer", b"TE",
+    b"Upgrade", b"Authorization", b"Cookie", b"Proxy-Authorization", b"X-Forwarded-For", b"Forwarded", b"Content-Type",
+    b"Expect", b"Content-Encoding", b"Content-Range", b"Proxy", b"Keep-Alive", b"Cache-Control", b"Max-Forwards",
+    b"Range",
 )  # fmt: skip
 
 
 def rule_9() -> Iterator[Case]:
     """Trailers: field rules and caps as above; framing, routing and authentication names refused; never merged into
     headers."""
-    for trailers in (b"X: y\r\n", b"X:\r\n", b"X: y\tz \xff\r\nZ:z\r\n", b"Server-Timing: a\r\n", b"X_Y: z\r\n", b"X:y\r\n" * 8):
-        yield whole(9, f"the trailers {shown(trailers)} are dropped", b"5\r\nhello\r\n0\r\n" + trailers + b"\r\n", "hello")
+    for trailers in (
+        b"X: y\r\n", b"X:\r\n", b"X: y\tz \xff\r\nZ:z\r\n", b"Server-Timing: a\r\n", b"X_Y: z\r\n", b"X:y\r\n" * 8,
+    ):  # fmt: skip
+        content = b"5\r\nhello\r\n0\r\n" + trailers + b"\r\n"
+        yield whole(9, f"the trailers {shown(trailers)} are dropped", content, "hello")
     for name in FORBIDDEN:
         yield broken(9, f"{text(name)} in trailers is refused", b"0\r\n" + name + b": 5\r\n\r\n")
         good = b"0\r\nX" + name + b": 5\r\n\r\n"
@@ -270,7 +280,9 @@ def rule_12() -> Iterator[Case]:
     seen = seen_sized("0", "", field)
     yield accepted(12, "without content there is nothing to continue with", sized(b"0", expect), seen)
     yield accepted(12, "without a length neither", head(b"GET / HTTP/1.1", expect), Seen(fields=(field,)))
-    for value in (b"200-ok", b"100-continue, other", b"100-continue;a", b"100", b"100-continued", b'"100-continue"', b"\xa0"):
+    for value in (
+        b"200-ok", b"100-continue, other", b"100-continue;a", b"100", b"100-continued", b'"100-continue"', b"\xa0",
+    ):  # fmt: skip
         data = sized(b"5", b"Expect: " + value) + b"hello"
         yield refused(12, f"the expectation {shown(value)} cannot be met", data, 417)
     for value in ("100-continue", "other"):

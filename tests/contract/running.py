@@ -176,4 +176,3 @@ class Client:
         except ConnectionResetError:
             return Outcome(self.got, ABORTED)
         return Outcome(self.got, CLOSED)
-

@@ -1,8 +1,8 @@
 """Every combination of Content-Length and Transfer-Encoding: how each is spelled, repeated, ordered and folded.
 
-What must come of it is decided by `framing`, from the stated rules, on the bytes as sent; nothing of the server is asked.
-The content is five bytes which are also a whole body in chunks: whoever takes one framing for the other sees another
-body, and whoever sees no framing at all takes the content for a request.
+What must come of it is decided by `framing`, from the stated rules, on the bytes as sent; nothing of the server is
+asked. The content is five bytes which are also a whole body in chunks: whoever takes one framing for the other sees
+another body, and whoever sees no framing at all takes the content for a request.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def framing(data: bytes) -> int | None:
 
 LENGTH_NAMES = (
     b"Content-Length", b"content-length", b"CONTENT-LENGTH", b"Content_Length", b"Content-Length ", b"Content-Length\t",
-    b" Content-Length", b"\tContent-Length", b"X-Content-Length", b"Content-Length\0", b"Content\rLength", b"Content Length",
+    b" Content-Length", b"\tContent-Length", b"X-Content-Length", b"Content-Length\0", b"Content\rLength",
+    b"Content Length",
 )  # fmt: skip
 LENGTHS = (
     b" 5", b"5", b"\t5\t", b"  5  ", b" 05", b" 0", b"", b" +5", b" -5", b" 5,5", b" 5, 5", b" 5 5", b" 0x5", b" 5_0",
@@ -62,8 +63,8 @@ LENGTHS = (
 )  # fmt: skip
 CODING_NAMES = (
     b"Transfer-Encoding", b"transfer-encoding", b"TRANSFER-ENCODING", b"Transfer_Encoding", b"Transfer-Encoding ",
-    b"Transfer-Encoding\t", b" Transfer-Encoding", b"\tTransfer-Encoding", b"X-Transfer-Encoding", b"Transfer-Encoding\0",
-    b"Transfer\rEncoding", b"Transfer Encoding", b"Transfer-Encoding\x0b",
+    b"Transfer-Encoding\t", b" Transfer-Encoding", b"\tTransfer-Encoding", b"X-Transfer-Encoding",
+    b"Transfer-Encoding\0", b"Transfer\rEncoding", b"Transfer Encoding", b"Transfer-Encoding\x0b",
 )  # fmt: skip
 CODINGS = (
     b" chunked", b"chunked", b"\tChUnKeD\t", b" CHUNKED  ", b" chunked, chunked", b" gzip, chunked", b" chunked, gzip",
@@ -78,12 +79,20 @@ def heads() -> Iterator[bytes]:
     """Each name with each value alone; then pairs and threes of telling ones, in each order; on 1.0 and 1.1."""
     lengths = [name + b":" + value for name, value in product(LENGTH_NAMES, LENGTHS)]
     codings = [name + b":" + value for name, value in product(CODING_NAMES, CODINGS)]
-    some_lengths = [LENGTH_NAMES[0] + b":" + value for value in LENGTHS[:12]] + [
-        name + b": 5" for name in LENGTH_NAMES[1:]
-    ] + [b"Content-Length: 5\r\n ", b"Content-Length:\r\n 5", b"X: y\r\n Content-Length: 5"]  # fmt: skip
-    some_codings = [CODING_NAMES[0] + b":" + value for value in CODINGS[:14]] + [
-        name + b": chunked" for name in CODING_NAMES[1:]
-    ] + [b"Transfer-Encoding: chunked\r\n ", b"Transfer-Encoding:\r\n chunked", b"X: y\r\n Transfer-Encoding: chunked"]  # fmt: skip
+    some_lengths = [
+        *[b"Content-Length:" + value for value in LENGTHS[:12]],
+        *[name + b": 5" for name in LENGTH_NAMES[1:]],
+        *(b"Content-Length: 5\r\n ", b"Content-Length:\r\n 5", b"X: y\r\n Content-Length: 5"),
+    ]
+    some_codings = [
+        *[b"Transfer-Encoding:" + value for value in CODINGS[:14]],
+        *[name + b": chunked" for name in CODING_NAMES[1:]],
+        *(
+            b"Transfer-Encoding: chunked\r\n ",
+            b"Transfer-Encoding:\r\n chunked",
+            b"X: y\r\n Transfer-Encoding: chunked",
+        ),
+    ]
     few = some_lengths[:2] + some_codings[:2] + [b"Content-Length: 0", b"Transfer-Encoding: gzip", b"Content_Length: 0"]
     lines: list[tuple[bytes, ...]] = [(line,) for line in lengths + codings]
     lines += [(), *product(some_lengths, some_codings), *product(some_codings, some_lengths)]

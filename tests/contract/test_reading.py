@@ -97,5 +97,3 @@ def test_over_tcp_with_wsgi(case: Case, wsgi: dict[str, tuple[Outcome, list[Seen
     outcome, seen = wsgi[case.name]
     assert tuple(seen) == tuple(in_environ(each) for each in case.all_seen)
     judge(case, outcome, list(case.all_seen), over_tcp=True)
-
-

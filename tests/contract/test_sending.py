@@ -83,5 +83,3 @@ def test_content_is_closed_once_whatever_becomes_of_it(kind: str, monkeypatch: p
     in_memory(KINDS[kind], [[entry.request(i)] for i, entry in enumerate(ENTRIES)], finished=True)
     streams = [f"/{i}" for i, entry in enumerate(ENTRIES) if entry.said.how != LIST]
     assert {name: closed[name] for name in streams} == dict.fromkeys(streams, 1)
-
-
