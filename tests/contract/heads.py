@@ -28,7 +28,6 @@ def rule_2() -> Iterator[Case]:
         "a Host": b"GET / HTTP/1.1\r\nHost: a%sa\r\n\r\n",
         "a name": b"GET / HTTP/1.1\r\nHost: a\r\nX%sX: y\r\n\r\n",
         "a value": b"GET / HTTP/1.1\r\nHost: a\r\nX: y%sy\r\n\r\n",
-        "the end of a value": b"GET / HTTP/1.1\r\nHost: a\r\nX: y%s\r\n\r\n",
     }
     for part, pattern in parts.items():
         for byte in (b"\0", b"\r", b"\n", b"\x01", b"\x0b", b"\x1f", b"\x7f"):
@@ -76,7 +75,7 @@ def rule_3_targets() -> Iterator[Case]:
         yield accepted(3, f"{shown(target)} is an origin-form and arrives as it is", data, Seen(target=text(target)))
     for target in (
         b"/a#b", b"/a?b#c", b"/#", b"#", b"/\xc3\xa9", b"/\x80", b"/\xa0?a", b"a", b"a/b", b"?a", b"*", b"*a", b"**",
-        b"", b"http://", b"http:///a", b"http://?a", b"http://u@a/", b"http://u:p@a/", b"http://:80/", b"http://a:b/",
+        b"http://", b"http:///a", b"http://?a", b"http://u@a/", b"http://u:p@a/", b"http://:80/", b"http://a:b/",
         b"http://a:65536/", b"http://a,b/", b"http:/a", b"http:a", b"http//a", b"ftp://a/", b"https:/a", b"ws://a/",
         b"http://a/#b", b"a:80", b"http://a\\b/", b"javascript:alert(1)", b"http://a\xe9/", b"http://[::1/",
         b"http://[::1]a/", b"http://a:+80/", b"http://a:8 0/", b"http://a%zz/",
@@ -129,7 +128,7 @@ def rule_4() -> Iterator[Case]:
 
 
 GOOD_HOSTS = (
-    "a", "example.com", "EXAMPLE.com", "a:80", "a:0", "a:65535", "a:", "my_container:8000", "127.0.0.1:80", "a%2Db",
+    "example.com", "EXAMPLE.com", "a:80", "a:0", "a:65535", "a:", "my_container:8000", "127.0.0.1:80", "a%2Db",
     "[::1]", "[::1]:8000", "[::]", "[1:2:3:4:5:6:7:8]", "[1::8]", "[1:2:3:4:5:6:7::]", "[::ffff:1.2.3.4]",
     "[1:2:3:4:5:6:1.2.3.4]", "[2001:DB8::1]", "[::1]:", "a-b.c~d!$&'()*+;=",
 )  # fmt: skip
@@ -177,7 +176,7 @@ def rule_10() -> Iterator[Case]:
 
 def rule_13() -> Iterator[Case]:
     """A body on GET, HEAD, DELETE, OPTIONS is framed like any other. CONNECT and TRACE: 501."""
-    for method in ("GET", "HEAD", "DELETE", "OPTIONS", "POST", "X-OWN"):
+    for method in ("GET", "HEAD", "DELETE", "OPTIONS", "X-OWN"):
         line = f"{method} / HTTP/1.1".encode()
         data = head(line, b"Content-Length: 5") + b"hello"
         seen = Seen(method, "/", "a", (("Content-Length", "5"),), "hello")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
@@ -62,24 +61,14 @@ def test_in_every_split(case: Case) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    with ServerProcess() as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def native(server: ServerProcess) -> dict[str, tuple[Outcome, list[Seen]]]:
-    return {case.name: (outcome, seen) for case, outcome, seen in server.converse("native", CASES)}
-
-
-@pytest.fixture(scope="module")
-def wsgi(server: ServerProcess) -> dict[str, tuple[Outcome, list[Seen]]]:
-    return {case.name: (outcome, seen) for case, outcome, seen in server.converse("wsgi", CASES)}
-
-
-@each_case
-def test_over_tcp(case: Case, native: dict[str, tuple[Outcome, list[Seen]]]) -> None:
-    judge(case, *native[case.name], over_tcp=True)
+def by_name() -> dict[tuple[str, str], tuple[Outcome, list[Seen]]]:
+    """What became of each entry over TCP, by the kind of application and the name of the entry."""
+    with ServerProcess() as server:
+        return {
+            (kind, case.name): (outcome, seen)
+            for kind in ("native", "wsgi")
+            for case, outcome, seen in server.converse(kind, CASES)
+        }
 
 
 def in_environ(seen: Seen) -> Seen:
@@ -93,7 +82,8 @@ def in_environ(seen: Seen) -> Seen:
 
 
 @each_case
-def test_over_tcp_with_wsgi(case: Case, wsgi: dict[str, tuple[Outcome, list[Seen]]]) -> None:
-    outcome, seen = wsgi[case.name]
+def test_over_tcp(case: Case, by_name: dict[tuple[str, str], tuple[Outcome, list[Seen]]]) -> None:
+    judge(case, *by_name["native", case.name], over_tcp=True)
+    outcome, seen = by_name["wsgi", case.name]
     assert tuple(seen) == tuple(in_environ(each) for each in case.all_seen)
     judge(case, outcome, list(case.all_seen), over_tcp=True)
