@@ -147,7 +147,10 @@ def rule_5() -> Iterator[Case]:
     for host in GOOD_HOSTS:
         yield accepted(5, f"Host: {host} is good", head(host=f"Host: {host}\r\n".encode()), Seen(host=host))
     for host in BAD_HOSTS:
-        yield refused(5, f"Host: {host!r} is refused", head(host=f"Host: {host}\r\n".encode("latin-1")))
+        line = f"Host: {host}\r\n".encode("latin-1")
+        yield refused(5, f"Host: {host!r} is refused", head(host=line))
+        if host:  # the empty one is below
+            yield refused(5, f"Host: {host!r} on 1.0 is refused", head(b"GET / HTTP/1.0", host=line))
     for version in (b"1.0", b"1.1"):
         line = b"GET / HTTP/" + version
         for second in (b"Host: a", b"Host: b", b"host: a", b"HOST:"):
@@ -235,6 +238,11 @@ def rule_21() -> Iterator[Case]:
             yield accepted(21, name, data, seen)
         else:
             yield Case(21, name, data, (200,), (seen,), CLOSED, alone=True)
+    seen = Seen(fields=(("X-Connection", "close"),))
+    yield accepted(21, "X-Connection: close does not close", head(b"GET / HTTP/1.1", b"X-Connection: close"), seen)
+    seen = Seen(fields=(("Keep-Alive", "timeout=5"),))
+    data = head(b"GET / HTTP/1.0", b"Keep-Alive: timeout=5")
+    yield Case(21, "Keep-Alive on 1.0 does not keep", data, (200,), (seen,), CLOSED, alone=True)
     data = head(b"GET / HTTP/1.1", b"Connection: close") + head(b"GET /smuggled HTTP/1.1")
     seen = Seen(fields=(("Connection", "close"),))
     yield Case(21, "what follows the last request is not served", data, (200,), (seen,), CLOSED, alone=True)
