@@ -8,9 +8,9 @@ import pytest
 
 from greenhttp.testing import every_split
 from tests.contract import bodies, heads
-from tests.contract.cases import CLOSED, LINGERED, Case, Seen
+from tests.contract.cases import CLOSED, LINGERED, Case, Seen, head
 from tests.contract.process import recording_native
-from tests.contract.running import Outcome, ServerProcess, answers_of, in_memory
+from tests.contract.running import Outcome, ServerProcess, answers_of, in_memory, over_tcp
 
 CASES = [*heads.cases(), *bodies.cases()]
 
@@ -79,6 +79,51 @@ def in_environ(seen: Seen) -> Seen:
         key = key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else "HTTP_" + key
         environ[key] = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value if key in environ else value
     return seen._replace(fields=tuple(sorted(environ.items())))
+
+
+def test_22_the_answer_arrives_whatever_was_sent_behind_a_refusal() -> None:
+    """Lingering close: shut down writing, read and discard for a bounded time and size, then close, so that the client
+    reads the answer instead of a reset."""
+    wrong = {
+        400: head(b"GET / HTTP/1.1", b"X : y"),
+        413: head(b"POST / HTTP/1.1", b"Content-Length: 300000"),
+        414: b"GET /" + b"a" * 1000,
+        417: head(b"POST / HTTP/1.1", b"Expect: other"),
+        431: head(b"GET / HTTP/1.1", b"X: " + b"y" * 1000),
+        501: head(b"TRACE / HTTP/1.1"),
+        505: head(b"GET / HTTP/2.0"),
+    }
+    with ServerProcess() as server:
+        outcomes = list(over_tcp(server.ports["native"], [data + b"x" * 300_000 for data in wrong.values()]))
+        seen = server.seen("native").values()
+    answers = [answers_of(outcome.sent, ()) for outcome in outcomes]
+    assert [[answer.status for answer in each] for each in answers] == [[status] for status in wrong]
+    assert [outcome.end for outcome in outcomes] == [CLOSED] * len(wrong)
+    assert sum(map(len, seen)) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (head(b"HEAD / HTTP/1.1", b"X : y"), 400),
+        (head(b"HEAD / HTTP/1.1", host=b""), 400),
+        (head(b"HEAD / HTTP/1.1", b"Expect: other"), 417),
+        (head(b"HEAD / HTTP/1.1", b"X: " + b"y" * 1000), 431),
+        (head(b"HEAD / HTTP/1.1", b"Content-Length: 1001"), 413),
+        (head(b"HEAD http: HTTP/1.1"), 400),
+    ],
+)
+def test_19_a_refused_head_is_answered_without_content(line: bytes, status: int) -> None:
+    for before in (b"", head(), head(b"HEAD / HTTP/1.1")):
+        (outcome,) = in_memory(recording_native([]), [[before + line]], finished=False)
+        assert outcome.sent.endswith(b"\r\n\r\n")
+        assert b"HTTP/1.1 %d " % status in outcome.sent
+
+
+def test_19_what_is_refused_behind_a_head_request_has_content() -> None:
+    """A refusal of what is no request at all is not mistaken for one of the HEAD before it."""
+    (outcome,) = in_memory(recording_native([]), [[head(b"HEAD / HTTP/1.1") + b"NO\r\n\r\n"]], finished=False)
+    assert outcome.sent.endswith(b"\r\n\r\nBad Request\n")
 
 
 @each_case
