@@ -383,7 +383,7 @@ cdef class Connection(Job):
         """Refuse: an answer of the server itself, then no more of this connection."""
         cdef bytes text = refusal(self.service, status, retry_after)
         self.closing = self.refused = True
-        if self.head is not None and self.head.head_size > 0 and self.head.is_head:
+        if self.head is not None and self.head.is_head:         # also when it was refused behind its first line
             text = text[:text.index(b"\r\n\r\n") + 4]
         if self.service.observer is not None:
             self.tell(status, len(text) - text.index(b"\r\n\r\n") - 4)

@@ -185,6 +185,7 @@ cdef class Head:
         self.head_size = 0
         self.examined = 0
         self.state = BEFORE
+        self.is_head = False
         self.empty_lines = self.seen = 0
         self.line_at = self.scanned = self.fields_at = 0
         self.authority_at = self.authority_len = 0
@@ -286,8 +287,8 @@ cdef class Head:
         # A minor version above ours is read as our highest (RFC 9110 2.5).
         self.minor = 0 if v[8] == c'0' else 1
         self.method = method_name(p + start, i - start)
-        # Nothing here tunnels or echoes requests back unless the application says so (RFC 9110 9.3.6, 9.3.8).
         self.is_head = self.method is HEAD
+        # Nothing here tunnels or echoes requests back unless the application says so (RFC 9110 9.3.6, 9.3.8).
         if self.method is CONNECT:
             if not self.allow_connect:
                 self.refuse(501, "CONNECT is not allowed")
@@ -302,7 +303,6 @@ cdef class Head:
         cdef Authority authority
         self.target_at = start
         self.target_len = end - start
-        self.is_head = self.method is HEAD
         if self.method is CONNECT:
             # authority-form (3.2.3): the port is not optional
             if not parse_authority(p + start, end - start, &authority) or authority.port < 0:

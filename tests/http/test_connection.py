@@ -189,14 +189,6 @@ def test_10_an_error_names_no_byte_of_the_client() -> None:
     assert all("ecret" not in record.message for record in outcome.log)
 
 
-@pytest.mark.parametrize("bad", [b"5\nhello\r\n0\r\n\r\n", b"5\r\nhelloX\r\n0\r\n\r\n", b"-1\r\n", b"0x5\r\n", b"\r\n"])
-def test_10_a_malformed_body_ends_the_connection(bad: bytes) -> None:
-    head = request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked")
-    outcome = exchange(echo, [head, bad, request(b"GET /after HTTP/1.1")], keep_open=True)
-    assert statuses(outcome.sent) == [400]
-    assert answers(outcome.sent)[0].closes and outcome.ended == "closed"
-
-
 def test_10_a_malformed_body_that_the_app_forgives_still_ends_the_connection() -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         try:
@@ -402,19 +394,6 @@ def test_12_no_continue_once_the_final_head_is_out() -> None:
     assert (answer.content, answer.closes, outcome.ended) == (b"first hello", True, "closed")
 
 
-def test_12_an_unknown_expectation_is_417() -> None:
-    outcome = exchange(echo, [post(b"hello", b"Expect: 101-switch")], keep_open=True)
-    answer = only(outcome.sent)
-    assert (answer.status, answer.closes, outcome.ended) == (417, True, "closed")
-
-
-def test_12_expectations_are_ignored_on_1_0() -> None:
-    for value in (b"100-continue", b"other"):
-        data = post(b"hello", b"Expect: " + value, version=b"1.0")
-        outcome = exchange(echo, [data[:-5], data[-5:]], keep_open=True)
-        assert only(outcome.sent).content == b"POST / hello"
-
-
 def test_12_continue_comes_behind_the_answers_before_it() -> None:
     head = request(b"POST / HTTP/1.1", EXPECT, b"Content-Length: 5")
     outcome = exchange(echo, [request() + head, b"hello"], keep_open=True)
@@ -450,37 +429,6 @@ def test_13_connect_and_trace_reach_an_application_that_asks_for_them() -> None:
 
 
 # ---- 21: persistence
-
-
-@pytest.mark.parametrize(
-    ("version", "fields", "persists"),
-    [
-        (b"1.1", [], True),
-        (b"1.1", [b"Connection: close"], False),
-        (b"1.1", [b"Connection: CLOSE"], False),
-        (b"1.1", [b"Connection: keep-alive"], True),
-        (b"1.1", [b"Connection: keep-alive, close"], False),
-        (b"1.1", [b"Connection: close, keep-alive"], False),
-        (b"1.1", [b"Connection: a, \tClose ,b"], False),
-        (b"1.1", [b"Connection: keep-alive", b"Connection: close"], False),
-        (b"1.1", [b"Connection: closed"], True),
-        (b"1.1", [b"Connection: x-close"], True),
-        (b"1.2", [], True),
-        (b"1.0", [], False),
-        (b"1.0", [b"Connection: keep-alive"], True),
-        (b"1.0", [b"Connection: Keep-Alive"], True),
-        (b"1.0", [b"Connection: keep-alive, close"], False),
-        (b"1.0", [b"Connection: keep-alive", b"Connection: close"], False),
-        (b"1.0", [b"Keep-Alive: 300"], False),
-    ],
-)
-def test_21_a_connection_persists_only_as_the_client_asks(version: bytes, fields: list[bytes], persists: bool) -> None:
-    outcome = exchange(hello, [request(b"GET / HTTP/" + version, *fields), request()], keep_open=True)
-    found = answers(outcome.sent)
-    assert len(found) == (2 if persists else 1)
-    assert outcome.ended == ("open" if persists else "closed")
-    expected = "close" if not persists else "keep-alive" if version == b"1.0" else None
-    assert found[0].get("Connection") == expected
 
 
 def test_21_on_1_0_an_answer_of_unknown_length_ends_with_the_connection() -> None:

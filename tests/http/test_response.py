@@ -108,36 +108,6 @@ def test_16_any_three_digits_from_100_to_599_will_do(status: str) -> None:
 # ---- 17: framing and persistence are the server's
 
 
-@pytest.mark.parametrize(
-    "field",
-    [
-        ("Transfer-Encoding", "chunked"),
-        ("transfer-encoding", "gzip, chunked"),
-        ("Connection", "keep-alive"),
-        ("Connection", "upgrade"),
-        ("Keep-Alive", "timeout=5"),
-        ("Proxy-Connection", "keep-alive"),
-        ("Upgrade", "h2c"),
-        ("TE", "trailers"),
-        ("Trailer", "X"),
-    ],
-)
-@pytest.mark.parametrize("app", [answering, lambda content, *rest: streaming(*content, fields=rest[1:])])
-def test_17_hop_by_hop_fields_do_not_reach_the_wire(field: tuple[str, str], app: Any) -> None:
-    outcome = exchange(app([b"abc"], "200 OK", field), [GET * 2], keep_open=True)
-    found = answers(outcome.sent)
-    assert [answer.content for answer in found] == [b"abc", b"abc"]
-    allowed = {"server", "date", "content-length"} if found[0].framing == "length" else None
-    assert found[0].names == (allowed or {"server", "date", "transfer-encoding"})
-
-
-@pytest.mark.parametrize("value", ["close", "Close", "keep-alive, close", " close "])
-def test_17_connection_close_of_the_application_closes(value: str) -> None:
-    outcome = exchange(answering([b"abc"], "200 OK", ("Connection", value)), [GET * 2], keep_open=True)
-    answer = only(outcome.sent)
-    assert (answer.closes, outcome.ended) == (True, "closed")
-
-
 # ---- 18: framing
 
 
@@ -246,22 +216,6 @@ def test_18_a_file_is_sent(tmp_path: Any, regular: bool, window: int | None) -> 
 
 
 # ---- 19: answers without content
-
-
-@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified", "205 Reset Content"])
-@pytest.mark.parametrize(
-    "app", [answering, lambda content, *rest: streaming(*content, status=rest[0], fields=rest[1:])]
-)
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_19_no_content_for_these_statuses(status: str, app: Any, method: str) -> None:
-    data = request(f"{method} / HTTP/1.1".encode())
-    outcome = exchange(app([b"abc", b"def"], status), [data * 2], keep_open=True)
-    found = answers(outcome.sent, [method, method])
-    assert len(found) == 2
-    for answer in found:
-        assert answer.content == b"" and answer.get("Transfer-Encoding") is None
-        assert answer.get("Content-Length") == ("0" if status[:3] == "205" else None)
-        assert answer.get("Date") and answer.get("Server")
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "100 Continue", "103 Early Hints", "199 "])

@@ -8,58 +8,6 @@ from greenhttp.wire.head import Head
 from tests.wire.feeding import head_of, request, status_of
 
 
-@pytest.mark.parametrize(
-    ("line", "field"),
-    [
-        (b"A: b", ("A", "b")),
-        (b"A:b", ("A", "b")),
-        (b"A:", ("A", "")),
-        (b"A: ", ("A", "")),
-        (b"A: \t \t", ("A", "")),
-        (b"A: \tb\t ", ("A", "b")),
-        (b"A: b c", ("A", "b c")),
-        (b"A: b\tc", ("A", "b\tc")),
-        (b"A: b\t\t\t\t\t\t\t\tc", ("A", "b\t\t\t\t\t\t\t\tc")),
-        (b"A: b:c", ("A", "b:c")),
-        (b"A: \x80\xff", ("A", "\x80\xff")),
-        (b"A: \xa0b\x85", ("A", "\xa0b\x85")),
-        (b"!#$%&'*+-.^`|~09aZ: b", ("!#$%&'*+-.^`|~09aZ", "b")),
-        (b"x-MiXeD: Q", ("x-MiXeD", "Q")),
-    ],
-)
-def test_5_a_value_is_trimmed_of_sp_and_htab_only(line: bytes, field: tuple[str, str]) -> None:
-    assert head_of(request(b"GET / HTTP/1.1", line))["fields"][1] == field
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        pytest.param(b": b", id="an empty name"),
-        pytest.param(b"A : b", id="SP before the colon"),
-        pytest.param(b"A\t: b", id="HTAB before the colon"),
-        pytest.param(b"A\x0b: b", id="VT before the colon"),
-        pytest.param(b"A\xa0: b", id="NBSP before the colon"),
-        pytest.param(b" A: b", id="SP before the name"),
-        pytest.param(b"A B: c", id="SP in the name"),
-        pytest.param(b"A", id="no colon"),
-        pytest.param(b"A(b): c", id="a delimiter in the name"),
-        pytest.param(b"A\x00b: c", id="NUL in the name"),
-        pytest.param(b"A\x7fb: c", id="DEL in the name"),
-        pytest.param(b"A\xe9: c", id="obs-text in the name"),
-        pytest.param(b"Host\r: c", id="CR in the name"),
-        pytest.param(b"A\rb: c", id="CR where a dash would be"),
-    ],
-)
-def test_5_1_a_field_name_is_a_token_and_touches_its_colon(line: bytes) -> None:
-    assert status_of(request(b"GET / HTTP/1.1", line)) == 400
-
-
-@pytest.mark.parametrize("fold", [b"\r\n b", b"\r\n\tb", b"\r\n "])
-def test_5_2_a_folded_line_is_refused(fold: bytes) -> None:
-    assert status_of(request(b"GET / HTTP/1.1", b"A: a" + fold)) == 400
-    assert status_of(b"GET / HTTP/1.1" + fold + b"\r\n" + request()) == 400
-
-
 @pytest.mark.parametrize("position", [0, 1, 7, 8, 15, 20])
 @pytest.mark.parametrize("bad", [b for b in range(0x20) if b not in (0x09, 0x0A)] + [0x7F], ids=hex)
 def test_9110_5_5_a_control_byte_anywhere_in_a_value_is_refused(bad: int, position: int) -> None:
@@ -119,37 +67,6 @@ def test_rule_14_the_set_of_dropped_names_is_bounded() -> None:
         Head(dropped=dropped).feed(request(b"GET / HTTP/1.1", b"_%d: a" % i, b"_" * 65 + b": a"))
     assert len(dropped) == 32
     assert max(map(len, dropped)) <= 64
-
-
-@pytest.mark.parametrize(
-    ("version", "lines", "keep"),
-    [
-        (b"1.1", [], True),
-        (b"1.1", [b"Connection: keep-alive"], True),
-        (b"1.1", [b"Connection: close"], False),
-        (b"1.1", [b"Connection: CLOSE"], False),
-        (b"1.1", [b"Connection: keep-alive, close"], False),
-        (b"1.1", [b"Connection: close, keep-alive"], False),
-        (b"1.1", [b"Connection: a ,\t Close\t, b"], False),
-        (b"1.1", [b"Connection: ,,close,"], False),
-        (b"1.1", [b"Connection: close", b"Connection: keep-alive"], False),
-        (b"1.1", [b"Connection: keep-alive", b"X: y", b"connection: close"], False),
-        (b"1.1", [b"Connection: closed"], True),
-        (b"1.1", [b"Connection: not-close"], True),
-        (b"1.1", [b"Connection:"], True),
-        (b"1.1", [b"X-Connection: close"], True),
-        (b"1.0", [], False),
-        (b"1.0", [b"Connection: keep-alive"], True),
-        (b"1.0", [b"Connection: Keep-Alive"], True),
-        (b"1.0", [b"Connection: keep-alive, close"], False),
-        (b"1.0", [b"Connection: upgrade"], False),
-        (b"1.0", [b"Keep-Alive: timeout=5"], False),
-    ],
-)
-def test_9_3_close_anywhere_in_connection_wins_and_1_0_must_ask_to_keep(
-    version: bytes, lines: list[bytes], keep: bool
-) -> None:
-    assert head_of(request(b"GET / HTTP/" + version, *lines))["keep_alive"] is keep
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""The process the contract is tried on: `python -m tests.contract.process`. Prints the port of each server as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from greenhttp import Request, Response, Server
+from tests.contract.cases import LIMITS
+from tests.contract.sending import native_answers, wsgi_answers
+
+Record = list[Any]
+
+
+def record_native(request: Request, records: list[Record]) -> Record:
+    """[port of the client, method, target, host, fields but Host, body], kept before the body is read."""
+    fields = [pair for pair in request.headers.pairs if pair[0].lower() != "host"]
+    peer = request.peer
+    port = str(peer[1]) if isinstance(peer, tuple) else ""
+    record = [port, request.method, request.target, request.host, fields, None]
+    records.append(record)
+    if request.target != "/unread":
+        record[5] = request.body.read().decode("latin-1")
+    return record
+
+
+def recording_native(records: list[Record]) -> Callable[[Request], Response]:
+    """A native handler that says what it saw."""
+
+    def app(request: Request) -> Response:
+        if request.target == "/told":
+            return told(records)
+        return Response(json.dumps(record_native(request, records)))
+
+    return app
+
+
+def told(records: list[Record]) -> Response:
+    content = json.dumps(records)
+    records.clear()
+    return Response(content)
+
+
+def recording_wsgi(records: list[Record]) -> Callable[..., list[bytes]]:
+    """A WSGI application that says what it saw; the fields are keys of the environ."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["RAW_URI"] == "/told":
+            content = json.dumps(records)
+            records.clear()
+        else:
+            keys = sorted(key for key in environ if key.startswith(("HTTP_", "CONTENT_")) and key != "HTTP_HOST")
+            fields = [(key, environ[key]) for key in keys]
+            host = environ.get("HTTP_HOST", "")
+            record = [environ["REMOTE_PORT"], environ["REQUEST_METHOD"], environ["RAW_URI"], host, fields, None]
+            records.append(record)
+            if environ["RAW_URI"] != "/unread":
+                record[5] = environ["wsgi.input"].read().decode("latin-1")
+            content = json.dumps(record)
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [content.encode()]
+
+    return app
+
+
+def main() -> None:
+    logging.getLogger("greenhttp").addHandler(logging.NullHandler())  # nobody reads stderr meanwhile
+    apps: dict[str, Callable[..., Any]] = {
+        "native": recording_native([]),
+        "wsgi": recording_wsgi([]),
+        "native answers": native_answers,
+        "wsgi answers": wsgi_answers,
+    }
+    servers = {name: Server(app, bind="127.0.0.1:0", **LIMITS) for name, app in apps.items()}
+    for server in servers.values():
+        server.start()
+    print(json.dumps({name: server.address[1] for name, server in servers.items()}), flush=True)
+    gevent.get_hub().join()
+
+
+if __name__ == "__main__":
+    main()
