@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import gevent
@@ -265,3 +266,14 @@ def test_pipelined_requests_that_have_arrived_are_all_answered(serve: Any) -> No
     assert [answer.closes for answer in found] == [False, False, True]
     assert client.ended()
     assert stop.get() is True
+
+
+def test_stop_is_complete_although_a_listener_is_broken(serve: Any, caplog: Any) -> None:  # noqa: F811
+    serving = serve(hello)
+    client = serving.connect()
+    assert client.ask(request()).status == 200
+    ((sock, _),) = serving.server._listeners
+    sock.shutdown(socket.SHUT_RDWR)
+    assert serving.server.stop(10)
+    assert client.ended() and not serving.server.started and sock.fileno() == -1
+    assert [record.getMessage() for record in caplog.records if "is broken" in record.getMessage()] != []
