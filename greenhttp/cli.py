@@ -59,7 +59,8 @@ settings; 3 the application could not be found or imported.
 
 METAVARS = {
     "duration": "TIME", "size": "SIZE", "rate": "RATE", "count": "N", "text": "TEXT", "header": "TEXT",
-    "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES", "addresses": "ADDRESS", "pairs": "NAME=VALUE",
+    "target": "PATH", "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES", "addresses": "ADDRESS",
+    "pairs": "NAME=VALUE",
 }  # fmt: skip
 
 COMMANDS = ("serve",)  # a word before APP; the only one so far, and the one that is meant without

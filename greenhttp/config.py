@@ -17,6 +17,7 @@ A value may come as Python says it (`header_timeout=2.5`) or as a person types i
     choice      "wsgi", "WSGI"                                      str, in lower case
     file        "access.log", "-", "off", False                     str, or None for off
     header      "greenhttp", "off", False                           str, or None for off
+    target      "/healthz", "off", False                            str, or None for off
     names       ["A", "B"], "A, B"                                  tuple of str
     addresses   ["127.0.0.1:8000", "unix:/run/x,y.sock"], "a, b"    tuple of str; a list is not split at commas
     pairs       ["A=1", "B=2"], {"A": "1", "B": "2"}, "A=1"         tuple of str; commas belong to the value
@@ -52,6 +53,7 @@ _DURATION_UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 _PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(?:([kmgt])(?:i?b)?|b)?")
 _SIZE_UNITS = {None: 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_PATH = re.compile(r"/[!-\"$->@-~]*")  # neither # nor ?
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TRUE = frozenset(("1", "true", "yes", "on"))
 _FALSE = frozenset(("0", "false", "no", "off"))
@@ -184,6 +186,15 @@ def parse_header(value: object) -> str | None:
     return value.strip()
 
 
+def parse_target(value: object) -> str | None:
+    """The path of a request as it is sent, or None for none: a text that begins with /, off/no/False/None."""
+    if value is None or value is False or str(value).strip().lower() in _FALSE:
+        return None
+    if not isinstance(value, str) or not _PATH.fullmatch(value.strip()):
+        raise ValueError(f"{value!r} is no path; give one like /healthz, without a query, or off")
+    return value.strip()
+
+
 def parse_names(value: object) -> tuple[str, ...]:
     """A tuple of texts, from a list or a text with commas; empty entries are left out, repeated ones kept once."""
     parts: list[str] = []
@@ -247,6 +258,7 @@ KINDS: dict[str, Callable[[object], Any]] = {
     "choice": parse_choice,
     "file": parse_file,
     "header": parse_header,
+    "target": parse_target,
     "names": parse_names,
     "addresses": parse_addresses,
     "pairs": parse_pairs,
@@ -444,6 +456,12 @@ SETTINGS: tuple[Setting, ...] = (
         "queue_timeout", "duration", 10.0, "seconds",
         "The longest wait for a turn; then 503.",
         _WORK, ("--queue-timeout",),
+    ),
+    Setting(
+        "health_path", "target", "off", "",
+        "Requests for exactly this path, such as /healthz, never wait in the queue: without content, they run although"
+        " --concurrency others do. off: none.",
+        _WORK, ("--health-path",),
     ),
     Setting(
         "connections", "count", None, "connections",

@@ -86,7 +86,8 @@ def test_every_setting_has_an_option_and_a_variable():
     flags = {flag for parameter in command.params for flag in parameter.opts}
     assert {flag for setting in SETTINGS for flag in setting.flags} <= flags
     examples = {"duration": "3s", "size": "1m", "rate": "9", "count": "1", "bool": "no", "addresses": "a:1",
-                "names": "x", "pairs": "A=1", "file": "x", "path": "x", "text": "x", "header": "x"}  # fmt: skip
+                "names": "x", "pairs": "A=1", "file": "x", "path": "x", "text": "x", "header": "x",
+                "target": "/x"}  # fmt: skip
     named = {"interface": "native", "allow_methods": "TRACE", "limit_buffers": "300m", "loop": "libev",
              "log_level": "error"}  # fmt: skip
     for setting in SETTINGS:

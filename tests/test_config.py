@@ -45,6 +45,7 @@ def test_defaults_are_those_of_the_contract():
     assert (settings.access_logfile, settings.access_log_format) == (None, "combined")
     assert (settings.error_logfile, settings.log_level) == ("-", "info")
     assert (settings.server_header, settings.allow_headers, settings.allow_methods) == ("greenhttp", (), ())
+    assert settings.health_path is None
 
 
 @pytest.mark.parametrize(
@@ -255,6 +256,22 @@ def test_server_header(given, kept):
 def test_a_server_header_that_cannot_be_sent(given):
     with pytest.raises(ConfigError, match="server_header: .* cannot be sent"):
         Settings(server_header=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("/healthz", "/healthz"), (" /a%20b ", "/a%20b"), ("/", "/"), ("off", None), (False, None), (None, None)],
+)
+def test_health_path(given, kept):
+    settings = Settings(health_path=given)
+    assert settings.health_path == kept
+    assert BY_NAME["health_path"].parse(BY_NAME["health_path"].typed(kept)) == kept
+
+
+@pytest.mark.parametrize("given", ["", "healthz", "/a?b", "/a#b", "/a b", "/\u20ac", "/\x7f", True, 7])
+def test_a_health_path_that_is_none(given):
+    with pytest.raises(ConfigError, match="health_path: .* is no path; give one like /healthz"):
+        Settings(health_path=given)
 
 
 def test_allowed_headers_are_lower_case_tokens():

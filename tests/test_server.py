@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import gevent
@@ -280,3 +281,14 @@ def test_what_would_never_run_is_refused() -> None:
         Server(_coroutine)
     with pytest.raises(ConfigError, match="must not be a generator"):
         Server(_generator, interface="stream")
+
+
+def test_stop_is_complete_although_a_listener_is_broken(serve: Any, caplog: Any) -> None:  # noqa: F811
+    serving = serve(hello)
+    client = serving.connect()
+    assert client.ask(request()).status == 200
+    ((sock, _),) = serving.server._listeners
+    sock.shutdown(socket.SHUT_RDWR)
+    assert serving.server.stop(10)
+    assert client.ended() and not serving.server.started and sock.fileno() == -1
+    assert [record.getMessage() for record in caplog.records if "is broken" in record.getMessage()] != []

@@ -16,6 +16,7 @@ cdef class Acceptor:
     cdef bint admit(self) except -1
     cdef int connected(self, int fd, sockaddr_storage* peer) except -1
     cdef int accept_some(self) except -1
+    cdef int complain(self, object error) except -1
     cdef int pause(self) except -1
     cdef int resume(self) except -1
 

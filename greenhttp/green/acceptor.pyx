@@ -94,7 +94,15 @@ cdef class Acceptor:
         self.watcher.start(self._on_readable)
 
     def _on_readable(self):
-        self.accept_some()
+        try:
+            self.accept_some()
+        except OSError as error:
+            self.watcher.stop()         # it would be called again and again
+            self.complain(error)
+
+    cdef int complain(self, object error) except -1:
+        self.log(f"a listening socket is broken, nobody is accepted from it any more: {error}")
+        return 0
 
     cdef int accept_some(self) except -1:
         cdef sockaddr_storage peer
@@ -162,9 +170,12 @@ cdef class Acceptor:
             return
         self.paused = self.backing_off = False
         before = -1
-        while before != self.accepted and not self.paused and not self.backing_off:
-            before = self.accepted
-            self.accept_some()
+        try:
+            while before != self.accepted and not self.paused and not self.backing_off:
+                before = self.accepted
+                self.accept_some()
+        except OSError as error:
+            self.complain(error)        # nobody can be waiting there
         self.watcher.stop()
         self.watcher.close()
         self.watcher = None

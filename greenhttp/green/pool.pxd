@@ -8,6 +8,7 @@ cdef class Job(Timed):
 
     cdef bint ready(self, bint writing) except -1
     cdef bint advance(self) except -1
+    cdef bint urgent(self) noexcept
     cdef int run(self) except -1
     cdef int refuse(self) except -1
     cdef int wait(self) except -1
@@ -26,7 +27,8 @@ cdef class Queue:
 cdef class Pool:
     cdef readonly object hub
     cdef readonly object loop
-    cdef readonly Py_ssize_t limit          # green threads at most
+    cdef readonly Py_ssize_t limit          # green threads at most, but for the reserve
+    cdef readonly Py_ssize_t reserve        # green threads beyond that, for urgent jobs alone
     cdef readonly Py_ssize_t queue_limit    # jobs in `patience` at most
     cdef readonly Phase patience            # jobs that want a green thread, none being free
     cdef readonly Py_ssize_t size           # green threads alive
@@ -35,6 +37,8 @@ cdef class Pool:
     cdef list idle
     cdef Queue ready
     cdef Queue later
+    cdef Queue urgent                       # jobs that wait for one of the reserve
+    cdef Py_ssize_t reserved                # green threads of the reserve in use
     cdef object check
     cdef object spin
     cdef bint spinning
@@ -45,6 +49,7 @@ cdef class Pool:
     cdef int kick(self) except -1
     cdef int drain(self) except -1
     cdef Worker hire(self)
+    cdef Worker rested(self)
     cdef int dismiss(self, Worker worker) except -1
     cdef bint attempt(self, Job job) except -1
     cdef bint renew(self, Worker worker, int known) except -1
@@ -59,5 +64,6 @@ cdef class Worker(greenlet):
     cdef unsigned long long serial          # of the piece of work in progress; `kill` means one of them
     cdef bint hired
     cdef bint retired
+    cdef bint reserved                      # of the reserve, until it rests
 
     cdef int rest(self, Pool pool) except -1

@@ -25,7 +25,12 @@ class Queue:
 @disjoint_base
 class Pool:
     def __init__(
-        self, limit: int = 1000, queue_limit: int | None = None, patience: Phase | None = None, hub: Any = None
+        self,
+        limit: int = 1000,
+        queue_limit: int | None = None,
+        patience: Phase | None = None,
+        hub: Any = None,
+        reserve: int = 0,
     ) -> None: ...
     @property
     def hub(self) -> Any: ...
@@ -33,6 +38,8 @@ class Pool:
     def loop(self) -> Any: ...
     @property
     def limit(self) -> int: ...
+    @property
+    def reserve(self) -> int: ...
     @property
     def queue_limit(self) -> int: ...
     @property

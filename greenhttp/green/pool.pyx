@@ -8,7 +8,9 @@ middle. So a turn with fifty ready connections costs one switch there and back, 
 Each job has two halves. `advance` never blocks and runs no user code: it takes what has arrived and says whether a
 green thread is wanted. `run` may block. With every green thread busy, the hub itself advances the jobs; those that
 want one wait in the phase `patience`, first come first served, bounded in number and in time, and are refused beyond
-that.
+that. Urgent jobs are none of these: they have a few green threads of their own beyond the limit, the reserve, and wait
+for one of those, or for one that has nothing else to do, without a bound. A green thread of the reserve does nothing
+else, so that the limit stays what it is for all other jobs.
 
 Whoever has had its share of a turn (`again`) comes back in the next one, after the loop has polled: nobody hogs the
 hub.
@@ -56,12 +58,16 @@ cdef class Job(Timed):
         """Go on without blocking and without user code. True: `run` is wanted. In the hub or in a green thread."""
         return True
 
+    cdef bint urgent(self) noexcept:
+        """Whether the pool's reserve is for what `run` is about to do. Asked in the hub, with every place taken."""
+        return False
+
     cdef int run(self) except -1:
         """Go on in a green thread, where blocking is allowed. Must not raise."""
         return 0
 
     cdef int wait(self) except -1:
-        """It has to wait for a green thread, in the pool's phase `patience`. In the hub."""
+        """It has to wait for a green thread, in the pool's phase `patience` or as an urgent one. In the hub."""
         return 0
 
     cdef int refuse(self) except -1:
@@ -135,11 +141,12 @@ cdef class Pool:
     Arguments:
         limit: jobs that may be in the middle of `run` at a time.
         queue_limit: jobs that may wait for a green thread beyond that; None: as many as `limit`.
+        reserve: green threads beyond `limit`, for urgent jobs.
         patience: the phase in which they wait; its duration is the deadline in the queue.
         hub: gevent's hub; by default that of this thread.
     """
 
-    def __init__(self, Py_ssize_t limit=1000, queue_limit=None, Phase patience=None, hub=None):
+    def __init__(self, Py_ssize_t limit=1000, queue_limit=None, Phase patience=None, hub=None, Py_ssize_t reserve=0):
         if limit < 1:
             raise ValueError("a pool needs room for at least one green thread")
         self.hub = hub or get_hub()
@@ -148,8 +155,10 @@ cdef class Pool:
         self.queue_limit = limit if queue_limit is None else queue_limit
         self.patience = patience if patience is not None else Phase("queue")
         self.idle = []
+        self.reserve = reserve
         self.ready = Queue()
         self.later = Queue()
+        self.urgent = Queue()
 
     def start(self):
         """Watch the loop. Until `stop`, each of its turns ends with this pool's jobs."""
@@ -187,7 +196,7 @@ cdef class Pool:
         """What there is now: a dict of counts."""
         return {
             "size": self.size, "idle": len(self.idle), "running": self.running, "started": self.started,
-            "ready": self.ready.count + self.later.count, "waiting": self.patience.count,
+            "ready": self.ready.count + self.later.count, "waiting": self.patience.count + self.urgent.count,
         }
 
     cdef void wake(self, Job job) noexcept:
@@ -234,7 +243,7 @@ cdef class Pool:
         """Do what became ready in this turn. In the hub, after the descriptors' callbacks."""
         cdef Job job
         cdef Worker worker
-        if self.ready.count == 0 and self.later.count == 0 and self.patience.count == 0:
+        if self.ready.count == 0 and self.later.count == 0 and self.patience.count == 0 and self.urgent.count == 0:
             if self.spinning:
                 self.spinning = False
                 self.spin.stop()
@@ -242,7 +251,7 @@ cdef class Pool:
         # Those that yielded in the turn before come after what the poll between has found.
         for _ in range(self.later.count):
             self.ready.push(self.later.pop())
-        while self.ready.count or self.patience.count:
+        while self.ready.count or self.patience.count or self.urgent.count:
             worker = self.hire()
             if worker is not None:
                 switch_to(<PyObject*>worker)
@@ -252,6 +261,11 @@ cdef class Pool:
                 break
             job.queued = False
             if not self.attempt(job):
+                continue
+            if self.reserve and job.urgent():
+                job.queued = True
+                self.urgent.push(job)
+                job.wait()
                 continue
             try:
                 if self.patience.count < self.queue_limit:
@@ -270,23 +284,32 @@ cdef class Pool:
     cdef Worker hire(self):
         """A green thread that nobody else holds, or None when all are busy."""
         cdef Worker worker
+        cdef bint reserved = self.size - len(self.idle) - self.reserved >= self.limit
+        if reserved and (self.urgent.count == 0 or self.reserved == self.reserve):
+            return None
+        worker = self.rested()
+        worker.hired = True
+        if reserved:
+            worker.reserved = True
+            self.reserved += 1
+        return worker
+
+    cdef Worker rested(self):
+        """A green thread with nothing to do, and that nobody else holds: a new one if there is none."""
+        cdef Worker worker
         while self.idle:
             worker = self.idle.pop()
             if len(self.idle) < self.least_idle:
                 self.least_idle = len(self.idle)
             if Py_REFCNT(<PyObject*>worker) == worker.unheld:
-                worker.hired = True
                 return worker
             self.dismiss(worker)
-        if self.size >= self.limit:
-            return None
         worker = Worker(self)
         self.size += 1
         self.started += 1
         switch_to(<PyObject*>worker)               # it starts, and waits to be hired
         self.idle.pop()
         worker.unheld = Py_REFCNT(<PyObject*>worker)
-        worker.hired = True
         return worker
 
     cdef int dismiss(self, Worker worker) except -1:
@@ -330,13 +353,15 @@ cdef class Pool:
         cdef Job job
         worker.alone = Py_REFCNT(<PyObject*>worker)
         while True:
-            job = <Job>self.patience.first()
+            job = None if worker.reserved else <Job>self.patience.first()
             if job is not None:
                 job.leave()
             else:
-                job = self.ready.pop()
+                job = None if worker.reserved else self.ready.pop()
                 if job is None:
-                    return 0
+                    job = self.urgent.pop()
+                    if job is None:
+                        return 0
                 job.queued = False
                 if not self.attempt(job):
                     continue
@@ -388,10 +413,13 @@ cdef class Worker(greenlet):
     cdef int rest(self, Pool pool) except -1:
         """Wait to be hired or dismissed, whatever else is thrown or switched here meanwhile."""
         self.hired = False
+        if self.reserved:
+            self.reserved = False
+            pool.reserved -= 1
         pool.idle.append(self)
         if pool.check is None:
             pool.loop.run_callback(pool._dismiss_all)       # the pool was stopped while this one was busy
-        if pool.ready.count or pool.patience.count:
+        if pool.ready.count or pool.patience.count or pool.urgent.count:
             pool.kick()
         while not self.hired:
             try:

@@ -67,6 +67,7 @@ cdef class Stream(Timed):
     cdef int watch_write(self, bint on) except -1
     cdef int hold(self) except -1
     cdef int64_t backlog(self) noexcept
+    cdef bint left(self) noexcept
     cdef int hang_up(self) except -1
     cdef int release(self, bint reset) except -1
 
@@ -78,6 +79,7 @@ cdef class Stream(Timed):
     cdef bytes gather(self, Py_ssize_t size)
     cdef int unread(self, const char* data, Py_ssize_t size) except -1
     cdef Py_ssize_t fill_now(self) except -2
+    cdef Py_ssize_t fill_some(self, Py_ssize_t most) except -2
     cdef Py_ssize_t fill(self) except -1
     cdef void pack(self) noexcept
     cdef void consume(self, Py_ssize_t size) noexcept

@@ -163,6 +163,10 @@ cdef class Stream(Timed):
         """Bytes that were given and that the peer has not taken: those in the system's buffer."""
         return 0
 
+    cdef bint left(self) noexcept:
+        """Whether the peer has gone: reset, or at the end of its input, all of which was taken. Takes nothing."""
+        return self.closed
+
     cdef int hang_up(self) except -1:
         """Tell the peer that nothing more will be sent."""
         raise NotImplementedError
@@ -446,11 +450,15 @@ cdef class Stream(Timed):
 
     cdef Py_ssize_t fill_now(self) except -2:
         """Receive once: the number of new bytes; 0 at the end of input; -1 when nothing is there."""
+        return self.fill_some(MOST_INPUT)
+
+    cdef Py_ssize_t fill_some(self, Py_ssize_t most) except -2:
+        """As `fill_now`, at most so many bytes."""
         cdef Py_ssize_t n
         if self.at_end:
             return 0
         self.make_room()
-        n = self.take(self.inbuf + self.in_end, self.in_cap - self.in_end)
+        n = self.take(self.inbuf + self.in_end, min(<Py_ssize_t>(self.in_cap - self.in_end), most))
         if n > 0:
             self.in_end += <uint32_t>n
             self.taken += n

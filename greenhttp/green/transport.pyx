@@ -89,6 +89,16 @@ cdef extern from *:
         return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP | POLLNVAL));
     }
 
+    /* The peer has finished sending, and nothing of what it sent is left; or the connection is broken. Takes no byte. */
+    static int greenhttp_ended(int fd) {
+        char byte;
+        ssize_t n;
+        do {
+            n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        } while (n < 0 && errno == EINTR);
+        return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
+    }
+
     static void greenhttp_reset_on_close(int fd) {
         struct linger at_once = {1, 0};
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
@@ -114,6 +124,7 @@ cdef extern from *:
     ssize_t greenhttp_sendfile(int fd, int file, int64_t offset, size_t size) noexcept
     int greenhttp_backlog(int fd) noexcept
     int greenhttp_gone(int fd) noexcept
+    int greenhttp_ended(int fd) noexcept
     void greenhttp_reset_on_close(int fd) noexcept
     int greenhttp_peer(sockaddr_storage* peer, unsigned char* address, unsigned short* port) noexcept
     ssize_t recv(int fd, void* into, size_t size, int flags) noexcept
@@ -214,6 +225,10 @@ cdef class SocketStream(Stream):
     cdef bint gone(self) noexcept:
         """Whether the connection is known to be dead: reset, or closed in both directions. A FIN alone is not."""
         return self.fd < 0 or greenhttp_gone(self.fd)
+
+    cdef bint left(self) noexcept:
+        # Two questions: bytes that came before a reset can still be read, and hide it from the second.
+        return self.gone() or self.in_end == self.in_pos and (self.at_end or greenhttp_ended(self.fd))
 
     cdef Py_ssize_t take(self, char* into, size_t size) except -2:
         cdef ssize_t n
@@ -416,6 +431,9 @@ cdef class MemoryStream(Stream):
         if total:
             self.gives += 1
         return total if total or count == 0 else -1
+
+    cdef bint left(self) noexcept:
+        return self.closed or self.in_end == self.in_pos and self.ended and self.arrived_at == len(self.arrived)
 
     cdef int watch_read(self) except -1:
         if not self.arriving:

@@ -130,7 +130,7 @@ cdef class HandlerDelivery(Delivery):
 
     cdef int head(self, object status, object fields, str kind) except -1:
         cdef bint typed = False
-        if status == 200 and type(status) is int:
+        if type(status) is int and status == 200:
             self.begin("200 OK")
         elif isinstance(status, str):
             self.begin(status)

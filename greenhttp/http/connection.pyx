@@ -11,6 +11,7 @@ Each state is a phase with a deadline; `expired` says how each of them ends.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
+from libc.string cimport memcmp
 
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport Node, Phase, owner
@@ -85,6 +86,8 @@ cdef class Connection(Job):
                 break                           # nothing more has come
             if self.stream.pending() > COALESCE:
                 break                           # enough to send
+            if worker.reserved:
+                break                           # what comes next may not be what the reserve is for
             if not self.parse():
                 break                           # not a whole head, or not HTTP
             if answered == SHARE or not self.service.pool.renew(worker, 2):
@@ -184,8 +187,8 @@ cdef class Connection(Job):
     cdef bint ready(self, bint writing) except -1:
         if self.state == State.RUNNING:
             return False                        # unread bytes stay where they are
-        if self.phase is self.service.queued:
-            return False
+        if self.phase is self.service.queued or self.head is not None and self.head.head_size:
+            return False                        # its request is complete, and waits for a green thread
         if (self.state == State.FLUSH) != writing:
             return False
         self.service.pool.wake(self)
@@ -205,13 +208,21 @@ cdef class Connection(Job):
             self.close(True)                    # reset by the peer
         return False
 
+    cdef bint urgent(self) noexcept:
+        """Whether this is the health check: for that path, and without content, for which the reserve would wait."""
+        cdef bytes path = self.service.health_path
+        cdef Head head = self.head
+        if path is None or head.path_len != <size_t>PyBytes_GET_SIZE(path) or head.framing != Framing.NO_BODY:
+            return False
+        return memcmp(self.stream.inbuf + self.stream.in_pos + head.path_at, PyBytes_AS_STRING(path), head.path_len) == 0
+
     cdef bint receive(self) except -1:
         """Take what has come of a head. True: it is complete."""
-        cdef Py_ssize_t n
+        cdef Py_ssize_t n, most = self.service.limit_pipeline
         if self.stream.in_end > self.stream.in_pos and self.parse():
             return True
         while not self.refused:
-            n = self.stream.fill_now()
+            n = self.stream.fill_some(most)     # all of it may be further requests
             if n < 0:
                 break                           # no more for now
             if n == 0:
@@ -219,7 +230,7 @@ cdef class Connection(Job):
                 return False
             if self.parse():
                 return True
-            if self.stream.in_end < self.stream.in_cap:
+            if self.stream.in_end < self.stream.in_cap and n < most:
                 break                           # that was all that had come
         if not self.refused:
             self.park()
@@ -229,7 +240,7 @@ cdef class Connection(Job):
         """The time for a head is up. True: it needs no answer, because the head is here after all, or was refused."""
         cdef bint complete = False
         try:
-            while not complete and not self.refused and self.stream.fill_now() > 0:
+            while not complete and not self.refused and self.stream.fill_some(self.service.limit_pipeline) > 0:
                 complete = self.parse()
         except OSError:
             self.close(True)
@@ -266,6 +277,8 @@ cdef class Connection(Job):
                     self.stream.pack()
                     self.stream.pushing = False
                     self.stream.watch_write(True)
+                    if held_bytes() > <size_t>self.service.limit_buffers:
+                        self.shed()             # what it has sent ahead counts too
                     return 0
             except OSError as error:
                 self.service.report("info", f"the client has gone while it was answered ({type(error).__name__})")
@@ -331,18 +344,20 @@ cdef class Connection(Job):
         return 0
 
     cdef int shed(self) except -1:
-        """Too much memory in unfinished heads: the largest goes."""
+        """Too much memory in unfinished heads and in what was sent ahead: the largest goes."""
         cdef Connection largest = self, other
         cdef Phase phase
         cdef Node* node
-        for phase in (self.service.fresh, self.service.heading):
+        for phase in (self.service.fresh, self.service.heading, self.service.flushing):
             node = phase.ring.next
             while node != &phase.ring:
                 other = <Connection>owner(node)
                 if other.stream.in_cap > largest.stream.in_cap:
                     largest = other
                 node = node.next
-        self.service.report("warning", "unfinished request heads use more than limit_buffers: the largest was refused")
+        self.service.report("warning", "unread input uses more than limit_buffers: the largest was refused")
+        if largest.state == State.FLUSH:
+            return largest.close(True)          # it cannot be told anything: it does not read
         return largest.answer(431, None)
 
     cdef int drain(self) except -1:
@@ -391,6 +406,7 @@ cdef class Connection(Job):
             self.head.reset()
             self.service.give_head(self.head)
             self.head = None
+        self.stream.consume(self.stream.in_end - self.stream.in_pos)    # nobody will read it
         self.stream.put(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
         try:
             return self.settle()

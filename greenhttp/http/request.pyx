@@ -480,6 +480,18 @@ cdef class Request:
         """The other end of the connection: (host, port), or "" over a UNIX socket. Behind a proxy that is the proxy."""
         return self.stream.peer
 
+    @property
+    def gone(self):
+        """Whether the client has gone, so that the answer to this request would reach nobody. Looks anew each time.
+
+        True once the connection was reset, or the client has finished sending and all that it sent was read: content
+        that is still to be read, or a request sent ahead, hides its end. A client that closes only its sending side and
+        waits for the answer looks exactly the same (TCP has no sign to tell them by); such clients are rare. True as
+        well once the request is over. Two system calls that take nothing and never wait, so ask now and then, not in
+        an inner loop.
+        """
+        return self.over or self.stream.left()
+
     def json(self, *, Py_ssize_t limit=1048576):
         """The content as JSON (RFC 8259), whatever its type says; the same object each time.
 

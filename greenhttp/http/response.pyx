@@ -5,7 +5,7 @@ rest of it leaves while the connection is parked. What an application makes piec
 each one before the next is asked for (PEP 3333), and waits in the green thread for a slow reader.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from greenhttp.green.stream cimport FilePart
@@ -122,7 +122,8 @@ cdef class Delivery(ResponseHead):
         if type(data) is not bytes:
             if not isinstance(data, bytes):
                 raise TypeError(f"content must be bytes, not {type(data).__name__}")
-            data = bytes(data)
+            # What it holds, not what its __bytes__ says: its size was announced, and the head may be out.
+            data = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         n = PyBytes_GET_SIZE(data)
         if self.transfer == Transfer.SIZED:
             if n > self.left:

@@ -27,7 +27,8 @@ cdef class Service:
     cdef readonly int64_t max_connections
     cdef int64_t limit_body
     cdef int64_t limit_buffers
-    cdef Py_ssize_t limit_extensions, limit_trailers
+    cdef Py_ssize_t limit_extensions, limit_trailers, limit_pipeline
+    cdef bytes health_path          # requests for it have a few green threads of their own; None: there is none
     cdef bint lingers
     cdef bint full                  # accepting waits until a connection ends or becomes idle
     cdef readonly bint stopping     # every answer from now on announces `Connection: close`

@@ -19,6 +19,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     SPARE_HEADS = 256
+    RESERVE = 8                 # requests for `health_path` that run although `concurrency` others do
 
 cdef tuple DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 cdef tuple MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -52,11 +53,13 @@ cdef class Service:
             self.fresh, self.heading, self.idle, self.queued, self.running, self.overdue, self.flushing,
             self.draining, self.lingering, self.body, self.writing,
         )
-        self.pool = Pool(s.concurrency, s.queue, self.queued, hub)
+        self.health_path = None if s.health_path is None else s.health_path.encode("ascii")
+        self.pool = Pool(s.concurrency, s.queue, self.queued, hub, 0 if self.health_path is None else RESERVE)
         self.limit_body = s.limit_request_body
         self.limit_buffers = s.limit_buffers
         self.limit_extensions = s.limit_chunk_extensions
         self.limit_trailers = s.limit_trailers
+        self.limit_pipeline = s.limit_pipeline
         self.lingers = s.linger_timeout > 0
         self.dropped = set()
         self.head_options = {

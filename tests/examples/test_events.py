@@ -121,3 +121,17 @@ def test_the_page_shows_what_comes(example):
 def test_it_ends_although_somebody_listens(example, number):
     with listen(example):
         example.stop(number)
+
+
+LOOKING = """
+import greenhttp.patch, events
+events.PATIENCE, events.LOOK = 3600, 0.01
+greenhttp.serve(events.app, bind="127.0.0.1:0", concurrency=1, queue_timeout=3600)
+"""
+
+
+def test_a_poll_whose_client_has_gone_ends_although_nothing_comes():
+    with Example("-c", LOOKING) as example:
+        with ask(example, "/next?after=0"):
+            pass
+        assert example.fetch("/")[0] == 200  # there is one place, and it was taken

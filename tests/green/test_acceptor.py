@@ -142,6 +142,27 @@ def test_stop_ends_although_there_is_no_room(accepting):
     assert len(streams) == 1
 
 
+def test_a_broken_listener_is_said_once_and_not_asked_again(accepting):
+    acceptor, connect, streams, lines = accepting()
+    acceptor.sock.shutdown(socket.SHUT_RDWR)  # from now on it is readable for ever, and accept(2) fails with EINVAL
+    until(lambda: lines)
+    turns()
+    (line,) = lines
+    assert "a listening socket is broken" in line and "Invalid argument" in line
+
+
+@pytest.mark.parametrize("spoil", [lambda sock: sock.shutdown(socket.SHUT_RDWR), lambda sock: sock.close()])
+def test_stop_ends_although_the_listener_is_broken(accepting, spoil):
+    acceptor, connect, streams, lines = accepting()
+    spoil(acceptor.sock)
+    acceptor.stop()
+    (line,) = lines
+    assert "a listening socket is broken" in line
+    acceptor.stop()
+    acceptor.go_on()
+    assert len(lines) == 1
+
+
 def test_a_peer_that_went_away_while_it_queued_is_accepted_like_any_other(accepting):
     acceptor, connect, streams, lines = accepting()
     connect().close()
