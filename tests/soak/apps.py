@@ -1,9 +1,10 @@
 """What the servers of a soak serve: one application, once as a native handler and once by WSGI.
 
-An answer is derived from the number its request carries, so that an answer to somebody else's request is recognised. The
-application notes which numbers it has seen: one that was refused must not be among them, and none may come twice.
+An answer is derived from the number its request carries, so that an answer to somebody else's request is recognised.
+The application notes which numbers it has seen: one that was refused must not be among them, and none may come twice.
 """
 
+import contextlib
 import gc
 import hashlib
 import io
@@ -159,10 +160,8 @@ def deaf(asked):
 
 
 def _read_on(body):
-    try:
+    with contextlib.suppress(BodyError):
         body.read()
-    except (BodyError, OSError):
-        pass
 
 
 def short(asked):

@@ -1,8 +1,8 @@
 """Honest clients: what they ask, how they ask it, and what they accept as the answer.
 
 Right is the one answer that the request's number and kind allow, byte for byte. Besides that a client may only be told
-that there is no room (503 with Retry-After), or lose a connection before its answer began, and then the application must
-not have seen the request; or be told that time is up, and then that much time must have passed by the client's clock.
+that there is no room (503 with Retry-After), or lose a connection before its answer began, and then the application
+must not have seen the request; or be told that time is up, and then that much time must have passed on its own clock.
 """
 
 import hashlib
@@ -72,9 +72,8 @@ def _posted(kind, number, rng):
 
 
 def _expecting(kind, number, rng):
-    ask = _posted(kind, number, rng)
-    ask.fields.append(("Expect", "100-continue"))
-    return ask
+    body = rng.randbytes(1 + size(rng))
+    return Ask(kind, number, "POST", f"/post?id={number}", [("Expect", "100-continue")], body, False, 200, body)
 
 
 def _slow(kind, number, rng):

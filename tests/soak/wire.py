@@ -1,5 +1,6 @@
 """A client's connection: bytes out, answers in, and how it ends."""
 
+import contextlib
 import struct
 import time
 
@@ -29,7 +30,8 @@ class Peer:
         self.sock.settimeout(PATIENCE)
         try:
             if window:
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)  # before connect: it is announced then
+                # before connect, by which it is announced
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
             self.sock.connect(("127.0.0.1", port))
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException:
@@ -56,10 +58,8 @@ class Peer:
 
     def finish(self):
         """No more will be sent."""
-        try:
+        with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
 
     def reset(self):
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
