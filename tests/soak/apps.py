@@ -147,6 +147,11 @@ def stubborn(asked):
     return "200 OK", b"late"
 
 
+def large(asked):
+    """More than the kernel takes at once, and hardly any memory: what the process uses shall not depend on malloc."""
+    return "200 OK", [WHOLE_FILE] * 32
+
+
 def endless(asked):
     while True:
         yield bytes(10_000)
@@ -180,7 +185,7 @@ def split(asked):
     return "200 OK\r\nX-Split: 1", b"x"
 
 
-WORK = {call.__name__: call for call in (get, none, post, slow, stream, file, wait, form)}
+WORK = {call.__name__: call for call in (get, none, post, slow, stream, file, wait, form, large)}
 MISCHIEF = {
     call.__name__: call
     for call in (fail, late, kill, forever, stubborn, endless, deaf, short, nonsense, number, split)

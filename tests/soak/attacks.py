@@ -79,7 +79,7 @@ def silent(target, rng):
 def never_read(target, rng):
     """A large answer that nobody reads: the connection is aborted."""
     with Peer(target.port, window=4096) as peer:
-        peer.send(b"GET /get?size=8000000 HTTP/1.1\r\nHost: soak\r\n\r\n")
+        peer.send(b"GET /large HTTP/1.1\r\nHost: soak\r\n\r\n")
         return until_aborted(peer)
 
 
@@ -133,7 +133,7 @@ def reset_in_wait(target, rng):
 
 
 def reset_in_answer(target, rng):
-    path = rng.choice((b"get", b"stream", b"file", b"endless"))
+    path = rng.choice((b"large", b"stream", b"file", b"endless"))
     with Peer(target.port, window=4096) as peer:
         peer.send(b"GET /%s?size=1000000 HTTP/1.1\r\nHost: soak\r\n\r\n" % path)
         peer.receive()
