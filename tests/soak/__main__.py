@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import random
+import signal
 import sys
 
 import gevent
@@ -31,8 +32,14 @@ def main():
         f"allowed growth after the warm-up: RSS {GROWTH >> 20} MiB, green threads 0, descriptors 0",
         flush=True,
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers must not outlive it
     soak = Soak(60 * options.minutes, options.seed)
-    soak.run()
+    try:
+        soak.run()
+    except KeyboardInterrupt:
+        print("stopped before its end; so far:")
+        print("\n".join(summary(soak.tally, soak.samples)))
+        return 130
     print("\n".join(["", *summary(soak.tally, soak.samples)]))
     return 1 if soak.tally.findings else 0
 

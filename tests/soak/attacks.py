@@ -317,5 +317,3 @@ class Attacker:
             if end not in ATTACKS[attack][0] | EVERYWHERE:
                 self.tally.wrong(f"{self.target.name}: {attack.__name__} ended with {end!r}")
             gevent.sleep(self.rng.random() * 0.3)
-
-

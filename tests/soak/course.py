@@ -50,7 +50,9 @@ class Soak:
             self._targets = [Target(name, Path(directory), file) for name in ("native", "wsgi")]
             try:
                 for target in self._targets:
-                    target.start()
+                    target.launch()
+                for target in self._targets:
+                    target.wait()
                 self._traffic()
                 self._stop()
             finally:
@@ -68,23 +70,28 @@ class Soak:
 
     def _load(self, what, seconds):
         until = time.monotonic() + seconds
-        clients = []
-        for target in self._targets:
-            for kind, count in ((Honest, HONEST), (Attacker, ATTACKERS)):
-                for i in range(count):
-                    rng = random.Random(f"{self.seed} {what} {target.name} {kind.__name__} {i}")
-                    clients.append(gevent.spawn(kind(target, self.tally, rng).run, until))
+        honest = self._spawn(Honest, HONEST, what, until)
+        attackers = self._spawn(Attacker, ATTACKERS, what, until)
         while time.monotonic() < until:
             gevent.sleep(min(1.0, max(0.0, until - time.monotonic())))
             for target in self._targets:
                 self._look(target)
             self._progress.show(what, self.tally)
         self._progress.show("the last ones end", self.tally)
-        gevent.joinall(clients, timeout=3 * PATIENCE)
-        for client in clients:
+        gevent.killall(attackers)  # some would go on for as long as the server lets them
+        gevent.joinall(honest, timeout=3 * PATIENCE)
+        for client in honest + attackers:
             if not client.successful():
                 self.tally.wrong(f"a client did not end well: {client.exception!r}")
-        gevent.killall(clients)
+        gevent.killall(honest)
+
+    def _spawn(self, kind, count, what, until):
+        clients = []
+        for target in self._targets:
+            for i in range(count):
+                rng = random.Random(f"{self.seed} {what} {target.name} {kind.__name__} {i}")
+                clients.append(gevent.spawn(kind(target, self.tally, rng).run, until))
+        return clients
 
     def _look(self, target):
         """One sample in the middle of it, for the most that was used."""

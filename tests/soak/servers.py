@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 # Small enough that attackers meet every one of them often, by seconds
 LIMITS = {
-    "header_timeout": 1.0, "body_timeout": 1.0, "write_timeout": 1.0, "queue_timeout": 1.0, "request_timeout": 3.0,
+    "header_timeout": 1.0, "body_timeout": 1.0, "write_timeout": 1.0, "queue_timeout": 1.0, "request_timeout": 2.0,
 }  # fmt: skip
 SETTINGS = {
     **LIMITS, "keepalive_timeout": 3.0, "min_rate_after": 1.0, "linger_timeout": 0.5, "graceful_timeout": 5.0,
@@ -67,7 +67,8 @@ class Target:
         self._file = file
         self._numbers = 0
 
-    def start(self):
+    def launch(self):
+        """Start the process; `wait` returns when it serves."""
         options = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
         with open(self.error_log, "w") as log:
             self.process = subprocess.Popen(
@@ -75,10 +76,12 @@ class Target:
                  "--access-log-format", "%(s)s %(r)s", *options, f"tests.soak.apps:{self.name}"],
                 cwd=ROOT, stderr=log, env={**os.environ, "SOAK_FILE": str(self._file), "FORCE_COLOR": ""},
             )  # fmt: skip
+
+    def wait(self):
         while not (found := re.search(r"http://127\.0\.0\.1:(\d+)(.|\n)*Ctrl-C", self.error_log.read_text())):
             if self.process.poll() is not None:
                 raise RuntimeError(f"the {self.name} server did not start: {self.error_log.read_text()}")
-            time.sleep(0.05)
+            gevent.sleep(0.05)
         self.port = int(found[1])
 
     def next_number(self):

@@ -26,7 +26,7 @@ class Peer:
     def __init__(self, port, window=None):
         self.sock = socket.socket()
         self.data = b""
-        self.began = time.monotonic()
+        self.began = self._next = time.monotonic()
         self.sock.settimeout(PATIENCE)
         try:
             if window:
@@ -55,6 +55,11 @@ class Peer:
         except ConnectionError:
             return False
         return True
+
+    def next_began(self):
+        """When the server may have begun to wait for the next request: for the first one, before it was connected."""
+        began, self._next = self._next, None
+        return time.monotonic() if began is None else began
 
     def finish(self):
         """No more will be sent."""
