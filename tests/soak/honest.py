@@ -116,7 +116,11 @@ def chunks(body, rng):
 
 
 class Verdict(Exception):
-    """What became of a request whose connection cannot be used any more."""
+    """What became of a request has been counted; its connection cannot be used any more."""
+
+
+class Wrong(Verdict):
+    """The same for a wrong answer, after which nothing is known of requests behind it."""
 
 
 class Honest:
@@ -240,6 +244,8 @@ class Honest:
         try:
             answer = self.read(peer, ask, began)
             self.judge(ask, answer, began)
+        except Wrong:
+            raise
         except Verdict:
             for other in others:
                 self.unserved(other, "unanswered", began)
@@ -288,7 +294,6 @@ class Honest:
         if told != (str(ask.number), ask.status, ask.content):
             what = f"{told[0]}, {told[1]}, {len(told[2])} bytes {told[2][:40]!r}"
             self.wrong(ask, f"got {what}; wanted {ask.status}, {len(ask.content)} bytes {ask.content[:40]!r}")
-            raise Verdict
         self.target.answered.append(ask.number)
         self.tally.honest(ask.kind, "right")
 
@@ -308,3 +313,4 @@ class Honest:
     def wrong(self, ask, what):
         self.tally.honest(ask.kind, "WRONG")
         self.tally.wrong(f"{self.target.name}: {ask.kind} {ask.number}: {what}")
+        raise Wrong

@@ -12,7 +12,7 @@ from gevent.pywsgi import WSGIServer
 from tests.soak import apps
 from tests.soak.attacks import ATTACKS, EVERYWHERE
 from tests.soak.course import GROWTH, Soak, grown
-from tests.soak.honest import KINDS, Honest, chunks
+from tests.soak.honest import KINDS, Honest, Wrong, chunks
 from tests.soak.report import Tally, pivot, summary
 from tests.soak.servers import LIMITS, ROOT, Sample, miscounted, unordered
 
@@ -105,6 +105,13 @@ def test_a_wrong_answer_is_found(client, change):
 def test_what_was_refused_for_want_of_room_must_not_have_been_seen(client):
     honest = client(called(lambda *_: ("503 Service Unavailable", [("Retry-After", "1")], b"")))
     assert (honest.tally.findings, honest.target.unserved) == ([], [1])
+
+
+def test_requests_behind_a_wrong_answer_are_not_taken_for_unserved(client):
+    honest = client(called(lambda *_: ("500 Internal Server Error", [], b"")))
+    with pytest.raises(Wrong):
+        honest.pipelined()
+    assert len(honest.tally.findings) == 2 and honest.target.unserved == []
 
 
 def test_chunks_join_to_the_body():
