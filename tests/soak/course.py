@@ -108,7 +108,9 @@ class Soak:
     def _settle(self, when):
         self._progress.show("settling", self.tally)
         for target in self._targets:
-            sample, left = target.settled(SETTLING, few_greenlets=self.seconds >= LONG)
+            long = self.seconds >= LONG
+            level = self.samples[target.name]["warm"] if long and when == "last" else None
+            sample, left = target.settled(SETTLING, long, level)
             if left:
                 self.tally.wrong(f"{target.name}: {SETTLING:g} s after the last client there is still {left}")
             self.samples.setdefault(target.name, {})[when] = sample

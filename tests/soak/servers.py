@@ -99,6 +99,7 @@ class Target:
             with Peer(self.port) as peer:
                 peer.send(head.encode() + body)
                 answer = peer.answer()
+                peer.receive()  # the end: its descriptor has gone too
         except (ConnectionError, TimeoutError, Truncated, Unanswered):
             return None
         return json.loads(answer.content) if answer.status == 200 else None
@@ -107,11 +108,13 @@ class Target:
         pid = self.process.pid
         return Sample(rss([pid]), told["greenlets"], descriptors([pid]), told["connections"])
 
-    def settled(self, limit, few_greenlets=False):
+    def settled(self, limit, few_greenlets=False, level=None):
         """(sample, "") when nothing but the question itself is left; (sample, what still is) after `limit` seconds.
 
         Arguments:
             few_greenlets: wait too until the pool has let go of the green threads that it does not keep.
+            level: a Sample; wait too until there are no more green threads and descriptors than then, since what
+                writes the logs comes and goes.
         """
         until = time.monotonic() + limit
         while True:
@@ -120,10 +123,12 @@ class Target:
                 left = {key: told[key] for key, own in OWN.items() if told[key] > own}
                 if few_greenlets and told["size"] > SPARE:
                     left["green threads"] = told["size"]
-                if not left:
-                    return self.sample(told), ""
+                now = self.sample(told)
+                above = level and (now.greenlets > level.greenlets or now.descriptors > level.descriptors)
+                if not left and (not above or time.monotonic() > until):
+                    return now, ""
             if time.monotonic() > until:
-                return (None, "no answer") if told is None else (self.sample(told), str(left))
+                return (None, "no answer") if told is None else (now, str(left))
             gevent.sleep(0.2)
 
     def seen(self):
