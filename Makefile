@@ -1,6 +1,7 @@
 # make serve    an example application on 127.0.0.1:8000
 # make test     linters, types and tests, on libev and on libuv; warnings are errors
 # make test-all the tests with every CPython from 3.10 to 3.14 that is found here, and a table
+# make soak     honest and hostile clients against real servers; MINUTES=10
 # make build    the virtual environment and the compiled modules
 # make lint     only the linters and types
 # make coverage  which lines the tests run, of the compiled modules and of the Python ones; needs gcov
@@ -12,11 +13,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-MINUTES ?= 5
 HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
 STUBS  := $(subst /,.,$(basename $(shell find greenhttp -name '*.pyi')))
 
-.PHONY: serve test test-all build lint coverage fuzz clean tools
+.PHONY: serve test test-all build lint coverage fuzz soak clean tools
 
 serve: build
 	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
@@ -28,6 +28,9 @@ test: lint
 
 test-all:
 	$(PYTHON) .ci/versions.py
+
+soak: build
+	$(BIN)/python -m tests.soak $(or $(MINUTES),10)
 
 build: $(VENV)/built
 
@@ -41,7 +44,7 @@ coverage: build
 	$(BIN)/python -m tests.cover --quiet
 
 fuzz: build
-	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5)
 
 clean:
 	rm -rf $(VENV) .venv-3* build dist greenhttp.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage

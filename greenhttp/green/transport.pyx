@@ -89,7 +89,7 @@ cdef extern from *:
         return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP | POLLNVAL));
     }
 
-    /* The peer has finished sending, and nothing of what it sent is left; or the connection is broken. Takes no byte. */
+    /* The peer has finished sending and nothing of that is left, or the connection is broken. Takes no byte. */
     static int greenhttp_ended(int fd) {
         char byte;
         ssize_t n;

@@ -214,7 +214,9 @@ cdef class Connection(Job):
         cdef Head head = self.head
         if path is None or head.path_len != <size_t>PyBytes_GET_SIZE(path) or head.framing != Framing.NO_BODY:
             return False
-        return memcmp(self.stream.inbuf + self.stream.in_pos + head.path_at, PyBytes_AS_STRING(path), head.path_len) == 0
+        return memcmp(
+            self.stream.inbuf + self.stream.in_pos + head.path_at, PyBytes_AS_STRING(path), head.path_len
+        ) == 0
 
     cdef bint receive(self) except -1:
         """Take what has come of a head. True: it is complete."""

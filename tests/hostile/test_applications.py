@@ -1,7 +1,7 @@
 """Applications that do what none should: the answer of the contract, one log entry, and the next request unharmed.
 
-What WSGI applications may return and say wrongly is in tests/hosting/test_wsgi.py, one table of simple mistakes; here is
-what is meant to hurt, over both interfaces.
+What WSGI applications may return and say wrongly is in tests/hosting/test_wsgi.py, one table of simple mistakes; here
+is what is meant to hurt, over both interfaces.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def no(*arguments: Any, **keywords: Any) -> Any:
     raise RuntimeError("evil")
 
 
-EVIL = dict.fromkeys(
+EVIL_NAMES = (
     "__len__ __iter__ __getitem__ __eq__ __contains__ __str__ __repr__ __format__ __add__ __bool__ "
-    "encode lower upper strip split partition startswith isascii join replace".split(),
-    no,
+    "encode lower upper strip split partition startswith isascii join replace"
 )
+EVIL = dict.fromkeys(EVIL_NAMES.split(), no)
 EvilStr = type("EvilStr", (str,), {**EVIL, "__hash__": no})
 EvilBytes = type("EvilBytes", (bytes,), {**EVIL, "__hash__": no, "__bytes__": no, "__buffer__": no})
 EvilList = type("EvilList", (list,), {**EVIL, "__hash__": None})
