@@ -28,7 +28,7 @@ from coverage.plugin_support import Plugins
 ROOT = Path(__file__).parent.parent
 TREE = ROOT / "build" / "coverage"
 LEAST = 95  # per cent, of the compiled modules and of the Python ones
-COPIED = ("greenhttp", "tests", "perf", "examples", ".ci")
+COPIED = ("greenhttp", "tests", "perf", "examples", ".ci", ".github")
 GCOV = os.environ.get("GCOV", "gcov")
 MADE = ("*.so", "*.c", "*.o", "*.html", "__pycache__")
 
