@@ -640,3 +640,34 @@ def test_a_refused_backend_is_an_error_of_the_handler(serve: Any) -> None:
         serving.connect()
         ((level, message),) = serving.log(1)
     assert level == "ERROR" and message.endswith("ConnectionRefusedError in the handler")
+
+
+def test_what_a_write_in_vain_has_left_is_sent_while_the_handler_does_something_else(serve: Any) -> None:
+    done, data = Event(), BIG * 6
+
+    def handler(stream: Any) -> None:
+        with pytest.raises(StreamTimeout):
+            stream.write(data, timeout=0)
+        done.wait()
+
+    serving = serve(handler)
+    peer = serving.connect(receive_buffer=4096)
+    assert peer.receive(len(data)) == data  # before the handler returns
+    assert serving.count("running") == 1
+    done.set()
+    assert peer.rest() == b""
+
+
+def test_a_stream_that_a_green_thread_left_behind_closes_is_not_waited_for(serve: Any) -> None:
+    left = []
+
+    def handler(stream: Any) -> None:
+        left.append(stream)
+        with pytest.raises(StreamTimeout):
+            stream.write(BIG * 6, timeout=0)
+
+    serving = serve(handler)
+    serving.connect(receive_buffer=4096)
+    serving.until(flushing=1)
+    left[0].abort()
+    serving.until(connections=0)

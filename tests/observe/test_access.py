@@ -17,6 +17,7 @@ import pytest
 from greenhttp.errors import ConfigError
 from greenhttp.observe import access
 from greenhttp.server import Server
+from tests.green.green import until
 from tests.http.apps import hello, request
 from tests.http.client import Client
 from tests.http.test_limits import get
@@ -221,3 +222,22 @@ def test_without_a_file_there_is_no_access_log(serve: Any) -> None:
     serving = serve(hello)
     assert serving.ask(request()).status == 200
     assert serving.server.settings.access_logfile is None
+
+
+def test_a_batch_for_which_there_is_no_thread_is_reported_and_the_next_is_written(
+    logged: Any, caplog: pytest.LogCaptureFixture, defects: list[str]
+) -> None:
+    serving = logged(hello, "%(U)s")
+    log = serving.server._access
+    put = log._put
+
+    def fail(batch: bytes) -> Any:
+        log._put = put
+        raise RuntimeError("can't start new thread")
+
+    log._put = fail
+    ask(serving, 1)
+    until(lambda: any("can't start new thread" in record.getMessage() for record in caplog.records))
+    ask(serving, 1, 1)
+    assert serving.entries() == ["/1"]
+    defects.clear()  # the thread has said it too
