@@ -24,7 +24,9 @@ class Example(Process):
     """
 
     def __init__(self, *arguments, **environ):
-        super().__init__(EXAMPLES, "-W", "error", *arguments, no_proxy="*", **environ)
+        # libuv's timers count milliseconds, and gevent warns whoever waits for less: here, for what is left of a wait.
+        filters = "-W", "error", "-W", "ignore:libuv only supports millisecond timer resolution"
+        super().__init__(EXAMPLES, *filters, *arguments, no_proxy="*", **environ)
         self.address = None
 
     def __enter__(self):

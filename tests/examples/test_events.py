@@ -94,9 +94,9 @@ greenhttp.serve(events.app, bind="127.0.0.1:0")
 
 def test_when_nothing_comes_readers_get_a_comment_and_polls_an_empty_answer():
     with Example("-c", IMPATIENT) as example:
-        reader = listen(example)
-        assert [reader.until(""), reader.until("")] == [[":"], [":"]]
-        reader.reset()
+        with listen(example) as reader:
+            assert [reader.until(""), reader.until("")] == [[":"], [":"]]
+            reader.reset()
         # A poll that begins now ends after the reader's comment was due, by which its departure was noticed.
         assert [example.fetch("/next?after=0") for _ in range(2)] == [(200, b"[]\n")] * 2
         assert publish(example, "x") == (1, 0)
