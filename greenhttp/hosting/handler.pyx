@@ -190,7 +190,9 @@ cdef class Handler(App):
         self.handler = handler
 
     cdef Delivery respond(self, Request request):
-        cdef HandlerDelivery delivery = HandlerDelivery.__new__(HandlerDelivery)
+        cdef HandlerDelivery delivery = <HandlerDelivery>self.take_spare()
+        if delivery is None:
+            delivery = HandlerDelivery.__new__(HandlerDelivery)
         delivery.bind(request)
         request.keep()
         try:

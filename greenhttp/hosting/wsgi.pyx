@@ -1,16 +1,18 @@
 """WSGI (PEP 3333): a request to an environ, what the application returns to a response.
 
-The environ begins as a copy of a dict made once per listening address, which costs less than filling one, also for the
-keys that every request sets anew. A known field name is an index; its environ key is looked up, not made.
+The environ begins as a copy of a dict made once per listening address, which costs less than filling one: it holds what
+the request before had as well, so that only what differs is set. A known field name is an index; its environ key is
+looked up, not made, and so is its value if it is one of those that clients repeat and it is the one that came last.
 """
 
-from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem
+from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem, PyDict_Size
+from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from greenhttp.green.transport cimport SocketStream
-from greenhttp.http.request cimport Request
+from greenhttp.http.request cimport NOTHING, Request
 from greenhttp.http.response cimport App, Delivery, file_range
 from greenhttp.wire.head cimport Field, Form, Head
 
@@ -20,9 +22,24 @@ from greenhttp import __version__
 from greenhttp.wire.names import KNOWN_NAMES
 
 
+cdef extern from *:
+    """
+    /* A dict for `size` keys: it does not grow while they are set. */
+    static PyObject* greenhttp_dict_for(Py_ssize_t size) {
+    #if PY_VERSION_HEX < 0x030D0000
+        return _PyDict_NewPresized(size);
+    #else
+        return PyDict_New();            /* no way to say it any more */
+    #endif
+    }
+    """
+    dict greenhttp_dict_for(Py_ssize_t size)
+
 cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 largest)
     void* PyUnicode_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    PyObject* PyList_GET_ITEM(list items, Py_ssize_t at)
     object PyUnicode_DecodeLatin1(const char* data, Py_ssize_t size, const char* errors)
 
 cdef str cgi_name(str name):
@@ -43,11 +60,25 @@ cdef str K_INPUT = sys.intern("wsgi.input")
 cdef str K_HOST = sys.intern("HTTP_HOST")
 cdef str HTTP_1_0 = "HTTP/1.0"
 cdef str HTTP_1_1 = "HTTP/1.1"
+cdef str GET = "GET"
 
-# The address seen last: behind a proxy, and with a keep-alive client, the next one is the same.
-cdef unsigned char last_address[16]
-cdef int last_family = 0
-cdef str last_text = ""
+cdef enum:
+    FEW = 21                    # keys that fit the smallest table which holds those of every request
+    MANY = 42                   # those of the next larger one
+    REPEATED = 160              # bytes of a value worth remembering
+
+# What clients send again and again, and what is nobody's secret: the value that came last of each of these.
+cdef list last_values = [""] * len(KNOWN_NAMES)
+cdef unsigned char REPEATS[256]
+memset(REPEATS, 0, 256)
+for _name in (
+    "host", "connection", "keep-alive", "te", "user-agent", "accept", "accept-encoding", "accept-language",
+    "accept-charset", "content-type", "cache-control", "pragma", "origin", "upgrade-insecure-requests", "dnt", "priority",
+    "sec-gpc", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-user", "sec-fetch-dest", "sec-ch-ua", "sec-ch-ua-mobile",
+    "sec-ch-ua-platform", "x-requested-with", "via", "x-scheme", "x-forwarded-proto", "x-forwarded-host",
+    "x-forwarded-port", "x-forwarded-server", "x-forwarded-ssl", "x-forwarded-scheme", "x-forwarded-prefix",
+):
+    REPEATS[KNOWN_NAMES.index(_name)] = 1
 
 cdef unsigned char HEX[256]
 memset(HEX, 255, 256)
@@ -93,42 +124,78 @@ cdef str key_of(const char* name, Py_ssize_t size):
     return <str>key
 
 
-cdef str port_text(int port):
-    cdef char digits[6]
-    cdef int at = 6
-    while True:
-        at -= 1
-        digits[at] = c'0' + <char>(port % 10)
+cdef str port_text(unsigned int port):
+    cdef unsigned int size = 1, most = 10
+    cdef object result
+    cdef unsigned char* p
+    while port >= most:
+        size += 1
+        most *= 10
+    result = PyUnicode_New(size, 127)
+    p = <unsigned char*>PyUnicode_DATA(result)
+    while size:
+        size -= 1
+        p[size] = c'0' + <unsigned char>(port % 10)
         port //= 10
-        if port == 0:
-            return text(digits + at, 6 - at)
+    return <str>result
 
 
-cdef int add_peer(dict environ, SocketStream stream) except -1:
-    global last_family, last_text
-    cdef size_t size = 4 if stream.family == 2 else 16
-    if stream.family == 0:
-        return 0                    # a UNIX socket: the empty strings of the base stay
-    if stream.family != last_family or memcmp(stream.address, last_address, size) != 0:
-        last_text = stream.peer[0]
-        last_family = stream.family
-        memcpy(last_address, stream.address, size)
-    PyDict_SetItem(environ, K_ADDR, last_text)
-    PyDict_SetItem(environ, K_PORT, port_text(stream.port))
-    return 0
+cdef object value_of(int known, const char* data, Py_ssize_t size):
+    """The value of a known field as str."""
+    cdef object value = <object>PyList_GET_ITEM(last_values, known)
+    if PyUnicode_GET_LENGTH(value) == size and memcmp(PyUnicode_DATA(value), data, size) == 0:
+        return value
+    value = text(data, size)
+    if REPEATS[known] and size <= REPEATED:
+        last_values[known] = value
+    return value
+
+
+cdef class Base:
+    """What the environs of one listening address begin as: the same dict twice, the second with room for more fields.
+
+    Both hold the address of the peer that came last: behind a proxy, and with a keep-alive client, the next is the same.
+    """
+
+    cdef dict few
+    cdef dict many
+    cdef unsigned char address[16]
+    cdef int family                 # 0: a UNIX socket, or nobody yet
+
+    def __init__(self, dict environ):
+        self.few = greenhttp_dict_for(FEW)
+        self.few.update(environ)
+        self.many = greenhttp_dict_for(MANY)
+        self.many.update(environ)
+
+    cdef int came_from(self, SocketStream stream) except -1:
+        cdef size_t size = 4 if stream.family == 2 else 16
+        if stream.family != self.family or memcmp(stream.address, self.address, size) != 0:
+            memcpy(self.address, stream.address, size)
+            self.family = stream.family
+            self.few[K_ADDR] = self.many[K_ADDR] = stream.peer[0]
+        return 0
 
 
 cdef dict make_environ(Request request):
     cdef Head head = request.head
+    cdef Base base = <Base>request.base
     cdef const char* p = head.base
-    cdef dict environ = <dict>PyDict_Copy(request.base)
+    cdef SocketStream stream = None
+    cdef dict environ
     cdef uint64_t seen[4]
     cdef Field* field
     cdef object key, value, raw
     cdef int i
     cdef dict repeated = None
     cdef bint collide = bool(head.allow_names)      # a name with `_` let through may have taken a known name's key
-    PyDict_SetItem(environ, K_METHOD, head.method)
+    if type(request.stream) is SocketStream:
+        stream = <SocketStream>request.stream
+        if stream.family:
+            base.came_from(stream)
+    environ = <dict>PyDict_Copy(base.few if head.count <= FEW - PyDict_Size(base.few) else base.many)
+    if head.method is not GET:
+        PyDict_SetItem(environ, K_METHOD, head.method)
     raw = text(p + head.target_at, head.target_len)
     PyDict_SetItem(environ, K_URI, raw)
     request.sent_target = raw
@@ -144,14 +211,15 @@ cdef dict make_environ(Request request):
         PyDict_SetItem(environ, K_QUERY, text(p + head.query_at, head.query_len))
     if head.minor == 0:
         PyDict_SetItem(environ, K_PROTOCOL, HTTP_1_0)
-    if type(request.stream) is SocketStream:
-        add_peer(environ, <SocketStream>request.stream)
-    PyDict_SetItem(environ, K_INPUT, request.body)
+    if stream is not None and stream.family:
+        PyDict_SetItem(environ, K_PORT, port_text(stream.port))
+    if request.body is not NOTHING:
+        PyDict_SetItem(environ, K_INPUT, request.body)
     memset(seen, 0, sizeof(seen))
     for i in range(head.count):
         field = &head.field[i]
-        value = text(p + field.value, field.value_len)
         if field.known >= 0:
+            value = value_of(field.known, p + field.value, field.value_len)
             key = <object>PyTuple_GET_ITEM(KEYS, field.known)
             if not seen[field.known >> 6] >> (field.known & 63) & 1:
                 seen[field.known >> 6] |= <uint64_t>1 << (field.known & 63)
@@ -159,6 +227,7 @@ cdef dict make_environ(Request request):
                     PyDict_SetItem(environ, key, value)
                     continue
         else:
+            value = text(p + field.value, field.value_len)
             key = key_of(p + field.name, field.name_len)
             if PyDict_GetItem(environ, key) == NULL:
                 PyDict_SetItem(environ, key, value)
@@ -259,8 +328,8 @@ cdef class WSGI(App):
         self.settings = settings
 
     cdef object prepare(self, object name, object port):
-        return {
-            K_METHOD: "", K_PATH: "", K_URI: "", K_INPUT: None, K_QUERY: "", K_PROTOCOL: HTTP_1_1,
+        return Base({
+            K_METHOD: GET, K_PATH: "", K_URI: "", K_INPUT: NOTHING, K_QUERY: "", K_PROTOCOL: HTTP_1_1,
             K_ADDR: "", K_PORT: "",
             "SCRIPT_NAME": "",
             "SERVER_NAME": str(name),
@@ -274,12 +343,15 @@ cdef class WSGI(App):
             "wsgi.run_once": False,
             "wsgi.file_wrapper": FileWrapper,
             "wsgi.input_terminated": True,
-        }
+        })
 
     cdef Delivery respond(self, Request request):
-        cdef WSGIDelivery response = WSGIDelivery.__new__(WSGIDelivery)
+        cdef WSGIDelivery response = <WSGIDelivery>self.take_spare()
         cdef object result
         cdef dict environ
+        if response is None:
+            response = WSGIDelivery.__new__(WSGIDelivery)
+        response.called = False
         response.bind(request)
         environ = make_environ(request)
         request.take_input()

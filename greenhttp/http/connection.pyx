@@ -103,6 +103,7 @@ cdef class Connection(Job):
         cdef Request request
         cdef Delivery response = None
         cdef int64_t began = 0
+        cdef bint sound = False
         self.head = None
         self.state = State.RUNNING
         self.enter(service.running)
@@ -123,6 +124,7 @@ cdef class Connection(Job):
         except BaseException as error:
             self.failed(request, response, error)
         else:
+            sound = True
             if not response.keep_alive:
                 self.closing = True
         request.over = True
@@ -142,6 +144,8 @@ cdef class Connection(Job):
         if service.observer is not None:
             (<Observer>service.observer).answered(request, began)
             request.answer = None               # it refers to the request
+        if sound and (<App>service.app).give_back(response):
+            response = None
         if not request.kept(1 if response is None else 2):
             request.head = None
             if head.owned is None or Py_REFCNT(<PyObject*>head) == 1:       # else its Headers were kept

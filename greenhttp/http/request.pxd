@@ -62,4 +62,6 @@ cdef class Request:
     cdef int take_input(self) except -1
     cdef str describe(self)
 
+cdef Body NOTHING               # the body of a request that has none
+
 cdef Request new_request(Service service, Stream stream, Head head, object base)

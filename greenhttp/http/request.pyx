@@ -409,6 +409,7 @@ cdef object read_json(Body body, int64_t announced, Py_ssize_t limit):
 
 
 @cython.final
+@cython.freelist(8)
 cdef class Request:
     """One request, as a native handler sees it. What is not asked for is not made.
 

@@ -42,6 +42,10 @@ cdef class Delivery(ResponseHead):
     cdef int deliver_iterable(self, object pieces) except -1
 
 cdef class App:
+    cdef Delivery spare         # for the next request, or None
+
+    cdef Delivery take_spare(self)
+    cdef bint give_back(self, Delivery response) noexcept
     cdef object prepare(self, object name, object port)
     cdef Delivery respond(self, Request request)
 

@@ -6,6 +6,7 @@ each one before the next is asked for (PEP 3333), and waits in the green thread 
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from greenhttp.green.stream cimport FilePart
@@ -21,6 +22,9 @@ import stat
 import tempfile
 from http import HTTPStatus
 
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject* o)
 
 cdef extern from *:
     """
@@ -241,6 +245,24 @@ cdef class Delivery(ResponseHead):
 
 cdef class App:
     """What a request is handed to. `hosting` has the kinds there are."""
+
+    cdef Delivery take_spare(self):
+        """One that was given back, to be bound again; or None."""
+        cdef Delivery spare = self.spare
+        self.spare = None
+        return spare
+
+    cdef bint give_back(self, Delivery response) noexcept:
+        """The answer is over. Whether nobody else refers to `response`: then it has let go of everything, for reuse."""
+        if Py_REFCNT(<PyObject*>response) != 1 or response.data != response.small:
+            return False
+        response.request = None
+        response.stream = None
+        response.content = None
+        response.complete = response.cut = False
+        response.sent = 0
+        self.spare = response
+        return True
 
     cdef object prepare(self, object name, object port):
         """Whatever is worth making once for an address: `name` and `port` that requests come in by. Request.base."""

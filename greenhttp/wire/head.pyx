@@ -355,10 +355,10 @@ cdef class Head:
 
     cdef int field_line(self, const unsigned char* p, uint32_t start, uint32_t end) except -1:
         """field-name ":" OWS field-value OWS (RFC 9112 5), from start to the CR at end."""
-        cdef uint32_t i = start
-        cdef const unsigned char* name = p + start
-        cdef const unsigned char* token = TOKEN
-        cdef unsigned char kind, kinds = 0
+        cdef uint32_t i
+        cdef int known = -1
+        cdef unsigned char kinds = 0
+        cdef const unsigned char* colon
         cdef Py_ssize_t first, last
         cdef Field* f
         cdef void* grown
@@ -366,16 +366,18 @@ cdef class Head:
         self.seen += 1
         if self.seen > <Py_ssize_t> self.limit_fields:
             self.beyond(431, "limit_request_fields")
-        while True:             # stops at the CR at the latest
-            kind = token[name[0]]
-            if not kind:
-                break
-            kinds |= kind
-            name += 1
-        i = <uint32_t> (name - p)
-        if p[i] != c':' or i == start:
-            # Also a folded line (5.2), white space before the colon (5.1) and an empty name: 400, never repaired.
-            self.refuse(400, "a malformed field name")
+        colon = <const unsigned char*> memchr(p + start, c':', end - start)
+        if colon != NULL:
+            known = find_known(p + start, colon - p - start)
+        if known < 0:           # one of the table is a token, any other is looked at byte by byte
+            i = start
+            while TOKEN[p[i]]:  # stops at the CR at the latest
+                kinds |= TOKEN[p[i]]
+                i += 1
+            if p + i != colon or i == start:
+                # Also a folded line (5.2), white space before the colon (5.1) and an empty name: 400, never repaired.
+                self.refuse(400, "a malformed field name")
+        i = <uint32_t> (colon - p)
         if self.count == self.room:
             room = self.room * 2 if self.room else 16
             grown = realloc(self.field, room * sizeof(Field))
@@ -392,13 +394,13 @@ cdef class Head:
         f.name_len = i - start
         f.value = <uint32_t> first
         f.value_len = <uint32_t> (last - first)
-        f.known = find_known(p + start, i - start)
+        f.known = known
         if not clean_value(p + first, last - first):
             self.refuse(400, "a control byte in a field value")
-        if (kinds & UNDERSCORE_CHAR or f.known == KNOWN_PROXY) and self.drops(p + start, i - start):
+        if (kinds & UNDERSCORE_CHAR or known == KNOWN_PROXY) and self.drops(p + start, i - start):
             return 0
         self.count += 1
-        if 0 <= f.known < KNOWN_PROXY:
+        if 0 <= known < KNOWN_PROXY:
             self.special_field(p, f)
         return 0
 

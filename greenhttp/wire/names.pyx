@@ -47,6 +47,7 @@ cdef enum:
 
 cdef struct Entry:
     char text[LONGEST]
+    char cases[LONGEST]    # 0x20 where `text` has a letter: the bit in which a name may differ from it
     int size
 
 
@@ -76,23 +77,20 @@ cdef inline unsigned int slot_of(const unsigned char* name, Py_ssize_t size) noe
     ) & (SLOTS - 1)
 
 
-cdef inline bint same_word(const unsigned char* name, const char* text) noexcept nogil:
-    cdef uint64_t a, b
-    memcpy(&a, name, 8)
-    memcpy(&b, text, 8)
-    return (a | <uint64_t> 0x2020202020202020) == b
+cdef inline bint same_word(const unsigned char* name, const Entry* entry, Py_ssize_t at) noexcept nogil:
+    cdef uint64_t a, b, cases
+    memcpy(&a, name + at, 8)
+    memcpy(&b, entry.text + at, 8)
+    memcpy(&cases, entry.cases + at, 8)
+    return (a ^ b) & ~cases == 0
 
 
 cdef int find_known(const unsigned char* name, Py_ssize_t size) noexcept nogil:
-    """The index of a name in KNOWN_NAMES whatever its case, or -1.
-
-    The bytes must already be known to be tchars: among those, `| 0x20` maps nothing but A-Z onto a byte that
-    occurs in a known name, so that whole words compare at once.
-    """
+    """The index of a name in KNOWN_NAMES whatever its case, or -1. What is found is a token: nobody need look again."""
     cdef unsigned int slot
     cdef int index
     cdef Py_ssize_t i
-    cdef const char* text
+    cdef const Entry* entry
     if size <= 0 or size > LONGEST:
         return -1
     slot = slot_of(name, size)
@@ -100,17 +98,17 @@ cdef int find_known(const unsigned char* name, Py_ssize_t size) noexcept nogil:
         index = SLOT[slot]
         if index < 0:
             return -1
-        if ENTRIES[index].size == size:
-            text = ENTRIES[index].text
+        entry = &ENTRIES[index]
+        if entry.size == size:
             if size < 8:
                 i = 0
-                while i < size and (name[i] | 0x20) == <unsigned char> text[i]:
+                while i < size and LOWER[name[i]] == <unsigned char> entry.text[i]:
                     i += 1
                 if i == size:
                     return index
-            elif same_word(name + size - 8, text + size - 8):    # where names of one family differ
+            elif same_word(name, entry, size - 8):      # where names of one family differ
                 i = 0
-                while i + 8 <= size and same_word(name + i, text + i):
+                while i + 8 <= size and same_word(name, entry, i):
                     i += 8
                 if i + 8 > size:
                     return index
@@ -128,12 +126,7 @@ cdef bint same_name(const unsigned char* text, const char* lower, Py_ssize_t siz
 
 def known_index(name: bytes) -> int:
     """The index of a field name in KNOWN_NAMES, in any case; -1 if it is not one of them."""
-    cdef const unsigned char* p = name
-    cdef Py_ssize_t i, size = len(name)
-    for i in range(size):
-        if not TOKEN[p[i]]:
-            return -1
-    return find_known(p, size)
+    return find_known(name, len(name))
 
 
 cdef int fill() except -1:
@@ -155,6 +148,8 @@ cdef int fill() except -1:
             raise AssertionError(name)
         p = raw
         memcpy(ENTRIES[index].text, p, len(raw))
+        for i in range(len(raw)):
+            ENTRIES[index].cases[i] = 0x20 if c'a' <= p[i] <= c'z' else 0
         ENTRIES[index].size = len(raw)
         slot = slot_of(p, len(raw))
         while SLOT[slot] >= 0:

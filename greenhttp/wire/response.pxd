@@ -25,8 +25,7 @@ cdef class ResponseHead:
     cdef int room(self, Py_ssize_t size) except -1
     cdef int begin(self, object status) except -1
     cdef int add(self, object name, object value) except -1
-    cdef int special(self, const unsigned char* name, Py_ssize_t size, object shown,
-                     const unsigned char* value, Py_ssize_t value_size) except -1
+    cdef int heard(self, int kind, const unsigned char* value, Py_ssize_t value_size) except -1
     cdef int frame(
         self, bint is_head, int minor, bint keep_alive, int64_t known,
         const char* date, Py_ssize_t date_size, const char* server, Py_ssize_t server_size,

@@ -7,11 +7,13 @@ for what HTTP forbids and nothing of it reaches the peer. Framing and persistenc
 application says about them is heard (`Content-Length`, `Connection: close`) or dropped, never passed on.
 """
 
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from greenhttp.wire.names cimport token_table
+from greenhttp.wire.scan cimport clean_value
 
 from greenhttp.errors import ResponseError
 
@@ -21,11 +23,31 @@ cdef extern from "Python.h":
     void* PyUnicode_DATA(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     int PyUnicode_1BYTE_KIND
+    PyObject* PyList_GET_ITEM(list items, Py_ssize_t at)
 
 cdef enum:
     MAX_HEAD = 1048576          # bytes of a response head; a field larger than that is a slip, not a message
 
+cdef enum:                      # what a field name means to the server
+    PLAIN = 0                   # nothing
+    DATE = 1
+    SERVER = 2
+    LENGTH = 3
+    CONNECTION = 4
+    OURS = 5                    # the server says this itself
+
+cdef enum:
+    SLOTS = 64                  # names remembered, each in the one slot that its address gives
+    LONGEST = 64                # bytes of a name that is worth it
+
 cdef const unsigned char* TOKEN = token_table()
+
+# Applications pass the same few str objects again and again. One that was found good is good for ever, since a str does
+# not change and, being kept here, no other object takes its address.
+cdef object _nothing = object()         # what nobody can pass
+cdef list checked_names = [_nothing] * SLOTS
+cdef unsigned char checked_kinds[SLOTS]
+cdef object checked_status = _nothing
 
 
 cdef inline bint same(const unsigned char* text, const char* lower, Py_ssize_t size) noexcept:
@@ -35,6 +57,54 @@ cdef inline bint same(const unsigned char* text, const char* lower, Py_ssize_t s
         if (text[i] | 0x20) != <unsigned char>lower[i]:
             return False
     return True
+
+
+cdef inline int kind_of(const unsigned char* name, Py_ssize_t size) noexcept:
+    if size == 4:
+        return DATE if same(name, b"date", 4) else PLAIN
+    if size == 6:
+        return SERVER if same(name, b"server", 6) else PLAIN
+    if size == 14:
+        return LENGTH if same(name, b"content-length", 14) else PLAIN
+    if size == 10:
+        if same(name, b"connection", 10):
+            return CONNECTION
+        return OURS if same(name, b"keep-alive", 10) else PLAIN
+    if (
+        (size == 17 and same(name, b"transfer-encoding", 17))
+        or (size == 16 and same(name, b"proxy-connection", 16))
+        or (size == 7 and (same(name, b"upgrade", 7) or same(name, b"trailer", 7)))
+        or (size == 2 and same(name, b"te", 2))
+    ):
+        return OURS
+    return PLAIN
+
+
+cdef int check_name(object name) except -1:
+    """What the name means; it is remembered. Raises ResponseError, TypeError."""
+    cdef const unsigned char* n
+    cdef Py_ssize_t i, size
+    cdef int kind
+    if not isinstance(name, str):
+        raise TypeError(f"field names and values must be str, not {type(name).__name__}")
+    if PyUnicode_KIND(name) != PyUnicode_1BYTE_KIND:
+        raise ResponseError(f"field name {name!a:.80} has characters beyond latin-1")
+    n = <const unsigned char*>PyUnicode_DATA(name)
+    size = PyUnicode_GET_LENGTH(name)
+    if size == 0:
+        raise ResponseError("a field name is empty")
+    for i in range(size):
+        if not TOKEN[n[i]]:
+            raise ResponseError(f"field name {name!a:.80} is not a token")
+    kind = kind_of(n, size)
+    if type(name) is str and size <= LONGEST:
+        checked_names[slot_of(name)] = name
+        checked_kinds[slot_of(name)] = kind
+    return kind
+
+
+cdef inline size_t slot_of(object name) noexcept:
+    return (<size_t><PyObject*>name >> 4) % SLOTS
 
 
 cdef class ResponseHead:
@@ -70,22 +140,27 @@ cdef class ResponseHead:
 
     cdef int begin(self, object status) except -1:
         """Start over with a status line from "NNN reason" (RFC 9112 4). Raises ResponseError, TypeError."""
+        global checked_status
         cdef const unsigned char* text
-        cdef Py_ssize_t n, i
-        if not isinstance(status, str):
-            raise TypeError(f"the status must be a str like '200 OK', not {type(status).__name__}")
-        n = PyUnicode_GET_LENGTH(status)
-        if PyUnicode_KIND(status) != PyUnicode_1BYTE_KIND:
-            raise ResponseError("the status has characters beyond latin-1")
-        text = <const unsigned char*>PyUnicode_DATA(status)
-        if (
-            n < 3 or not c'1' <= text[0] <= c'5' or not c'0' <= text[1] <= c'9' or not c'0' <= text[2] <= c'9'
-            or (n > 3 and text[3] != c' ')
-        ):
-            raise ResponseError(f"the status must be three digits, 100 to 599, space, reason; not {status!r:.80}")
-        for i in range(3, n):
-            if (text[i] < 0x20 and text[i] != c'\t') or text[i] == 0x7F:
+        cdef Py_ssize_t n
+        if status is not checked_status:
+            if not isinstance(status, str):
+                raise TypeError(f"the status must be a str like '200 OK', not {type(status).__name__}")
+            if PyUnicode_KIND(status) != PyUnicode_1BYTE_KIND:
+                raise ResponseError("the status has characters beyond latin-1")
+            n = PyUnicode_GET_LENGTH(status)
+            text = <const unsigned char*>PyUnicode_DATA(status)
+            if (
+                n < 3 or not c'1' <= text[0] <= c'5' or not c'0' <= text[1] <= c'9' or not c'0' <= text[2] <= c'9'
+                or (n > 3 and text[3] != c' ')
+            ):
+                raise ResponseError(f"the status must be three digits, 100 to 599, space, reason; not {status!r:.80}")
+            if not clean_value(text + 3, n - 3):
                 raise ResponseError("the status has a control character in it")
+            if type(status) is str and n <= LONGEST:
+                checked_status = status
+        n = PyUnicode_GET_LENGTH(status)
+        text = <const unsigned char*>PyUnicode_DATA(status)
         self.size = 0
         self.content_length = -1
         self.asked_close = self.has_date = self.has_server = False
@@ -104,58 +179,49 @@ cdef class ResponseHead:
 
     cdef int add(self, object name, object value) except -1:
         """Append one field, or hear what it says about framing. Raises ResponseError, TypeError."""
-        cdef const unsigned char* n
+        cdef Py_ssize_t name_size, value_size, slot = slot_of(name)
         cdef const unsigned char* v
         cdef char* p
-        cdef Py_ssize_t name_size, value_size, i
-        cdef unsigned char c
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"field names and values must be str, not {type(name).__name__} and {type(value).__name__}")
-        if PyUnicode_KIND(name) != PyUnicode_1BYTE_KIND or PyUnicode_KIND(value) != PyUnicode_1BYTE_KIND:
+        cdef int kind
+        if <PyObject*>name == PyList_GET_ITEM(checked_names, slot):
+            kind = checked_kinds[slot]
+        else:
+            kind = check_name(name)
+        if not isinstance(value, str):
+            raise TypeError(f"field names and values must be str, not {type(value).__name__}")
+        if PyUnicode_KIND(value) != PyUnicode_1BYTE_KIND:
             raise ResponseError(f"field {name!a:.80} has characters beyond latin-1")
-        n = <const unsigned char*>PyUnicode_DATA(name)
         v = <const unsigned char*>PyUnicode_DATA(value)
-        name_size = PyUnicode_GET_LENGTH(name)
         value_size = PyUnicode_GET_LENGTH(value)
+        name_size = PyUnicode_GET_LENGTH(name)
         self.room(name_size + value_size + 4)
+        if not clean_value(v, value_size):
+            raise ResponseError(f"the value of field {name!a:.80} has a control character in it")
+        if kind != PLAIN and self.heard(kind, v, value_size):
+            return 0
         p = self.data + self.size
-        if name_size == 0:
-            raise ResponseError("a field name is empty")
-        for i in range(name_size):
-            c = n[i]
-            if not TOKEN[c]:
-                raise ResponseError(f"field name {name!a:.80} is not a token")
-            p[i] = c
+        memcpy(p, PyUnicode_DATA(name), name_size)
         p += name_size
         p[0] = c':'
         p[1] = c' '
-        p += 2
-        for i in range(value_size):
-            c = v[i]
-            if (c < 0x20 and c != c'\t') or c == 0x7F:
-                raise ResponseError(f"the value of field {name!a:.80} has a control character in it")
-            p[i] = c
-        p += value_size
+        memcpy(p + 2, v, value_size)
+        p += 2 + value_size
         p[0] = c'\r'
         p[1] = c'\n'
-        # The names that mean something to the server, told apart by length first: most fields stop here.
-        if name_size == 4 or name_size == 6 or name_size == 10 or name_size == 14 or name_size == 17 \
-                or name_size == 2 or name_size == 7 or name_size == 16:
-            if self.special(n, name_size, name, v, value_size):
-                return 0
         self.size += name_size + value_size + 4
         return 0
 
-    cdef int special(self, const unsigned char* name, Py_ssize_t size, object shown,
-                     const unsigned char* value, Py_ssize_t value_size) except -1:
+    cdef int heard(self, int kind, const unsigned char* value, Py_ssize_t value_size) except -1:
         """1: the server says this itself, the field is not passed on (contract rules 17 and 18)."""
         cdef int64_t length = 0
         cdef Py_ssize_t i, start
-        if size == 4 and same(name, b"date", 4):
+        if kind == DATE:
             self.has_date = True
-        elif size == 6 and same(name, b"server", 6):
+            return 0
+        if kind == SERVER:
             self.has_server = True
-        elif size == 14 and same(name, b"content-length", 14):
+            return 0
+        if kind == LENGTH:
             if not 1 <= value_size <= 18:
                 raise ResponseError("Content-Length must be 1 to 18 digits")
             for i in range(value_size):
@@ -165,8 +231,7 @@ cdef class ResponseHead:
             if self.content_length >= 0 and self.content_length != length:
                 raise ResponseError("two Content-Length fields that differ")
             self.content_length = length
-            return 1
-        elif size == 10 and same(name, b"connection", 10):
+        elif kind == CONNECTION:
             start = 0
             for i in range(value_size + 1):
                 if i == value_size or value[i] == c',':
@@ -179,16 +244,7 @@ cdef class ResponseHead:
                         if start == i:
                             self.asked_close = True
                     start = i + 1
-            return 1
-        elif (
-            (size == 17 and same(name, b"transfer-encoding", 17))
-            or (size == 10 and same(name, b"keep-alive", 10))
-            or (size == 16 and same(name, b"proxy-connection", 16))
-            or (size == 7 and (same(name, b"upgrade", 7) or same(name, b"trailer", 7)))
-            or (size == 2 and same(name, b"te", 2))
-        ):
-            return 1
-        return 0
+        return 1
 
     cdef int frame(
         self, bint is_head, int minor, bint keep_alive, int64_t known,
