@@ -22,19 +22,6 @@ from greenhttp import __version__
 from greenhttp.wire.names import KNOWN_NAMES
 
 
-cdef extern from *:
-    """
-    /* A dict for `size` keys: it does not grow while they are set. */
-    static PyObject* greenhttp_dict_for(Py_ssize_t size) {
-    #if PY_VERSION_HEX < 0x030D0000
-        return _PyDict_NewPresized(size);
-    #else
-        return PyDict_New();            /* no way to say it any more */
-    #endif
-    }
-    """
-    dict greenhttp_dict_for(Py_ssize_t size)
-
 cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 largest)
     void* PyUnicode_DATA(object text)
@@ -63,8 +50,7 @@ cdef str HTTP_1_1 = "HTTP/1.1"
 cdef str GET = "GET"
 
 cdef enum:
-    FEW = 21                    # keys that fit the smallest table which holds those of every request
-    MANY = 42                   # those of the next larger one
+    FEW = 21                    # keys that fit the smallest table in which those of every request have room
     REPEATED = 160              # bytes of a value worth remembering
 
 # What clients send again and again, and what is nobody's secret: the value that came last of each of these.
@@ -163,10 +149,17 @@ cdef class Base:
     cdef int family                 # 0: a UNIX socket, or nobody yet
 
     def __init__(self, dict environ):
-        self.few = greenhttp_dict_for(FEW)
-        self.few.update(environ)
-        self.many = greenhttp_dict_for(MANY)
-        self.many.update(environ)
+        self.few = {}
+        self.many = {}
+        for key, value in environ.items():  # one by one: update() would take over whatever table `environ` has
+            self.few[key] = self.many[key] = value
+        # A table keeps its size when keys are taken off its end, and a copy has the size of its original: a request
+        # with many fields does not make it grow.
+        size = sys.getsizeof(self.few)
+        while sys.getsizeof(self.many) == size:
+            self.many[f"HTTP_X_{len(self.many)}"] = None
+        while len(self.many) > len(self.few):
+            self.many.popitem()
 
     cdef int came_from(self, SocketStream stream) except -1:
         cdef size_t size = 4 if stream.family == 2 else 16
