@@ -140,8 +140,9 @@ cdef class Acceptor:
                 "(raise the limit with ulimit -n, or lower --connections)"
             )
         self.watcher.stop()
-        if self.timer is None:
-            self.timer = self.loop.timer(BACK_OFF, ref=False)
+        if self.timer is not None:
+            self.timer.close()
+        self.timer = self.loop.timer(BACK_OFF, ref=False)   # a new one: libev's does not start twice with the same time
         self.timer.start(self._retry, update=True)
 
     def _retry(self):

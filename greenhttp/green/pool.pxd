@@ -6,6 +6,8 @@ cdef class Job(Timed):
     cdef flag queued                # in `ready` or `later` of its pool
     cdef readonly Worker worker     # the green thread it runs in, or None
 
+    cdef Phase input_phase(self)
+    cdef Phase output_phase(self)
     cdef bint ready(self, bint writing) except -1
     cdef bint advance(self) except -1
     cdef bint urgent(self) noexcept

@@ -54,6 +54,14 @@ cdef class Job(Timed):
         """Its stream can be read or written, and no green thread waits on it. False: not interested. In the hub."""
         return False
 
+    cdef Phase input_phase(self):
+        """Where a green thread is that waits for the peer's bytes; None: it may wait as long as it likes."""
+        return None
+
+    cdef Phase output_phase(self):
+        """Where a green thread is that waits for the peer to read; None as above."""
+        return None
+
     cdef bint advance(self) except -1:
         """Go on without blocking and without user code. True: `run` is wanted. In the hub or in a green thread."""
         return True

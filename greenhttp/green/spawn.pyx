@@ -82,7 +82,7 @@ cdef class SpawnedJob(Job):
         self.done = True
         if self.stream.closed:
             return self.close(False)
-        if self.stream.reader is not None or self.stream.writer is not None:
+        if self.stream.awaited():
             # A green thread that the handler left behind still reads or writes: the stream is no longer its own.
             self.stream.fail(StreamClosed("the handler of the stream has returned"))
         self.stream.lost = True                 # from here on `settle` alone sends
@@ -109,6 +109,9 @@ cdef class SpawnedJob(Job):
         if not peer:
             return "a peer"
         return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+
+    cdef Phase output_phase(self):
+        return self.spawner.writing if self.spawner is not None else None
 
     cdef bint ready(self, bint writing) except -1:
         if not self.done or writing == self.hung_up:
@@ -242,7 +245,6 @@ cdef class SpawnDoor(Acceptor):
         job.spawner = spawner
         job.stream = adopt(fd, peer)
         job.stream.job = job
-        job.stream.writing = spawner.writing
         spawner.open_connections += 1
         job.enter(spawner.fresh)
         spawner.pool.wake(job)

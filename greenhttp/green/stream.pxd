@@ -19,45 +19,52 @@ cdef class FilePart:
 
 cdef size_t held_bytes() noexcept
 
-cdef class Stream(Timed):
-    cdef readonly object hub
-    cdef public object timeout          # seconds an operation may wait unless told otherwise; None: without limit
+cdef class Wait(Timed):
+    # What a stream needs only while somebody, or its output, waits for the peer: ten thousand idle ones do without.
+    cdef Stream stream                  # while this is in a phase, else None
+    cdef greenlet reader
+    cdef greenlet writer
+    cdef object failure                 # raised by whoever waits, or None
+    cdef object timeout                 # seconds an operation may wait unless told otherwise; None: without limit
+    cdef object watcher                 # of the transport, for writing; only while output waits
+    cdef Phase reading                  # where `reader` is told that the peer is silent or slow, or None
+    cdef Phase writing                  # the same for `writer`
+    cdef double read_until              # deadlines of the operations in progress, 0 for none
+    cdef double write_until
+    cdef double waited                  # seconds spent in `reading` phases: for its minimum rate
+    cdef double waits_since
+    cdef double slow_since              # output began to wait then; 0: none waits
+    cdef int64_t slow_moved             # bytes sent since
+    cdef int64_t chain_skip             # bytes of the stream's chain[0] already sent
+    cdef uint32_t slow_backlog          # `backlog` at that moment
+    cdef uint32_t last_backlog          # `backlog` when `progressed` was asked last
+
+    cdef void begin(self, Stream stream, Phase phase) noexcept
+    cdef void end(self) noexcept
+
+cdef class Stream:
     cdef Job job                        # told of readiness while no green thread waits; None for scripts
-    cdef Phase reading                  # entered while a green thread waits for the peer's bytes, or None
-    cdef Phase writing                  # entered while a green thread waits for the peer to read, or None
+    cdef Wait wait                      # None as long as nobody has waited, and again once nobody does
 
     cdef char* inbuf                    # NULL, a borrowed chunk, or memory of its own (packed or grown)
     cdef uint32_t in_cap
     cdef uint32_t in_pos
     cdef uint32_t in_end
+    cdef uint32_t share_bytes           # moved since this stream last suspended anybody
     cdef char* outbuf                   # the tail of the output, always a borrowed chunk or NULL
     cdef uint32_t out_pos
     cdef uint32_t out_end
     cdef list chain                     # output before `outbuf`: bytes and FilePart, or None
-    cdef int64_t chain_skip             # bytes of chain[0] already sent
     cdef int64_t chain_size             # bytes of the chain not yet sent
-
-    cdef greenlet reader
-    cdef greenlet writer
-    cdef object failure                 # raised by whoever waits, or None
-    cdef double read_until              # deadlines of the operations in progress, 0 for none
-    cdef double write_until
-    cdef double waited                  # seconds spent in `reading` phases, and bytes that came: for its minimum rate
-    cdef double waits_since
-    cdef int64_t taken
-    cdef double slow_since              # output began to wait then; 0: none waits
-    cdef int64_t slow_moved             # bytes sent since
-    cdef uint32_t slow_backlog          # `backlog` at that moment
-    cdef uint32_t last_backlog          # `backlog` when `progressed` was asked last
-    cdef uint32_t share_bytes           # moved since this stream last suspended anybody
+    cdef int64_t taken                  # bytes that came, since whoever counts them has set it
     cdef unsigned char share_turns
     cdef flag at_end                    # the peer has finished sending
     cdef flag scheduled                 # `_push` is called at the end of this turn
     cdef flag pushing                   # output that nobody waits for is being pushed out by the loop
     cdef flag lost                      # nothing more can be written: unattended output failed, or the handler is done
     cdef flag finishing                 # the next flush is the last: its bytes may leave together with the end
-    cdef readonly bint closed
-    cdef readonly bint failed           # the connection broke, or the peer was given up: nothing more can be said to it
+    cdef flag closed
+    cdef flag failed                    # the connection broke, or the peer was given up: nothing more can be said to it
 
     # the seam
     cdef Py_ssize_t take(self, char* into, size_t size) except -2
@@ -85,6 +92,7 @@ cdef class Stream(Timed):
     cdef void consume(self, Py_ssize_t size) noexcept
     cdef Py_ssize_t read_now(self, char* into, Py_ssize_t size) except -2
     cdef Py_ssize_t read_into(self, char* into, Py_ssize_t size) except -1
+    cdef void restart_pace(self, int64_t taken) noexcept
     cdef int wait_read(self) except -1
 
     # output
@@ -106,6 +114,9 @@ cdef class Stream(Timed):
     cdef int written(self, object timeout) except -1
     cdef void drop_output(self) noexcept
 
+    cdef Wait waiting(self)
+    cdef void calm(self) noexcept
+    cdef bint awaited(self) noexcept
     cdef object current(self)
     cdef double deadline(self, object timeout) except -1
     cdef int begin_read(self, object timeout) except -1

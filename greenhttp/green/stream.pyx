@@ -101,19 +101,49 @@ cdef class FilePart:
             c_close(self.fd)
 
 
-cdef class Stream(Timed):
+cdef class Wait(Timed):
+    """Who waits on a stream, until when, and how fast its peer has been meanwhile. See stream.pxd."""
+
+    cdef void begin(self, Stream stream, Phase phase) noexcept:
+        self.stream = stream
+        self.enter(phase)
+
+    cdef void end(self) noexcept:
+        self.leave()
+        self.stream = None      # no cycle that would outlive the wait
+
+    cdef int expired(self, Phase phase, double now) except -1:
+        cdef Stream stream = self.stream
+        cdef Py_ssize_t n
+        if phase is self.writing:
+            if not stream.writes_slowly(phase, now) and stream.progressed():
+                self.enter(phase)
+                return 0
+            stream.failed = True
+        elif not stream.reads_slowly(phase, now):
+            # The loop may have been held up, not the peer: what has come meanwhile counts.
+            try:
+                n = stream.fill_now()
+            except OSError:
+                n = 0                   # the next receive says that the input has ended
+            if n >= 0:
+                get_hub().loop.run_callback(stream._wake)
+                return 0
+        return stream.fail(StreamTimeout(f"nothing moved for {phase.duration:g} s ({phase.name})"))
+
+    cdef bint is_slow(self, double now) noexcept:
+        if self.phase is self.reading:
+            return self.stream.reads_slowly(self.phase, now)
+        return self.stream.writes_slowly(self.phase, now)
+
+
+cdef class Stream:
     """A buffered byte stream. Base of the streams in `transport`; not made directly.
 
     One green thread may read while another writes; two readers, or two writers that have to wait, are an error.
 
-    Attributes:
-        timeout: seconds that any one operation may wait; None, the default, is without limit. Every reading and writing
-            method takes `timeout=` to override it. Past it, StreamTimeout is raised; what was buffered stays.
-        closed: whether `close` or `abort` was called.
+    Used in one thread, that of the hub which is there when it first waits.
     """
-
-    def __cinit__(self):        # without parameters: no tuple and no dict for each connection
-        self.hub = get_hub()
 
     def __dealloc__(self):
         self.drop_input()
@@ -179,9 +209,11 @@ cdef class Stream(Timed):
 
     cdef bint readable(self) except -1:
         """Called by the transport, in the hub. False: nobody is interested, stop watching."""
-        cdef greenlet waiting = self.reader
-        if waiting is not None:
-            self.reader = None
+        cdef Wait wait = self.wait
+        cdef greenlet waiting
+        if wait is not None and wait.reader is not None:
+            waiting = wait.reader
+            wait.reader = None
             switch_to(<PyObject*>waiting)
             return True
         if self.job is not None:
@@ -190,9 +222,11 @@ cdef class Stream(Timed):
 
     cdef int writable(self) except -1:
         """Called by the transport, in the hub."""
-        cdef greenlet waiting = self.writer
-        if waiting is not None:
-            self.writer = None
+        cdef Wait wait = self.wait
+        cdef greenlet waiting
+        if wait is not None and wait.writer is not None:
+            waiting = wait.writer
+            wait.writer = None
             switch_to(<PyObject*>waiting)
         elif self.pushing or (self.job is None and self.pending()):
             self._push()                # also what a write whose time was up has left
@@ -202,47 +236,55 @@ cdef class Stream(Timed):
 
     cdef int fail(self, object failure) except -1:
         """Whoever waits on this stream gets `failure` raised."""
-        self.failure = failure
-        if self.reader is not None or self.writer is not None:
-            self.hub.loop.run_callback(self._wake)
+        if self.awaited():
+            self.wait.failure = failure
+            get_hub().loop.run_callback(self._wake)
         return 0
 
     def _wake(self):
-        cdef greenlet waiting = self.reader
+        cdef Wait wait = self.wait
+        cdef greenlet waiting
+        if wait is None:
+            return
+        waiting = wait.reader
         if waiting is not None:
-            self.reader = None
+            wait.reader = None
             waiting.switch()
-        waiting = self.writer
+        waiting = wait.writer
         if waiting is not None:
-            self.writer = None
+            wait.writer = None
             waiting.switch()
 
-    cdef int expired(self, Phase phase, double now) except -1:
-        cdef Py_ssize_t n
-        if phase is self.writing:
-            if not self.writes_slowly(phase, now) and self.progressed():
-                self.enter(phase)
-                return 0
-            self.failed = True
-        elif not self.reads_slowly(phase, now):
-            # The loop may have been held up, not the peer: what has come meanwhile counts.
-            try:
-                n = self.fill_now()
-            except OSError:
-                n = 0                   # the next receive says that the input has ended
-            if n >= 0:
-                self.hub.loop.run_callback(self._wake)
-                return 0
-        return self.fail(StreamTimeout(f"nothing moved for {phase.duration:g} s ({phase.name})"))
+    cdef Wait waiting(self):
+        """What is needed to wait; made now if need be."""
+        if self.wait is None:
+            self.wait = Wait.__new__(Wait)
+        return self.wait
 
-    cdef bint is_slow(self, double now) noexcept:
-        if self.phase is self.reading:
-            return self.reads_slowly(self.phase, now)
-        return self.writes_slowly(self.phase, now)
+    cdef void calm(self) noexcept:
+        """The stream is put aside and nothing waits: forget what waiting needed."""
+        cdef Wait wait = self.wait
+        if wait is not None and wait.phase is None and wait.watcher is None and wait.timeout is None \
+                and not self.awaited() and not self.pending():
+            self.wait = None
+
+    cdef bint awaited(self) noexcept:
+        """Whether a green thread waits on this stream."""
+        return self.wait is not None and (self.wait.reader is not None or self.wait.writer is not None)
+
+    cdef void restart_pace(self, int64_t taken) noexcept:
+        """A minimum rate counts from here, `taken` bytes having come already."""
+        self.taken = taken
+        if self.wait is not None:
+            self.wait.waited = 0
 
     cdef bint reads_slowly(self, Phase phase, double now) noexcept:
         """Whether the peer has sent less than the phase asks for, counted only while somebody waited for it."""
-        cdef double elapsed = self.waited + (now - self.waits_since if self.waits_since > 0 else 0)
+        cdef Wait wait = self.wait
+        cdef double elapsed
+        if wait is None:
+            return False
+        elapsed = wait.waited + (now - wait.waits_since if wait.waits_since > 0 else 0)
         return elapsed > phase.grace and self.taken < phase.rate * elapsed
 
     cdef bint writes_slowly(self, Phase phase, double now) noexcept:
@@ -251,20 +293,24 @@ cdef class Stream(Timed):
         The system takes megabytes at once and then nothing until a third of them has left (Linux): what it was given
         says nothing about the peer, what it still holds does.
         """
-        cdef double elapsed = now - self.slow_since
-        if self.slow_since == 0 or elapsed <= phase.grace:
+        cdef Wait wait = self.wait
+        cdef double elapsed
+        if wait is None or wait.slow_since == 0:
             return False
-        return self.slow_moved + self.slow_backlog - self.backlog() < phase.rate * elapsed
+        elapsed = now - wait.slow_since
+        return elapsed > phase.grace and wait.slow_moved + wait.slow_backlog - self.backlog() < phase.rate * elapsed
 
     cdef bint progressed(self) noexcept:
         """Whether the peer has taken some of what the system holds for it since this was asked last."""
-        cdef int64_t before = self.last_backlog
-        self.last_backlog = self.backlog()
-        return self.last_backlog < before
+        cdef Wait wait = self.waiting()
+        cdef int64_t before = wait.last_backlog
+        wait.last_backlog = self.backlog()
+        return wait.last_backlog < before
 
     cdef int suspend(self, double until) except -1:
         """Wait in the hub until somebody switches back; at most until `until`, if that is not 0."""
-        cdef object timer = None
+        cdef object timer = None, hub = get_hub()
+        cdef Wait wait = self.wait
         cdef double seconds
         self.share_turns = 0
         self.share_bytes = 0
@@ -274,12 +320,12 @@ cdef class Stream(Timed):
                 raise StreamTimeout("the operation passed its deadline")
             # gevent's timers are the heap: a deadline that a user chose costs one, and nothing when there is none.
             # Not finer than the loop's clock: libuv counts milliseconds and warns about less.
-            timer = self.hub.loop.timer(max(seconds, self.hub.loop.approx_timer_resolution))
+            timer = hub.loop.timer(max(seconds, hub.loop.approx_timer_resolution))
             timer.start(self._overdue, update=True)
         try:
-            switch_to(<PyObject*>self.hub)
+            switch_to(<PyObject*>hub)
         finally:
-            failure, self.failure = self.failure, None
+            failure, wait.failure = wait.failure, None
             if timer is not None:
                 timer.stop()
                 timer.close()
@@ -291,113 +337,123 @@ cdef class Stream(Timed):
 
     def _overdue(self):
         cdef double now = clock() + 0.01
+        cdef Wait wait = self.wait
         cdef greenlet waiting
-        if self.reader is not None and 0 < self.read_until <= now:
-            waiting, self.reader = self.reader, None
+        if wait is not None and wait.reader is not None and 0 < wait.read_until <= now:
+            waiting, wait.reader = wait.reader, None
             waiting.throw(StreamTimeout("the read passed its deadline"))
-        if self.writer is not None and 0 < self.write_until <= now:
-            waiting, self.writer = self.writer, None
+        if wait is not None and wait.writer is not None and 0 < wait.write_until <= now:
+            waiting, wait.writer = wait.writer, None
             waiting.throw(StreamTimeout("the write passed its deadline"))
 
     cdef int wait_read(self) except -1:
         """Suspend the running green thread until the peer has sent something, or has finished."""
+        cdef Wait wait = self.waiting()
         cdef greenlet running
         if self.closed:
             raise StreamClosed("the stream is closed")
-        if self.reader is not None:
+        if wait.reader is not None:
             raise RuntimeError("another green thread is already reading this stream")
         running = <greenlet>self.current()
         if self.pending():
             self._push()
         self.watch_read()
-        if self.reading is not None:
-            self.enter(self.reading)
-            self.waits_since = clock()
-        self.reader = running
+        wait.reading = self.job.input_phase() if self.job is not None else None
+        if wait.reading is not None:
+            wait.begin(self, wait.reading)
+            wait.waits_since = clock()
+        wait.reader = running
         try:
             self.hold()
-            self.suspend(self.read_until)
+            self.suspend(wait.read_until)
         finally:
-            self.reader = None
+            wait.reader = None
             self.hold()
-            if self.waits_since > 0:
-                self.waited += clock() - self.waits_since
-                self.waits_since = 0
-                self.leave()
-                if self.writer is not None and self.writing is not None:
-                    self.enter(self.writing)    # one place in one phase: the other green thread's turn
+            if wait.waits_since > 0:
+                wait.waited += clock() - wait.waits_since
+                wait.waits_since = 0
+                wait.end()
+                if wait.writer is not None and wait.writing is not None:
+                    wait.begin(self, wait.writing)  # one place in one phase: the other green thread's turn
         return 0
 
     cdef int wait_write(self) except -1:
         """Suspend the running green thread until the peer takes more."""
+        cdef Wait wait = self.waiting()
         cdef greenlet running
         if self.closed:
             raise StreamClosed("the stream is closed")
-        if self.writer is not None:
+        if wait.writer is not None:
             raise RuntimeError("another green thread is already writing to this stream")
         running = <greenlet>self.current()
         self.watch_write(True)
-        if self.writing is not None:
+        wait.writing = self.job.output_phase() if self.job is not None else None
+        if wait.writing is not None:
             self.progressed()
-            self.enter(self.writing)
-        self.writer = running
+            wait.begin(self, wait.writing)
+        wait.writer = running
         try:
             self.hold()
-            self.suspend(self.write_until)
+            self.suspend(wait.write_until)
         except BaseException:
             self.pushing = not (self.closed or self.lost)   # nobody waits for the rest now: the loop sends it
             raise
         finally:
-            self.writer = None
+            wait.writer = None
             self.hold()
-            if self.writing is not None:
-                self.leave()
-                if self.waits_since > 0:
-                    self.enter(self.reading)
+            if wait.writing is not None:
+                wait.end()
+                if wait.waits_since > 0:
+                    wait.begin(self, wait.reading)
         return 0
 
     cdef object current(self):
         cdef object running = current_greenlet()
-        if running is self.hub:
+        if running is get_hub():
             raise RuntimeError("a stream cannot wait inside a callback of the loop; use a green thread")
         return running
 
     cdef int share(self, Py_ssize_t size) except -1:
         """Count an operation that did not wait; after enough of them let everybody else go first."""
-        cdef object timer
+        cdef object timer, hub
         self.share_turns += 1
         self.share_bytes += <uint32_t>min(size, <Py_ssize_t>SHARE_BYTES)
         if self.share_turns >= SHARE_TURNS or self.share_bytes >= SHARE_BYTES:
             self.share_turns = 0
             self.share_bytes = 0
-            if current_greenlet() is self.hub:
+            hub = get_hub()
+            if current_greenlet() is hub:
                 return 0                # a callback that does not wait cannot yield either
             # Not sleep(0): gevent runs up to a thousand such callbacks before it polls, and whoever has become
             # ready since would wait for them all. A timer that is due comes after the poll.
-            timer = self.hub.loop.timer(0.0)
+            timer = hub.loop.timer(0.0)
             try:
-                self.hub.wait(timer)
+                hub.wait(timer)
             finally:
                 timer.close()
         return 0
 
     cdef double deadline(self, object timeout) except -1:
+        if timeout is None and self.wait is not None:
+            timeout = self.wait.timeout
         if timeout is None:
-            timeout = self.timeout
-            if timeout is None:
-                return 0
+            return 0
         return clock() + max(<double>timeout, 1e-6)
 
     cdef int begin_read(self, object timeout) except -1:
-        if self.reader is not None:
+        cdef double until = self.deadline(timeout)
+        if self.wait is not None and self.wait.reader is not None:
             raise RuntimeError("another green thread is already reading this stream")
-        self.read_until = self.deadline(timeout)
+        if until > 0 or self.wait is not None:
+            self.waiting().read_until = until
         return 0
 
     cdef int begin_write(self, object timeout) except -1:
-        if self.writer is not None:
+        cdef double until = self.deadline(timeout)
+        if self.wait is not None and self.wait.writer is not None:
             raise RuntimeError("another green thread is already writing to this stream")
-        self.write_until = self.deadline(timeout)
+        if until > 0 or self.wait is not None:
+            self.waiting().write_until = until
         return 0
 
     # Input ------------------------------------------------------------------------------------------------------------
@@ -719,9 +775,10 @@ cdef class Stream(Timed):
             self.outbuf = NULL
         self.out_pos = self.out_end = 0
         self.chain = None
-        self.chain_skip = 0
         self.chain_size = 0
-        self.slow_since = 0
+        if self.wait is not None:
+            self.wait.chain_skip = 0
+            self.wait.slow_since = 0
 
     cdef int flush_now(self) except -1:
         """Send what goes out without waiting. 1: everything has left. 0: the rest waits for the peer."""
@@ -739,9 +796,9 @@ cdef class Stream(Timed):
                         break
                     parts[count].iov_base = PyBytes_AS_STRING(item)
                     parts[count].iov_len = PyBytes_GET_SIZE(item)
-                    if count == 0:
-                        parts[0].iov_base = PyBytes_AS_STRING(item) + self.chain_skip
-                        parts[0].iov_len -= self.chain_skip
+                    if count == 0 and self.wait is not None:
+                        parts[0].iov_base = PyBytes_AS_STRING(item) + self.wait.chain_skip
+                        parts[0].iov_len -= self.wait.chain_skip
                     count += 1
             if self.chain is None or count == len(self.chain):
                 if self.out_end > self.out_pos:
@@ -761,24 +818,26 @@ cdef class Stream(Timed):
                 return self.stalled()
             self.sent(n)
             budget -= n
-            if self.slow_since > 0:
-                self.slow_moved += n
+            if self.wait is not None and self.wait.slow_since > 0:
+                self.wait.slow_moved += n
             if budget <= 0 and self.pending():
                 return self.stalled()
         self.drop_output()
         return 1
 
     cdef int stalled(self) noexcept:
-        if self.slow_since == 0:
-            self.slow_since = clock()
-            self.slow_moved = 0
-            self.slow_backlog = self.backlog()
+        cdef Wait wait = self.waiting()
+        if wait.slow_since == 0:
+            wait.slow_since = clock()
+            wait.slow_moved = 0
+            wait.slow_backlog = self.backlog()
         return 0
 
     cdef int sent(self, Py_ssize_t size) except -1:
         """Strike `size` bytes off the front of the output."""
         cdef Py_ssize_t rest
         cdef int done = 0
+        cdef Wait wait = self.wait      # there is one if any of the chain's first piece has left
         cdef FilePart part
         if self.chain is not None:
             for item in self.chain:
@@ -793,15 +852,17 @@ cdef class Stream(Timed):
                     if part.left:
                         break
                 else:
-                    rest = PyBytes_GET_SIZE(item) - self.chain_skip
+                    rest = PyBytes_GET_SIZE(item) - (wait.chain_skip if wait is not None else 0)
                     if size < rest:
-                        self.chain_skip += size
+                        wait = self.waiting()
+                        wait.chain_skip += size
                         self.chain_size -= size
                         size = 0
                         break
                     size -= rest
                     self.chain_size -= rest
-                    self.chain_skip = 0
+                    if wait is not None:
+                        wait.chain_skip = 0
                 done += 1
             if done == len(self.chain):
                 self.chain = None
@@ -827,7 +888,7 @@ cdef class Stream(Timed):
 
     def _push(self):
         """Send what nobody waits for: now, and the rest as the peer takes it."""
-        if self.closed or self.lost or self.writer is not None:
+        if self.closed or self.lost or self.wait is not None and self.wait.writer is not None:
             return
         try:
             if self.flush_now():
@@ -858,7 +919,7 @@ cdef class Stream(Timed):
             self.share(pending)
         if self.pending() and not self.pushing and not self.scheduled:
             self.scheduled = True
-            self.hub.loop.run_callback(self._push_scheduled)
+            get_hub().loop.run_callback(self._push_scheduled)
         return 0
 
     def write(self, data, *, timeout=None):
@@ -912,7 +973,7 @@ cdef class Stream(Timed):
         if self.closed:
             return
         try:
-            if self.pending() and self.writer is None:      # one that still waits learns that it was closed
+            if self.pending() and (self.wait is None or self.wait.writer is None):  # one that still waits learns that it was closed
                 self.flush(timeout=timeout)
         finally:
             self.finish(False)
@@ -933,12 +994,12 @@ cdef class Stream(Timed):
         if self.closed:
             return 0
         self.closed = True
-        self.leave()
+        if self.wait is not None:
+            self.wait.end()
         self.drop_output()
         self.drop_input()
         self.release(reset)
-        if self.reader is not None or self.writer is not None:
-            self.fail(StreamClosed("the stream was closed by another green thread"))
+        self.fail(StreamClosed("the stream was closed by another green thread"))
         return 0
 
     def __enter__(self):
@@ -949,6 +1010,30 @@ cdef class Stream(Timed):
             self.close()
         else:
             self.abort()
+
+    @property
+    def timeout(self):
+        """Seconds that any one operation may wait; None, the default, is without limit.
+
+        Every reading and writing method takes `timeout=` to override it. Past it, StreamTimeout is raised; what was
+        buffered stays.
+        """
+        return None if self.wait is None else self.wait.timeout
+
+    @timeout.setter
+    def timeout(self, seconds):
+        if seconds is not None or self.wait is not None:
+            self.waiting().timeout = seconds
+
+    @property
+    def closed(self):
+        """Whether `close` or `abort` was called."""
+        return bool(self.closed)
+
+    @property
+    def failed(self):
+        """Whether the connection broke, or the peer was given up: nothing more can be said to it."""
+        return bool(self.failed)
 
     @property
     def buffered(self):

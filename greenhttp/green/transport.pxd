@@ -21,9 +21,8 @@ cdef extern from *:
     ctypedef unsigned int socklen_t
 
 cdef class SocketStream(Stream):
-    cdef readonly int fd
     cdef object watcher             # for reading: made when first needed, then kept until the end
-    cdef object write_watcher       # only while output waits
+    cdef readonly int fd
     cdef flag watching
     cdef unsigned char family       # AF_INET, AF_INET6, or 0: no address
     cdef unsigned short port

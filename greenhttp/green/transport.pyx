@@ -12,12 +12,14 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from greenhttp.green.stream cimport FilePart, Stream, iovec
+from greenhttp.green.stream cimport FilePart, Stream, Wait, iovec
 
 import _socket
 import os
 import socket as constants
 from contextlib import suppress
+
+from gevent import get_hub
 
 from greenhttp.errors import StreamTimeout
 
@@ -271,35 +273,39 @@ cdef class SocketStream(Stream):
     cdef int watch_read(self) except -1:
         if not self.watching:
             if self.watcher is None:
-                self.watcher = new_watcher(self.hub.loop, self.fd)
+                self.watcher = new_watcher(get_hub().loop, self.fd)
                 self.hold()
             self.watcher.start(self)
             self.watching = True
         return 0
 
     cdef int watch_write(self, bint on) except -1:
+        cdef Wait wait = self.wait
+        cdef object watcher
         if on:
-            if self.write_watcher is None:
-                self.write_watcher = self.hub.loop.io(self.fd, WRITE, ref=False)
+            wait = self.waiting()
+            if wait.watcher is None:
+                wait.watcher = get_hub().loop.io(self.fd, WRITE, ref=False)
                 self.hold()
-                self.write_watcher.start(self._on_writable)
-        elif self.write_watcher is not None:
-            self.write_watcher.stop()
-            self.write_watcher.close()
-            self.write_watcher = None
+                wait.watcher.start(self._on_writable)
+        elif wait is not None and wait.watcher is not None:
+            watcher = wait.watcher
+            wait.watcher = None
+            watcher.stop()
+            watcher.close()
         return 0
 
     cdef int hold(self) except -1:
-        cdef bint reads = self.reader is not None, writes = self.writer is not None
-        cdef object watcher = self.watcher if self.watcher is not None else self.write_watcher
-        cdef object shared = getattr(watcher, "_watcher_ref", None)
+        cdef Wait wait = self.wait
+        cdef object watcher = self.watcher, write_watcher = wait.watcher if wait is not None else None
+        cdef object shared = getattr(watcher if watcher is not None else write_watcher, "_watcher_ref", None)
         if shared is not None:          # libuv: one handle for both directions, and gevent passes no `ref` on to it
-            shared.ref = reads or writes
+            shared.ref = self.awaited()
             return 0
-        if self.watcher is not None:
-            self.watcher.ref = reads
-        if self.write_watcher is not None:
-            self.write_watcher.ref = writes
+        if watcher is not None:
+            watcher.ref = wait is not None and wait.reader is not None
+        if write_watcher is not None:
+            write_watcher.ref = wait.writer is not None
         return 0
 
     cdef int64_t backlog(self) noexcept:
@@ -318,7 +324,7 @@ cdef class SocketStream(Stream):
             self.watching = False
             watcher.stop()
             watcher.ref = False
-            if self.hub.loop is spare_loop and len(spare) < SPARE_WATCHERS:
+            if get_hub().loop is spare_loop and len(spare) < SPARE_WATCHERS:
                 spare.append(watcher)
             else:
                 watcher.close()
@@ -340,7 +346,7 @@ def connect(str address not None, *, timeout=None):
 
     Returns a SocketStream. Raises StreamTimeout, ValueError for a malformed address, or what the system says.
     """
-    from gevent import Timeout, get_hub, sleep
+    from gevent import Timeout, sleep
 
     if address.startswith("unix:"):
         found = [(constants.AF_UNIX, address[5:])]
@@ -438,7 +444,7 @@ cdef class MemoryStream(Stream):
     cdef int watch_read(self) except -1:
         if not self.arriving:
             self.arriving = True
-            self.hub.loop.run_callback(self._arrive)
+            get_hub().loop.run_callback(self._arrive)
         return 0
 
     def _arrive(self):
@@ -457,10 +463,10 @@ cdef class MemoryStream(Stream):
 
     cdef int watch_write(self, bint on) except -1:
         if on and self.window < 0:
-            self.hub.loop.run_callback(self._drain)
+            get_hub().loop.run_callback(self._drain)
         elif on:
             # A turn of the loop runs any number of callbacks, but a timer that is due once.
-            timer = self.hub.loop.timer(0.0)
+            timer = get_hub().loop.timer(0.0)
             timer.start(self._next_turn, timer)
         return 0
 

@@ -20,15 +20,14 @@ cpdef enum State:
 cdef class Connection(Job):
     cdef readonly Stream stream
     cdef readonly Service service
+    cdef Head head              # the one being read or answered, else None
+    cdef Body rest              # of the request answered, not read to its end
+    cdef object base            # Request.base of its requests
     cdef readonly State state
     cdef flag closing           # no further request on this connection
     cdef flag refused           # what the peer sent is not read as HTTP any more
-    cdef Head head              # the one being read or answered, else None
-    cdef Body rest              # of the request answered, not read to its end
     cdef flag suspect           # the request has been queued: its client may have gone meanwhile
     cdef flag last              # the client said that this is its last request
-    cdef object base            # Request.base of its requests
-    cdef Py_ssize_t dropped     # bytes read and dropped since the last answer
 
     cdef bint parse(self) except -1
     cdef bint completed(self) except -1

@@ -43,7 +43,6 @@ cdef Connection open_connection(Service service, Stream stream, object base):
     connection.stream = stream
     connection.base = base
     stream.job = connection
-    stream.writing = service.writing
     service.open_connections += 1
     connection.enter(service.fresh)
     return connection
@@ -135,7 +134,7 @@ cdef class Connection(Job):
                 self.closing = True
             if self.state != State.CLOSED:
                 self.rest = request.body
-        if self.stream.reader is not None or self.stream.writer is not None:
+        if self.stream.awaited():
             # A green thread that the application left behind still reads or writes: nothing more can follow here.
             self.closing = True
             self.stream.fail(StreamClosed("the request is over"))
@@ -185,6 +184,12 @@ cdef class Connection(Job):
         if not response.keep_alive:
             self.closing = True
         return 0
+
+    cdef Phase input_phase(self):
+        return self.service.body                # whoever reads from the stream while it runs, reads content
+
+    cdef Phase output_phase(self):
+        return self.service.writing
 
     # Without a green thread -------------------------------------------------------------------------------------------
 
@@ -300,6 +305,7 @@ cdef class Connection(Job):
             if self.service.lingers and self.unread():
                 # Closing with unread input would reset the connection, and the answer with it (RFC 9112 9.6).
                 self.state = State.LINGER
+                stream.taken = 0
                 self.enter(self.service.lingering)
                 stream.hang_up()
                 return self.linger()
@@ -308,6 +314,7 @@ cdef class Connection(Job):
             if not self.service.lingers and self.rest.left() > stream.in_end - stream.in_pos:
                 return self.close(False)        # no time to wait for the rest of the body
             self.state = State.DRAIN
+            stream.taken = 0
             self.enter(self.service.draining)
             return self.drain()
         self.state = State.HEAD
@@ -317,6 +324,7 @@ cdef class Connection(Job):
             return 0
         if stream.at_end:
             return self.close(False)
+        stream.calm()
         self.enter(self.service.idle)
         if self.service.stopping:
             self.retire()
@@ -368,22 +376,19 @@ cdef class Connection(Job):
 
     cdef int drain(self) except -1:
         cdef Body rest = self.rest
-        cdef int64_t before = self.stream.taken
         cdef bint at_end
         try:
-            if rest.left() > DRAIN_BYTES or self.dropped > DRAIN_BYTES:
+            if rest.left() > DRAIN_BYTES or self.stream.taken > DRAIN_BYTES:
                 raise BodyError(400, "more than is worth reading")
             at_end = rest.discard_now()
         except (BodyError, WireError):
             self.closing = True                 # the position in the stream is unknown
             return self.proceed()
-        self.dropped += self.stream.taken - before
         if not at_end:
             self.stream.watch_read()
             return 0
         rest.detach()
         self.rest = None
-        self.dropped = 0
         return self.proceed()
 
     cdef int linger(self) except -1:
@@ -394,8 +399,7 @@ cdef class Connection(Job):
                 return self.close(False)        # the peer has seen the end
         if n > 0:
             self.stream.consume(n)
-            self.dropped += n
-            if self.dropped > LINGER_BYTES:
+            if self.stream.taken > LINGER_BYTES:
                 return self.close(False)
         self.stream.watch_read()
         return 0
@@ -563,7 +567,7 @@ cdef class Door(Acceptor):
         while True:
             # Those that never completed a request go first, then the longest idle. Not those about to be looked at.
             victim = waits(service.fresh)
-            if victim is None:
+            if victim is None and service.fresh.count == 0:     # else newcomers that are about to be looked at: wait
                 victim = waits(service.idle)
             if victim is None:
                 service.full = True

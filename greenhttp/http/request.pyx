@@ -46,9 +46,7 @@ cdef class Body:
     cdef int begin(self) except -1:
         """The first read: from here on the client's silence counts; `100 Continue` goes out if it waits for that."""
         self.started = True
-        self.stream.reading = self.service.body
-        self.stream.waited = 0
-        self.stream.taken = self.stream.in_end - self.stream.in_pos
+        self.stream.restart_pace(self.stream.in_end - self.stream.in_pos)
         if self.expecting:
             self.expecting = False
             # RFC 9110 10.1.1: not when content is already here, be it in the system's buffer; nor to nobody.
@@ -104,9 +102,7 @@ cdef class Body:
 
     cdef void detach(self) noexcept:
         """The request is over: whoever kept the body can no longer touch the connection."""
-        if self.stream is not None:
-            self.stream.reading = None
-            self.stream = None
+        self.stream = None
 
     cdef bytes collect(self, Py_ssize_t size):
         """`size` bytes, fewer at the end. Memory grows with what arrives, not with what was asked for."""

@@ -2,6 +2,8 @@
 
 import socket
 
+import gevent
+
 from greenhttp.green.transport import SocketStream
 from perf.micro import best_of
 
@@ -38,7 +40,7 @@ def _waiting_echo(times: int) -> None:
     """Two streams in one green thread would not wait; here the answer is sent by a callback, so each read suspends."""
     ours, theirs = socket.socketpair()
     stream = SocketStream(ours)
-    later = stream.hub.loop.run_callback
+    later = gevent.get_hub().loop.run_callback
     for _ in range(times):
         later(theirs.send, DATA)
         stream.read_some()
