@@ -29,7 +29,7 @@ class Process:
     """`python -m greenhttp ... tests.hostile.served:app`, killed at the end of the with block.
 
     Arguments:
-        log: the file its log goes to. Not a pipe: a server that writes much must not wait for a test that reads nothing.
+        log: the file its log goes to. Not a pipe: what it writes must not wait for a test that reads nothing.
         settings: by name, as in Python.
 
     Attributes:
