@@ -40,11 +40,12 @@ class Process:
     def __init__(self, log: Path, **settings: Any) -> None:
         self._log = log
         self._clients: list[Client] = []
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("GREENHTTP_", "PORT", "WEB_"))}
         options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
         with open(log, "w") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "greenhttp", "-b", "127.0.0.1:0", *options, "tests.hostile.served:app"],
-                cwd=ROOT, stderr=file, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "FORCE_COLOR": ""},
+                cwd=ROOT, stderr=file, env={**clean, "PYTHONDONTWRITEBYTECODE": "1", "FORCE_COLOR": ""},
             )  # fmt: skip
         self.pid = self._process.pid
 
