@@ -9,7 +9,7 @@ from perf import servers
 from perf.progress import Progress
 from perf.reach.figure import Unable
 
-SCENARIOS = ("idle", "trickle", "slow_readers", "fairness", "syscalls", "gigabyte")
+SCENARIOS = ("idle", "trickle", "heads", "slow_readers", "fairness", "syscalls", "gigabyte")
 
 
 def main(arguments: list[str]) -> int:

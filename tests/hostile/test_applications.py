@@ -488,6 +488,67 @@ def test_a_generator_that_will_not_end_is_left_behind(serve: Any, caplog: Any, k
     assert entries == said * 2
 
 
+# Where a request waits when somebody kills its green thread: what is sent, and what comes of it.
+KILLED = {
+    "in the application": (request(b"GET /wait HTTP/1.1"), 500),
+    "for its content": (request(b"POST /read HTTP/1.1", b"Content-Length: 5"), 500),
+    "in the middle of its answer": (request(b"GET /half HTTP/1.1"), None),
+    "for a reader": (request(b"GET /large HTTP/1.1"), None),
+}
+
+
+@pytest.mark.parametrize(("data", "status"), KILLED.values(), ids=KILLED)
+def test_a_kill_from_outside_ends_one_request_and_is_one_entry(
+    serve: Any, caplog: Any, data: bytes, status: int | None
+) -> None:
+    threads: list[Any] = []
+    closed: list[str] = []
+
+    def pieces(path: str) -> Any:
+        try:
+            while True:
+                yield b"x" * 100_000
+                if path == "/half":
+                    Event().wait()
+        finally:
+            closed.append(path)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ["PATH_INFO"]
+        if path == "/good":
+            start_response("200 OK", [])
+            return [b"unharmed"]
+        threads.append(gevent.getcurrent())
+        if path == "/wait":
+            Event().wait()
+        environ["wsgi.input"].read()
+        start_response("200 OK", [])
+        return pieces(path)
+
+    serving = serve(app)
+    client, other = serving.connect(receive_buffer=4096), serving.connect()
+    assert client.ask(GOOD).content == other.ask(GOOD).content == b"unharmed"
+    client.send(data)
+    serving.until(lambda: threads)
+    if b"/large" in data:
+        serving.until(lambda: serving.count("writing"))
+    gevent.idle()  # it waits now
+    threads[0].kill()
+    if status is None:
+        assert client.was_reset()
+        assert len(closed) == 1
+    else:
+        answer = client.answer()
+        assert (answer.status, answer.content, answer.closes) == (500, b"Internal Server Error\n", False)
+        assert client.ask((b"hello" if b"/read" in data else b"") + GOOD).content == b"unharmed"
+    assert other.ask(GOOD).content == b"unharmed"
+    serving.until(lambda: caplog.records)
+    gevent.idle()
+    (record,) = caplog.records
+    path = data.split()[1].decode()
+    assert path in record.getMessage() and "GreenletExit in the application" in record.getMessage()
+
+
 def test_the_green_thread_of_a_killed_request_is_told_nothing_later(serve: Any) -> None:
     """A kill that comes when the request is over is meant for nobody."""
     threads: list[Any] = []
