@@ -1,6 +1,6 @@
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 from typing_extensions import Buffer, Self, disjoint_base
 

@@ -973,7 +973,8 @@ cdef class Stream:
         if self.closed:
             return
         try:
-            if self.pending() and (self.wait is None or self.wait.writer is None):  # one that still waits learns that it was closed
+            # A writer that still waits learns that the stream was closed.
+            if self.pending() and (self.wait is None or self.wait.writer is None):
                 self.flush(timeout=timeout)
         finally:
             self.finish(False)

@@ -16,6 +16,9 @@ class FileWrapper:
     def __next__(self) -> bytes: ...
 
 @disjoint_base
+class Base: ...
+
+@disjoint_base
 class WSGIDelivery(Delivery):
     def __call__(self, status: Any, headers: Any = None, exc_info: Any = None) -> Any: ...
 

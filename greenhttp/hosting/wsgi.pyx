@@ -59,10 +59,11 @@ cdef unsigned char REPEATS[256]
 memset(REPEATS, 0, 256)
 for _name in (
     "host", "connection", "keep-alive", "te", "user-agent", "accept", "accept-encoding", "accept-language",
-    "accept-charset", "content-type", "cache-control", "pragma", "origin", "upgrade-insecure-requests", "dnt", "priority",
-    "sec-gpc", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-user", "sec-fetch-dest", "sec-ch-ua", "sec-ch-ua-mobile",
-    "sec-ch-ua-platform", "x-requested-with", "via", "x-scheme", "x-forwarded-proto", "x-forwarded-host",
-    "x-forwarded-port", "x-forwarded-server", "x-forwarded-ssl", "x-forwarded-scheme", "x-forwarded-prefix",
+    "accept-charset", "content-type", "cache-control", "pragma", "origin", "upgrade-insecure-requests", "dnt",
+    "priority", "sec-gpc", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-user", "sec-fetch-dest", "sec-ch-ua",
+    "sec-ch-ua-mobile", "sec-ch-ua-platform", "x-requested-with", "via", "x-scheme", "x-forwarded-proto",
+    "x-forwarded-host", "x-forwarded-port", "x-forwarded-server", "x-forwarded-ssl", "x-forwarded-scheme",
+    "x-forwarded-prefix",
 ):
     REPEATS[KNOWN_NAMES.index(_name)] = 1
 
@@ -140,7 +141,8 @@ cdef object value_of(int known, const char* data, Py_ssize_t size):
 cdef class Base:
     """What the environs of one listening address begin as: the same dict twice, the second with room for more fields.
 
-    Both hold the address of the peer that came last: behind a proxy, and with a keep-alive client, the next is the same.
+    Both hold the address of the peer that came last: behind a proxy, or of a client that keeps its connection, it is
+    that of the next as well.
     """
 
     cdef dict few
@@ -148,7 +150,7 @@ cdef class Base:
     cdef unsigned char address[16]
     cdef int family                 # 0: a UNIX socket, or nobody yet
 
-    def __init__(self, dict environ):
+    cdef int fill(self, dict environ) except -1:
         self.few = {}
         self.many = {}
         for key, value in environ.items():  # one by one: update() would take over whatever table `environ` has
@@ -160,6 +162,7 @@ cdef class Base:
             self.many[f"HTTP_X_{len(self.many)}"] = None
         while len(self.many) > len(self.few):
             self.many.popitem()
+        return 0
 
     cdef int came_from(self, SocketStream stream) except -1:
         cdef size_t size = 4 if stream.family == 2 else 16
@@ -321,7 +324,8 @@ cdef class WSGI(App):
         self.settings = settings
 
     cdef object prepare(self, object name, object port):
-        return Base({
+        cdef Base base = Base.__new__(Base)
+        base.fill({
             K_METHOD: GET, K_PATH: "", K_URI: "", K_INPUT: NOTHING, K_QUERY: "", K_PROTOCOL: HTTP_1_1,
             K_ADDR: "", K_PORT: "",
             "SCRIPT_NAME": "",
@@ -337,6 +341,7 @@ cdef class WSGI(App):
             "wsgi.file_wrapper": FileWrapper,
             "wsgi.input_terminated": True,
         })
+        return base
 
     cdef Delivery respond(self, Request request):
         cdef WSGIDelivery response = <WSGIDelivery>self.take_spare()

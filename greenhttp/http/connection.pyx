@@ -369,7 +369,7 @@ cdef class Connection(Job):
                 if other.stream.in_cap > largest.stream.in_cap:
                     largest = other
                 node = node.next
-        self.service.report("warning", "unread input uses more than limit_buffers: the largest was refused")
+        self.service.say_shed()
         if largest.state == State.FLUSH:
             return largest.close(True)          # it cannot be told anything: it does not read
         return largest.answer(431, None)

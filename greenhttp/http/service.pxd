@@ -36,6 +36,8 @@ cdef class Service:
     cdef object head_options
     cdef readonly set dropped
     cdef Py_ssize_t dropped_said
+    cdef double shed_said           # when that was logged last
+    cdef Py_ssize_t shed_since      # how often it has happened since
     cdef object emptied             # called when the last connection has gone, or None
     cdef Head head                  # for reuse: the one used last, and others. A list that empties frees its memory,
     cdef list heads                 # so the first place is not in it
@@ -49,4 +51,5 @@ cdef class Service:
     cdef void give_head(self, Head head) noexcept
     cdef bytes date_line(self)
     cdef int say_dropped(self) except -1
+    cdef int say_shed(self) except -1
     cdef int make_way(self) except -1

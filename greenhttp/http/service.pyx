@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from greenhttp.green.deadline cimport Phase
+from greenhttp.green.deadline cimport Phase, clock
 from greenhttp.green.pool cimport Pool
 from greenhttp.wire.head cimport Head
 
@@ -122,6 +122,18 @@ cdef class Service:
             self.dropped_said = len(self.dropped)
             names = ", ".join(sorted(map(repr, self.dropped)))
             self.report("warning", f"fields dropped from requests (--allow-headers lets them through): {names}")
+        return 0
+
+    cdef int say_shed(self) except -1:
+        """Log that memory had to be won back, not more than once a second: a client can make it happen at will."""
+        cdef double now = clock()
+        if now < self.shed_said + 1:
+            self.shed_since += 1
+            return 0
+        more = f", and {self.shed_since} before it since this was said last" if self.shed_since else ""
+        self.shed_said = now
+        self.shed_since = 0
+        self.report("warning", f"unread input uses more than limit_buffers: the largest was refused{more}")
         return 0
 
     def when_empty(self, callback):
