@@ -1,11 +1,13 @@
 """Measuring greenhttp. `python -m perf` runs from the project's top directory; perf/README.md says what figures mean.
 
     micro     one operation at a time, ns each          micro.py runs perf/micro/*.py
-    hello     the table against other servers           workloads.py what is asked, servers.py of whom,
-                                                        window.py one measurement, hello.py rounds, report.py tables
+    peers     the tables against other servers          workloads.py what is asked, servers.py of whom,
+                                                        window.py one measurement, idle.py that of idle connections,
+                                                        peers.py rounds, report.py rows, pictures.py its plots
     reach     scenarios with a bound each, pass or fail reach/*.py, clients in clients.py and honest.py
-    below     procfs.py (CPU and memory of a process tree), wrk.py (the load generator), build.py (floor.c, Go peer)
-    served    apps.py, the one WSGI application; peers/ start scripts of the others
+    below     procfs.py (CPU and memory of a process tree), wrk.py (the load generator), build.py (floor, Go)
+    served    apps.py, the one WSGI application; flask_app.py one with a template; start/ start scripts of the others
+    results   results.py writes JSON and Markdown, plots.py draws, machine.py says where; progress.py how far it is
 
 The server runs on one core, everything that asks on another.
 """

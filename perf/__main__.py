@@ -1,19 +1,21 @@
-"""The command: `python -m perf micro|hello|reach`, from the project's top directory."""
+"""The command: `python -m perf micro|peers|hello|reach`, from the project's top directory."""
 
 import os
+import signal
 import sys
 
-from perf import CLIENT_CORE, hello, micro, reach
+from perf import CLIENT_CORE, micro, peers, reach
 
 USAGE = """usage: python -m perf COMMAND [OPTION ...]
 
   micro [NAME ...]    ns per operation, one operation at a time (perf/micro/*.py)
-  hello [--only WORKLOAD,...] [--servers NAME,...] [--rounds 5] [--seconds 3] [--json FILE] [--markdown FILE]
-                      CPU per request, rate, latency and memory beside other servers
+  peers [--only WORKLOAD,...] [--servers NAME,...] [--rounds 5] [--seconds 3] [--out perf/results]
+                      CPU per request, rate, latency and memory beside other servers: tables, JSON and plots
+  hello [the same]    peers --only hello-64,hello-1000,hello-10000
   reach [NAME ...] [--server greenhttp]
                       scenarios with a bound each (perf/reach/*.py)
 """
-COMMANDS = {"micro": micro.main, "hello": hello.main, "reach": reach.main}
+COMMANDS = {"micro": micro.main, "peers": peers.main, "hello": peers.hello, "reach": reach.main}
 
 
 def main() -> int:
@@ -25,7 +27,12 @@ def main() -> int:
         return 2
     if sys.argv[1] != "micro":
         os.sched_setaffinity(0, {CLIENT_CORE})  # the driver must not run where the server is measured
-    return COMMANDS[sys.argv[1]](sys.argv[2:])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that servers and clients are stopped
+    try:
+        return COMMANDS[sys.argv[1]](sys.argv[2:])
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing was written", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The one WSGI application that every Python server in the comparison runs. Plain PEP 3333, nothing of any server.
 
-`native` is what of it greenhttp is asked as a native handler too.
+`native` is what of it greenhttp is asked as a native handler too. perf/flask_app.py shows ITEMS under TITLE.
 """
 
 import mmap
@@ -13,6 +13,8 @@ HELLO_TEXT = HELLO.decode()
 PIECE = bytes(65536)
 MEBIBYTE = b"x" * 1048576
 GIBIBYTE = 1 << 30
+ITEMS = [(f"nuts & bolts, size {size}", size * 0.25) for size in range(1, 21)]
+TITLE = "Price list <today>"
 PLAIN = "text/plain; charset=utf-8"
 
 

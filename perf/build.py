@@ -26,7 +26,7 @@ def floor() -> Path:
 
 
 def go_hello() -> Path:
-    source, target = HERE / "peers" / "hello.go", BUILD / "go-hello"
+    source, target = HERE / "start" / "hello.go", BUILD / "go-hello"
     cache = str(BUILD / "go-cache")
     return _compile(source, target, ["go", "build", "-o", str(target), str(source)], GOCACHE=cache, GO111MODULE="off")
 

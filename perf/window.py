@@ -1,9 +1,10 @@
-"""One measurement: a fresh server process, a check, wrk for a few seconds, a check, and what /proc says it took."""
+"""One measurement: a fresh server process, a check, wrk for a few seconds, a check, and what /proc says it took. Or,
+for idle connections, what they weigh."""
 
 import time
 from dataclasses import asdict, dataclass
 
-from perf import procfs, wrk
+from perf import idle, procfs, wrk
 from perf.servers import DidNotStart, Running, Server
 from perf.workloads import Workload, check
 
@@ -17,13 +18,21 @@ class Window:
 
     cpu_us: float = 0.0
     per_second: float = 0.0
+    p50_ms: float = 0.0
     p99_ms: float = 0.0
     rss_mb: float = 0.0
+    idle_bytes: float | None = None
+    """Resident bytes per idle connection, where that is what is measured; nothing else is then."""
     requests: int = 0
     errors: int = 0
     void: str | None = None
 
     as_dict = asdict
+
+    @property
+    def main(self) -> float:
+        """The figure that is compared: CPU per request, or bytes per idle connection."""
+        return self.cpu_us if self.idle_bytes is None else self.idle_bytes
 
 
 def judge(load: wrk.Load, workload: Workload, cpu_ns: int, peak_bytes: int, missing_connections: int = 0) -> Window:
@@ -40,6 +49,7 @@ def judge(load: wrk.Load, workload: Workload, cpu_ns: int, peak_bytes: int, miss
         cpu_us=cpu_ns / 1000 / load.requests,
         per_second=load.per_second,
         # wrk corrects latencies for requests that it could not send in time, and takes pipelined ones for such.
+        p50_ms=load.p50_us / 1000 if workload.pipeline == 1 else 0.0,
         p99_ms=load.p99_us / 1000 if workload.pipeline == 1 else 0.0,
         rss_mb=peak_bytes / 1e6,
         requests=load.requests,
@@ -78,11 +88,23 @@ def _measure(server: Running, workload: Workload, seconds: int) -> Window:
     return judge(wrk.parse(output), workload, procfs.cpu_ns(before, after), peak, missing)
 
 
+def _measure_idle(server: Running, workload: Workload) -> Window:
+    """10,000 of them take a while; there is nothing whose seconds could be chosen."""
+    held = idle.hold(server, workload.connections, lambda text: None)
+    wrong = [f"{held.unanswered} connections without a first answer within {idle.OPENING} s"] if held.unanswered else []
+    wrong += [f"{held.silent} connections without a second answer"] if held.silent else []
+    if wrong:
+        return Window(errors=held.unanswered + held.silent, void=", ".join(wrong))
+    return Window(rss_mb=held.after / 1e6, idle_bytes=held.each, requests=2 * workload.connections)
+
+
 def measure(server: Server, workload: Workload, seconds: int) -> Window:
     """A window on a process of its own: memory is this workload's alone, and no row inherits another's heap."""
     try:
         with Running(server, workload.name) as running:
             try:
+                if workload.idle:
+                    return _measure_idle(running, workload)
                 return _measure(running, workload, seconds)
             except (procfs.ProcessGone, OSError, ValueError) as error:
                 tail = running.log().splitlines()[-1:]

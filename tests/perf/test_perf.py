@@ -1,10 +1,11 @@
 """The harness's own logic, on canned text: no server, no clock, no load."""
 
+import json
 import sys
 
 import pytest
 
-from perf import clients, hello, honest, micro, procfs, report, servers, wrk
+from perf import clients, honest, idle, micro, peers, procfs, report, servers, workloads, wrk
 from perf.progress import Progress
 from perf.reach import fairness, figure, syscalls
 from perf.servers import Server
@@ -29,11 +30,18 @@ HELLO = BY_NAME["hello-64"]
 
 def load(**changes) -> wrk.Load:
     figures = dict.fromkeys(wrk.Load.__dataclass_fields__, 0)
-    return wrk.Load(**(figures | {"requests": 1000, "duration_us": 1_000_000, "p99_us": 2500} | changes))
+    return wrk.Load(
+        **(figures | {"requests": 1000, "duration_us": 1_000_000, "p50_us": 1500, "p99_us": 2500} | changes)
+    )
 
 
 def window(cpu_us: float, **changes) -> Window:
-    return Window(**({"cpu_us": cpu_us, "per_second": 100.0, "p99_ms": 1.0, "rss_mb": 20.0, "requests": 10} | changes))
+    return Window(
+        **(
+            {"cpu_us": cpu_us, "per_second": 100.0, "p50_ms": 0.5, "p99_ms": 1.0, "rss_mb": 20.0, "requests": 10}
+            | changes
+        )
+    )
 
 
 # wrk
@@ -65,7 +73,7 @@ def test_no_answer_at_all_is_a_fault():
 
 def test_figures_of_a_clean_run():
     judged = judge(load(), HELLO, cpu_ns=6_350_000, peak_bytes=20_000_000)
-    assert judged == Window(cpu_us=6.35, per_second=1000.0, p99_ms=2.5, rss_mb=20.0, requests=1000)
+    assert judged == Window(cpu_us=6.35, per_second=1000.0, p50_ms=1.5, p99_ms=2.5, rss_mb=20.0, requests=1000)
 
 
 def test_one_bad_status_voids_a_window():
@@ -86,8 +94,8 @@ def test_a_server_that_answers_only_the_first_of_a_pipeline_is_void():
 
 def test_wrk_s_latency_of_pipelined_requests_is_not_shown():
     judged = judge(load(requests=5000), BY_NAME["pipeline-64"], 1, 1)
-    assert judged.p99_ms == 0.0
-    assert report.cells(report.row("pipeline-64", "a", [judged]))[5] == "–"
+    assert (judged.p50_ms, judged.p99_ms) == (0.0, 0.0)
+    assert report.cells(report.row("pipeline-64", "a", [judged]))[6:8] == ("–", "–")
 
 
 # rows
@@ -112,6 +120,39 @@ def test_ratio_is_to_the_floor_of_the_same_workload():
     assert [row.ratio for row in report.with_ratios(rows)] == [1.0, 1.5, None]
 
 
+def test_the_other_ratio_is_to_greenhttp():
+    rows = [
+        report.row("hello-64", "greenhttp", [window(4.0)]),
+        report.row("hello-64", "a", [window(6.0)]),
+        report.row("hello-64", "b", [Window(void="x")]),
+    ]
+    assert [row.ratio_ours for row in report.with_ratios(rows)] == [1.0, 1.5, None]
+
+
+def test_rows_of_idle_connections_are_of_bytes_and_have_columns_of_their_own():
+    ours = report.row(
+        "idle-10000", "greenhttp", [Window(idle_bytes=each, rss_mb=43.0) for each in (600.0, 660.0, 630.0)]
+    )
+    other = report.row("idle-10000", "a", [Window(idle_bytes=12600.0, rss_mb=160.0)])
+    void = report.row("idle-10000", "b", [Window(void="10 connections without a first answer", errors=10)])
+    table = report.tables(report.with_ratios([ours, other, void]))[0]
+    assert table.head == report.IDLE_HEAD
+    assert table.lines[0] == ("greenhttp", "630", "10%", "1.00", "43", "0")
+    assert table.lines[1] == ("a", "12,600", "0%", "20.00", "160", "0")
+    assert table.lines[2] == ("b", "void: 10 connections without a first answer", "", "", "", "10")
+
+
+def test_every_line_of_a_table_is_as_long_as_its_head():
+    rows = [
+        report.row(name, "a", [each])
+        for name in ("hello-64", "idle-10000")
+        for each in (window(6.0), Window(void="x"), Window(idle_bytes=3.0))
+        if name.startswith("idle") == (each.idle_bytes is not None) or each.void
+    ]
+    for table in report.tables(rows):
+        assert {len(line) for line in table.lines} == {len(table.head)}
+
+
 def test_a_void_floor_gives_no_ratio():
     rows = [report.row("hello-64", "floor", [Window(void="x")]), report.row("hello-64", "a", [window(6.0)])]
     assert [row.ratio for row in report.with_ratios(rows)] == [None, None]
@@ -119,10 +160,8 @@ def test_a_void_floor_gives_no_ratio():
 
 def test_a_void_row_shows_its_reason_and_no_figures():
     rows = [report.row("hello-64", "good", [window(6.0)]), report.row("hello-64", "bad", [Window(void="status 500")])]
-    text = report.as_text(rows, ["a note"])
-    assert "bad     void: status 500" in text
-    assert "a note" in text
-    assert "| bad | void: status 500 |" in report.as_markdown(rows, [], {"linux": "6"})
+    assert "bad     void: status 500" in report.as_text(rows)
+    assert report.tables(rows)[0].lines[1][:3] == ("bad", "void: status 500", "")
 
 
 def test_columns_align_figures_to_the_right():
@@ -179,7 +218,7 @@ def test_a_missing_server_is_one_line_that_says_what_to_install():
 
 
 def test_a_missing_server_is_left_out_and_told_on_stderr(capsys):
-    assert hello._present([absent("x")]) == []
+    assert peers._present([absent("x")]) == []
     assert capsys.readouterr().err == "absent is not here, left out: pip install x\n"
 
 
@@ -190,13 +229,13 @@ def test_a_missing_module_is_found_missing_without_importing_anything():
 
 def test_a_missing_wrk_is_one_line_that_names_the_package(monkeypatch, capsys):
     monkeypatch.setattr(wrk.shutil, "which", lambda name: None)
-    assert hello.main([]) == 2
+    assert peers.main([]) == 2
     assert capsys.readouterr().err == "wrk is missing: install the Debian package `wrk` (apt-get install wrk)\n"
 
 
 def test_an_unknown_workload_names_the_known_ones():
     with pytest.raises(SystemExit, match="no workload x; there are hello-64"):
-        hello._pick("x", list(BY_NAME.values()), "workload")
+        peers._pick("x", list(BY_NAME.values()), "workload")
 
 
 def test_what_a_server_cannot_do_names_existing_workloads():
@@ -211,11 +250,156 @@ def test_a_void_server_is_not_asked_again_and_rounds_are_interleaved(monkeypatch
         asked.append(server.name)
         return Window(void="broken") if server.name == "b" else window(1.0)
 
-    monkeypatch.setattr(hello, "measure", measure)
+    monkeypatch.setattr(peers, "measure", measure)
     chosen = [Server(name, lambda port, workload: [], lambda: None) for name in "abc"]
-    windows = hello.run_rounds(HELLO, chosen, rounds=2, seconds=1, progress=Progress(6))
+    windows = peers.run_rounds(HELLO, chosen, rounds=2, seconds=1, progress=Progress(6))
     assert asked == ["a", "b", "c", "a", "c"]
     assert {name: len(each) for name, each in windows.items()} == {"a": 2, "b": 1, "c": 2}
+
+
+def test_every_server_is_told_its_port_and_a_wsgi_server_the_application(monkeypatch):
+    monkeypatch.setattr(servers.build, "floor", lambda: "floor")
+    monkeypatch.setattr(servers.build, "go_hello", lambda: "go")
+    for server in servers.SERVERS:
+        for workload in workloads.WORKLOADS:
+            if workload.name not in server.cannot:
+                command = server.command(12345, workload.name)
+                assert any("12345" in part for part in command), server.name
+                if server.name not in ("floor", "go", "greenhttp-native"):
+                    assert workload.application in command, server.name
+        assert server.command(12345, "")  # a scenario that is no workload
+
+
+@pytest.mark.parametrize(
+    ("name", "ordinary", "waiting"),
+    [
+        ("greenhttp", None, "11000"),
+        ("gunicorn-gthread", "16", "10000"),
+        ("uwsgi-gevent", "3000", "11000"),
+        ("waitress", "4", "10000"),
+        ("cheroot", "10", "10000"),
+        ("granian", None, "10000"),
+    ],
+)
+def test_waiting_handlers_get_the_concurrency_that_they_need(name, ordinary, waiting):
+    command = servers.BY_NAME[name].command
+    assert ordinary is None or ordinary in command(1, "hello-64")
+    assert waiting in command(1, "wait-10000")
+    assert waiting not in command(1, "hello-64")
+
+
+def test_a_workload_whose_package_is_missing_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(workloads.importlib.util, "find_spec", lambda name: None)
+    assert peers._possible([HELLO, BY_NAME["flask-64"]]) == [HELLO]
+    assert capsys.readouterr().err == "flask-64 is left out: pip install flask\n"
+
+
+def test_the_flask_page_is_what_is_checked_for():
+    pytest.importorskip("flask")
+    from perf.flask_app import app
+
+    answer = app.test_client().get("/table")
+    assert (answer.status_code, answer.data) == (200, workloads.page())
+
+
+def canned_run(monkeypatch):
+    """All but the measuring: two servers, of which one is void."""
+    monkeypatch.setattr(peers.wrk, "available", lambda: True)
+    monkeypatch.setattr(
+        peers, "measure", lambda server, *_: Window(void="broken") if server.name == "b" else window(7.0)
+    )
+    chosen = [Server(name, lambda port, workload: [], lambda: None, {"new-64": "cannot"}) for name in "ab"]
+    monkeypatch.setattr(peers.servers, "SERVERS", chosen)
+
+
+def test_a_run_is_kept_as_json_and_markdown(monkeypatch, tmp_path, capsys):
+    canned_run(monkeypatch)
+    assert peers.main(["--only", "hello-64,new-64", "--rounds", "2", "--out", str(tmp_path)]) == 0
+    document = json.loads((tmp_path / "peers.json").read_text())
+    assert [(row["server"], row["cpu_us"], row["void"]) for row in document["rows"]] == [
+        ("a", 7.0, None),
+        ("b", 0.0, "broken"),
+    ]
+    assert len(document["windows"]["hello-64"]["a"]) == 2
+    assert document["notes"] == ["new-64: a not asked: cannot", "new-64: b not asked: cannot"]
+    shown = next(line for line in (tmp_path / "peers.md").read_text().splitlines() if line.startswith("| b "))
+    assert [cell.strip() for cell in shown.split("|")[1:4]] == ["b", "void: broken", ""]
+
+
+def test_hello_is_the_same_under_a_name_of_its_own(monkeypatch, tmp_path, capsys):
+    canned_run(monkeypatch)
+    assert peers.hello(["--rounds", "1", "--out", str(tmp_path)]) == 0
+    document = json.loads((tmp_path / "hello.json").read_text())
+    assert list(document["windows"]) == ["hello-64", "hello-1000", "hello-10000"]
+
+
+@pytest.mark.parametrize("out", ["-", "made"])
+def test_nothing_is_written_where_none_is_wanted_or_the_run_was_interrupted(monkeypatch, tmp_path, capsys, out):
+    canned_run(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    if out == "-":
+        assert peers.main(["--only", "hello-64", "--rounds", "1", "--out", out]) == 0
+    else:
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(peers, "measure", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            peers.main(["--only", "hello-64", "--rounds", "1", "--out", out])
+    assert list(tmp_path.iterdir()) == []
+
+
+# idle connections
+
+
+def test_bytes_per_connection_are_of_all_that_were_wanted():
+    assert idle.Held(10_000, before=30_000_000, after=36_300_000, unanswered=0, silent=0).each == 630.0
+
+
+class Held:
+    """A server whose connections answer, or do not, as told."""
+
+    port = 1
+
+    def __init__(self, monkeypatch, answers):
+        self.opened, self.closed = 0, 0
+        monkeypatch.setattr(idle.clients, "connect", self.connect)
+        monkeypatch.setattr(idle.clients, "ask", answers)
+        monkeypatch.setattr(idle.procfs, "rss", lambda pids: 1000)
+        monkeypatch.setattr(idle.time, "sleep", lambda seconds: None)
+
+    def pids(self):
+        return []
+
+    def connect(self, port):
+        self.opened += 1
+        return self
+
+    def close(self):
+        self.closed += 1
+
+
+def test_every_idle_connection_is_asked_twice_and_closed(monkeypatch):
+    asked = []
+    server = Held(monkeypatch, lambda client: asked.append(client) or (200, b""))
+    held = idle.hold(server, 50, lambda text: None)
+    assert (held.unanswered, held.silent, held.each) == (0, 0, 0.0)
+    assert (len(asked), server.opened, server.closed) == (200 + 2 * 50, 250, 250)
+
+
+def test_idle_connections_are_given_up_after_ten_without_an_answer(monkeypatch):
+    answers = iter([(200, b"")] * 205 + [(503, b"")] * 100)
+    server = Held(monkeypatch, lambda client: next(answers))
+    held = idle.hold(server, 50, lambda text: None)
+    assert (held.unanswered, held.silent, server.opened, server.closed) == (10, 0, 215, 215)
+
+
+def test_idle_connections_that_take_too_long_to_open_are_counted_as_unanswered(monkeypatch):
+    now = iter([0.0, 0.0, 1.0, idle.OPENING + 1.0])
+    monkeypatch.setattr(idle.time, "monotonic", lambda: next(now))
+    server = Held(monkeypatch, lambda client: (200, b""))
+    assert idle.hold(server, 50, lambda text: None).unanswered == 48
 
 
 # scenarios

@@ -4,10 +4,8 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import sys  # noqa: E402
-
 from gevent.pywsgi import WSGIServer  # noqa: E402
 
-from perf.apps import app  # noqa: E402
+from perf.start import PORT, application  # noqa: E402
 
-WSGIServer(("127.0.0.1", int(sys.argv[1])), app, log=None, backlog=4096).serve_forever()
+WSGIServer(("127.0.0.1", PORT), application(), log=None, backlog=4096).serve_forever()

@@ -1,0 +1,136 @@
+"""`python -m perf peers`: greenhttp beside others. Rounds are interleaved (A, B, C, A, B, C ...), so that a machine
+that slows down a while slows all of them; medians are reported, and multiples of the floor and of greenhttp in the
+same run."""
+
+import argparse
+import socket
+import sys
+from pathlib import Path
+
+from perf import machine, pictures, report, results, servers, wrk
+from perf.progress import Progress
+from perf.servers import Server
+from perf.window import Window, measure
+from perf.workloads import WORKLOADS, Workload
+
+OVERHEAD = 1.5
+"""Seconds to start, check and stop a server: only for the first guess of the time left."""
+IDLE = 15
+"""Seconds to open 10,000 connections one after the other and to ask on each twice: for that guess, too."""
+HELLO = "hello-64,hello-1000,hello-10000"
+
+
+def answer_size(port: int) -> int:
+    """Bytes of a whole hello answer, head and body, on a connection that is kept."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        received = b""
+        while not received.endswith(b"hello, world\n"):
+            piece = client.recv(4096)
+            if not piece:
+                break
+            received += piece
+        return len(received)
+
+
+def _pick(names: str | None, known: list, what: str) -> list:
+    if not names:
+        return known
+    by_name = {each.name: each for each in known}
+    if unknown := [name for name in names.split(",") if name not in by_name]:
+        sys.exit(f"no {what} {', '.join(unknown)}; there are {', '.join(by_name)}")
+    return [by_name[name] for name in names.split(",")]
+
+
+def _present(chosen: list[Server]) -> list[Server]:
+    for server in chosen:
+        if line := servers.missing_line(server):
+            print(line, file=sys.stderr)
+    return [server for server in chosen if not server.missing()]
+
+
+def _possible(chosen: list[Workload]) -> list[Workload]:
+    for workload in chosen:
+        if line := workload.missing():
+            print(line, file=sys.stderr)
+    return [workload for workload in chosen if not workload.missing()]
+
+
+def guess(workload: Workload, seconds: int) -> float:
+    return OVERHEAD + (IDLE if workload.idle else seconds * workload.stretch)
+
+
+def run_rounds(workload: Workload, chosen: list[Server], rounds: int, seconds: int, progress: Progress):
+    """Server -> its windows. A server whose window was void is not asked again: its row is void already."""
+    windows: dict[str, list[Window]] = {server.name: [] for server in chosen}
+    expected = guess(workload, seconds)
+    for number in range(1, rounds + 1):
+        for server in chosen:
+            if any(window.void for window in windows[server.name]):
+                progress.skip(1, expected)
+                continue
+            progress.step(f"{workload.name}, round {number}/{rounds}, {server.name}", expected)
+            windows[server.name].append(measure(server, workload, seconds))
+    return windows
+
+
+def _options(command: str, only: str | None, arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"python -m perf {command}", description=__doc__)
+    parser.add_argument("--only", metavar="WORKLOAD,...", default=only, help=", ".join(each.name for each in WORKLOADS))
+    parser.add_argument("--servers", metavar="NAME,...", help=", ".join(each.name for each in servers.SERVERS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3, help="length of a window")
+    parser.add_argument(
+        "--out", metavar="DIR", default=str(results.RESULTS),
+        help=f"where {command}.json, {command}.md and plots go, perf/results by default; - writes nothing",
+    )  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str], command: str = "peers", only: str | None = None) -> int:
+    options = _options(command, only, arguments)
+    if not wrk.available():
+        print(wrk.MISSING, file=sys.stderr)
+        return 2
+    workloads = _possible(_pick(options.only, WORKLOADS, "workload"))
+    present = _present(_pick(options.servers, servers.SERVERS, "server"))
+    facts = machine.facts()  # before the run: the day on which it began, the sources that the servers loaded
+    if any(server.name == "greenhttp" for server in present):
+        with servers.Running(servers.BY_NAME["greenhttp"]) as running:
+            servers.floor_answer = answer_size(running.port)
+
+    able = {each.name: [server for server in present if each.name not in server.cannot] for each in workloads}
+    notes = [
+        f"{each.name}: {server.name} not asked: {server.cannot[each.name]}"
+        for each in workloads
+        for server in present
+        if each.name in server.cannot
+    ]
+    steps = {each.name: len(able[each.name]) * options.rounds for each in workloads}
+    seconds = sum(steps[each.name] * guess(each, options.seconds) for each in workloads)
+    progress = Progress(sum(steps.values()), seconds)
+    rows, windows = [], {}
+    for workload in (each for each in workloads if able[each.name]):
+        found = run_rounds(workload, able[workload.name], options.rounds, options.seconds, progress)
+        windows[workload.name] = found
+        group = report.with_ratios([report.row(workload.name, name, each) for name, each in found.items()])
+        rows += group
+        progress.finished(workload.name)
+        print(report.as_text(group), flush=True)
+    print("\n".join(notes))
+    if options.out != "-":
+        document = {"machine": facts, "rounds": options.rounds, "seconds": options.seconds}
+        document["rows"] = [vars(each) for each in rows]
+        document["windows"] = {
+            workload: {name: [window.as_dict() for window in each] for name, each in found.items()}
+            for workload, found in windows.items()
+        }
+        directory = Path(options.out)
+        drawn = pictures.draw(command, rows, windows, facts, directory)
+        results.write(command, document, report.tables(rows), notes, directory, drawn)
+    return 0
+
+
+def hello(arguments: list[str]) -> int:
+    """The short form: the hello workloads alone."""
+    return main(arguments, "hello", HELLO)
