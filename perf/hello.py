@@ -3,13 +3,11 @@ for a while slows all of them; medians are reported, and each server's multiple 
 
 import argparse
 import json
-import platform
 import socket
 import sys
-from importlib import metadata
 from pathlib import Path
 
-from perf import report, servers, wrk
+from perf import machine, report, servers, wrk
 from perf.progress import Progress
 from perf.servers import Server
 from perf.window import Window, measure
@@ -17,21 +15,6 @@ from perf.workloads import WORKLOADS, Workload
 
 OVERHEAD = 1.5
 """Seconds to start, check and stop a server: only for the first guess of the time left."""
-
-
-def machine() -> dict[str, str]:
-    model = "unknown CPU"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    facts = {"cpu": model, "linux": platform.release(), "python": platform.python_version()}
-    for package in ("gevent", "gunicorn", "bjoern", "fastwsgi", "granian", "freastal"):
-        try:
-            facts[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return facts
 
 
 def answer_size(port: int) -> int:
@@ -113,9 +96,9 @@ def main(arguments: list[str]) -> int:
         print(report.as_text(group, []), flush=True)
     print("\n".join(notes))
     if options.json:
-        facts = {"machine": machine(), "rounds": options.rounds, "seconds": options.seconds, "notes": notes}
+        facts = {"machine": machine.facts(), "rounds": options.rounds, "seconds": options.seconds, "notes": notes}
         facts |= {"rows": [vars(each) for each in rows], "windows": raw}
         options.json.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     if options.markdown:
-        options.markdown.write_text(report.as_markdown(rows, notes, machine()))
+        options.markdown.write_text(report.as_markdown(rows, notes, machine.facts()))
     return 0
