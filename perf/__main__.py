@@ -1,9 +1,9 @@
-"""The command: `python -m perf micro|hello|reach`, from the project's top directory."""
+"""The command: `python -m perf micro|hello|reach|c10k|profile`, from the project's top directory."""
 
 import os
 import sys
 
-from perf import CLIENT_CORE, hello, micro, reach
+from perf import CLIENT_CORE, c10k, hello, micro, reach
 
 USAGE = """usage: python -m perf COMMAND [OPTION ...]
 
@@ -12,8 +12,10 @@ USAGE = """usage: python -m perf COMMAND [OPTION ...]
                       CPU per request, rate, latency and memory beside other servers
   reach [NAME ...] [--server greenhttp]
                       scenarios with a bound each (perf/reach/*.py)
+  c10k [--workers 3] [--connections N] [--seconds 5] [--server greenhttp] [--results DIRECTORY] [--no-results]
+                      connections up to the descriptor limit, in many processes; and a million on paper
 """
-COMMANDS = {"micro": micro.main, "hello": hello.main, "reach": reach.main}
+COMMANDS = {"micro": micro.main, "hello": hello.main, "reach": reach.main, "c10k": c10k.main}
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def parse_stat(text: str) -> tuple[int, int, str]:
