@@ -3,7 +3,7 @@
 import os
 import sys
 
-from perf import CLIENT_CORE, c10k, hello, micro, reach
+from perf import CLIENT_CORE, c10k, hello, micro, profile, reach
 
 USAGE = """usage: python -m perf COMMAND [OPTION ...]
 
@@ -12,10 +12,12 @@ USAGE = """usage: python -m perf COMMAND [OPTION ...]
                       CPU per request, rate, latency and memory beside other servers
   reach [NAME ...] [--server greenhttp]
                       scenarios with a bound each (perf/reach/*.py)
+  profile WORKLOAD [--server greenhttp] [--seconds 3] [--callgrind] [--lines MODULE]
+                      where the microseconds go: perf stat, perf record, strace; callgrind; lines of a .pyx
   c10k [--workers 3] [--connections N] [--seconds 5] [--server greenhttp] [--results DIRECTORY] [--no-results]
                       connections up to the descriptor limit, in many processes; and a million on paper
 """
-COMMANDS = {"micro": micro.main, "hello": hello.main, "reach": reach.main, "c10k": c10k.main}
+COMMANDS = {"micro": micro.main, "hello": hello.main, "reach": reach.main, "c10k": c10k.main, "profile": profile.main}
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 
+from perf.results import Table
 from perf.window import Window
 
 
@@ -82,6 +83,10 @@ def columns(head: Iterable[str], lines: Iterable[tuple[str, ...]]) -> str:
             figures = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
             text.append("  ".join([line[0].ljust(widths[0]), *figures]))
     return "\n".join(text)
+
+
+def titled(table: Table) -> str:
+    return f"{table.title}\n{columns(table.head, map(tuple, table.lines))}\n"
 
 
 def _is_void(line: tuple[str, ...]) -> bool:

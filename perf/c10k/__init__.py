@@ -21,6 +21,7 @@ from perf.c10k import tables
 from perf.c10k.run import Run
 from perf.holder import Fault
 from perf.progress import Progress
+from perf.report import titled
 
 SPARE = 1000
 """Descriptors of each process that are not for its connections."""
@@ -60,7 +61,7 @@ def report(run: dict, say: Callable[[str], None], directory: Path | None) -> Non
     """Print the tables; with a directory, leave JSON, Markdown and the plot there."""
     found, notes = tables.all_of(run), tables.notes(run)
     for table in found:
-        say(f"{table.title}\n{tables.text(table)}\n")
+        say(titled(table))
     say("\n".join(notes))
     if directory:
         figures = tables.figures(run)
@@ -85,8 +86,9 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.server not in servers.BY_NAME:
         parser.error(f"no server {options.server}")
-    limit = raise_limit(options.connections + SPARE if options.connections else MOST)
-    connections = options.connections or min(limit, MOST) - SPARE
+    asked = options.connections
+    limit = raise_limit(MOST if asked is None else asked + SPARE)
+    connections = min(limit, MOST) - SPARE if asked is None else asked
     if options.workers < 1 or not 0 < connections <= limit - SPARE:
         parser.error(f"at least 1 process, and 1 to {limit - SPARE:,} connections each: RLIMIT_NOFILE is {limit:,}")
     server = servers.BY_NAME[options.server]

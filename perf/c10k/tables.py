@@ -3,7 +3,6 @@
 from dataclasses import asdict
 
 from perf.c10k.paper import ASSUMPTIONS, EPHEMERAL_PORTS, Measured, Paper, extrapolate
-from perf.report import columns
 from perf.results import Table
 
 MILLION = 1_000_000
@@ -123,10 +122,6 @@ def _on_paper(run: dict) -> Table:
 
 def all_of(run: dict) -> list[Table]:
     return [_connections(run), _memory(run), _latency(run), _on_paper(run)]
-
-
-def text(table: Table) -> str:
-    return columns(table.head, [tuple(line) for line in table.lines])
 
 
 def notes(run: dict) -> list[str]:

@@ -1,12 +1,17 @@
 """`perf c10k`: what it reads from /proc, its arithmetic, and one small run of real processes."""
 
 import json
+import shutil
+import sys
 
 import pytest
 
 from perf import c10k, holder, procfs
 from perf.c10k import paper, tables
 
+REAL = pytest.mark.skipif(
+    sys.platform != "linux" or not shutil.which("taskset"), reason="needs /proc, taskset and all of 127.0.0.0/8"
+)
 MEMINFO = """MemTotal:       24683656 kB
 MemAvailable:   24152708 kB
 Slab:             184596 kB
@@ -123,15 +128,18 @@ def test_no_two_holders_come_from_one_address():
     assert len(set(addresses)) == len(addresses)
 
 
-def test_more_connections_than_descriptors_are_refused(capsys):
+@pytest.mark.parametrize("asked", [["--connections", "19001"], ["--connections", "0"], ["--workers", "0"]])
+def test_more_connections_than_descriptors_and_none_are_refused(asked, monkeypatch, capsys):
+    monkeypatch.setattr(c10k, "raise_limit", lambda wanted: 20_000)
     with pytest.raises(SystemExit):
-        c10k.main(["--connections", "0", "--workers", "0"])
-    assert "RLIMIT_NOFILE" in capsys.readouterr().err
+        c10k.main(asked)
+    assert "1 to 19,000 connections each: RLIMIT_NOFILE is 20,000" in capsys.readouterr().err
 
 
 # real processes
 
 
+@REAL
 def test_a_client_process_that_ends_is_told():
     with holder.Holder(0, 1, 1) as one:
         list(holder.answers([one], 30))
@@ -140,6 +148,7 @@ def test_a_client_process_that_ends_is_told():
             list(holder.answers([one], 30))
 
 
+@REAL
 def test_a_port_where_nobody_listens_is_a_fault_and_not_a_latency():
     with holder.Holder(0, 1, 1) as one:
         list(holder.answers([one], 30))
@@ -150,6 +159,7 @@ def test_a_port_where_nobody_listens_is_a_fault_and_not_a_latency():
     assert "p50" not in found
 
 
+@REAL
 def test_two_processes_hold_fifty_connections_each(tmp_path, capsys):
     """All opened, all held, a sample asked again, nothing left; figures of memory and time are not judged."""
     asked = ["--workers", "2", "--connections", "50", "--seconds", "1", "--results", str(tmp_path)]
