@@ -4,6 +4,8 @@
     hello     the table against other servers           workloads.py what is asked, servers.py of whom,
                                                         window.py one measurement, hello.py rounds, report.py tables
     reach     scenarios with a bound each, pass or fail reach/*.py, clients in clients.py and honest.py
+    c10k      connections up to the descriptor limit    c10k/*.py, clients in holder.py
+    profile   where the microseconds go                 profile/*.py: perf, strace, callgrind, lines of a .pyx
     below     procfs.py (CPU and memory of a process tree), wrk.py (the load generator), build.py (floor.c, Go peer)
     served    apps.py, the one WSGI application; peers/ start scripts of the others
 
