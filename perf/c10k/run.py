@@ -73,13 +73,14 @@ class Run:
         return stopwatch, connections
 
     def _memory(self) -> dict:
-        info = procfs.meminfo()
+        info, sockets = procfs.meminfo(), procfs.tcp()
         return {
             "rss": procfs.rss(self._pids),
             "clients_rss": procfs.rss([holder.process.pid for holder in self._holders]),
             "kernel": {kind: info[kind] for kind in KERNEL if kind in info},
             "available": info["MemAvailable"],
-            "buffers": procfs.tcp()["mem"] * procfs.PAGE,
+            "buffers": sockets["mem"] * procfs.PAGE,
+            "sockets": sockets,
         }
 
     def _tell(self, line: str, seconds: float, beside=lambda: None) -> dict:
@@ -99,7 +100,8 @@ class Run:
         _wait(lambda: procfs.descriptors(self._pids) <= rest, 10, "servers did not close what their clients had closed")
 
         stopwatch, _ = self._honest(2 * LONGEST_OPENING)
-        before, sockets = self._memory(), procfs.tcp()["inuse"]
+        before = self._memory()
+        sockets = before["sockets"]["inuse"]
         cpu, began = procfs.cpu(self._pids), time.monotonic()
         opened = self._tell(
             "open",
