@@ -29,6 +29,9 @@ HOT = [
 
 # `make coverage` builds with the C compiler's counters of lines, in a tree of its own (tests/cover.py).
 COVERAGE = os.environ.get("GREENHTTP_COVERAGE")
+# `python -m perf profile --lines` builds one module alone, with line numbers and otherwise the same code. Not by CFLAGS
+# in the environment: they replace those that Python was built with, of which -fwrapv and -DNDEBUG change the code.
+ONLY = os.environ.get("GREENHTTP_ONLY")
 
 setup(
     ext_modules=cythonize(
@@ -37,10 +40,11 @@ setup(
                 name,
                 [name.replace(".", "/") + ".pyx"],
                 include_dirs=[os.path.dirname(greenlet.__path__[0])],  # so that "greenlet/greenlet.h" is found
-                extra_compile_args=["-O0", "--coverage"] if COVERAGE else ["-O3"],
+                extra_compile_args=["-O0", "--coverage"] if COVERAGE else ["-O3", "-g"] if ONLY else ["-O3"],
                 extra_link_args=["--coverage"] if COVERAGE else [],
             )
             for name in HOT
+            if name == (ONLY or name)
         ],
         language_level=3,
         # No pickling: a copy of what is made of pointers and counts would be a second owner of them.

@@ -5,6 +5,8 @@
                                                         window.py one measurement, idle.py that of idle connections,
                                                         peers.py rounds, report.py rows, pictures.py its plots
     reach     scenarios with a bound each, pass or fail reach/*.py, clients in clients.py and honest.py
+    c10k      connections up to the descriptor limit    c10k/*.py, clients in holder.py
+    profile   where the microseconds go                 profile/*.py: perf, strace, callgrind, lines of a .pyx
     below     procfs.py (CPU and memory of a process tree), wrk.py (the load generator), build.py (floor, Go)
     served    apps.py, the one WSGI application; flask_app.py one with a template; start/ start scripts of the others
     results   results.py writes JSON and Markdown, plots.py draws, machine.py says where; progress.py how far it is

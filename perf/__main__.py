@@ -1,10 +1,10 @@
-"""The command: `python -m perf micro|peers|hello|reach`, from the project's top directory."""
+"""The command: `python -m perf COMMAND`, from the project's top directory."""
 
 import os
 import signal
 import sys
 
-from perf import CLIENT_CORE, micro, peers, reach
+from perf import CLIENT_CORE, c10k, micro, peers, profile, reach
 
 USAGE = """usage: python -m perf COMMAND [OPTION ...]
 
@@ -14,8 +14,19 @@ USAGE = """usage: python -m perf COMMAND [OPTION ...]
   hello [the same]    peers --only hello-64,hello-1000,hello-10000
   reach [NAME ...] [--server greenhttp]
                       scenarios with a bound each (perf/reach/*.py)
+  profile WORKLOAD [--server greenhttp] [--seconds 3] [--callgrind] [--lines MODULE]
+                      where the microseconds go: perf stat, perf record, strace; callgrind; lines of a .pyx
+  c10k [--workers 3] [--connections N] [--seconds 5] [--server greenhttp] [--results DIRECTORY] [--no-results]
+                      connections up to the descriptor limit, in many processes; and a million on paper
 """
-COMMANDS = {"micro": micro.main, "peers": peers.main, "hello": peers.hello, "reach": reach.main}
+COMMANDS = {
+    "micro": micro.main,
+    "peers": peers.main,
+    "hello": peers.hello,
+    "reach": reach.main,
+    "c10k": c10k.main,
+    "profile": profile.main,
+}
 
 
 def main() -> int:

@@ -9,11 +9,14 @@ def get(path: str = "/") -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
 
-def connect(port: int, receive_buffer: int | None = None) -> socket.socket:
+def connect(port: int, receive_buffer: int | None = None, source: str | None = None) -> socket.socket:
+    """`source`: an address of 127.0.0.0/8 to come from, since each has ephemeral ports of its own."""
     client = socket.socket()
     client.settimeout(10)
     if receive_buffer:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)  # before connect: it decides the window
+    if source:
+        client.bind((source, 0))
     client.connect(("127.0.0.1", port))
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return client

@@ -1,13 +1,17 @@
 """A well-behaved client in a process of its own, so that the load a scenario makes does not delay its stopwatch.
 
-Four kept connections in turn, 20 requests a second in all, plain blocking sockets. Prints its figures as JSON.
+Four kept connections in turn, 20 requests a second in all, plain blocking sockets. Prints its figures as JSON at the
+end, which is that of its time or SIGTERM (`enough`). Of several ports each connection in turn has the next.
 """
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Sequence
 
 from perf import clients
 
@@ -20,18 +24,19 @@ def percentile(values: list[float], percent: float) -> float:
     return sorted(values)[max(0, int(rank) - 1)]
 
 
-def measure(port: int, seconds: float, rate: float, connections: int) -> dict[str, float]:
+def measure(
+    ports: Sequence[int], seconds: float, rate: float, connections: int, enough: threading.Event
+) -> dict[str, float]:
     kept = [None] * connections
     latencies, failures, turn = [], 0, 0
     began = time.monotonic()
-    while (due := began + turn / rate) < began + seconds:
+    while (due := began + turn / rate) < began + seconds and not enough.is_set():
         time.sleep(max(0.0, due - time.monotonic()))
         at, turn = turn % connections, turn + 1
         started = time.perf_counter()
         try:
-            kept[at] = kept[at] or clients.connect(
-                port
-            )  # time to connect counts: an honest client waits for it as well
+            # Time to connect counts: an honest client waits for it as well.
+            kept[at] = kept[at] or clients.connect(ports[at % len(ports)])
             status, _ = clients.ask(kept[at])
             if status != 200:
                 raise ConnectionError(f"status {status}")
@@ -45,9 +50,16 @@ def measure(port: int, seconds: float, rate: float, connections: int) -> dict[st
     return {"answered": len(latencies), "failures": failures, **figures}
 
 
-def start(port: int, seconds: float, rate: float = 20, connections: int = 4) -> subprocess.Popen:
-    command = [sys.executable, "-m", "perf.honest", str(port), str(seconds), str(rate), str(connections)]
+def start(port: int | Sequence[int], seconds: float, rate: float = 20, connections: int = 4) -> subprocess.Popen:
+    ports = [port] if isinstance(port, int) else port
+    command = [sys.executable, "-m", "perf.honest", *map(str, [seconds, rate, connections, *ports])]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def enough(process: subprocess.Popen) -> dict[str, float]:
+    """End it before its time. It must have asked something already: only then does it know what SIGTERM means."""
+    process.terminate()
+    return result(process)
 
 
 def result(process: subprocess.Popen) -> dict[str, float]:
@@ -57,9 +69,11 @@ def result(process: subprocess.Popen) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("port", type=int)
     parser.add_argument("seconds", type=float)
     parser.add_argument("rate", type=float)
     parser.add_argument("connections", type=int)
+    parser.add_argument("ports", type=int, nargs="+")
     options = parser.parse_args()
-    print(json.dumps(measure(options.port, options.seconds, options.rate, options.connections)))
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    print(json.dumps(measure(options.ports, options.seconds, options.rate, options.connections, told)))

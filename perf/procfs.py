@@ -1,9 +1,11 @@
-"""CPU time and memory of a server's whole process tree, from /proc. Parsing stands apart from reading: it is tested."""
+"""CPU time and memory of a server's whole process tree, and of the kernel, from /proc. Parsing stands apart from
+reading: it is tested."""
 
 import os
 from dataclasses import dataclass
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def parse_stat(text: str) -> tuple[int, int, str]:
@@ -18,13 +20,19 @@ def parse_schedstat(text: str) -> int:
 
 
 def parse_status(text: str) -> dict[str, int]:
-    """The sizes of /proc/PID/status, in bytes."""
+    """The sizes of /proc/PID/status or of /proc/meminfo, in bytes."""
     sizes = {}
     for line in text.splitlines():
         name, _, value = line.partition(":")
         if value.endswith(" kB"):
             sizes[name] = int(value[:-3]) * 1024
     return sizes
+
+
+def parse_sockstat(text: str) -> dict[str, int]:
+    """The TCP line of /proc/net/sockstat: sockets `inuse`, in time-wait (`tw`) ..., and `mem` in pages."""
+    words = next(line for line in text.splitlines() if line.startswith("TCP:")).split()
+    return dict(zip(words[1::2], map(int, words[2::2]), strict=True))
 
 
 def _read(*path) -> str:
@@ -105,3 +113,13 @@ def descriptors(pids: list[int]) -> int:
 def state(pid: int) -> str:
     """R, S, T (stopped), Z ..."""
     return parse_stat(_read(pid, "stat"))[2]
+
+
+def meminfo() -> dict[str, int]:
+    """The machine's memory by kind, in bytes: MemAvailable, Slab, KernelStack ..."""
+    return parse_status(_read("meminfo"))
+
+
+def tcp() -> dict[str, int]:
+    """The kernel's TCP sockets, of all processes; `mem` are pages, which idle sockets have none of."""
+    return parse_sockstat(_read("net", "sockstat"))

@@ -127,6 +127,10 @@ def columns(head: Iterable[str], lines: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(text)
 
 
+def titled(table: Table) -> str:
+    return f"{table.title}\n{columns(table.head, map(tuple, table.lines))}\n"
+
+
 def _is_void(line: tuple[str, ...]) -> bool:
     return len(line) > 1 and line[1].startswith("void")
 

@@ -39,6 +39,10 @@ class Server:
     cannot: dict[str, str] = field(default_factory=dict)
     """Workload -> why this server is not asked to do it."""
     environment: dict[str, str] = field(default_factory=dict)
+    directory: Path = TOP
+    """Where it runs and looks for modules first."""
+    patience: float = 15
+    """Seconds to the first answer."""
 
 
 def _needs(module: str, package: str) -> Callable[[], str | None]:
@@ -190,8 +194,8 @@ class Running:
         self._log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             ["taskset", "-c", str(SERVER_CORE), *command],
-            cwd=TOP,
-            env={**os.environ, "PYTHONPATH": str(TOP), **self.server.environment, **self.environment},
+            cwd=self.server.directory,
+            env={**os.environ, "PYTHONPATH": str(self.server.directory), **self.server.environment, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -211,7 +215,8 @@ class Running:
         self._log.seek(0)
         return self._log.read().decode(errors="replace").strip()
 
-    def _wait_until_ready(self, seconds: float = 15) -> None:
+    def _wait_until_ready(self) -> None:
+        seconds = self.server.patience
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 import subprocess
 from dataclasses import dataclass
 
@@ -66,3 +67,23 @@ def start(url: str, connections: int, seconds: int, script: str, timeout: int) -
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def first_write(path: str, script: str) -> bytes:
+    """What wrk sends at once on a connection, as it goes over the wire: all that its scripts add is in it.
+
+    OSError when it sends nothing within 5 s.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        load = start(f"http://127.0.0.1:{listener.getsockname()[1]}{path}", 1, 30, script, 30)
+        try:
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    client.settimeout(5)
+                    if sent := client.recv(65536):  # wrk first tries whether it can connect, and sends nothing then
+                        return sent
+        finally:
+            load.kill()
+            load.communicate()

@@ -20,9 +20,8 @@ KILOBYTE = 1000
 
 def tcp_memory_share() -> float:
     """TCP's memory over the mark where the kernel begins to save; both in pages."""
-    with open("/proc/net/sockstat") as sockstat, open("/proc/sys/net/ipv4/tcp_mem") as marks:
-        words = next(line for line in sockstat if line.startswith("TCP:")).split()
-        return int(words[words.index("mem") + 1]) / int(marks.read().split()[1])
+    with open("/proc/sys/net/ipv4/tcp_mem") as marks:
+        return procfs.tcp()["mem"] / int(marks.read().split()[1])
 
 
 def run(server: Server, say) -> list[Figure]:

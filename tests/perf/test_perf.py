@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from perf import clients, honest, idle, micro, peers, procfs, report, servers, workloads, wrk
+from perf import clients, honest, idle, micro, peers, procfs, report, servers, strace, workloads, wrk
 from perf.progress import Progress
-from perf.reach import fairness, figure, syscalls
+from perf.reach import fairness, figure
 from perf.servers import Server
 from perf.window import Window, judge
 from perf.workloads import BY_NAME, Workload
@@ -429,9 +429,9 @@ def test_strace_table_with_and_without_errors():
 ------ ----------- ----------- --------- --------- ----------------
 100.00    0.016000          16      3013      1001 total
 """
-    counts = syscalls.parse_counts(table)
+    counts = strace.parse_counts(table)
     assert counts == {"sendto": 1000, "recvfrom": 2000, "getpid": 12, "restart_syscall": 1}
-    kinds, others = syscalls.by_kind(counts)
+    kinds, others = strace.by_kind(counts)
     assert kinds == {"receive": 2000, "send": 1000, "epoll_ctl": 0, "wait": 0, "other": 12}
     assert others == {"getpid": 12}
 
