@@ -50,13 +50,20 @@ class Process:
         self.pid = self._process.pid
 
     def __enter__(self) -> Process:
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _wait_until_ready(self) -> None:
         self.until(lambda: "Ctrl-C" in self.log() or self._process.poll() is not None)
         assert self._process.poll() is None, self.log()
         self.address = "127.0.0.1", int(re.search(r"http://127\.0\.0\.1:(\d+)", self.log())[1])
         for data in (request(), b"bad\r\n", request(b"GET /told HTTP/1.1")):
             self.connect().ask(data)  # what is allocated once is allocated now
         self.hang_up()
-        return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.hang_up()
