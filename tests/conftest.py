@@ -1,5 +1,10 @@
-"""As the command does before anything else: the loop that GEVENT_LOOP names, with its precautions."""
+import signal
 
 from greenhttp.green.loop import choose
 
+# As every way to start greenhttp does it: GEVENT_LOOP, or what is best where this runs.
 choose("auto")
+
+# A shell's background jobs and nohup ignore Ctrl-C, and what they start inherits that: many tests are about Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
