@@ -1,3 +1,5 @@
+"""For all tests the loop is chosen, and Ctrl-C handled, as at an ordinary start of the command."""
+
 import signal
 
 from greenhttp.green.loop import choose
