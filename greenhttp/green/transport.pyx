@@ -196,6 +196,10 @@ cdef class SocketStream(Stream):
             self.port = name[1]
 
     def __dealloc__(self):
+        if self.watcher is not None:
+            # Dropped, not closed. On libuv whoever gets this descriptor next would be given what is left of the watcher,
+            # and wait in a loop that takes nobody to be waiting.
+            self.watcher.close()
         if self.fd >= 0:
             c_close(self.fd)
             self.fd = -1
