@@ -1,10 +1,10 @@
-"""The command: `python -m perf micro|peers|hello|reach`, from the project's top directory."""
+"""The command: `python -m perf micro|peers|hello|models|reach`, from the project's top directory."""
 
 import os
 import signal
 import sys
 
-from perf import CLIENT_CORE, micro, peers, reach
+from perf import CLIENT_CORE, argument, micro, peers, reach
 
 USAGE = """usage: python -m perf COMMAND [OPTION ...]
 
@@ -12,10 +12,18 @@ USAGE = """usage: python -m perf COMMAND [OPTION ...]
   peers [--only WORKLOAD,...] [--servers NAME,...] [--rounds 5] [--seconds 3] [--out perf/results]
                       CPU per request, rate, latency and memory beside other servers: tables, JSON and plots
   hello [the same]    peers --only hello-64,hello-1000,hello-10000
+  models [--only LOAD,...] [--models NAME,...] [--rounds 3] [--seconds 2] [--out perf/results]
+                      ways to build a server beside each other: threads, pools, state machines, coroutines, greenlets
   reach [NAME ...] [--server greenhttp]
                       scenarios with a bound each (perf/reach/*.py)
 """
-COMMANDS = {"micro": micro.main, "peers": peers.main, "hello": peers.hello, "reach": reach.main}
+COMMANDS = {
+    "micro": micro.main,
+    "peers": peers.main,
+    "hello": peers.hello,
+    "models": argument.main,
+    "reach": reach.main,
+}
 
 
 def main() -> int:
