@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from perf import CLIENT_CORE, c10k, micro, peers, profile, reach
+from perf import CLIENT_CORE, argument, c10k, micro, peers, profile, reach
 
 USAGE = """usage: python -m perf COMMAND [OPTION ...]
 
@@ -12,6 +12,8 @@ USAGE = """usage: python -m perf COMMAND [OPTION ...]
   peers [--only WORKLOAD,...] [--servers NAME,...] [--rounds 5] [--seconds 3] [--out perf/results]
                       CPU per request, rate, latency and memory beside other servers: tables, JSON and plots
   hello [the same]    peers --only hello-64,hello-1000,hello-10000
+  models [--only LOAD,...] [--models NAME,...] [--rounds 3] [--seconds 2] [--out perf/results]
+                      ways to build a server beside each other: threads, pools, state machines, coroutines, greenlets
   reach [NAME ...] [--server greenhttp]
                       scenarios with a bound each (perf/reach/*.py)
   profile WORKLOAD [--server greenhttp] [--seconds 3] [--callgrind] [--lines MODULE]
@@ -23,6 +25,7 @@ COMMANDS = {
     "micro": micro.main,
     "peers": peers.main,
     "hello": peers.hello,
+    "models": argument.main,
     "reach": reach.main,
     "c10k": c10k.main,
     "profile": profile.main,

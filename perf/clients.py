@@ -55,12 +55,13 @@ def ask(client: socket.socket, path: str = "/") -> tuple[int, bytes]:
             return found[0]
 
 
-def turns(items: list, seconds: float, slots: int = 100) -> Iterator[list]:
-    """Shares of `items` at an even pace, so that each item comes once a second: 1/100 of them every 10 ms."""
+def turns(items: list, seconds: float, slots: int = 100, period: float = 1) -> Iterator[list]:
+    """Shares of `items` at an even pace, so that each item comes once in a period of so many seconds: by default 1/100
+    of them every 10 ms."""
     shares = [items[i::slots] for i in range(slots)]
     began = time.monotonic()
-    for turn in range(int(seconds * slots)):
-        ahead = began + turn / slots - time.monotonic()
+    for turn in range(int(seconds / period * slots)):
+        ahead = began + turn * period / slots - time.monotonic()
         if ahead > 0:
             time.sleep(ahead)
         yield shares[turn % slots]

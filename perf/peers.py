@@ -9,6 +9,7 @@ from pathlib import Path
 
 from perf import machine, pictures, report, results, servers, wrk
 from perf.progress import Progress
+from perf.rounds import interleaved, pick, taking_part
 from perf.servers import Server
 from perf.window import Window, measure
 from perf.workloads import WORKLOADS, Workload
@@ -33,22 +34,6 @@ def answer_size(port: int) -> int:
         return len(received)
 
 
-def _pick(names: str | None, known: list, what: str) -> list:
-    if not names:
-        return known
-    by_name = {each.name: each for each in known}
-    if unknown := [name for name in names.split(",") if name not in by_name]:
-        sys.exit(f"no {what} {', '.join(unknown)}; there are {', '.join(by_name)}")
-    return [by_name[name] for name in names.split(",")]
-
-
-def _present(chosen: list[Server]) -> list[Server]:
-    for server in chosen:
-        if line := servers.missing_line(server):
-            print(line, file=sys.stderr)
-    return [server for server in chosen if not server.missing()]
-
-
 def _possible(chosen: list[Workload]) -> list[Workload]:
     for workload in chosen:
         if line := workload.missing():
@@ -60,18 +45,14 @@ def guess(workload: Workload, seconds: int) -> float:
     return OVERHEAD + (IDLE if workload.idle else seconds * workload.stretch)
 
 
-def run_rounds(workload: Workload, chosen: list[Server], rounds: int, seconds: int, progress: Progress):
-    """Server -> its windows. A server whose window was void is not asked again: its row is void already."""
-    windows: dict[str, list[Window]] = {server.name: [] for server in chosen}
+def run_rounds(
+    workload: Workload, chosen: list[Server], rounds: int, seconds: int, progress: Progress
+) -> dict[str, list[Window]]:
+    """Server -> its windows."""
     expected = guess(workload, seconds)
-    for number in range(1, rounds + 1):
-        for server in chosen:
-            if any(window.void for window in windows[server.name]):
-                progress.skip(1, expected)
-                continue
-            progress.step(f"{workload.name}, round {number}/{rounds}, {server.name}", expected)
-            windows[server.name].append(measure(server, workload, seconds))
-    return windows
+    return interleaved(
+        workload.name, chosen, rounds, expected, lambda server: measure(server, workload, seconds), progress
+    )
 
 
 def _options(command: str, only: str | None, arguments: list[str]) -> argparse.Namespace:
@@ -92,8 +73,8 @@ def main(arguments: list[str], command: str = "peers", only: str | None = None) 
     if not wrk.available():
         print(wrk.MISSING, file=sys.stderr)
         return 2
-    workloads = _possible(_pick(options.only, WORKLOADS, "workload"))
-    present = _present(_pick(options.servers, servers.SERVERS, "server"))
+    workloads = _possible(pick(options.only, WORKLOADS, "workload"))
+    present = taking_part(pick(options.servers, servers.SERVERS, "server"))
     facts = machine.facts()  # before the run: the day on which it began, the sources that the servers loaded
     if any(server.name == "greenhttp" for server in present):
         with servers.Running(servers.BY_NAME["greenhttp"]) as running:

@@ -1,22 +1,16 @@
-"""CPU time and memory of a server's whole process tree, and of the kernel, from /proc. Parsing stands apart from
-reading: it is tested."""
+"""CPU time and memory of a server's process tree, and of the kernel. Parsing /proc stands apart from reading it: it is
+tested."""
 
 import os
-from dataclasses import dataclass
+import time
 
-TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def parse_stat(text: str) -> tuple[int, int, str]:
-    """(parent's pid, user + system ticks, state) of a /proc/PID/stat line. The name in it may hold spaces and ')'."""
+def parse_stat(text: str) -> tuple[int, str]:
+    """(parent's pid, state) of a /proc/PID/stat line. The name in it may hold spaces and ')'."""
     fields = text[text.rindex(")") + 2 :].split()
-    return int(fields[1]), int(fields[11]) + int(fields[12]), fields[0]
-
-
-def parse_schedstat(text: str) -> int:
-    """Nanoseconds on a CPU: precise to the switch, where utime and stime are sampled at clock ticks."""
-    return int(text.split()[0])
+    return int(fields[1]), fields[0]
 
 
 def parse_status(text: str) -> dict[str, int]:
@@ -57,37 +51,28 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-@dataclass(frozen=True)
-class Cpu:
-    """CPU time used so far: per thread in ns, per process in clock ticks (which keep that of ended threads)."""
-
-    threads: dict[tuple[int, int], int]
-    processes: dict[int, int]
-
-
-def cpu(pids: list[int]) -> Cpu:
-    threads, processes = {}, {}
+def cpu(pids: list[int]) -> dict[int, int]:
+    """Nanoseconds on a CPU so far, by process. Precise to the switch, where utime and stime are sampled at clock ticks,
+    and with the time of threads that have ended, which /proc/PID/task no longer shows. Without processes that are gone.
+    """
+    used = {}
     for pid in pids:
-        processes[pid] = parse_stat(_read(pid, "stat"))[1]
-        for tid in os.listdir(f"/proc/{pid}/task"):
-            try:
-                threads[pid, int(tid)] = parse_schedstat(_read(pid, "task", tid, "schedstat"))
-            except OSError:
-                continue  # no schedstat on this kernel, or the thread has just ended
-    return Cpu(threads, processes)
+        try:
+            used[pid] = time.clock_gettime_ns(~pid << 3 | 2)  # what clock_getcpuclockid(3) makes of a pid on Linux
+        except OSError:
+            continue
+    return used
 
 
 class ProcessGone(Exception):
     """A process of the server ended inside the window: what it used up can no longer be read."""
 
 
-def cpu_ns(before: Cpu, after: Cpu) -> int:
-    """CPU time between two readings. Thread times where every thread lived through, else the coarser process times."""
-    if gone := before.processes.keys() - after.processes.keys():
+def cpu_ns(before: dict[int, int], after: dict[int, int]) -> int:
+    """CPU time between two readings; that of processes which began meanwhile counts whole."""
+    if gone := before.keys() - after.keys():
         raise ProcessGone(f"process {min(gone)} of the server ended")
-    if before.threads and before.threads.keys() <= after.threads.keys():
-        return sum(ns - before.threads.get(thread, 0) for thread, ns in after.threads.items())
-    return TICK_NS * sum(ticks - before.processes.get(pid, 0) for pid, ticks in after.processes.items())
+    return sum(ns - before.get(pid, 0) for pid, ns in after.items())
 
 
 def rss(pids: list[int]) -> int:
@@ -112,7 +97,7 @@ def descriptors(pids: list[int]) -> int:
 
 def state(pid: int) -> str:
     """R, S, T (stopped), Z ..."""
-    return parse_stat(_read(pid, "stat"))[2]
+    return parse_stat(_read(pid, "stat"))[1]
 
 
 def meminfo() -> dict[str, int]:

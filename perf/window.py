@@ -56,12 +56,13 @@ def judge(load: wrk.Load, workload: Workload, cpu_ns: int, peak_bytes: int, miss
     )
 
 
-def _measure(server: Running, workload: Workload, seconds: int) -> Window:
+def loaded(server: Running, workload: Workload, seconds: int, alone: bool = True) -> Window:
+    """wrk for `seconds`, and what /proc says that it took; whether the answers are right was looked at before.
+
+    `alone`: nobody else's connections come and go meanwhile, so that wrk's can be counted where they are held.
+    ProcessGone, OSError, ValueError (wrk without its report) and SubprocessError where there is nothing to judge.
+    """
     seconds *= workload.stretch
-    warm_up = 1 if workload.path in ("/wait", "/1m") else WARM_UP
-    if fault := check(workload, server.port, warm_up):
-        return Window(void=f"before the window: {fault}")
-    time.sleep(0.05)  # let the server finish with the connection that was just closed
     pids = server.pids()
     procfs.reset_peak(pids)
     descriptors = procfs.descriptors(pids)
@@ -71,7 +72,8 @@ def _measure(server: Running, workload: Workload, seconds: int) -> Window:
     try:
         time.sleep(seconds * 0.8)
         # wrk waits in silence for connections that the server leaves in its backlog: count them where they are held.
-        held = procfs.descriptors(server.pids()) - descriptors if workload.keep_alive else workload.connections
+        countable = alone and workload.keep_alive
+        held = procfs.descriptors(server.pids()) - descriptors if countable else workload.connections
         output, _ = load.communicate(timeout=seconds + 20)
     finally:
         if load.poll() is None:
@@ -80,12 +82,21 @@ def _measure(server: Running, workload: Workload, seconds: int) -> Window:
     pids = server.pids()
     after = procfs.cpu(pids)
     peak = procfs.peak_rss(pids)
-    if fault := check(workload, server.port):
-        return Window(void=f"after the window: {fault}")
     missing = workload.connections - held
     # A few descriptors (a log, an epoll) may have come and gone meanwhile.
     missing = missing if missing > max(2, workload.connections // 100) else 0
     return judge(wrk.parse(output), workload, procfs.cpu_ns(before, after), peak, missing)
+
+
+def _measure(server: Running, workload: Workload, seconds: int) -> Window:
+    warm_up = 1 if workload.path in ("/wait", "/1m") else WARM_UP
+    if fault := check(workload, server.port, warm_up):
+        return Window(void=f"before the window: {fault}")
+    time.sleep(0.05)  # let the server finish with the connection that was just closed
+    window = loaded(server, workload, seconds)
+    if fault := check(workload, server.port):
+        return Window(void=f"after the window: {fault}")
+    return window
 
 
 def _measure_idle(server: Running, workload: Workload) -> Window:

@@ -1,11 +1,15 @@
 """The harness's own logic, on canned text: no server, no clock, no load."""
 
 import json
+import os
+import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
-from perf import clients, honest, idle, micro, peers, procfs, report, servers, strace, workloads, wrk
+from perf import clients, honest, idle, micro, peers, procfs, report, rounds, servers, strace, workloads, wrk
 from perf.progress import Progress
 from perf.reach import fairness, figure
 from perf.servers import Server
@@ -174,35 +178,44 @@ def test_columns_align_figures_to_the_right():
 
 
 def test_stat_with_spaces_and_brackets_in_the_name():
-    assert procfs.parse_stat(STAT) == (4200, 200, "S")
-
-
-def test_schedstat_is_nanoseconds_on_the_cpu():
-    assert procfs.parse_schedstat("791333939 455145 51\n") == 791333939
+    assert procfs.parse_stat(STAT) == (4200, "S")
 
 
 def test_status_sizes_are_bytes():
     assert procfs.parse_status(STATUS) == {"VmHWM": 13524 * 1024, "VmRSS": 12000 * 1024}
 
 
-def test_cpu_is_the_sum_over_threads_new_ones_included():
-    before = procfs.Cpu({(1, 1): 100, (1, 2): 50}, {1: 7})
-    after = procfs.Cpu({(1, 1): 400, (1, 2): 50, (1, 3): 25}, {1: 7})
-    assert procfs.cpu_ns(before, after) == 325
-
-
-def test_cpu_falls_back_to_ticks_when_a_thread_has_ended():
-    before = procfs.Cpu({(1, 1): 100, (1, 2): 50}, {1: 7})
-    assert procfs.cpu_ns(before, procfs.Cpu({(1, 1): 400}, {1: 10})) == 3 * procfs.TICK_NS
-
-
-def test_cpu_falls_back_to_ticks_without_schedstat():
-    assert procfs.cpu_ns(procfs.Cpu({}, {1: 7}), procfs.Cpu({}, {1: 9, 2: 1})) == 3 * procfs.TICK_NS
+def test_cpu_is_the_sum_over_processes_new_ones_included():
+    assert procfs.cpu_ns({1: 100, 2: 50}, {1: 400, 2: 50, 3: 25}) == 325
 
 
 def test_a_process_that_ended_inside_the_window_is_an_error():
     with pytest.raises(procfs.ProcessGone, match="process 2"):
-        procfs.cpu_ns(procfs.Cpu({}, {1: 7, 2: 7}), procfs.Cpu({}, {1: 9}))
+        procfs.cpu_ns({1: 7, 2: 7}, {1: 9})
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="clocks of other processes are Linux's")
+
+
+@linux
+def test_cpu_of_threads_that_have_ended_is_counted():
+    def compute() -> None:
+        began = time.thread_time_ns()
+        while time.thread_time_ns() < began + 5_000_000:
+            pass
+
+    before = procfs.cpu([os.getpid()])
+    thread = threading.Thread(target=compute)
+    thread.start()
+    thread.join()
+    assert procfs.cpu_ns(before, procfs.cpu([os.getpid()])) >= 5_000_000
+
+
+@linux
+def test_a_process_that_is_gone_has_no_clock():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    assert procfs.cpu([process.pid]) == {}
 
 
 # servers
@@ -218,7 +231,7 @@ def test_a_missing_server_is_one_line_that_says_what_to_install():
 
 
 def test_a_missing_server_is_left_out_and_told_on_stderr(capsys):
-    assert peers._present([absent("x")]) == []
+    assert rounds.taking_part([absent("x")]) == []
     assert capsys.readouterr().err == "absent is not here, left out: pip install x\n"
 
 
@@ -235,7 +248,7 @@ def test_a_missing_wrk_is_one_line_that_names_the_package(monkeypatch, capsys):
 
 def test_an_unknown_workload_names_the_known_ones():
     with pytest.raises(SystemExit, match="no workload x; there are hello-64"):
-        peers._pick("x", list(BY_NAME.values()), "workload")
+        rounds.pick("x", list(BY_NAME.values()), "workload")
 
 
 def test_what_a_server_cannot_do_names_existing_workloads():
