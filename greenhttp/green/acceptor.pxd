@@ -8,6 +8,7 @@ cdef class Acceptor:
     cdef object alive
     cdef object log
     cdef readonly bint paused
+    cdef bint stopping              # what waits now is accepted, then no more
     cdef readonly bint backing_off
     cdef readonly Py_ssize_t accepted
     cdef readonly int batch

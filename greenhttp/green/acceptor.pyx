@@ -170,6 +170,7 @@ cdef class Acceptor:
         if self.watcher is None:
             return
         self.paused = self.backing_off = False
+        self.stopping = True
         before = -1
         try:
             while before != self.accepted and not self.paused and not self.backing_off:

@@ -257,8 +257,12 @@ cdef class Stream:
 
     cdef Wait waiting(self):
         """What is needed to wait; made now if need be."""
+        cdef Wait made
         if self.wait is None:
-            self.wait = Wait.__new__(Wait)
+            # The collector may run here, a finalizer wait in it, and another green thread be first.
+            made = Wait.__new__(Wait)
+            if self.wait is None:
+                self.wait = made
         return self.wait
 
     cdef void calm(self) noexcept:
@@ -837,7 +841,7 @@ cdef class Stream:
         """Strike `size` bytes off the front of the output."""
         cdef Py_ssize_t rest
         cdef int done = 0
-        cdef Wait wait = self.wait      # there is one if any of the chain's first piece has left
+        cdef Wait wait = self.wait      # there is one if a part of the chain's first piece has left
         cdef FilePart part
         if self.chain is not None:
             for item in self.chain:

@@ -328,7 +328,7 @@ cdef class SocketStream(Stream):
             self.watching = False
             watcher.stop()
             watcher.ref = False
-            if get_hub().loop is spare_loop and len(spare) < SPARE_WATCHERS:
+            if spare_loop is not None and getattr(watcher, "loop", None) is spare_loop and len(spare) < SPARE_WATCHERS:
                 spare.append(watcher)
             else:
                 watcher.close()

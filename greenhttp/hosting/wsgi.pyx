@@ -1,8 +1,9 @@
 """WSGI (PEP 3333): a request to an environ, what the application returns to a response.
 
 The environ begins as a copy of a dict made once per listening address, which costs less than filling one: it holds what
-the request before had as well, so that only what differs is set. A known field name is an index; its environ key is
-looked up, not made, and so is its value if it is one of those that clients repeat and it is the one that came last.
+most requests have - GET, an empty body, the address of the peer before -, so that only what differs is set. A known field
+name is an index; its environ key is looked up, not made, and so is its value if it is one of those that clients repeat
+and it is the one that came last.
 """
 
 from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem, PyDict_Size
@@ -50,7 +51,7 @@ cdef str HTTP_1_1 = "HTTP/1.1"
 cdef str GET = "GET"
 
 cdef enum:
-    FEW = 21                    # keys that fit the smallest table in which those of every request have room
+    FEW = 21                    # keys of a request whose fields are that few that a smaller table will do
     REPEATED = 160              # bytes of a value worth remembering
 
 # What clients send again and again, and what is nobody's secret: the value that came last of each of these.
@@ -162,14 +163,20 @@ cdef class Base:
             self.many[f"HTTP_X_{len(self.many)}"] = None
         while len(self.many) > len(self.few):
             self.many.popitem()
+        assert len(self.few) < FEW, "with one key more `few` would have no room for a field"
         return 0
 
     cdef int came_from(self, SocketStream stream) except -1:
         cdef size_t size = 4 if stream.family == 2 else 16
+        cdef object address
         if stream.family != self.family or memcmp(stream.address, self.address, size) != 0:
+            # Made first, and nothing after it: what is made may let the collector run, which may let a finalizer wait,
+            # and another request come between the bytes and their text.
+            address = stream.peer[0]
+            PyDict_SetItem(self.few, K_ADDR, address)
+            PyDict_SetItem(self.many, K_ADDR, address)
             memcpy(self.address, stream.address, size)
             self.family = stream.family
-            self.few[K_ADDR] = self.many[K_ADDR] = stream.peer[0]
         return 0
 
 
@@ -209,6 +216,8 @@ cdef dict make_environ(Request request):
         PyDict_SetItem(environ, K_PROTOCOL, HTTP_1_0)
     if stream is not None and stream.family:
         PyDict_SetItem(environ, K_PORT, port_text(stream.port))
+    elif base.family:
+        PyDict_SetItem(environ, K_ADDR, "")     # macOS: a peer that was gone before it was accepted has no address
     if request.body is not NOTHING:
         PyDict_SetItem(environ, K_INPUT, request.body)
     memset(seen, 0, sizeof(seen))

@@ -204,6 +204,8 @@ cdef class Connection(Job):
         return True
 
     cdef bint advance(self) except -1:
+        if self.service.full and self.phase is self.service.fresh:
+            self.service.make_way()             # accepting waited for newcomers to be looked at
         try:
             if self.state == State.HEAD:
                 return self.head is not None and self.head.head_size > 0 or self.receive()
@@ -567,7 +569,7 @@ cdef class Door(Acceptor):
         while True:
             # Those that never completed a request go first, then the longest idle. Not those about to be looked at.
             victim = waits(service.fresh)
-            if victim is None and service.fresh.count == 0:     # else newcomers that are about to be looked at: wait
+            if victim is None and (service.fresh.count == 0 or self.stopping):  # else newcomers are looked at first
                 victim = waits(service.idle)
             if victim is None:
                 service.full = True

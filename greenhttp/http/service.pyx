@@ -133,7 +133,7 @@ cdef class Service:
         more = f", and {self.shed_since} before it since this was said last" if self.shed_since else ""
         self.shed_said = now
         self.shed_since = 0
-        self.report("warning", f"unread input uses more than limit_buffers: the largest was refused{more}")
+        self.report("warning", f"unread input uses more than limit_buffers: the largest was refused or aborted{more}")
         return 0
 
     def when_empty(self, callback):

@@ -2,9 +2,10 @@
 
     begin("200 OK"); add(name, value) ...; frame(...)      and `data[:size]` is what goes out
 
-Each field is checked and copied in one pass while the application is still on the stack, so that it gets the exception
-for what HTTP forbids and nothing of it reaches the peer. Framing and persistence are decided here, last: what the
-application says about them is heard (`Content-Length`, `Connection: close`) or dropped, never passed on.
+Each field is checked and copied while the application is still on the stack, so that it gets the exception for what
+HTTP forbids and nothing of it reaches the peer; a name or status that was found good before is recognised. Framing and
+persistence are decided here, last: what the application says about them is heard (`Content-Length`, `Connection: close`)
+or dropped, never passed on.
 """
 
 from cpython.object cimport PyObject
@@ -38,7 +39,7 @@ cdef enum:                      # what a field name means to the server
 
 cdef enum:
     SLOTS = 64                  # names remembered, each in the one slot that its address gives
-    LONGEST = 64                # bytes of a name that is worth it
+    LONGEST = 64                # bytes of a name, or of a status, that is worth it
 
 cdef const unsigned char* TOKEN = token_table()
 

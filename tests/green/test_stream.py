@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import weakref
 from contextlib import suppress
 
@@ -1157,3 +1158,35 @@ def test_nothing_is_left_of_streams():
     assert not any(reference() for reference in kept)
     assert not [thing for thing in gc.get_objects() if type(thing) is SocketStream]
     assert len(os.listdir("/dev/fd")) == descriptors
+
+
+def test_a_stream_closed_in_another_thread_leaves_that_threads_streams_alone():
+    def pair():
+        ours, theirs = socket.socketpair()
+        return SocketStream(ours), theirs
+
+    def read_after_waiting(stream, theirs):
+        reading = Background(stream.read_some, timeout=30)
+        turns()
+        theirs.send(b"x")
+        return reading.result()
+
+    kept = []
+
+    def other():
+        stream, theirs = pair()
+        assert read_after_waiting(stream, theirs) == b"x"
+        kept.append((stream, theirs, gevent.get_hub()))  # with its loop, and the watcher in it
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    first, second = pair(), pair()
+    assert read_after_waiting(*first) == b"x"
+    ((stream, theirs, _),) = kept
+    stream.close()
+    assert read_after_waiting(*second) == b"x"
+    for stream, peer in (first, second):
+        stream.close()
+        peer.close()
+    theirs.close()

@@ -15,10 +15,13 @@ class Client:
 
     Arguments:
         receive_buffer: bytes the system holds for it, for a client that reads slowly.
+        source: the address it comes from.
     """
 
-    def __init__(self, address: Any, *, receive_buffer: int | None = None) -> None:
+    def __init__(self, address: Any, *, receive_buffer: int | None = None, source: str | None = None) -> None:
         self.sock = socket.socket()
+        if source is not None:
+            self.sock.bind((source, 0))
         if receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:

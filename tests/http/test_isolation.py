@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -182,3 +183,35 @@ def test_a_kill_of_a_running_request_ends_that_request_alone(serve: Any) -> None
     inside[0].kill()
     assert (client.answer().status, client.answer().content) == (500, b"/next")
     assert other.ask(get("/other")).content == b"/other"
+
+
+def test_each_request_has_the_address_of_its_own_client_whoever_comes_between(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append((environ["PATH_INFO"], environ["REMOTE_ADDR"]))
+        return hello(environ, start_response)
+
+    def connect(source: str) -> Any:
+        client = serving.connect(source=source)
+        client.ask(request(f"GET /{source} HTTP/1.1".encode()))
+        return client
+
+    serving = serve(app)
+    one, two, _ = [connect(f"127.0.0.{n}") for n in (2, 3, 4)]
+    seen.clear()
+    plain = socket.inet_ntop
+
+    def inet_ntop(*arguments: Any) -> str:
+        text = plain(*arguments)
+        if text == "127.0.0.2":  # as the collector would, if it ran here and a finalizer waited
+            two.ask(request(b"GET /127.0.0.3 HTTP/1.1"))
+        return text
+
+    monkeypatch.setattr(socket, "inet_ntop", inet_ntop)
+    one.ask(request(b"GET /127.0.0.2 HTTP/1.1"))
+    two.ask(request(b"GET /127.0.0.3 HTTP/1.1"))
+    assert len(seen) == 3
+    assert all(path == f"/{address}" for path, address in seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import re
 from typing import Any
 
@@ -350,3 +351,38 @@ def test_connections_one_that_has_just_sent_is_not_closed_for_another(serve: Any
 def test_chunks_smaller_than_their_frames_are_no_way_around_the_limit_of_a_body() -> None:
     data = request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", content=chunks(*[b"x"] * 11))
     assert only(exchange(echo, [data], limit_request_body=10).sent).status == 413
+
+
+def at_once(serving: Any, paths: list[str]) -> list[Any]:
+    """Connections with a request each, all of them there in the server's next turn: connecting blocks this thread."""
+    found = []
+    for path in paths:
+        sock = _socket.socket()
+        sock.connect(serving.server.address)
+        sock.send(get(path))
+        found.append(sock)
+    return found
+
+
+def test_connections_an_idle_one_goes_although_a_newcomer_runs_long(serve: Any) -> None:
+    gate = Gate()
+    serving = serve(gate, connections=3, keepalive_timeout=0)
+    for client in [serving.connect() for _ in range(2)]:
+        assert client.ask(get("/")).status == 200
+    newcomers = at_once(serving, ["/wait", "/second"])  # the first takes the last place, and keeps it
+    serving.until(lambda: "/second" in gate.paths)
+    assert gate.paths.index("/wait") < gate.paths.index("/second")
+    gate.opened.set()
+    for newcomer in newcomers:
+        newcomer.close()
+
+
+def test_connections_stop_accepts_what_waits_although_idle_ones_have_to_go(serve: Any) -> None:
+    serving = serve(hello, connections=10, keepalive_timeout=0)
+    for client in [serving.connect() for _ in range(9)]:
+        assert client.ask(get("/")).status == 200
+    newcomers = at_once(serving, ["/"] * 5)
+    assert serving.server.stop(20) is True
+    for newcomer in newcomers:
+        assert newcomer.recv(100).startswith(b"HTTP/1.1 200 ")
+        newcomer.close()
