@@ -4,8 +4,8 @@
 
 Each field is checked and copied while the application is still on the stack, so that it gets the exception for what
 HTTP forbids and nothing of it reaches the peer; a name or status that was found good before is recognised. Framing and
-persistence are decided here, last: what the application says about them is heard (`Content-Length`, `Connection: close`)
-or dropped, never passed on.
+persistence are decided here, last: what the application says about them is heard (`Content-Length`, `Connection:
+close`) or dropped, never passed on.
 """
 
 from cpython.object cimport PyObject
