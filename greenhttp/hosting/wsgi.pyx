@@ -1,9 +1,9 @@
 """WSGI (PEP 3333): a request to an environ, what the application returns to a response.
 
 The environ begins as a copy of a dict made once per listening address, which costs less than filling one: it holds what
-most requests have - GET, an empty body, the address of the peer before -, so that only what differs is set. A known field
-name is an index; its environ key is looked up, not made, and so is its value if it is one of those that clients repeat
-and it is the one that came last.
+most requests have - GET, an empty body, the address of the peer before -, so that only what differs is set. A known
+field name is an index; its environ key is looked up, not made, and so is its value if it is one of those that clients
+repeat and it is the one that came last.
 """
 
 from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem, PyDict_Size
