@@ -197,8 +197,8 @@ cdef class SocketStream(Stream):
 
     def __dealloc__(self):
         if self.watcher is not None:
-            # Dropped, not closed. On libuv whoever gets this descriptor next would be given what is left of the watcher,
-            # and wait in a loop that takes nobody to be waiting.
+            # Dropped, not closed. On libuv whoever gets this descriptor next would be given what is left of the
+            # watcher, and wait in a loop that takes nobody to be waiting.
             self.watcher.close()
         if self.fd >= 0:
             c_close(self.fd)
