@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import gevent
 import pytest
+from gevent.event import Event
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -1190,3 +1191,53 @@ def test_a_stream_closed_in_another_thread_leaves_that_threads_streams_alone():
         stream.close()
         peer.close()
     theirs.close()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the collector runs between instructions of Python only")
+def test_a_writer_that_begins_to_wait_while_a_reader_is_about_to_is_not_forgotten():
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    stream = SocketStream(ours)
+    written = Event()
+    size = 4_000_000
+
+    class Slow:
+        """Garbage whose end waits, as that of a database connection may."""
+
+        def __init__(self):
+            self.me = self
+
+        def __del__(self):
+            gc.set_threshold(*before)
+            writer = Background(write)
+            turns()
+            assert not writer.ended
+
+    def write():
+        stream.write(b"x" * size)
+        stream.flush()
+        written.set()
+
+    def read():
+        gc.collect()
+        gc.disable()
+        Slow()
+        gc.enable()
+        gc.set_threshold(1)  # the next object that the collector knows: what the stream needs to wait
+        return stream.read_some()
+
+    before = gc.get_threshold()
+    try:
+        reader = Background(read)
+        received = 0
+        while not written.is_set() or received != size:
+            with suppress(BlockingIOError):
+                received += len(theirs.recv(1 << 20))
+            assert received <= size
+            turn()
+        theirs.send(b"y")
+        assert reader.result() == b"y"
+    finally:
+        gc.set_threshold(*before)
+        stream.close()
+        theirs.close()
