@@ -235,10 +235,10 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
     if path := (options["config"] or environ.get("GREENHTTP_CONFIG") or "").removeprefix("file:"):
         if configfile.is_python(path):
             early = settled({n: g for n, g in {**environment, **given}.items() if n in ("patch", "loop")})[0]
+            _check_directory()  # before the patch: CPython 3.13.0 fails in getattr() of a module without a directory
             _patch(early.patch, early.loop)
             from greenhttp.loading import look_in
 
-            _check_directory()
             look_in()
             file, said = configfile.run_python(path)
         else:

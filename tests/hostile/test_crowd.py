@@ -58,9 +58,10 @@ def test_ten_thousand_tricklers_all_end_and_leave_nothing(tmp_path: Any) -> None
             sent, end = 1, time.monotonic() + PATIENCE
             while crowd.open:
                 assert time.monotonic() < end, f"{len(crowd.open)} did not end"
-                for one in list(crowd.open.values()):
-                    crowd.send(one, HEAD[sent : sent + 1] or b"x")
-                crowd.look()
+                if sent < 60_000:  # the last few take their bytes so fast that limit_request_head might be first
+                    for one in list(crowd.open.values()):
+                        crowd.send(one, HEAD[sent : sent + 1] or b"x")
+                crowd.look(0.01 if sent > 1000 else 0)
                 sent += 1
             assert process.descriptors() > SIZE
             assert crowd.honest.answers >= SIZE // ASK_EVERY * 5

@@ -15,15 +15,19 @@ def needs(program):
     return pytest.mark.skipif(not required and not shutil.which(program), reason=f"no {program}")
 
 
+# What is set outside must not decide what is tested; of FORCE_COLOR Python 3.13 sees even an empty one.
+NOT_INHERITED = "GREENHTTP_", "PORT", "WEB_CONCURRENCY", "FORCE_COLOR"
+
+
 class Process(subprocess.Popen):
     """A Python process with its output in pipes; killed at the end of the with block if it still runs."""
 
     def __init__(self, directory, *arguments, **environ):
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("GREENHTTP_", "PORT", "WEB_CONCURRENCY"))}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(NOT_INHERITED)}
         super().__init__(
             [sys.executable, *arguments],
             cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**clean, "PYTHONDONTWRITEBYTECODE": "1", "FORCE_COLOR": "", **environ},
+            env={**clean, "PYTHONDONTWRITEBYTECODE": "1", "PYTHON_COLORS": "0", **environ},
         )  # fmt: skip
 
     def until(self, word):
