@@ -10,9 +10,9 @@ from typing import TextIO
 STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
 
 
-def colourful(stream: TextIO) -> bool:
-    """Whether colours would be seen there as colours."""
-    if os.environ.get("NO_COLOR"):
+def colourful(stream: TextIO | None) -> bool:
+    """Whether colours would be seen there as colours. None: it was closed before Python began."""
+    if stream is None or os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
         return True

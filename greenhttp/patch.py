@@ -5,6 +5,7 @@ It is `gevent.monkey.patch_all()`, and a look at what came too early: a module t
 modules are named in one line on stderr, and in `early`. A process that is patched already is left as it is.
 """
 
+import signal
 import sys
 import warnings
 from types import ModuleType
@@ -24,10 +25,15 @@ def _patch() -> tuple[str, ...]:
     if all(monkey.is_module_patched(name) for name in ("socket", "threading", "time", "select", "ssl")):
         return ()
     before = [(module, dict(vars(module))) for name in _WAITING if (module := sys.modules.get(name))]
-    with warnings.catch_warnings():
-        # gevent's own word on the same: only about ssl, and many lines
-        warnings.filterwarnings("ignore", "Monkey-patching ssl", monkey.MonkeyPatchWarning)
-        monkey.patch_all()
+    # Ctrl-C in the middle would leave `threading` half replaced, and the process waiting at its end for ever.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with warnings.catch_warnings():
+            # gevent's own word on the same: only about ssl, and many lines
+            warnings.filterwarnings("ignore", "Monkey-patching ssl", monkey.MonkeyPatchWarning)
+            monkey.patch_all()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     replaced = {
         id(value): value  # kept, so that no other object gets its id
         for module, names in before

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from perf import machine, pictures, report, results, servers, wrk
 from perf.progress import Progress
-from perf.rounds import interleaved, pick, taking_part
+from perf.rounds import count, interleaved, pick, taking_part
 from perf.servers import Server
 from perf.window import Window, measure
 from perf.workloads import WORKLOADS, Workload
@@ -59,8 +59,8 @@ def _options(command: str, only: str | None, arguments: list[str]) -> argparse.N
     parser = argparse.ArgumentParser(prog=f"python -m perf {command}", description=__doc__)
     parser.add_argument("--only", metavar="WORKLOAD,...", default=only, help=", ".join(each.name for each in WORKLOADS))
     parser.add_argument("--servers", metavar="NAME,...", help=", ".join(each.name for each in servers.SERVERS))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3, help="length of a window")
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--seconds", type=count, default=3, help="length of a window")
     parser.add_argument(
         "--out", metavar="DIR", default=str(results.RESULTS),
         help=f"where {command}.json, {command}.md and plots go, perf/results by default; - writes nothing",
@@ -73,6 +73,8 @@ def main(arguments: list[str], command: str = "peers", only: str | None = None) 
     if not wrk.available():
         print(wrk.MISSING, file=sys.stderr)
         return 2
+    if options.out != "-":
+        results.prepare(Path(options.out))
     workloads = _possible(pick(options.only, WORKLOADS, "workload"))
     present = taking_part(pick(options.servers, servers.SERVERS, "server"))
     facts = machine.facts()  # before the run: the day on which it began, the sources that the servers loaded

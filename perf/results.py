@@ -1,6 +1,7 @@
 """Where results are kept: NAME.json for programs, NAME.md for people, both with the machine, versions and command."""
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -49,6 +50,16 @@ def _row(line: Sequence[str], widths: list[int]) -> str:
 
 def command_line() -> str:
     return shlex.join(["python", "-m", "perf", *sys.argv[1:]])
+
+
+def prepare(directory: Path) -> None:
+    """Make it, before something runs for an hour. Ends the program with one line where results cannot be written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"{directory}: {error.strerror}; results cannot be written there")
+    if not os.access(directory, os.W_OK):
+        sys.exit(f"{directory}: results cannot be written there")
 
 
 def write(

@@ -1,11 +1,19 @@
 """What comparisons have in common: who takes part, and rounds in turns."""
 
+import argparse
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from perf.progress import Progress
 from perf.servers import Server, missing_line
+
+
+def count(text: str) -> int:
+    """The type of options that say how many, or how long."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
 
 
 def pick(names: str | None, known: list, what: str) -> list:

@@ -45,3 +45,7 @@ def test_say(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     say("hello", "red")
     assert capsys.readouterr().err == "\033[1;32mgreenhttp:\033[0m \033[31mhello\033[0m\n"
+
+
+def test_a_stream_that_was_closed_has_no_colours():
+    assert colourful(None) is False

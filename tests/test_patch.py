@@ -73,3 +73,24 @@ def test_a_process_that_is_patched_already_is_left_alone():
         "import greenhttp.patch\nassert greenhttp.patch.early == ()"
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ctrl_c_while_patching_comes_when_all_is_patched():
+    """In the middle it would leave `threading` with locks of two kinds, and the process waiting at its end."""
+    code = """
+import os, signal
+from gevent import monkey
+plain = monkey.patch_all
+def patch_all():
+    os.kill(os.getpid(), signal.SIGINT)
+    plain()
+monkey.patch_all = patch_all
+try:
+    import greenhttp.patch
+except KeyboardInterrupt:
+    print(monkey.is_module_patched("threading"), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+    restore = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    command = [sys.executable, "-c", restore + code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "True set()\n"

@@ -17,7 +17,7 @@ from perf import machine, results, servers, wrk
 from perf.argument import published, rows
 from perf.argument.loads import LOADS
 from perf.progress import Progress
-from perf.rounds import interleaved, pick, taking_part
+from perf.rounds import count, interleaved, pick, taking_part
 from perf.servers import Server
 
 
@@ -36,8 +36,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m perf models", description="The architectures beside each other.")
     parser.add_argument("--only", metavar="LOAD,...", help=", ".join(each.name for each in LOADS))
     parser.add_argument("--models", metavar="NAME,...", help=", ".join(each.name for each in MODELS))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=2, help="length of a window")
+    parser.add_argument("--rounds", type=count, default=3)
+    parser.add_argument("--seconds", type=count, default=2, help="length of a window")
     parser.add_argument(
         "--out", metavar="DIR", default=str(results.RESULTS),
         help="where models.json, models.md and plots go, perf/results by default; - writes nothing",
@@ -46,6 +46,8 @@ def main(arguments: list[str]) -> int:
     if not wrk.available():
         print(wrk.MISSING, file=sys.stderr)
         return 2
+    if options.out != "-":
+        results.prepare(Path(options.out))
     loads = pick(options.only, LOADS, "load")
     models = taking_part(pick(options.models, MODELS, "model"))
     facts = machine.facts()  # before the run: the day on which it began, the sources that were loaded

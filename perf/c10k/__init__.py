@@ -98,6 +98,8 @@ def main(arguments: list[str]) -> int:
     if reason:
         print(reason, file=sys.stderr)
         return 2
+    if not options.no_results:
+        results.prepare(options.results)
     progress = Progress(0)
     try:
         with Run(server, options.workers, connections, options.seconds, progress.say) as running:

@@ -1,5 +1,6 @@
 """Results as they are kept and drawn: files in a directory of the test's own."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perf import machine, plots, results
+from perf import machine, plots, results, rounds
 from perf.results import Table
 
 FACTS = {"date": "2026-01-02", "cpu": "A CPU", "cores": "2", "kernel": "Linux 6", "python": "CPython 3.11.7"}
@@ -114,3 +115,17 @@ def test_labels_keep_their_order_and_do_not_overlap():
 @pytest.mark.parametrize(("value", "text"), [(0.414, "0.41"), (9.31, "9.31"), (27.46, "27.5"), (35010.4, "35,010")])
 def test_numbers_show_three_figures(value, text):
     assert plots.number(value) == text
+
+
+def test_a_directory_that_cannot_be_made_is_said_before_anything_runs(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match="file/x: Not a directory; results cannot be written there"):
+        results.prepare(tmp_path / "file" / "x")
+    results.prepare(tmp_path / "new")
+    assert (tmp_path / "new").is_dir()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "", "1.5"])
+def test_what_is_no_count_is_said(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number from 1 on"):
+        rounds.count(text)
