@@ -17,6 +17,7 @@ HOT = [
     "greenhttp.green.stream",
     "greenhttp.green.transport",
     "greenhttp.green.acceptor",
+    "greenhttp.green.nap",
     "greenhttp.green.spawn",
     "greenhttp.http.service",
     "greenhttp.http.request",

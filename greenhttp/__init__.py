@@ -8,9 +8,10 @@ A byte's way in and back out; each arrow is one call, and imports go the same wa
     hosting/          what a request is handed to: native handlers, WSGI
     observe/          is told of each answer, never decides: the access log
     http/             one connection's life: wire and green joined. Begin reading at http/connection.pyx
+    patch             `import greenhttp.patch` first in a script: the standard library becomes cooperative
     wire/             bytes <-> values of HTTP/1; no sockets, no clock
     green/            green threads over sockets: Stream, Pool, listeners, stream handlers; knows nothing of HTTP
-    patch, loading    `import greenhttp.patch` first in a script; finding the application by name
+    loading           finding the application by name
     testing           one connection of the server in memory, for tests
     sources           which value of a setting wins; `configfile`: those of a file, `foreign`: other servers' options
     config, errors    every setting once; every exception once; `console`: lines and colours on the terminal

@@ -68,7 +68,8 @@ import greenhttp.patch
 from gevent import monkey
 import socket, time
 assert monkey.is_module_patched("socket") and monkey.is_module_patched("threading")
-assert not [m for m in sys.modules if m.startswith("greenhttp.") and m != "greenhttp.patch"]
+assert not [m for m in sys.modules if m.startswith("greenhttp.")
+            and m not in ("greenhttp.patch", "greenhttp.green", "greenhttp.green.nap")]
 first = socket.socket
 del sys.modules["greenhttp.patch"]
 import greenhttp.patch

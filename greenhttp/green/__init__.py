@@ -7,6 +7,7 @@
     transport   what lies below a stream: a socket and its watchers, or memory; connect()
     pool        ready connections -> waiting green threads; a connection with nothing to do is parked and holds none
     spawn       stream handlers: a green thread per connection, handler(stream)
+    nap         time.sleep of a patched process: one heap and one timer for all that sleep
     deadline    one list per phase of a connection, one sweep for all
     switch      greenlet's C interface
 
