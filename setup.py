@@ -12,6 +12,7 @@ HOT = [
     "greenhttp.wire.head",
     "greenhttp.wire.body",
     "greenhttp.wire.response",
+    "greenhttp.green.board",
     "greenhttp.green.deadline",
     "greenhttp.green.pool",
     "greenhttp.green.stream",

@@ -4,7 +4,8 @@ The order of work is the point of this file: read the settings, patch the standa
 anything that could keep an unpatched socket or lock: the application first of all. So this module imports click, the
 settings and the errors; everything else is imported inside functions.
 
-    main -> _parse -> _settled (sources, configfile) -> _prepare: patch -> loading.load -> server.Server -> running.run
+    main -> _parse -> _settled (sources, configfile) -> _run: boot.patch, boot.load, running.run
+                                                     -> _supervise: supervisor.master, and boot.* in each worker
 
 A user's mistake is one line on stderr, never a traceback. The exit codes stand in the help text below.
 """
@@ -13,13 +14,12 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import click
 
-from greenhttp import __version__, configfile
-from greenhttp.config import BY_NAME, LISTS, SETTINGS, Setting, Settings, nearest
+from greenhttp import __version__, boot, configfile
+from greenhttp.config import BY_NAME, LISTS, SETTINGS, SUPERVISED, Setting, Settings, nearest
 from greenhttp.console import colourful, paint, say
 from greenhttp.errors import AppError, ConfigError
 from greenhttp.foreign import FOREIGN
@@ -32,7 +32,6 @@ from greenhttp.sources import (
     from_platform,
     misspelt,
     settled,
-    unmet,
 )
 
 STOPPED, BROKEN, MISUSED, APP_FAILED = 0, 1, 2, 3
@@ -47,20 +46,22 @@ AFTERWORD = """\
 Durations: 90, 1.5, 90s, 1m30s, 250ms; 0 turns a time-out off. Sizes: 65536, 64k, 1m, 2g (of 1024).
 
 The command line wins over the environment (GREENHTTP_<NAME>, like GREENHTTP_HEADER_TIMEOUT=5s), the environment over
-the file (header_timeout = "5s"), the file over PORT=n (--bind 0.0.0.0:n). WEB_CONCURRENCY=n is answered by a warning:
-there is one process for now.
+the file (header_timeout = "5s"), the file over PORT=n (--bind 0.0.0.0:n) and WEB_CONCURRENCY=n (--workers n).
 
 TERM stops gracefully: no new connections, running requests finish. INT (Ctrl-C) and QUIT stop at once. A repeated TERM
 is ignored; INT or QUIT after another signal ends the process by force. USR1 opens the log files again.
 
+With workers, HUP reads the settings again and replaces all workers, one at a time; USR2 replaces the program itself, in
+the same process; TTIN and TTOU add and remove a worker; WINCH lets all workers drain, until HUP.
+
 Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log cannot be used, or stopped by force; 2 wrong usage or
-settings; 3 the application could not be found or imported.
+settings; 3 the application could not be found or imported, or workers fail one after the other.
 """
 
 METAVARS = {
     "duration": "TIME", "size": "SIZE", "rate": "RATE", "count": "N", "text": "TEXT", "header": "TEXT",
     "target": "PATH", "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES", "addresses": "ADDRESS",
-    "pairs": "NAME=VALUE",
+    "pairs": "NAME=VALUE", "optional": "NAME", "workers": "N", "mode": "OCTAL",
 }  # fmt: skip
 
 COMMANDS = ("serve",)  # a word before APP; the only one so far, and the one that is meant without
@@ -224,29 +225,29 @@ def _joined(setting: Setting, given: Any) -> Any:
     return list(given) if isinstance(given, tuple) else given
 
 
+def _file(options: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """The file of settings, or ""."""
+    return str(options["config"] or environ.get("GREENHTTP_CONFIG") or "").removeprefix("file:")
+
+
 def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Settings, Source]:
     """All sources together. Raises ConfigError.
 
-    A Python file decides nothing about patching, and runs after it.
+    A Python file decides nothing about patching, and runs after it: in a process of its own for the settings, and in
+    each that serves for whatever else it does. So a supervisor keeps nothing of it.
     """
     given, notices = _from_options(options)
     platform, environment = from_platform(environ), from_environment(environ)
     file: Source = {}
-    if path := (options["config"] or environ.get("GREENHTTP_CONFIG") or "").removeprefix("file:"):
+    if path := _file(options, environ):
         if configfile.is_python(path):
             early = settled({n: g for n, g in {**environment, **given}.items() if n in ("patch", "loop")})[0]
-            _check_directory()  # before the patch: CPython 3.13.0 fails in getattr() of a module without a directory
-            _patch(early.patch, early.loop)
-            from greenhttp.loading import look_in
-
-            look_in()
-            file, said = configfile.run_python(path)
+            boot.check_directory()  # before the patch: CPython 3.13.0 fails in getattr() of a module without one
+            file, said = configfile.read_python(path, lambda: boot.configure(early))
         else:
             file, said = configfile.read_toml(path)
         notices += said
     settings, origins = settled(platform, file, environment, given)
-    if "workers" not in origins:
-        notices += unmet(environ)
     for line in [*misspelt(environ), *notices]:
         say(line, "yellow")
     return settings, origins
@@ -278,11 +279,17 @@ def _main(arguments: Sequence[str]) -> int:
                 return STOPPED
             if not app:
                 raise ConfigError("no application; give APP, like module:name (see greenhttp --help)")
-            _prepare(settings)
+            where = os.getcwd() if os.path.isdir(".") else "."
+            supervised = _is_supervised(settings, origins)
+            boot.enter(settings)
+            boot.check(settings)
         except ConfigError as error:
             say(str(error), "red")
             return MISUSED
-        return _run(app, settings, options["check"])
+        file = os.path.join(where, path) if (path := _file(options, os.environ)).endswith(".py") else ""
+        if supervised and not options["check"]:
+            return _supervise(app, settings, options, where, file)
+        return _run(app, settings, options["check"], file)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.NoSuchOption as error:
@@ -301,54 +308,23 @@ def _main(arguments: Sequence[str]) -> int:
         return BROKEN
 
 
-def _prepare(settings: Settings) -> None:
-    """The process as the application should find it. Raises ConfigError."""
-    for pair in settings.env:
-        name, _, value = pair.partition("=")
-        os.environ[name] = value
-    if settings.chdir != ".":
-        try:
-            os.chdir(settings.chdir)
-        except OSError as error:
-            raise ConfigError(f"chdir: {settings.chdir}: {error.strerror}") from None
-    _check_directory()
-    _patch(settings.patch, settings.loop)
-    from greenhttp.green.listener import parse_address
-
-    for text in settings.bind:  # what is misspelt is said before a long import, and by --check
-        parse_address(text)
-    from greenhttp.observe.atoms import parse
-
-    parse(settings.access_log_format)
+def _is_supervised(settings: Settings, origins: Source) -> bool:
+    """Whether there is to be a supervisor. Raises ConfigError where the settings contradict each other."""
+    asking = [name for name in SUPERVISED if name in origins and name != "workers"]
+    if "workers" not in origins:
+        return bool(asking)
+    if settings.workers == 0 and asking:
+        name = asking[0]
+        raise ConfigError(f"{name} needs a supervisor ({origins[name].origin}), but workers is 0; give 1 or more")
+    return settings.workers != 0
 
 
-def _check_directory() -> None:
-    """The application is looked for in it. Raises ConfigError if it was removed."""
-    try:
-        os.getcwd()
-    except OSError as error:
-        raise ConfigError(f"the current directory: {error.strerror}; go to one that exists, or give --chdir") from None
-
-
-@cache
-def _patch(patch: bool, loop: str) -> None:
-    """Choose the loop and patch, once. Raises ConfigError."""
-    from greenhttp.green.loop import choose
-
-    choose(loop)
-    # click keeps a threading.local; an application that uses click gets one that was imported after the patch, also
-    # where it patches by itself
-    for name in [name for name in sys.modules if name.partition(".")[0] == "click"]:
-        del sys.modules[name]
-    if patch:
-        import greenhttp.patch  # noqa: F401  before all that follows
-
-
-def _run(name: str, settings: Settings, check: bool) -> int:
-    from greenhttp.loading import AppImportError, load
+def _run(name: str, settings: Settings, check: bool, file: str) -> int:
+    """Serve in this process, or say what would be served."""
+    from greenhttp.loading import AppImportError
 
     try:
-        app = load(name, settings.pythonpath)
+        server = boot.load(name, settings, file)
     except AppImportError as error:
         import traceback
 
@@ -357,32 +333,35 @@ def _run(name: str, settings: Settings, check: bool) -> int:
         return APP_FAILED
 
     from greenhttp.running import check_files, described, doubts, run
-    from greenhttp.server import Server
 
-    server = Server(app, settings)
     if check:
         check_files(server)
         for line in doubts(server):
             say(line, "yellow")
         print(f"ok: {name} as {described(server)} at {', '.join(settings.bind)}", flush=True)
         return STOPPED
-    _tune_collector()
+    boot.tune_collector()
     return run(server, name)
 
 
-def _tune_collector() -> None:
-    """Keep the cyclic garbage collector from walking what cannot be garbage.
+def _supervise(name: str, settings: Settings, options: Mapping[str, Any], where: str, file: str) -> int:
+    """Have workers serve."""
+    from greenhttp.supervisor.master import Plan, supervise
 
-    What has been imported stays; and each of some thousand waiting requests keeps a few containers alive, which at the
-    interpreter's own threshold of 700 new ones makes it look through all of them every hundred requests (`wait-2000` of
-    `python -m perf hello` shows it). A threshold that the application has set is left alone.
-    """
-    import gc
+    def reread() -> tuple[str, Settings]:
+        os.chdir(where)
+        try:
+            fresh, origins = _settled(options, os.environ)
+            if APP not in origins:
+                raise ConfigError("no application; give APP, like module:name")
+            boot.check(fresh)
+        except ConfigError:
+            boot.enter(settings)
+            raise
+        boot.enter(fresh)
+        return str(origins[APP].value), fresh
 
-    gc.collect()
-    gc.freeze()
-    if gc.get_threshold()[0] in (700, 2000):  # the defaults of CPython 3.10 to 3.14
-        gc.set_threshold(50_000, *gc.get_threshold()[1:])
+    return supervise(Plan(name, settings, file, reread, where))
 
 
 # ---- --print-config

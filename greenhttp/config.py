@@ -18,6 +18,9 @@ A value may come as Python says it (`header_timeout=2.5`) or as a person types i
     file        "access.log", "-", "off", False                     str, or None for off
     header      "greenhttp", "off", False                           str, or None for off
     target      "/healthz", "off", False                            str, or None for off
+    optional    "www-data", "off", False                            str, or None for off
+    workers     4, "4", "auto"                                      int, or "auto"
+    mode        "660", "0o660", 0o660, "off"                        int, or None for off
     names       ["A", "B"], "A, B"                                  tuple of str
     addresses   ["127.0.0.1:8000", "unix:/run/x,y.sock"], "a, b"    tuple of str; a list is not split at commas
     pairs       ["A=1", "B=2"], {"A": "1", "B": "2"}, "A=1"         tuple of str; commas belong to the value
@@ -195,6 +198,34 @@ def parse_target(value: object) -> str | None:
     return value.strip()
 
 
+def parse_optional(value: object) -> str | None:
+    """A text, or None for none: off/no/False/None."""
+    if value is None or value is False or str(value).strip().lower() in ("", "off", "no", "none", "false"):
+        return None
+    return parse_text(str(value) if isinstance(value, int) else value)
+
+
+def parse_workers(value: object) -> int | str:
+    """A whole number from 0 on, or `auto`."""
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    try:
+        return parse_count(value)
+    except ValueError as error:
+        raise ValueError(str(error).replace("give a whole number", "give a whole number, or auto")) from None
+
+
+def parse_mode(value: object) -> int | None:
+    """Permissions as a number, from octal digits or a number; None for off/no/False/None."""
+    if value is None or value is False or str(value).strip().lower() in ("", "off", "no", "none", "false"):
+        return None
+    if isinstance(value, str) and re.fullmatch(r"(0o?)?[0-7]{1,4}", value.strip().lower()):
+        value = int(value.strip().lower().replace("o", ""), 8)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 0o7777:
+        raise ValueError(f"{value!r} is not a mode; give octal digits like 660")
+    return value
+
+
 def parse_names(value: object) -> tuple[str, ...]:
     """A tuple of texts, from a list or a text with commas; empty entries are left out, repeated ones kept once."""
     parts: list[str] = []
@@ -259,6 +290,9 @@ KINDS: dict[str, Callable[[object], Any]] = {
     "file": parse_file,
     "header": parse_header,
     "target": parse_target,
+    "optional": parse_optional,
+    "workers": parse_workers,
+    "mode": parse_mode,
     "names": parse_names,
     "addresses": parse_addresses,
     "pairs": parse_pairs,
@@ -279,13 +313,9 @@ def _at_least(least: int, why: str = "", most: int = LARGEST) -> Callable[[Any],
     return check
 
 
-def _one_worker(value: int) -> int:
-    if value == 0:
-        raise ValueError("0 is too small; give 1")
-    if value > 1:
-        raise ValueError(
-            f"{value} workers were asked for, but more than one is not there yet; give 1, or start several servers"
-        )
+def _not_too_many(value: int | str) -> int | str:
+    if value != "auto" and int(value) > 1000:
+        raise ValueError(f"{value} is too large; give 1000 or less")
     return value
 
 
@@ -367,6 +397,8 @@ class Setting:
         """A kept value as a person would type it; `parse` makes the same of it again."""
         if value is None:
             return "auto" if self.default is None else "off"
+        if self.kind == "mode":
+            return f"{value:03o}"
         if self.kind == "duration":
             return _typed_duration(value)
         if self.kind == "size":
@@ -394,6 +426,7 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 _SERVE, _APP, _WORK, _LIMITS, _TIME = "Serving", "The application", "Work", "Limits", "Time"
+_PROCESSES = "Processes"
 _ANSWERS, _LOGS = "Requests and answers", "Logs"
 
 SETTINGS: tuple[Setting, ...] = (
@@ -403,9 +436,9 @@ SETTINGS: tuple[Setting, ...] = (
         _SERVE, ("-b", "--bind", "--listen"),
     ),
     Setting(
-        "workers", "count", 1, "",
-        "Processes. Only 1 for now.",
-        _SERVE, ("-w", "--workers"), _one_worker,
+        "socket_mode", "mode", "off", "",
+        "Permissions of a UNIX socket's file, like 660. off: what the umask leaves.",
+        _SERVE, ("--socket-mode", "--uds-permissions", "--unix-socket-perms"),
     ),
     Setting(
         "backlog", "count", 2048, "connections",
@@ -468,6 +501,67 @@ SETTINGS: tuple[Setting, ...] = (
         "Open connections, idle ones included. Beyond it the longest idle one is closed to make room."
         f" Default: the file limit less {DESCRIPTORS_KEPT}.",
         _WORK, ("--connections", "--worker-connections", "--connection-limit"), _at_least(1),
+    ),
+    Setting(
+        "workers", "workers", 0, "processes",
+        "Processes that serve, under a supervisor that replaces them, or auto: one for each processor. 0: this process"
+        " serves alone, unless another setting under this heading asks for a supervisor.",
+        _PROCESSES, ("-w", "--workers"), _not_too_many,
+    ),
+    Setting(
+        "preload", "bool", False, "",
+        "Load the application once, before the workers are forked, which then share its memory.",
+        _PROCESSES, ("--preload", "--preload-app"),
+    ),
+    Setting(
+        "max_requests", "count", 0, "requests",
+        "Replace a worker after that many. 0: never.",
+        _PROCESSES, ("--max-requests", "--limit-max-requests"),
+    ),
+    Setting(
+        "max_requests_jitter", "count", 0, "requests",
+        "Up to so many are added to --max-requests, for each worker by chance, so that not all leave together.",
+        _PROCESSES, ("--max-requests-jitter", "--limit-max-requests-jitter"),
+    ),
+    Setting(
+        "max_rss", "size", 0, "bytes",
+        "Replace a worker that has more resident memory. 0: never.",
+        _PROCESSES, ("--max-rss",),
+    ),
+    Setting(
+        "max_age", "duration", 0.0, "seconds",
+        "Replace a worker after that time, less up to a tenth by chance. 0: never.",
+        _PROCESSES, ("--max-age", "--workers-lifetime"),
+    ),
+    Setting(
+        "timeout", "duration", 30.0, "seconds",
+        "A worker whose loop does not turn for so long says where it is, is killed and replaced. 0: never.",
+        _PROCESSES, ("-t", "--timeout", "--timeout-worker-healthcheck"),
+    ),
+    Setting(
+        "boot_timeout", "duration", 300.0, "seconds",
+        "A worker that is not ready by then is killed. 0: as long as it takes.",
+        _PROCESSES, ("--boot-timeout",),
+    ),
+    Setting(
+        "pid", "optional", "off", "",
+        "The file to write the supervisor's process number to.",
+        _PROCESSES, ("-p", "--pid", "--pidfile", "--pid-file"),
+    ),
+    Setting(
+        "user", "optional", "off", "",
+        "The user to become, after the addresses are bound.",
+        _PROCESSES, ("-u", "--user"),
+    ),
+    Setting(
+        "group", "optional", "off", "",
+        "The group to become; with --user the default is the user's.",
+        _PROCESSES, ("-g", "--group"),
+    ),
+    Setting(
+        "umask", "mode", "off", "",
+        "The umask of the workers, like 027. off: as it was.",
+        _PROCESSES, ("-m", "--umask"),
     ),
     Setting(
         "limit_request_line", "size", 8 << 10, "bytes",
@@ -561,6 +655,17 @@ SETTINGS: tuple[Setting, ...] = (
         _TIME, ("--graceful-timeout", "--timeout-graceful-shutdown", "--workers-kill-timeout"),
     ),
     Setting(
+        "drain_linger", "duration", 2.0, "seconds",
+        "When a process stops: idle connections are closed in the course of so many seconds, the longest idle first;"
+        " requests on them are answered meanwhile. 0: all at once.",
+        _TIME, ("--drain-linger",),
+    ),
+    Setting(
+        "hub_warn", "duration", 0.5, "seconds",
+        "A call that blocks the whole process for longer is logged, with its stack. 0: never.",
+        _TIME, ("--hub-warn",),
+    ),
+    Setting(
         "server_header", "header", "greenhttp", "",
         "Text of the Server field of answers, or off.",
         _ANSWERS, ("--server-header",), None, (("--no-server-header", "off"),),
@@ -596,6 +701,8 @@ SETTINGS: tuple[Setting, ...] = (
         _LOGS, ("--log-level", "--loglevel"), _one_of("debug", "info", "warning", "error", "critical"),
     ),
 )  # fmt: skip
+
+SUPERVISED = tuple(setting.name for setting in SETTINGS if setting.group == _PROCESSES)  # ask for a supervisor
 
 BY_NAME: dict[str, Setting] = {setting.name: setting for setting in SETTINGS}
 

@@ -16,10 +16,11 @@ Every mistake is one line, `file:line: what is wrong`, where the line is known.
 
 import ast
 import os
+import pickle
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -84,6 +85,51 @@ def _table(path: str, document: dict[str, Any]) -> tuple[str, Any]:
     if "greenhttp" in document:
         return "greenhttp", document["greenhttp"]
     return "", document
+
+
+def read_python(path: str, prepare: Callable[[], None]) -> tuple[Source, list[str]]:
+    """As `run_python`, in a process of its own, which ends with it: nothing that the file does happens here.
+
+    Arguments:
+        prepare: called there first.
+
+    What the file prints on stdout is not shown, since it is going to be run again by whoever serves.
+    """
+    ours, theirs = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(ours)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            with open(theirs, "wb") as pipe:
+                pipe.write(_answer(path, prepare))
+            sys.stderr.flush()
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with open(ours, "rb") as pipe:
+        data = pipe.read()
+    os.waitpid(pid, 0)
+    if not data:
+        raise ConfigError(f"{path}: the process that ran it ended before it was done")
+    answer = pickle.loads(data)
+    if isinstance(answer, str):
+        raise ConfigError(answer)
+    given, notices = answer
+    return {name: Given(value, origin) for name, value, origin in given}, notices
+
+
+def _answer(path: str, prepare: Callable[[], None]) -> bytes:
+    try:
+        prepare()
+        source, notices = run_python(path)
+        return pickle.dumps(([(name, given.value, given.origin) for name, given in source.items()], notices))
+    except ConfigError as error:
+        return pickle.dumps(str(error))
+    except Exception as error:  # a value that cannot be handed over
+        return pickle.dumps(f"{path}: a value in it cannot be used: {error}")
 
 
 def run_python(path: str) -> tuple[Source, list[str]]:

@@ -48,8 +48,6 @@ class Foreign:
 
 
 _TLS = "TLS is not there yet; let a proxy in front do it"
-_RECYCLE = "workers are not replaced by themselves yet; leave it out"
-_OWNER = "the user is not changed yet; start it as the user it should run as"
 _BACKGROUND = "it stays in the foreground; let systemd, a container or a supervisor keep it"
 _FORWARDED = "forwarded fields are not interpreted yet; let a middleware in the application do it"
 _RELOAD = "restarting when files change is not there yet; leave it out"
@@ -62,18 +60,10 @@ FOREIGN: tuple[Foreign, ...] = (
         values=("gevent", "greenhttp"),
     ),
     Foreign(("--blocking-threads", "--threads"), IGNORED, "requests run in green threads; see --concurrency"),
-    Foreign(("-t", "--timeout"), IGNORED, "a worker that hangs is not restarted yet; see --request-timeout"),
     Foreign(("-n", "--process-name", "--proc-name", "--name"), IGNORED, "the process keeps its name"),
     Foreign(("--worker-tmp-dir",), IGNORED, "no files are used for that"),
     Foreign(("--no-control-socket",), IGNORED, "there is none", argument=False),
-    Foreign(
-        ("--preload-app", "--preload"), REFUSED, "there is one process, so nothing to load before; leave it out",
-        argument=False,
-    ),
-    Foreign(("--limit-max-requests", "--max-requests"), REFUSED, _RECYCLE),
-    Foreign(("--limit-max-requests-jitter", "--max-requests-jitter"), REFUSED, _RECYCLE),
-    Foreign(("--workers-lifetime",), REFUSED, _RECYCLE),
-    Foreign(("--workers-max-rss",), REFUSED, _RECYCLE),
+    Foreign(("--workers-max-rss",), REFUSED, "give --max-rss, with a unit: granian's number counts MiB"),
     Foreign(("--ssl-certfile", "--ssl-certificate", "--certfile"), REFUSED, _TLS),
     Foreign(("--ssl-keyfile", "--keyfile"), REFUSED, _TLS),
     Foreign(("--ssl-ca-certs", "--ssl-ca", "--ca-certs"), REFUSED, _TLS),
@@ -82,10 +72,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--http-protocols",), REFUSED, _HTTP2),
     Foreign(("--reload",), REFUSED, _RELOAD, argument=False),
     Foreign(("-D", "--daemon"), REFUSED, _BACKGROUND, argument=False),
-    Foreign(("-p", "--pid-file", "--pidfile", "--pid"), REFUSED, "no pid file is written yet; a port is --port"),
-    Foreign(("-u", "--user"), REFUSED, _OWNER),
-    Foreign(("-g", "--group"), REFUSED, _OWNER),
-    Foreign(("-m", "--umask"), REFUSED, "it is not set yet; set it in the shell or the supervisor"),
     Foreign(("--reuse-port",), REFUSED, "it is not there yet; leave it out", argument=False),
     Foreign(("--forwarded-allow-ips",), REFUSED, _FORWARDED),
     Foreign(("--proxy-headers",), REFUSED, _FORWARDED, argument=False),

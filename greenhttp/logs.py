@@ -4,12 +4,15 @@ import contextlib
 import errno
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
+from typing import TextIO, cast
 
 from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
+FORMAT_OF_MANY = "%(asctime)s [%(process)d] %(levelname)s %(message)s"  # where several processes write
 
 log = logging.getLogger("greenhttp")
 
@@ -34,11 +37,14 @@ def _application_is_silent(_: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def set_up(settings: Settings) -> Iterator[list[Callable[[], None]]]:
+def set_up(settings: Settings, process: bool = False) -> Iterator[list[Callable[[], None]]]:
     """Level and place of the log, as long as the with block lasts; gives what reopens its files.
 
     Handlers that are there already are left alone. Lines for stderr end where the application, perhaps with its first
     request, gives the root logger a handler; a file that was asked for is written in any case.
+
+    Arguments:
+        process: whether each line says which process has written it.
 
     Raises ConfigError if the file cannot be written.
     """
@@ -47,7 +53,7 @@ def set_up(settings: Settings) -> Iterator[list[Callable[[], None]]]:
     if level == logging.NOTSET:
         log.setLevel(settings.log_level.upper())
     if handler is not None:
-        handler.setFormatter(logging.Formatter(FORMAT))
+        handler.setFormatter(logging.Formatter(FORMAT_OF_MANY if process else FORMAT))
         log.addHandler(handler)
     try:
         yield [handler.reopen] if isinstance(handler, LogFile) else []
@@ -57,6 +63,14 @@ def set_up(settings: Settings) -> Iterator[list[Callable[[], None]]]:
         if handler is not None:
             log.removeHandler(handler)
             handler.close()
+
+
+def stream() -> TextIO:
+    """Where the log goes, for what must be written without logging: its file, or stderr."""
+    for handler in log.handlers:
+        if isinstance(handler, logging.StreamHandler) and hasattr(handler.stream, "fileno"):
+            return cast(TextIO, handler.stream)
+    return sys.stderr
 
 
 def _handler(settings: Settings) -> logging.Handler | None:

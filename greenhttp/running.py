@@ -20,6 +20,8 @@ from greenhttp import __version__, logs
 from greenhttp.config import BY_NAME
 from greenhttp.console import colourful, paint, say
 from greenhttp.errors import ConfigError
+from greenhttp.green.board import Board
+from greenhttp.green.watchdog import Watchdog
 from greenhttp.hosting.interface import STREAM, doubt
 from greenhttp.server import Server
 
@@ -106,21 +108,26 @@ def run(server: Server, name: str) -> int:
     """
     settings = server.settings
     loop = gevent.get_hub().loop
-    with logs.set_up(settings) as files, _opened_again([*files, server.reopen]), _signals(loop) as (asked, stop):
-        server.start()
-        for line in _introduction(server, name, loop, colourful(sys.stderr)):
+    with logs.set_up(settings) as files, opened_again([*files, server.reopen]), signals(loop) as (asked, stop):
+        board = Board(settings.concurrency + 16)
+        board.own()
+        server.start(board=board)
+        dog = Watchdog(loop, settings.hub_warn, 0.0, server.in_progress)
+        dog.start()
+        for line in introduction(server, name, loop):
             say(line)
         stop.wait()
         if asked[0] == signal.SIGTERM and settings.graceful_timeout:
             say(f"stopping; running requests have {settings.graceful_timeout:g} s to finish")
-            server.stop(timeout=settings.graceful_timeout)
+            server.stop(settings.graceful_timeout, settings.drain_linger)
         else:
             server.stop(timeout=0)
+        dog.stop()
     return STOPPED
 
 
 @contextlib.contextmanager
-def _opened_again(calls: list[Callable[[], None]]) -> Iterator[None]:
+def opened_again(calls: list[Callable[[], None]]) -> Iterator[None]:
     """SIGUSR1 makes these calls meanwhile."""
     reopen.extend(calls)
     try:
@@ -130,8 +137,13 @@ def _opened_again(calls: list[Callable[[], None]]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals(loop: Any) -> Iterator[tuple[list[int], Event]]:
-    """Signals in the order they came, and an event for the first; the handlers there were come back afterwards."""
+def signals(loop: Any, supervised: bool = False) -> Iterator[tuple[list[int], Event]]:
+    """Signals in the order they came, and an event for the first; the handlers there were come back afterwards.
+
+    Arguments:
+        supervised: in a worker. Ctrl-C goes to all processes of a terminal, but what it means is the supervisor's
+            business: INT is ignored, and so is what only supervisors know.
+    """
     asked: list[int] = []
     stop = Event()
 
@@ -139,7 +151,8 @@ def _signals(loop: Any) -> Iterator[tuple[list[int], Event]]:
         if number == signal.SIGTERM and signal.SIGTERM in asked:
             return  # sent to the process and to its group, or passed on by a wrapper: one request to stop
         if asked:
-            os.write(2, b"greenhttp: stopped by force\n")  # print() may be what was interrupted
+            if not supervised:
+                os.write(2, b"greenhttp: stopped by force\n")  # print() may be what was interrupted
             os._exit(BROKEN)
         asked.append(number)
         loop.run_callback_threadsafe(stop.set)
@@ -148,6 +161,9 @@ def _signals(loop: Any) -> Iterator[tuple[list[int], Event]]:
         loop.run_callback_threadsafe(gevent.spawn, _reopen)
 
     handlers: dict[int, Any] = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT), on_signal)
+    if supervised:
+        ignored = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
+        handlers |= dict.fromkeys(ignored, signal.SIG_IGN)
     before = {number: signal.signal(number, call) for number, call in {**handlers, signal.SIGUSR1: on_reopen}.items()}
     # A signal that arrives just before the poll does not interrupt it, and Python's handler would run only when
     # something else wakes the loop. A byte in this pipe does.
@@ -201,7 +217,9 @@ def check_files(server: Server) -> None:
         logs.check("access_logfile", server.settings.access_logfile)
 
 
-def _introduction(server: Server, name: str, loop: Any, colours: bool) -> list[str]:
+def introduction(server: Server, name: str, loop: Any, supervised: bool = False) -> list[str]:
+    """What is served where and how, as lines for the terminal. A worker leaves out what its supervisor says."""
+    colours = colourful(sys.stderr)
     where = [_clickable(url, colours) for url in server.addresses]
     kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
     backend = getattr(loop, "backend", "")
@@ -217,10 +235,10 @@ def _introduction(server: Server, name: str, loop: Any, colours: bool) -> list[s
     return [
         f"serving {paint(name, 'bold', on=colours)} at {', '.join(where)}",
         f"it is {described(server)}",
-        f"version {__version__}, process {os.getpid()}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
+        f"version {__version__}{'' if supervised else f', process {os.getpid()}'}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
         *(paint(line, "yellow", on=colours) for line in lines),
         *_limits(server),
-        "Ctrl-C stops at once; TERM lets running requests finish",
+        *([] if supervised else ["Ctrl-C stops at once; TERM lets running requests finish"]),
     ]
 
 

@@ -11,10 +11,11 @@ A Server belongs to the hub of the thread that starts it. It installs no signal 
 import contextlib
 import inspect
 import logging
+import math
 import resource
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
@@ -23,6 +24,7 @@ from gevent.event import Event
 from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
 from greenhttp.green.acceptor import Acceptor
+from greenhttp.green.board import Board, Loads
 from greenhttp.green.deadline import Sweep
 from greenhttp.green.listener import Address, Listener, bound_name, close_listener, listen, parse_address
 from greenhttp.green.loop import choose
@@ -36,6 +38,7 @@ log = logging.getLogger("greenhttp")
 
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 LOG_ENTRIES = 1000  # waiting to be written at most
+SEE_OFF_STEP = 0.05  # seconds between two looks at who has to go
 LAST_WORDS = 2.0  # seconds that the access log has in the end
 
 
@@ -114,10 +117,28 @@ class Server:
         """Counts of connections by what they wait for, of green threads and of requests; {} when stopped."""
         return self._service.statistics() if self._service else {}
 
+    def in_progress(self) -> list[tuple[float, str, Any]]:
+        """What runs in the application: seconds, `GET /path`, green thread; the oldest first. Needs a board.
+
+        May be called in another thread.
+        """
+        return self._service.in_progress() if self._service else []
+
     # ---- life
 
-    def start(self) -> None:
+    def start(
+        self,
+        listeners: Sequence[tuple[Listener, Address]] | None = None,
+        loads: Loads | None = None,
+        board: Board | None = None,
+    ) -> None:
         """Listen and serve from now on, whenever the hub runs.
+
+        Arguments:
+            listeners: sockets that somebody else has opened, with their addresses, to accept from instead of opening
+                those of `bind`. They are closed in `stop`.
+            loads: where other processes that accept from the same sockets say how many connections they have.
+            board: where to list what runs, for a watchdog and for other processes.
 
         Raises ConfigError if an address cannot be used, or the access log cannot be opened.
         """
@@ -125,28 +146,32 @@ class Server:
             return
         self._stopped.clear()
         self._stopping = self._cutting = False
-        settings = self.settings
-        listeners: list[tuple[Listener, Address]] = []
+        opened: list[tuple[Listener, Address]] = []
         try:
-            for address in self._wanted:
-                listeners.append((listen(address, settings.backlog), address))
+            if listeners is None:
+                for address in self._wanted:
+                    opened.append((listen(address, self.settings.backlog, self.settings.socket_mode), address))
             if self._access is not None:
                 self._access.open(self._report)
         except BaseException:
-            for sock, address in listeners:
+            for sock, address in opened:
                 close_listener(sock, address)
             raise
         service = self._make_service()
-        self._listeners = listeners
-        self._names = [bound_name(sock) for sock, _ in listeners]
+        service.show(board)
+        self._listeners = opened if listeners is None else list(listeners)
+        self._names = [bound_name(sock) for sock, _ in self._listeners]
         self._service = service
         self._sweep = Sweep(service.pool.loop, service.phases, service.pool.shrink)
         service.pool.start()
         self._sweep.start()
         self._doors = [
-            SpawnDoor(service, sock) if isinstance(service, Spawner) else Door(service, sock) for sock, _ in listeners
+            SpawnDoor(service, sock) if isinstance(service, Spawner) else Door(service, sock)
+            for sock, _ in self._listeners
         ]
         for door in self._doors:
+            if loads is not None:
+                door.share(loads)
             door.start()
 
     def _make_service(self) -> Service | Spawner:
@@ -169,11 +194,13 @@ class Server:
         if self._access is not None:
             self._access.reopen()
 
-    def stop(self, timeout: float | None = None) -> bool:
+    def stop(self, timeout: float | None = None, linger: float = 0.0) -> bool:
         """Stop: no new connections; every request that has arrived is answered; idle connections are closed.
 
         Arguments:
             timeout: seconds for that; None is `graceful_timeout`. What is not finished then is aborted; 0: at once.
+            linger: seconds over which idle connections are closed, the longest idle first; requests that come on them
+                meanwhile are answered. 0: all at once. The command gives `drain_linger` here.
 
         Returns whether everything could be finished. Suspends the calling green thread; not for the hub itself.
         """
@@ -188,7 +215,7 @@ class Server:
         finished = False
         try:
             self._close_doors()
-            finished = self._drain(service, until)
+            finished = self._drain(service, until, linger)
         finally:  # also when this green thread is killed meanwhile: whoever waits for the end must see it
             if not finished:
                 self._cutting = True
@@ -217,13 +244,31 @@ class Server:
             close_listener(sock, address)
         self._doors, self._listeners = [], []
 
-    def _drain(self, service: Service | Spawner, until: float) -> bool:
+    def _drain(self, service: Service | Spawner, until: float, linger: float) -> bool:
         service.announce_close()
         empty = Event()
         service.when_empty(empty.set)
+        if isinstance(service, Service):
+            self._see_off(service, min(until, time.monotonic() + linger), empty)
         for connection in self._connections(service):
             connection.retire()
         return bool(empty.wait(max(0.0, until - time.monotonic())))
+
+    def _see_off(self, service: Service, until: float, empty: Event) -> None:
+        """Close idle connections, the longest idle first, in steps until then.
+
+        Who sends a request meanwhile gets an answer that says `Connection: close`, and connects to somebody else; who
+        looks for the end before it sends sees it. A client that sends in the very moment in which its connection is
+        closed has to try again: the more slowly they are closed, the fewer those are.
+        """
+        while not empty.is_set() and (left := until - time.monotonic()) > 0:
+            step = min(SEE_OFF_STEP, left)
+            if empty.wait(step):
+                return
+            idle = service.idle.members()
+            due = len(idle) if left <= step else math.ceil(len(idle) * step / left)
+            for connection in idle[:due]:
+                connection.retire()
 
     @staticmethod
     def _connections(service: Service | Spawner) -> list[Connection | SpawnedJob]:

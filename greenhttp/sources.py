@@ -1,6 +1,6 @@
 """Where settings come from, and which source wins.
 
-    default < PORT < the file < GREENHTTP_<NAME> < the command line
+    default < PORT, WEB_CONCURRENCY < the file < GREENHTTP_<NAME> < the command line
 
 A source is a `Source`: raw values by the setting's name, each with its origin as a person would call it (`--flag`,
 `GREENHTTP_NAME`, `file:line`). Only the values that win are read, so a command line can replace what is wrong, or not
@@ -30,15 +30,12 @@ class Given(NamedTuple):
 Source = dict[str, Given]
 
 
+PLATFORM = {"PORT": "port", "WEB_CONCURRENCY": "workers"}
+
+
 def from_platform(environ: Mapping[str, str]) -> Source:
-    """PORT, as platforms set it; an empty variable is none."""
-    return {"port": Given(environ["PORT"], "PORT")} if environ.get("PORT") else {}
-
-
-def unmet(environ: Mapping[str, str]) -> list[str]:
-    """A line for WEB_CONCURRENCY where it is more than there is. Platforms set it by themselves: no reason to fail."""
-    workers = environ.get("WEB_CONCURRENCY", "").strip()
-    return [] if workers in ("", "1") else ["WEB_CONCURRENCY is ignored: more than one process is not there yet"]
+    """PORT and WEB_CONCURRENCY, as platforms set them; an empty variable is none."""
+    return {name: Given(environ[key], key) for key, name in PLATFORM.items() if environ.get(key, "").strip()}
 
 
 def from_environment(environ: Mapping[str, str]) -> Source:

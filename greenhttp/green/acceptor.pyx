@@ -3,13 +3,18 @@
 A turn of the loop accepts at most `batch` connections, so that newcomers do not starve those who are served. When the
 process or the system is out of descriptors, accepting stops for a moment instead of spinning (the listener stays
 readable), says so once, and goes on by itself.
+
+Where several processes accept from one socket, each takes one connection per turn, and one that has more of them than
+another waits a moment before it takes any: the kernel wakes them all, and the quickest would have most.
 """
 
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport (
     EAGAIN, EBADF, EFAULT, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EOPNOTSUPP, errno,
 )
+from libc.stdint cimport int64_t
 
+from greenhttp.green.board cimport ALONE, MORE, Loads, Standing
 from greenhttp.green.transport cimport adopt, sockaddr_storage
 
 
@@ -52,6 +57,7 @@ cdef extern from *:
 cdef enum:
     READ = 1
 
+cdef double YIELD = 0.002           # seconds that a process with more connections leaves to those with fewer
 cdef double BACK_OFF = 0.1          # seconds without accepting once descriptors have run out
 cdef double FOR_EVER = 1e9          # seconds
 
@@ -72,6 +78,14 @@ cdef class Acceptor:
         self.log = log
         self.batch = batch
         self.watcher = loop.io(sock.fileno(), READ)
+
+    cdef int64_t load(self) noexcept:
+        """Connections that this process has."""
+        return 0
+
+    def share(self, Loads loads):
+        """Other processes accept from the same socket."""
+        self.loads = loads
 
     cdef bint crowded(self) noexcept:
         """Whether one more connection is one too many. Then `admit` is asked, but only when one is really there."""
@@ -107,7 +121,17 @@ cdef class Acceptor:
     cdef int accept_some(self) except -1:
         cdef sockaddr_storage peer
         cdef int fd
-        for _ in range(self.batch):
+        cdef int batch = self.batch
+        cdef Standing standing
+        if self.loads is not None and not self.stopping:
+            self.loads.set(self.load())
+            standing = self.loads.standing(self.load())
+            if standing == MORE and not self.yielded:
+                return self.let_others()
+            self.yielded = False
+            if standing != ALONE:
+                batch = 1
+        for _ in range(batch):
             if self.crowded():
                 if not greenhttp_somebody_waits(self.sock.fileno()):
                     return 0            # nobody has to go for nobody
@@ -130,6 +154,16 @@ cdef class Acceptor:
             if errno == EBADF or errno == EINVAL or errno == ENOTSOCK or errno == EOPNOTSUPP or errno == EFAULT:
                 PyErr_SetFromErrno(OSError)     # raises: the listener itself is wrong
             # Anything else is about that one peer: it has gone, a firewall refused it, its network is down (accept(2)).
+        return 0
+
+    cdef int let_others(self) except -1:
+        """Those with fewer connections go first. If they do not come, because they are busy, this one does after all."""
+        self.yielded = True
+        self.watcher.stop()
+        if self.timer is not None:
+            self.timer.close()
+        self.timer = self.loop.timer(YIELD, ref=False)
+        self.timer.start(self._retry, update=True)
         return 0
 
     def back_off(self):
@@ -171,6 +205,8 @@ cdef class Acceptor:
             return
         self.paused = self.backing_off = False
         self.stopping = True
+        if self.loads is not None:
+            self.loads.leave()
         before = -1
         try:
             while before != self.accepted and not self.paused and not self.backing_off:

@@ -14,21 +14,26 @@ An address that cannot be used raises ConfigError that says why and, where the s
 import contextlib
 import errno
 import os
-import socket as constants  # constants and getaddrinfo only; the class comes from gevent's list of originals
+import socket as constants  # constants; what gevent may have replaced comes from its list of originals
 import stat
 import struct
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gevent import monkey
-
 from greenhttp.errors import ConfigError
+
+
+def _original(name: str) -> Any:
+    """The standard library's own, also in a patched process. A supervisor has no gevent, and must not get it here."""
+    monkey = sys.modules.get("gevent.monkey")
+    return getattr(constants, name) if monkey is None else monkey.get_original("socket", name)
+
 
 if TYPE_CHECKING:
     from socket import socket as PlainSocket
 else:
-    PlainSocket = monkey.get_original("socket", "socket")
+    PlainSocket = _original("socket")
 
 DEFAULT_PORT = 8000
 EXAMPLES = "give host:port, :port, [::]:port, unix:/path or fd://N"
@@ -124,7 +129,7 @@ def _is_number(text: str, digits: int) -> bool:
 # ---- Address -> socket
 
 
-def listen(address: Address, backlog: int = 2048) -> Listener:
+def listen(address: Address, backlog: int = 2048, mode: int | None = None, reuse_port: bool = False) -> Listener:
     """Opens, or for `fd://` adopts, the listening socket of an address: non-blocking, not inherited by children.
 
     A host name may stand for several addresses: the first, in the system's order, that this machine has is bound, and
@@ -134,19 +139,24 @@ def listen(address: Address, backlog: int = 2048) -> Listener:
 
     TCP_NODELAY is set here once: Linux and the BSDs (macOS) copy it to every accepted socket.
 
+    Arguments:
+        backlog: connections the kernel holds until they are accepted.
+        mode: permissions of a Unix socket's file, like 0o660; None: what the umask leaves.
+        reuse_port: share the port with other sockets that say the same (SO_REUSEPORT); the kernel spreads connections.
+
     Raises:
         ConfigError: the address cannot be used; the message says why.
     """
     if address.kind == "unix":
-        return _listen_unix(address, backlog)
+        return _listen_unix(address, backlog, mode)
     if address.kind == "fd":
         return _adopt(address, backlog)
-    return _listen_tcp(address, backlog)
+    return _listen_tcp(address, backlog, reuse_port)
 
 
-def _listen_tcp(address: Address, backlog: int) -> Listener:
+def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False) -> Listener:
     try:
-        found = monkey.get_original("socket", "getaddrinfo")(
+        found = _original("getaddrinfo")(
             address.host or "0.0.0.0", address.port, type=constants.SOCK_STREAM, flags=constants.AI_PASSIVE
         )
     except (OSError, UnicodeError) as error:
@@ -164,6 +174,8 @@ def _listen_tcp(address: Address, backlog: int) -> Listener:
             if family == constants.AF_INET6:
                 sock.setsockopt(constants.IPPROTO_IPV6, constants.IPV6_V6ONLY, 1)
             sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
+            if reuse_port:
+                sock.setsockopt(constants.SOL_SOCKET, constants.SO_REUSEPORT, 1)
             sock.bind(name)
             _start(sock, backlog)
             return sock
@@ -185,12 +197,19 @@ def _why(address: Address, error: OSError, family: int, name: Any) -> str:
     return f"{address}: cannot listen ({error.strerror or error})"
 
 
-def _listen_unix(address: Address, backlog: int) -> Listener:
+def _listen_unix(address: Address, backlog: int, mode: int | None = None) -> Listener:
     path = address.path
     _remove_stale(path)
     sock = Listener(constants.AF_UNIX, constants.SOCK_STREAM)
     try:
-        sock.bind(path)
+        if mode is not None:  # not by chmod alone: until then others could connect. A process has but one umask
+            before = os.umask(0o777 & ~mode)
+            try:
+                sock.bind(path)
+            finally:
+                os.umask(before)
+        else:
+            sock.bind(path)
         made = os.lstat(path)
         sock.file = (made.st_dev, made.st_ino)
         _start(sock, backlog)

@@ -1,3 +1,4 @@
+from greenhttp.green.board cimport Board
 from greenhttp.green.deadline cimport Phase, Timed, flag
 from greenhttp.green.switch cimport greenlet
 
@@ -17,6 +18,8 @@ cdef class Job(Timed):
 
 cdef class PythonJob(Job):
     pass
+
+cdef list in_progress(Board board, tuple phases)
 
 cdef class Queue:
     cdef Job head
@@ -60,6 +63,7 @@ cdef class Pool:
 cdef class Worker(greenlet):
     cdef Pool pool
     cdef readonly Job job
+    cdef readonly int place                 # on the board, of what its job is at; -1: nowhere
     cdef Py_ssize_t unheld                  # references to this object, seen from `hire`, while nobody else has one
     cdef object context                     # of the job in progress, or fresh
     cdef Py_ssize_t alone                   # the same, seen from inside `work`

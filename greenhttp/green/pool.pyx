@@ -27,10 +27,12 @@ Thread locals live as long as the green thread, as in any thread pool: that is w
 """
 
 import sys
+from operator import itemgetter
 
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit, PyContext_New
 from cpython.object cimport PyObject, PyObject_Size
 
+from greenhttp.green.board cimport Board
 from greenhttp.green.deadline cimport Phase, Timed
 from greenhttp.green.switch cimport PyGreenlet_Import, greenlet, switch_to, switch_with
 
@@ -403,6 +405,7 @@ cdef class Worker(greenlet):
     def __init__(self, Pool pool):
         greenlet.__init__(self, None, pool.hub)
         self.pool = pool
+        self.place = -1
 
     def run(self):
         cdef Pool pool = self.pool
@@ -459,3 +462,16 @@ cdef class Worker(greenlet):
 
 def _nothing():
     """What the idle watcher calls; being active is all it is for."""
+
+
+cdef list in_progress(Board board, tuple phases):
+    """What the jobs in these phases are at: seconds, text, green thread; the oldest first."""
+    cdef Job job
+    cdef Phase phase
+    cdef list found = []
+    if board is not None:
+        for phase in phases:
+            for job in phase.members():
+                if job.worker is not None:
+                    found.append((*board.entry(job.worker.place), job.worker))
+    return sorted(found, key=itemgetter(0), reverse=True)

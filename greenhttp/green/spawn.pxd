@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
+from greenhttp.green.board cimport Board
 from greenhttp.green.deadline cimport Phase, flag
 from greenhttp.green.pool cimport Job, Pool
 from greenhttp.green.stream cimport Stream
@@ -8,6 +9,7 @@ from greenhttp.green.stream cimport Stream
 cdef class Spawner:
     cdef readonly object handler
     cdef readonly Pool pool
+    cdef Board board                # lists what runs, for other threads and processes to see; None: nobody looks
     cdef readonly Phase fresh       # accepted, its green thread has not begun
     cdef readonly Phase running     # in the handler
     cdef readonly Phase flushing    # the handler is done, not all of its output has left

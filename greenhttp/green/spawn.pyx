@@ -7,11 +7,13 @@ green thread, then the connection is closed for writing and read on for a moment
 instead of a reset. When it raises, the connection is reset: a broken dialogue must not look like a finished one.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
+from greenhttp.green.board cimport Board
 from greenhttp.green.deadline cimport Phase
-from greenhttp.green.pool cimport Job, Pool
+from greenhttp.green.pool cimport Job, Pool, Worker, in_progress
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport adopt, sockaddr_storage
 
@@ -51,6 +53,14 @@ cdef class Spawner:
         self.lingers = s.linger_timeout > 0
         self.doors = []
 
+    def show(self, Board board):
+        """List on this board what runs."""
+        self.board = board
+
+    def in_progress(self):
+        """As Service.in_progress; the text is the peer's address."""
+        return in_progress(self.board, (self.running,))
+
     def announce_close(self):
         """The server stops. Nothing to say: what an announcement looks like is the protocol's business."""
 
@@ -73,12 +83,21 @@ cdef class SpawnedJob(Job):
 
     cdef int run(self) except -1:
         cdef Spawner spawner = self.spawner
+        cdef Worker worker = self.worker
+        cdef bytes peer
         spawner.served += 1
         self.enter(spawner.running)
+        if spawner.board is not None:
+            peer = self.who().encode("ascii", "replace")
+            worker.place = spawner.board.note(PyBytes_AS_STRING(peer), PyBytes_GET_SIZE(peer))
         try:
             spawner.handler(self.stream)
         except BaseException as error:
             return self.failed(error)
+        finally:
+            if worker.place >= 0:
+                spawner.board.strike(worker.place)
+                worker.place = -1
         self.done = True
         if self.stream.closed:
             return self.close(False)
@@ -231,6 +250,9 @@ cdef class SpawnDoor(Acceptor):
 
     def say(self, line):
         self.spawner.report("warning", line)
+
+    cdef int64_t load(self) noexcept:
+        return self.spawner.open_connections
 
     cdef bint crowded(self) noexcept:
         return self.spawner.open_connections >= self.spawner.max_connections

@@ -37,6 +37,8 @@ cdef class Connection(Job):
     cdef bint unread(self) except -1
     cdef int serve(self) except -1
     cdef int overloaded(self) except -1
+    cdef void show(self, Head head) noexcept
+    cdef void show_end(self) noexcept
     cdef int failed(self, Request request, Delivery response, object error) except -1
     cdef int settle(self) except -1
     cdef int proceed(self) except -1

@@ -64,8 +64,10 @@ cdef class Connection(Job):
         try:
             return self.answer_requests()
         except OSError:
+            self.show_end()
             return self.close(True)             # the peer has gone
         except BaseException:
+            self.show_end()
             self.close(True)                    # never a connection without a state, a watcher or a deadline
             raise
 
@@ -110,6 +112,8 @@ cdef class Connection(Job):
         if service.dropped:
             service.say_dropped()
         head.base = self.stream.inbuf + self.stream.in_pos      # the buffer may have moved since it was parsed
+        if service.board is not None:
+            self.show(head)
         request = new_request(service, self.stream, head, self.base)
         if service.observer is not None:
             head.own()
@@ -149,7 +153,21 @@ cdef class Connection(Job):
             request.head = None
             if head.owned is None or Py_REFCNT(<PyObject*>head) == 1:       # else its Headers were kept
                 service.give_head(head)
+        self.show_end()
         return 0
+
+    cdef void show(self, Head head) noexcept:
+        """Put `GET /path` on the board; queries are where people have secrets."""
+        cdef Py_ssize_t method = len(head.method) + 1
+        cdef Py_ssize_t query = head.query_len + 1 if head.has_query else 0
+        self.worker.place = self.service.board.note(
+            head.base + head.target_at - method, method + head.target_len - query
+        )
+
+    cdef void show_end(self) noexcept:
+        if self.worker is not None and self.worker.place >= 0:
+            self.service.board.strike(self.worker.place)
+            self.worker.place = -1
 
     cdef int failed(self, Request request, Delivery response, object error) except -1:
         """The application raised, or the connection broke under it."""
@@ -559,6 +577,9 @@ cdef class Door(Acceptor):
 
     def say(self, line):
         self.service.report("warning", line)
+
+    cdef int64_t load(self) noexcept:
+        return self.service.open_connections
 
     cdef bint crowded(self) noexcept:
         return self.service.open_connections >= self.service.max_connections

@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t
 
+from greenhttp.green.board cimport Board
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport Pool
 from greenhttp.wire.head cimport Head
@@ -9,6 +10,7 @@ cdef class Service:
     cdef object app                 # a response.App
     cdef object observer            # a response.Observer, or None
     cdef readonly Pool pool
+    cdef Board board                # lists what runs, for other threads and processes to see; None: nobody looks
     cdef readonly Phase fresh       # accepted, first head not complete
     cdef readonly Phase heading     # a later head has begun
     cdef readonly Phase idle        # between two requests

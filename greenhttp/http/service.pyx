@@ -3,8 +3,9 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
+from greenhttp.green.board cimport Board
 from greenhttp.green.deadline cimport Phase, clock
-from greenhttp.green.pool cimport Pool
+from greenhttp.green.pool cimport Pool, in_progress
 from greenhttp.wire.head cimport Head
 
 from time import gmtime
@@ -83,6 +84,15 @@ cdef class Service:
     def observe(self, observer):
         """Set who is told of each answer: a response.Observer, or None."""
         self.observer = observer
+
+    def show(self, Board board):
+        """List on this board what runs."""
+        self.board = board
+
+    def in_progress(self):
+        """What runs in the application: seconds, `GET /path`, green thread; the oldest first. May be called in another
+        thread. Empty without a board."""
+        return in_progress(self.board, (self.running, self.overdue))
 
     def announce_close(self):
         """From now on every answer says that it is the last on its connection."""

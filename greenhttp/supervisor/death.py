@@ -1,0 +1,75 @@
+"""Why a worker has died, as far as the system tells."""
+
+import os
+import signal
+from collections.abc import Callable
+
+EXIT_WORDS = {
+    0: "exit code 0",
+    1: "exit code 1: an address or a log cannot be used, or it was stopped by force",
+    3: "exit code 3: the application could not be loaded",
+}
+
+
+def how(status: int, told: str = "", oom_kills: int = 0) -> str:
+    """What the status of waitpid(2) means.
+
+    Arguments:
+        status: as waitpid gives it.
+        told: the signal that this program itself had sent, by name, or "".
+        oom_kills: how many processes of the memory cgroup the kernel has killed since this worker was started.
+    """
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return EXIT_WORDS.get(code, f"exit code {code}")
+    name = _name(-code)
+    core = ", core dumped" if os.WCOREDUMP(status) else ""
+    if name == told:
+        return f"killed by {name} as ordered{core}"
+    if name == "SIGKILL":
+        if oom_kills:
+            return "killed by SIGKILL: by the kernel, since the memory cgroup was out of memory"
+        return "killed by SIGKILL, not by its supervisor: by somebody with kill -9, or by the machine out of memory"
+    if name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE"):
+        return f"killed by {name}: a crash in code that is not Python{core}"
+    if name == "SIGABRT":
+        return f"killed by {name}: code that is not Python has given up, or somebody has sent it{core}"
+    return f"killed by {name}, not by its supervisor{core}"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def oom_counter(root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> Callable[[], int]:
+    """A function that gives how many processes of this process's memory cgroup the kernel has killed; 0: unknown.
+
+    cgroup v2 says it in memory.events, v1 in memory.oom_control, both as `oom_kill N` (Documentation/admin-guide of
+    Linux).
+    """
+    places = []
+    try:
+        with open(own, encoding="ascii", errors="replace") as file:
+            for line in file.read().splitlines():
+                _, controllers, path = line.split(":", 2)
+                if not controllers:
+                    places += [f"{root}{path}/memory.events", f"{root}/memory.events"]
+                elif "memory" in controllers.split(","):
+                    places += [f"{root}/memory{path}/memory.oom_control", f"{root}/memory/memory.oom_control"]
+    except (OSError, ValueError):
+        pass
+
+    def count() -> int:
+        for place in places:
+            try:
+                with open(place, encoding="ascii") as file:
+                    words = dict(line.split() for line in file if len(line.split()) == 2)
+                return int(words["oom_kill"])
+            except (OSError, ValueError, KeyError):
+                continue
+        return 0
+
+    return count

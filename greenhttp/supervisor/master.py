@@ -1,0 +1,542 @@
+"""The supervisor's process: forks workers, hears of them through pipes, reaps them, and carries out what policy decides.
+
+One thread, one poll over: the pipe that signals write to, a pipe from each worker, and nothing else. It owns the
+listening sockets, so that what has reached the kernel's queue survives any worker. It imports neither gevent nor the
+application, unless `preload`.
+
+    supervise(plan)  ->  the exit code; in a worker, which returns from the same call, that worker's
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from select import POLLIN, poll  # before a preloaded application patches them: this process has no green threads
+from time import monotonic
+
+from greenhttp import logs
+from greenhttp.config import Settings
+from greenhttp.console import colourful, paint, say
+from greenhttp.errors import ConfigError
+from greenhttp.green.board import Board, Loads, now
+from greenhttp.green.listener import Address, Listener, close_listener, listen, parse_address
+from greenhttp.supervisor import system, takeover, worker
+from greenhttp.supervisor.death import how, oom_counter
+from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Start, State, Tell
+
+log = logging.getLogger("greenhttp")
+
+fork, waitpid, kill = os.fork, os.waitpid, os.kill  # the system's own, see above
+
+HANDLED = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "WINCH", "CHLD")
+ORDERS = {
+    Order.DRAIN: signal.SIGTERM,
+    Order.QUIT: signal.SIGQUIT,
+    Order.DUMP: signal.SIGABRT,
+    Order.KILL: signal.SIGKILL,
+}
+LOOK = 1.0  # seconds between two looks at the workers' beats
+LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "critical": logging.CRITICAL}
+
+
+@dataclass
+class Plan:
+    """What to run.
+
+    Attributes:
+        name: of the application, as the command got it.
+        settings: complete.
+        file: the file of settings if it is Python, which every worker runs for what it does; or "".
+        reread: gives name and settings anew, for a reload. Raises ConfigError.
+        where: the directory the command was started in.
+    """
+
+    name: str
+    settings: Settings
+    file: str = ""
+    reread: Callable[[], tuple[str, Settings]] | None = None
+    where: str = field(default_factory=os.getcwd)
+
+
+@dataclass
+class Child:
+    """What the master has of one worker."""
+
+    number: int
+    generation: int
+    pid: int
+    pipe: int
+    board: Board
+    place: int
+    oom_kills: int = 0
+    told: str = ""
+    unread: bytes = b""
+    said: str = ""  # what it says went wrong
+    code: int | None = None
+
+
+def supervise(plan: Plan) -> int:
+    """Run until a signal ends it. Returns the exit code, in the master and in every worker. Raises ConfigError."""
+    outcome = Master(plan).run()
+    # A worker leaves the master's frames behind before it does anything: none of their `finally` is its own.
+    return worker.main(outcome) if isinstance(outcome, worker.Birth) else outcome
+
+
+class Master:
+    """See the module. One object for the life of the process."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.settings = plan.settings
+        self.pid = os.getpid()
+        self.listeners: dict[str, tuple[Listener, Address]] = {}
+        self.children: dict[int, Child] = {}  # by pid
+        self.loads = Loads()
+        self.lifeline: tuple[int, int] = (-1, -1)
+        self.arrived: deque[int] = deque()
+        self.policy = Policy(workers_of(plan.settings), _limits(plan.settings))
+        self.oom_kills = oom_counter()
+        self.poll = poll()
+        self.wake = -1
+        self.quick = False
+        self.introduced = False
+        self.last_words = ""
+        self.check_pid = 0
+        self.files: list[Callable[[], None]] = []
+        self.preloaded: object = None
+
+    def run(self) -> "int | worker.Birth":
+        """Until the end: the exit code, or in a child what it was born with."""
+        with contextlib.ExitStack() as stack:
+            self.files = stack.enter_context(logs.set_up(self.settings, process=True))
+            stack.enter_context(self._signals())
+            taken = takeover.taken(os.environ)
+            stack.enter_context(system.pid_file(self.settings.pid))
+            try:
+                self._listen(taken)
+                system.drop(self.settings.user, self.settings.group)
+                if self.settings.preload:
+                    self.preloaded = worker.preload(self.plan.name, self.settings, self.plan.file)
+                self.lifeline = os.pipe() if taken is None else taken.lifeline
+                if taken is not None:
+                    self._adopt(taken)
+                else:
+                    self.policy.begin(monotonic())
+                outcome = self._loop()
+            except BaseException:
+                self._close_listeners()
+                raise
+            if isinstance(outcome, worker.Birth):
+                stack.pop_all()  # nothing of the master is the child's to clean up
+                return outcome
+            system.notify(os.environ, "STOPPING=1")
+            self._close_listeners()
+            return outcome
+
+    # ---- the loop
+
+    def _loop(self) -> "int | worker.Birth":
+        period = system.watchdog_period(os.environ)
+        alive = monotonic()
+        while True:
+            for action in self.policy.take():
+                match action:
+                    case Start(number, generation):
+                        born = self._fork(number, generation)
+                        if born is not None:
+                            return born
+                    case Tell(number, order):
+                        self._tell(number, order)
+                    case Say(level, line):
+                        log.log(LEVELS[level], "%s", line)
+                    case Exit(code):
+                        return code
+            due = self.policy.due()
+            wait = LOOK if self.children else None
+            if due is not None:
+                wait = min(LOOK, max(0.0, due - monotonic()))
+            if period is not None:
+                wait = min(period, LOOK if wait is None else wait)
+                if monotonic() - alive >= period:
+                    alive = monotonic()
+                    system.notify(os.environ, "WATCHDOG=1")
+            for fd, _ in self.poll.poll(None if wait is None else wait * 1000 + 1):
+                if fd == self.wake:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(fd, 4096)
+                else:
+                    self._hear(fd)
+            while self.arrived:
+                self._on_signal(self.arrived.popleft())
+            self._reap()
+            self._look_at_beats()
+            self.policy.tick(monotonic())
+
+    def _on_signal(self, number: int) -> None:
+        now = monotonic()
+        name = signal.Signals(number).name
+        if name == "SIGTERM":
+            if not self.policy.stopping:
+                wait = self.settings.graceful_timeout
+                say(f"stopping; running requests have {wait:g} s to finish" if wait else "stopping")
+                system.notify(os.environ, "STOPPING=1")
+                self._close_listeners(later=True)
+                self.policy.stop(wait > 0, now)
+        elif name in ("SIGINT", "SIGQUIT"):
+            if self.quick:
+                os.write(2, b"greenhttp: stopped by force\n")
+                for child in self.children.values():
+                    with contextlib.suppress(ProcessLookupError):
+                        kill(child.pid, signal.SIGKILL)
+                self._close_listeners()
+                os._exit(1)
+            self.quick = True
+            system.notify(os.environ, "STOPPING=1")
+            self.policy.stop(False, now)
+        elif name == "SIGHUP":
+            self._reload(now)
+        elif name == "SIGUSR1":
+            self._reopen()
+        elif name == "SIGUSR2":
+            self._begin_upgrade()
+        elif name in ("SIGTTIN", "SIGTTOU"):
+            self.policy.resize(1 if name == "SIGTTIN" else -1, now)
+        elif name == "SIGWINCH" and not _on_a_terminal():
+            self.policy.rest(now)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Signals become numbers in `arrived`, and a byte in a pipe wakes the poll."""
+        woken, wake = os.pipe()
+        for end in (woken, wake):
+            os.set_blocking(end, False)
+        self.wake = woken
+        numbers = [getattr(signal, f"SIG{name}") for name in HANDLED]
+        before = {number: signal.signal(number, lambda n, _: self.arrived.append(n)) for number in numbers}
+        wakeup_before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self.poll.register(woken, POLLIN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # blocked while one program took over from another
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(wakeup_before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(woken)
+            os.close(wake)
+
+    # ---- listeners
+
+    def _listen(self, taken: "takeover.Taken | None") -> None:
+        """Open what `bind` says; what another program left, or systemd opened, is taken as it is."""
+        wanted = [parse_address(text) for text in self.settings.bind]
+        if taken is not None:
+            self.listeners = taken.listeners
+        elif found := system.inherited(os.environ):
+            wanted = [Address("fd", fd=fd) for fd in found]
+            log.info("listening on what systemd has opened; bind is not looked at")
+        if self.settings.umask is not None:
+            os.umask(self.settings.umask)
+        self._open(wanted)
+
+    def _open(self, wanted: list[Address]) -> None:
+        """Have these listeners, and no others. Raises ConfigError, and leaves all as it was."""
+        opened: dict[str, tuple[Listener, Address]] = {}
+        try:
+            for address in wanted:
+                if str(address) not in self.listeners:
+                    opened[str(address)] = (listen(address, self.settings.backlog, self.settings.socket_mode), address)
+        except ConfigError:
+            for sock, address in opened.values():
+                close_listener(sock, address)
+            raise
+        names = {str(address) for address in wanted}
+        for text in [text for text in self.listeners if text not in names]:
+            close_listener(*self.listeners.pop(text))  # the workers have it until they have drained
+        self.listeners.update(opened)
+
+    def _close_listeners(self, later: bool = False) -> None:
+        """Close them; with `later`, only this process's: the workers take what is in the queues before they go."""
+        if os.getpid() != self.pid:
+            return
+        for sock, address in self.listeners.values():
+            if later and address.kind == "unix":
+                continue  # its file must stay as long as somebody accepts
+            close_listener(sock, address)
+        if not later:
+            self.listeners = {}
+
+    # ---- workers
+
+    def _fork(self, number: int, generation: int) -> "worker.Birth | None":
+        """A new worker. In the child: what it needs to know."""
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
+        board = Board(self.settings.concurrency + 16)
+        place = self.loads.take()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        numbers = [getattr(signal, f"SIG{name}") for name in HANDLED]
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # until the child has handlers of its own
+        try:
+            pid = fork()
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.close(ours)
+            os.close(theirs)
+            board.close()
+            self.loads.give_back(place)
+            self.policy.gone(number, f"it could not be forked: {error.strerror}", monotonic())
+            return None
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            for value in numbers:
+                signal.signal(value, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for fd in [ours, self.lifeline[1], *(child.pipe for child in self.children.values())]:
+                os.close(fd)
+            for child in self.children.values():
+                child.board.close()
+            listeners = []
+            for sock, address in self.listeners.values():
+                sock.file = None  # the file of a UNIX socket is the master's to remove
+                listeners.append((sock, address))
+            return worker.Birth(
+                number=number, generation=generation, name=self.plan.name, settings=self.settings,
+                file=self.plan.file, listeners=listeners, pipe=theirs, lifeline=self.lifeline[0], board=board,
+                loads=self.loads, place=place, preloaded=self.preloaded,
+            )  # fmt: skip
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(theirs)
+        self.children[pid] = Child(number, generation, pid, ours, board, place, self.oom_kills())
+        self.poll.register(ours, POLLIN)
+        return None
+
+    def _tell(self, number: int, order: Order) -> None:
+        child = next((child for child in self.children.values() if child.number == number), None)
+        if child is None:
+            return
+        if order is Order.DUMP:
+            self._report_hang(child)
+        number = ORDERS[Order.KILL if order is Order.DUMP and child.board.spoken else order]
+        child.told = number.name
+        with contextlib.suppress(ProcessLookupError):
+            kill(child.pid, number)
+
+    def _hear(self, fd: int) -> None:
+        """A worker has said something: lines of JSON."""
+        child = next((child for child in self.children.values() if child.pipe == fd), None)
+        if child is None:
+            self.poll.unregister(fd)
+            return
+        while True:
+            try:
+                data = os.read(fd, 65536)
+            except BlockingIOError:
+                return
+            if not data:  # it has closed it, or is gone, which the reaper will tell
+                self.poll.unregister(fd)
+                return
+            *lines, child.unread = (child.unread + data).split(b"\n")
+            for line in lines:
+                self._heard(child, json.loads(line))
+
+    def _heard(self, child: Child, word: dict[str, object]) -> None:
+        match word:
+            case {"ready": list(lines)}:
+                self._introduce(child, [str(line) for line in lines])
+                self.policy.ready(child.number, monotonic())
+                if self.policy.serving >= self.policy.target:
+                    system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
+            case {"leaving": str(why)}:
+                self.policy.wants_out(child.number, why, monotonic())
+            case {"failed": str(text), "code": int(code)}:
+                child.said, child.code = text, code
+
+    def _introduce(self, child: Child, lines: list[str]) -> None:
+        if self.introduced:
+            log.info("worker %d serves, process %d", child.number, child.pid)
+            return
+        self.introduced = True
+        for line in lines:
+            say(line)
+        count = self.policy.target
+        on = colourful(sys.stderr)
+        many = f"{count} workers" if count > 1 else "1 worker"
+        say(f"{paint(many, 'bold', on=on)} under process {self.pid}; HUP reloads, TTIN and TTOU change their number")
+        say("Ctrl-C stops at once; TERM lets running requests finish")
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.check_pid:
+                self._checked(status)
+            child = self.children.get(pid)
+            if child is not None:  # else a stranger's orphan: process 1 inherits those
+                self._gone(child, status)
+
+    def _gone(self, child: Child, status: int) -> None:
+        with contextlib.suppress(KeyError, OSError):
+            self._hear(child.pipe)  # its last words
+        with contextlib.suppress(KeyError):
+            self.poll.unregister(child.pipe)
+        os.close(child.pipe)
+        del self.children[child.pid]
+        self.loads.give_back(child.place)
+        reason = how(status, child.told, self.oom_kills() - child.oom_kills)
+        expected = child.told or os.waitstatus_to_exitcode(status) == 0
+        if not expected:
+            for age, text in child.board.listed()[:20]:
+                log.warning("worker %d was at this when it died: %s, for %.1f s", child.number, text, age)
+        child.board.close()
+        if child.said and child.said != self.last_words:
+            self.last_words = child.said
+            sys.stderr.write(child.said)
+            sys.stderr.flush()
+        code = child.code if child.code is not None else 3
+        self.policy.gone(child.number, reason, monotonic(), code)
+
+    # ---- hung workers
+
+    def _look_at_beats(self) -> None:
+        if not self.settings.timeout:
+            return
+        for child in list(self.children.values()):
+            worker_now = self.policy.workers.get(child.number)
+            if worker_now is None or worker_now.state not in (State.SERVING, State.DRAINING):
+                continue
+            beat = child.board.last_beat
+            silent = now() - beat if beat else 0.0
+            if silent > self.settings.timeout:
+                self.policy.hung(child.number, f"its loop has not turned for {silent:.0f} s", monotonic())
+
+    def _report_hang(self, child: Child) -> None:
+        requests = child.board.listed()
+        for age, text in requests[:50]:
+            log.error("worker %d, in progress for %.1f s: %s", child.number, age, text)
+        if len(requests) > 50:
+            log.error("worker %d: and %d more", child.number, len(requests) - 50)
+        if not child.board.spoken:
+            log.error(
+                "worker %d could not say by itself where it is (code that is not Python holds the interpreter): "
+                "what follows is only the stack of each thread, of the green threads the running one alone",
+                child.number,
+            )
+
+    # ---- reload, reopen, upgrade
+
+    def _reload(self, when: float) -> None:
+        if self.settings.preload:
+            log.info("the application is preloaded: a reload is a start of the whole program in this process")
+            self._begin_upgrade()
+            return
+        system.notify(os.environ, "RELOADING=1", f"MONOTONIC_USEC={int(when * 1_000_000)}")
+        try:
+            if self.plan.reread is not None:
+                name, settings = self.plan.reread()
+                before, self.settings = self.settings, settings
+                try:
+                    self._open([parse_address(text) for text in settings.bind] if settings.bind != before.bind
+                               else [address for _, address in self.listeners.values()])  # fmt: skip
+                except ConfigError:
+                    self.settings = before
+                    raise
+                self.plan.name = name
+                self.policy.limits = _limits(settings)
+        except ConfigError as error:
+            log.error("not reloaded, all stays as it was: %s", error)
+            system.notify(os.environ, "READY=1")
+            return
+        log.info("reloading")
+        self.policy.reload(when, workers_of(self.settings))
+
+    def _reopen(self) -> None:
+        for call in self.files:
+            try:
+                call()
+            except OSError as error:
+                log.error("a log file cannot be opened again: %s", error)
+        for child in self.children.values():
+            with contextlib.suppress(ProcessLookupError):
+                kill(child.pid, signal.SIGUSR1)
+
+    def _begin_upgrade(self) -> None:
+        """Have the new program check itself first: this process can become it only once."""
+        if self.check_pid or self.policy.stopping:
+            return
+        log.info("checking the program on disk before this process becomes it")
+        self.check_pid = takeover.check(self.plan.where)
+
+    def _checked(self, status: int) -> None:
+        self.check_pid = 0
+        if self.policy.stopping:
+            return
+        if os.waitstatus_to_exitcode(status) != 0:
+            log.error("not upgraded, all stays as it was: the new program's check failed (see above)")
+            return
+        log.info("this process becomes the program on disk; its workers serve until others have taken over")
+        workers = [
+            takeover.Left(child.pid, child.pipe, child.board.fd, int(child.board.entries), child.place, w.generation)
+            for child in self.children.values()
+            if (w := self.policy.workers.get(child.number)) is not None and w.state is State.SERVING
+        ]
+        for child in list(self.children.values()):
+            w = self.policy.workers.get(child.number)
+            if w is not None and w.state is State.STARTING:
+                with contextlib.suppress(ProcessLookupError):
+                    kill(child.pid, signal.SIGKILL)
+        takeover.become(
+            self.plan.where, takeover.Taken(self.listeners, workers, self.lifeline, self.loads.fd), HANDLED
+        )
+
+    def _adopt(self, taken: "takeover.Taken") -> None:
+        """Go on with the workers of the program that this process was before."""
+        self.loads = Loads(taken.loads)
+        when = monotonic()
+        for left in taken.workers:
+            number = self.policy.adopt(left.generation, when)
+            board = Board(left.entries, left.board)
+            self.children[left.pid] = Child(
+                number, left.generation, left.pid, left.pipe, board, left.place, self.oom_kills()
+            )
+            self.poll.register(left.pipe, POLLIN)
+        self.policy.reload(when)
+
+
+def workers_of(settings: Settings) -> int:
+    """How many there should be; `auto`: one for each processor this process may use."""
+    if settings.workers != "auto":
+        return max(1, int(settings.workers))
+    try:
+        return max(1, len(os.sched_getaffinity(0)))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(boot=settings.boot_timeout, graceful=settings.graceful_timeout)
+
+
+def _on_a_terminal() -> bool:
+    """Whether this process belongs to a terminal's foreground, which sends WINCH when its window changes."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

@@ -1,0 +1,410 @@
+"""What a supervisor decides, without doing any of it: events and the time go in, actions come out.
+
+    policy = Policy(4, Limits())
+    policy.begin(now)
+    for action in policy.take(): ...    # Start, Tell, Say, Exit: carried out by master.py
+    policy.ready(number, now)           # what has happened meanwhile
+    policy.tick(now)                    # what has become due; `due()` says when to call it next
+
+A worker's life, which it never walks back:
+
+    STARTING -> SERVING -> DRAINING -> gone
+        |          |           |
+        +----------+-----------+--> KILLED -> gone
+
+Who serves is *fresh*, or *outdated* when it belongs to an earlier generation or has asked to be replaced. Only when a
+fresh one serves is an outdated one told to drain: there are never fewer than there should be, and one more while it
+starts.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+STOPPED, BROKEN, GAVE_UP = 0, 1, 3  # exit codes
+
+
+class State(Enum):
+    """See the module."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+    KILLED = "killed"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Durations, in seconds.
+
+    Attributes:
+        boot: from the fork until a worker must be ready; 0: as long as it takes.
+        graceful: for a worker to finish what it is doing; it cuts off the rest itself.
+        grace: beyond that, until it is killed.
+        settled: how long a worker must have served before it counts as a success, and the first of a new generation
+            before the old one begins to leave.
+        first_pause, longest_pause: between failed starts; doubled each time.
+        give_up: failed starts in a row, with nobody serving, after which there is no hope.
+    """
+
+    boot: float = 300.0
+    graceful: float = 30.0
+    grace: float = 5.0
+    settled: float = 1.0
+    first_pause: float = 0.5
+    longest_pause: float = 30.0
+    give_up: int = 5
+
+
+@dataclass
+class Worker:
+    """One worker process, as far as decisions need it.
+
+    Attributes:
+        number: counts workers from 1 on; never used twice.
+        generation: counts reloads from 1 on.
+        state: see the module.
+        since: when it entered the state.
+        settled: whether it has served long enough to count as a success.
+        leaving: why it wants to be replaced, or "".
+        why: why it drains or was killed; "" while it serves.
+    """
+
+    number: int
+    generation: int
+    since: float
+    state: State = State.STARTING
+    settled: bool = False
+    leaving: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Fork a worker."""
+
+    number: int
+    generation: int
+
+
+class Order(Enum):
+    """What a worker is told."""
+
+    DRAIN = "drain"  # finish, answer what arrives, leave
+    QUIT = "quit"  # leave at once
+    DUMP = "dump"  # say where you are; the kill follows
+    KILL = "kill"
+
+
+@dataclass(frozen=True)
+class Tell:
+    """Give a worker an order."""
+
+    number: int
+    order: Order
+
+
+@dataclass(frozen=True)
+class Say:
+    """A line for the log."""
+
+    level: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Exit:
+    """End, with this code; there are no workers any more."""
+
+    code: int
+
+
+Action = Start | Tell | Say | Exit
+
+
+@dataclass
+class Policy:
+    """Arguments:
+        target: workers that should serve.
+        limits: durations and bounds.
+
+    Attributes:
+        workers: by number, all whose process has not gone.
+        generation: the one that new workers belong to.
+    """
+
+    target: int
+    limits: Limits
+    workers: dict[int, Worker] = field(default_factory=dict)
+    generation: int = 1
+    _last: int = 0
+    _actions: list[Action] = field(default_factory=list)
+    _failures: int = 0  # starts in a row that came to nothing
+    _not_before: float = 0.0  # the next start
+    _served: bool = False  # somebody has ever been ready
+    _proven: int = 0  # the newest generation of which one has settled
+    _resting: int | None = None  # the target before `rest`
+    _stopping: bool = False
+    _ended: bool = False
+    _code: int = STOPPED
+
+    # ---- what the master asks
+
+    def take(self) -> list[Action]:
+        """The actions decided on since the last call, in order."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    def due(self) -> float | None:
+        """When something will be due if nothing happens before, or None."""
+        times = [self._deadline(worker) for worker in self.workers.values()]
+        if not self._stopping and self._missing() > 0 and self._not_before:
+            times.append(self._not_before)
+        times += [w.since + self.limits.settled for w in self._in(State.SERVING) if not w.settled]
+        return min((when for when in times if when), default=None)
+
+    @property
+    def serving(self) -> int:
+        """How many serve."""
+        return len(list(self._in(State.SERVING)))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it all comes to an end."""
+        return self._stopping
+
+    # ---- what happens
+
+    def begin(self, now: float) -> None:
+        """Start the first generation."""
+        self._reconcile(now)
+
+    def adopt(self, generation: int, now: float) -> int:
+        """A worker that serves already, of the program this process was before. Returns its number."""
+        self._last += 1
+        self.workers[self._last] = Worker(self._last, generation, now, State.SERVING, settled=True)
+        self._served = True
+        self._proven = max(self._proven, generation)
+        self.generation = max(self.generation, generation)
+        return self._last
+
+    def ready(self, number: int, now: float) -> None:
+        """A worker serves from now on."""
+        worker = self.workers[number]
+        if worker.state is State.STARTING:
+            worker.state, worker.since = State.SERVING, now
+            self._served = True
+            self._reconcile(now)
+
+    def wants_out(self, number: int, why: str, now: float) -> None:
+        """A worker has done enough and asks to be replaced; it serves on until somebody takes its place."""
+        worker = self.workers[number]
+        if worker.state is State.SERVING and not worker.leaving:
+            worker.leaving = why
+            self._say("info", f"worker {number} is going to be replaced: {why}")
+            self._reconcile(now)
+
+    def hung(self, number: int, why: str, now: float) -> None:
+        """A worker does not turn its loop any more."""
+        worker = self.workers[number]
+        if worker.state is not State.KILLED:
+            self._say("error", f"worker {number} hangs: {why}; it is killed and replaced")
+            self._kill(worker, why, now, dump=True)
+            self._reconcile(now)
+
+    def gone(self, number: int, how: str, now: float, code: int = GAVE_UP) -> None:
+        """A worker's process has ended.
+
+        Arguments:
+            how: for the log, like "exit code 1" or "killed by SIGSEGV".
+            code: what this process should end with, if that was the end of the first attempt to start.
+        """
+        worker = self.workers.pop(number)
+        if worker.state is State.STARTING:
+            self._failed(worker, how, now, code)
+        elif worker.state is State.SERVING:
+            self._say("error", f"worker {number} died: {how}")
+            if not worker.settled:
+                self._failed(worker, "it died right after it was ready", now, code)
+        elif worker.state is State.DRAINING and how != "exit code 0":
+            self._say("warning", f"worker {number} ended badly while it drained: {how}")
+        self._reconcile(now)
+
+    def resize(self, change: int, now: float) -> None:
+        """More or fewer workers: one of TTIN and TTOU."""
+        if self._stopping:
+            return
+        self._resting = None
+        self.target = max(1, self.target + change)
+        self._say("info", f"{self.target} worker{'s' if self.target > 1 else ''} from now on")
+        self._reconcile(now)
+
+    def rest(self, now: float) -> None:
+        """Let all workers drain and start no others, until `reload` or `resize`; the listeners stay."""
+        if self._stopping or self._resting is not None:
+            return
+        self._resting, self.target = self.target, 0
+        self._say("warning", "all workers drain and no other is started; HUP starts them again")
+        self._reconcile(now)
+
+    def reload(self, now: float, target: int | None = None) -> None:
+        """A new generation takes over, one worker after the other.
+
+        Arguments:
+            target: workers from now on; None: as many as before.
+        """
+        if self._stopping:
+            return
+        if target is not None:
+            self.target = target
+        elif self._resting is not None:
+            self.target = self._resting
+        self._resting = None
+        self.generation += 1
+        self._failures, self._not_before = 0, 0.0
+        for worker in list(self._in(State.STARTING)):  # what they have read is old already
+            self._kill(worker, "outdated", now)
+        self._reconcile(now)
+
+    def stop(self, graceful: bool, now: float, code: int = STOPPED) -> None:
+        """Everybody leaves: after finishing, or at once."""
+        first = not self._stopping
+        self._stopping = True
+        if first:
+            self._code = code
+        for worker in list(self.workers.values()):
+            if worker.state is State.STARTING:
+                self._kill(worker, "stop", now)
+            elif worker.state is State.SERVING and graceful:
+                self._drain(worker, "stop", now)
+            elif worker.state is not State.KILLED and not graceful:
+                worker.why = "stop"
+                self._tell(worker, Order.QUIT, State.DRAINING, now)
+        if not graceful:
+            self.limits = Limits(graceful=0.0, grace=self.limits.grace)
+        self._reconcile(now)
+
+    def tick(self, now: float) -> None:
+        """Look at what has become due."""
+        for worker in list(self.workers.values()):
+            when = self._deadline(worker)
+            if not when or when > now:
+                continue
+            if worker.state is State.STARTING:
+                self._say("error", f"worker {worker.number} was not ready after {self.limits.boot:g} s and is killed")
+                self._kill(worker, "start", now)
+                self._failed(worker, "it was not ready in time", now, GAVE_UP)
+            elif worker.state is State.DRAINING:
+                self._say("warning", f"worker {worker.number} did not end in time and is killed")
+                self._kill(worker, worker.why, now)
+            elif worker.state is State.KILLED:
+                self._tell(worker, Order.KILL, State.KILLED, now)  # a dump was asked for first
+                worker.since = now + 3600
+        self._reconcile(now)
+
+    # ---- decisions
+
+    def _reconcile(self, now: float) -> None:
+        """Bring what there is nearer to what there should be."""
+        if self._stopping:
+            if not self.workers and not self._ended:
+                self._ended = True
+                self._actions.append(Exit(self._code))
+            return
+        for worker in self._in(State.SERVING):
+            if not worker.settled and now - worker.since >= self.limits.settled:
+                worker.settled = True
+                self._failures, self._not_before = 0, 0.0
+                self._proven = max(self._proven, worker.generation)
+        fresh = [w for w in self._in(State.SERVING) if self._is_fresh(w)]
+        outdated = [w for w in self._in(State.SERVING) if not self._is_fresh(w)]
+        # 1. Who is too many leaves: the outdated first, as soon as a fresh generation has proven itself.
+        surplus = len(fresh) + len(outdated) - self.target
+        if not outdated or self._proven >= self.generation or self.target == 0:
+            for worker in [*outdated, *fresh][: max(0, surplus)]:
+                self._drain(worker, worker.leaving or ("outdated" if worker in outdated else "too many"), now)
+                surplus -= 1
+            outdated = [w for w in outdated if w.state is State.SERVING]
+        # 2. Who is missing starts; and one successor at a time for the outdated.
+        allowed = max(0, self.target - len(list(self._in(State.SERVING)))) + bool(outdated)
+        for worker in list(self._in(State.STARTING))[allowed:]:
+            self._kill(worker, "outdated", now)
+        if self._not_before > now:
+            return
+        self._not_before = 0.0
+        starting = len(list(self._in(State.STARTING)))
+        wanted = self._missing()
+        unproven = bool(fresh) and self._proven < self.generation
+        if wanted <= 0 and outdated and not starting and not unproven:
+            wanted = 1
+        if self._failures and self.serving:
+            wanted = min(wanted, 1 - starting)  # one that tries is enough to see whether it goes again
+        for _ in range(max(0, wanted)):
+            self._last += 1
+            self.workers[self._last] = Worker(self._last, self.generation, now)
+            self._actions.append(Start(self._last, self.generation))
+
+    def _failed(self, worker: Worker, how: str, now: float, code: int) -> None:
+        """A start came to nothing."""
+        if self._stopping or worker.why == "outdated":
+            return
+        others = [w for w in self.workers.values() if w.state is State.SERVING and w.generation < worker.generation]
+        if worker.generation == self.generation and self._proven < self.generation and others:
+            # A reload that fails leaves everything as it was.
+            self._say("error", f"the new generation failed ({how}); the old one serves on. HUP tries again")
+            for other in self.workers.values():
+                if other.generation == self.generation and other.state is not State.KILLED:
+                    self._kill(other, "outdated", now)
+            for other in others:
+                other.generation = self.generation
+            self._proven = self.generation
+            return
+        self._failures += 1
+        if not self._served or (self._failures >= self.limits.give_up and not self.serving):
+            if self._served:
+                self._say("critical", f"{self._failures} workers in a row failed ({how}) and none serves: giving up")
+            self.stop(False, now, code)
+            return
+        pause = min(self.limits.first_pause * 2 ** (self._failures - 1), self.limits.longest_pause)
+        self._not_before = now + pause
+        self._say("error", f"worker {worker.number} could not be started ({how}); the next attempt is in {pause:g} s")
+
+    def _missing(self) -> int:
+        present = [w for w in self.workers.values() if w.state in (State.STARTING, State.SERVING)]
+        return self.target - len(present)
+
+    def _is_fresh(self, worker: Worker) -> bool:
+        return worker.generation == self.generation and not worker.leaving
+
+    def _in(self, state: State) -> Iterator[Worker]:
+        return iter([worker for worker in self.workers.values() if worker.state is state])
+
+    # ---- orders
+
+    def _deadline(self, worker: Worker) -> float | None:
+        """When patience with it ends."""
+        if worker.state is State.STARTING:
+            return worker.since + self.limits.boot if self.limits.boot else None
+        if worker.state is State.DRAINING:
+            return worker.since + self.limits.graceful + self.limits.grace
+        if worker.state is State.KILLED:
+            return worker.since + 1.0
+        return None
+
+    def _drain(self, worker: Worker, why: str, now: float) -> None:
+        worker.why = why
+        self._tell(worker, Order.DRAIN, State.DRAINING, now)
+
+    def _kill(self, worker: Worker, why: str, now: float, dump: bool = False) -> None:
+        """Kill it now; with `dump` after it had a second to say where it is."""
+        worker.why = why
+        self._tell(worker, Order.DUMP if dump else Order.KILL, State.KILLED, now)
+        if not dump:
+            worker.since = now + 3600  # nothing is left to do about it
+
+    def _tell(self, worker: Worker, order: Order, state: State, now: float) -> None:
+        worker.state, worker.since = state, now
+        self._actions.append(Tell(worker.number, order))
+
+    def _say(self, level: str, line: str) -> None:
+        self._actions.append(Say(level, line))

@@ -1,0 +1,178 @@
+"""What a supervisor shares with the system around it: pid file, user and group, systemd.
+
+    with pid_file("run/web.pid"): ...       written, held, removed
+    drop("www-data", "www-data")            after the listeners are open, before the first worker
+    inherited(os.environ)                   listeners that systemd has opened
+    notify(os.environ, "READY=1")           a line for systemd
+"""
+
+import contextlib
+import grp
+import os
+import pwd
+import socket
+from collections.abc import Iterator, Mapping, MutableMapping
+
+from greenhttp.errors import ConfigError
+
+FIRST_INHERITED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+
+
+# ---- pid file
+
+
+@contextlib.contextmanager
+def pid_file(path: str | None) -> Iterator[None]:
+    """Have the file with this process's number for as long as the block lasts.
+
+    An old file of a process that has gone is replaced. Raises ConfigError if another process has it, or if it cannot be
+    written.
+    """
+    if path is None:
+        yield
+        return
+    path = os.path.abspath(path)
+    owner = os.getpid()
+    _write_pid(path, owner)
+    try:
+        yield
+    finally:
+        if os.getpid() == owner and _read_pid(path) == owner:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+def _write_pid(path: str, own: int) -> None:
+    other = _read_pid(path)
+    if other is not None and other != own and _lives(other):
+        raise ConfigError(f"pid: {path} belongs to process {other}, which runs; stop it, or give another file")
+    part = f"{path}.{own}"
+    try:
+        with open(part, "w", encoding="ascii") as file:
+            file.write(f"{own}\n")
+        os.replace(part, path)  # whoever reads it sees the old one or the whole new one
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise ConfigError(f"pid: {path}: {error.strerror}") from None
+
+
+def _read_pid(path: str) -> int | None:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            text = file.read(32).strip()
+    except OSError:
+        return None
+    return int(text) if text.isascii() and text.isdigit() and 0 < len(text) <= 10 else None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
+
+
+# ---- user and group
+
+
+def user_id(text: str) -> int:
+    """The number of a user, given by name or number. Raises ConfigError."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        return pwd.getpwnam(text).pw_uid
+    except KeyError:
+        raise ConfigError(f"user: there is no user {text!r} here; give a name or number that id(1) knows") from None
+
+
+def group_id(text: str) -> int:
+    """The number of a group, given by name or number. Raises ConfigError."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        return grp.getgrnam(text).gr_gid
+    except KeyError:
+        raise ConfigError(f"group: there is no group {text!r} here; give a name or number that is in /etc/group") from None
+
+
+def drop(user: str | None, group: str | None) -> None:
+    """Go on as this user and group, with the user's further groups, for good. None: stay. Raises ConfigError.
+
+    The group goes first: afterwards the process may no longer be allowed to.
+    """
+    uid = None if user is None else user_id(user)
+    gid = None if group is None else group_id(group)
+    if gid is None and uid is not None:
+        with contextlib.suppress(KeyError):
+            gid = pwd.getpwuid(uid).pw_gid
+    try:
+        if gid is not None and (gid != os.getegid() or uid is not None and uid != os.geteuid()):
+            if os.geteuid() == 0:
+                _further_groups(uid, gid)
+            os.setgid(gid)
+        if uid is not None and uid != os.geteuid():
+            os.setuid(uid)
+    except OSError as error:
+        what = f"user {user}" if user is not None else f"group {group}"
+        raise ConfigError(f"{what}: cannot be changed to ({error.strerror}); start it as root, or as that user") from None
+    if uid and os.geteuid() == uid:
+        with contextlib.suppress(OSError):
+            os.setuid(0)
+            raise ConfigError(f"user {user}: the process could become root again; refusing to go on")
+
+
+def _further_groups(uid: int | None, gid: int) -> None:
+    name = ""
+    if uid is not None:
+        with contextlib.suppress(KeyError):
+            name = pwd.getpwuid(uid).pw_name
+    if name:
+        os.initgroups(name, gid)
+    else:
+        os.setgroups([gid])
+
+
+# ---- systemd
+
+
+def inherited(environ: MutableMapping[str, str]) -> list[int]:
+    """Descriptors of the listeners that systemd has opened (sd_listen_fds(3)); the variables are taken out.
+
+    They are meant for one process: what is started later must not take them for its own.
+    """
+    pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not (count.isascii() and count.isdigit() and len(count) < 5):
+        return []
+    found = list(range(FIRST_INHERITED, FIRST_INHERITED + int(count)))
+    for fd in found:
+        with contextlib.suppress(OSError):
+            os.set_inheritable(fd, False)
+    return found
+
+
+def notify(environ: Mapping[str, str], *lines: str) -> bool:
+    """Tell systemd (sd_notify(3)). Returns whether there was somebody to tell; never raises and never waits."""
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address or address[0] not in "/@":
+        return False
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.setblocking(False)
+        sock.connect("\0" + address[1:] if address[0] == "@" else address)
+        sock.sendall("\n".join(lines).encode())
+        return True
+    return False
+
+
+def watchdog_period(environ: Mapping[str, str]) -> float | None:
+    """Seconds between two signs of life that systemd wants, half of its patience (sd_watchdog_enabled(3)), or None."""
+    patience, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
+    if not (patience.isascii() and patience.isdigit() and 0 < len(patience) < 16) or int(patience) == 0:
+        return None
+    if pid and pid != str(os.getpid()):
+        return None
+    return int(patience) / 2_000_000

@@ -1,0 +1,107 @@
+"""One program takes over from another in the same process: listeners, pipes and workers stay, the process keeps its number.
+
+`exec` replaces the program and nothing else. So what was started by systemd, a container or a terminal stays what it was,
+and the workers stay children of their master. What the new program must know travels in one environment variable, the
+descriptors themselves by being inherited.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import MutableMapping, Sequence
+from dataclasses import asdict, dataclass
+
+from greenhttp.green.listener import Address, Listener, parse_address
+
+VARIABLE = "GREENHTTP_TAKEOVER"
+LAYOUT = 1  # of what the variable says, and of the boards
+
+
+@dataclass(frozen=True)
+class Left:
+    """A worker that serves on while its master becomes another program. Descriptors, and what `Child` needs."""
+
+    pid: int
+    pipe: int
+    board: int
+    entries: int
+    place: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    """All that is handed over."""
+
+    listeners: dict[str, tuple[Listener, Address]]
+    workers: list[Left]
+    lifeline: tuple[int, int]
+    loads: int
+
+
+def check(where: str) -> int:
+    """Start the program on disk with `--check`, from the directory and with the command line of the first start.
+
+    Returns the number of its process, whose exit code 0 means that it could be started. It listens nowhere.
+    """
+    command = [*_command(), "--check"]
+    return os.posix_spawn("/bin/sh", ["sh", "-c", 'cd "$0" && exec "$@" >/dev/null', where, *command], os.environ)
+
+
+def become(where: str, taken: Taken, signals: Sequence[str]) -> None:
+    """Replace this program by the one on disk. Does not return. Raises OSError if it cannot be.
+
+    Signals are held back until the new program can take them.
+    """
+    listeners = [
+        (sock.fileno(), str(address), list(sock.file) if sock.file else None)
+        for sock, address in taken.listeners.values()
+    ]
+    os.environ[VARIABLE] = json.dumps(
+        {
+            "layout": LAYOUT, "pid": os.getpid(), "listeners": listeners, "lifeline": taken.lifeline,
+            "loads": taken.loads, "workers": [asdict(left) for left in taken.workers],
+        }
+    )  # fmt: skip
+    inherited = [entry[0] for entry in listeners]
+    inherited += [taken.loads, *taken.lifeline]
+    inherited += [fd for left in taken.workers for fd in (left.pipe, left.board)]
+    signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, f"SIG{name}") for name in signals])
+    try:
+        for fd in inherited:
+            os.set_inheritable(fd, True)
+        os.chdir(where)
+        command = _command()
+        os.execv(command[0], command)
+    finally:
+        del os.environ[VARIABLE]
+        for fd in inherited:
+            os.set_inheritable(fd, False)
+
+
+def taken(environ: MutableMapping[str, str]) -> Taken | None:
+    """What another program has left to this one, in the same process; None: nothing."""
+    text = environ.pop(VARIABLE, "")
+    if not text:
+        return None
+    said = json.loads(text)
+    if said["pid"] != os.getpid() or said["layout"] != LAYOUT:
+        return None
+    listeners: dict[str, tuple[Listener, Address]] = {}
+    for fd, name, made in said["listeners"]:
+        sock = Listener(fileno=fd)
+        sock.setblocking(False)
+        sock.set_inheritable(False)
+        sock.file = None if made is None else (made[0], made[1])
+        listeners[name] = (sock, parse_address(name))
+    workers = [Left(**left) for left in said["workers"]]
+    first, second = said["lifeline"]
+    for fd in [said["loads"], first, second, *(fd for left in workers for fd in (left.pipe, left.board))]:
+        os.set_inheritable(fd, False)
+    return Taken(listeners, workers, (first, second), said["loads"])
+
+
+def _command() -> list[str]:
+    """How this program was started: the interpreter, its options, the script or module, and the command line."""
+    return [sys.executable, *sys.orig_argv[1:]]

@@ -1,0 +1,198 @@
+"""What a worker does, from the fork on: patch, load, serve, say that it is ready, beat, drain when it is told to.
+
+What it says to the supervisor is lines of JSON in a pipe: {"ready": [lines]}, {"leaving": why}, {"failed": text, "code":
+exit code}. What it is told are signals: TERM drains, QUIT ends at once, USR1 opens the logs again, ABRT asks for a dump.
+The supervisor's death is the end of the lifeline, a pipe that it alone could write to: then it drains by itself.
+"""
+
+import faulthandler
+import json
+import os
+import random
+import signal
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from greenhttp import boot
+from greenhttp.config import Settings
+from greenhttp.errors import AppError, ConfigError
+from greenhttp.green.board import Board, Loads
+from greenhttp.green.listener import Address, Listener
+from greenhttp.supervisor.recycle import Bounds, bounds_for, resident
+
+if TYPE_CHECKING:
+    from greenhttp.server import Server
+
+STOPPED, BROKEN, APP_FAILED = 0, 1, 3
+
+BEAT = 0.25  # seconds between two beats of a loop that turns
+
+
+@dataclass
+class Birth:
+    """What a worker is born with.
+
+    Attributes:
+        number, generation: see policy.Worker.
+        name, settings, file: see master.Plan.
+        listeners: listening sockets, shared with the supervisor and all other workers.
+        pipe: where it says things.
+        lifeline: ends when the supervisor does.
+        board: its own, to write on.
+        loads, place: where it says how many connections it has, and sees others'.
+        preloaded: the Server that was made before the fork, or None.
+    """
+
+    number: int
+    generation: int
+    name: str
+    settings: Settings
+    file: str
+    listeners: list[tuple[Listener, Address]]
+    pipe: int
+    lifeline: int
+    board: Board
+    loads: Loads
+    place: int
+    preloaded: Any
+
+
+def preload(name: str, settings: Settings, file: str) -> "Server":
+    """Load the application before any fork, so that its memory is shared. Raises AppError, ConfigError."""
+    server = boot.load(name, settings, file)
+    boot.tune_collector()
+    return server
+
+
+def main(birth: Birth) -> int:
+    """The worker's life. Returns its exit code."""
+    tell = _Pipe(birth.pipe)
+    try:
+        if birth.preloaded is None:
+            server = boot.load(birth.name, birth.settings, birth.file)
+            boot.tune_collector()
+        else:
+            server = birth.preloaded
+            _after_preload(birth.number)
+        _serve(birth, server, tell)
+    except AppError as error:
+        cause = error.__cause__
+        text = "".join(traceback.format_exception(cause)) if cause is not None else ""
+        told = f"{birth.name} could not be loaded; the traceback above is its own" if cause is not None else str(error)
+        tell.say(failed=f"{text}greenhttp: {told}\n", code=APP_FAILED)
+        return APP_FAILED
+    except ConfigError as error:
+        tell.say(failed=f"greenhttp: {error}\n", code=BROKEN)
+        return BROKEN
+    except Exception as error:
+        tell.say(failed="".join(traceback.format_exception(error)), code=APP_FAILED)
+        return APP_FAILED
+    return STOPPED
+
+
+def _after_preload(number: int) -> None:
+    """Make what gevent kept before the fork this process's own, and say what did not come along."""
+    import gc
+    import logging
+    import threading
+
+    import gevent
+    from greenlet import greenlet
+
+    gevent.reinit()
+    threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    green = [one for one in gc.get_objects() if isinstance(one, greenlet) and one and one is not gevent.getcurrent()]
+    green = [one for one in green if one is not gevent.get_hub() and one.parent is not None]
+    if threads or green:
+        names = ", ".join([*threads, *map(repr, green)])
+        logging.getLogger("greenhttp").warning(
+            "worker %d: started while the application was preloaded, and not running here: %s", number, names
+        )
+
+
+def _serve(birth: Birth, server: "Server", tell: "_Pipe") -> None:
+    import gevent
+
+    from greenhttp import logs, running
+    from greenhttp.green.watchdog import Watchdog
+
+    settings = server.settings
+    loop = gevent.get_hub().loop
+    with (
+        logs.set_up(settings, process=True) as files,
+        running.opened_again([*files, server.reopen]),
+        running.signals(loop, supervised=True) as (asked, stop),
+    ):
+        faulthandler.enable(logs.stream(), all_threads=True)  # SIGABRT, and every crash: where was it
+        birth.loads.own(birth.place)
+        birth.board.own()
+        server.start(birth.listeners, birth.loads, birth.board)
+        keeper = _Keeper(birth, server, tell, bounds_for(settings, random.Random()))
+        life = loop.io(birth.lifeline, 1, ref=False)
+        life.start(_supervisor_died, asked, stop)
+        dog = Watchdog(loop, settings.hub_warn, settings.timeout, server.in_progress, birth.board)
+        dog.start()
+        tell.say(ready=running.introduction(server, birth.name, loop, supervised=True))
+        stop.wait()
+        keeper.stop()
+        life.stop()
+        life.close()
+        graceful = asked[0] == signal.SIGTERM and settings.graceful_timeout > 0
+        server.stop(settings.graceful_timeout if graceful else 0, settings.drain_linger if graceful else 0)
+        dog.stop()
+
+
+def _supervisor_died(asked: list[int], stop: Any) -> None:
+    if not asked:
+        asked.append(signal.SIGTERM)
+        stop.set()
+
+
+class _Pipe:
+    """Says things to the supervisor."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def say(self, **word: Any) -> None:
+        """One line; never waits long: the supervisor reads whenever it is awake."""
+        data = json.dumps(word).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self.fd, data) :]
+        except OSError:  # it is gone; the lifeline says so too
+            pass
+
+
+class _Keeper:
+    """Beats, and asks to be replaced when the worker has done enough."""
+
+    def __init__(self, birth: Birth, server: "Server", tell: _Pipe, bounds: Bounds) -> None:
+        from time import monotonic
+
+        import gevent
+
+        self.board, self.loads, self.server, self.tell, self.bounds = birth.board, birth.loads, server, tell, bounds
+        self.clock, self.since, self.beats, self.asked = monotonic, monotonic(), 0, False
+        self.timer = gevent.get_hub().loop.timer(0.001, BEAT, ref=False)
+        self.timer.start(self.beat)
+
+    def beat(self) -> None:
+        counts = self.server.statistics()
+        requests = counts.get("requests", 0)
+        self.board.beat(counts.get("connections", 0), counts.get("running", 0), requests)
+        self.loads.publish(counts.get("connections", 0))
+        self.beats += 1
+        if self.bounds.any and not self.asked:
+            rss = resident() if self.bounds.rss and self.beats % 4 == 0 else 0
+            if why := self.bounds.reason(requests, rss, self.clock() - self.since):
+                self.asked = True
+                self.tell.say(leaving=why)
+
+    def stop(self) -> None:
+        """No more wishes; the beat goes on while it drains."""
+        self.asked = True
+
+
+__all__ = ["Birth", "main", "preload"]

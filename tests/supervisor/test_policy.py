@@ -1,0 +1,365 @@
+"""supervisor/policy.py: events in, actions out. A small simulated world holds what must be true at every step."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Start, State, Tell
+
+LIMITS = Limits(boot=60, graceful=30, grace=5, settled=1, first_pause=0.5, longest_pause=4, give_up=3)
+
+
+class World:
+    """A policy and the processes it believes in: orders are followed as slowly as the test wants."""
+
+    def __init__(self, target=2, limits=LIMITS):
+        self.now = 100.0
+        self.policy = Policy(target, limits)
+        self.alive = {}  # number -> generation
+        self.orders = []
+        self.said = []
+        self.code = None
+        self.policy.begin(self.now)
+        self.obey()
+
+    def obey(self):
+        for action in self.policy.take():
+            assert self.code is None, "nothing happens after the end"
+            match action:
+                case Start(number, generation):
+                    assert number not in self.alive
+                    self.alive[number] = generation
+                case Tell(number, order):
+                    assert number in self.alive
+                    self.orders.append((number, order))
+                case Say(level, line):
+                    self.said.append(f"{level}: {line}")
+                case Exit(code):
+                    assert not self.alive
+                    self.code = code
+        return self
+
+    def pass_time(self, seconds=1.0):
+        end = self.now + seconds
+        while (due := self.policy.due()) is not None and due <= end and self.code is None:
+            self.now = max(self.now, due)
+            self.policy.tick(self.now)
+            self.obey()
+        self.now = end
+        self.policy.tick(self.now)
+        return self.obey()
+
+    def ready(self, *numbers):
+        for number in numbers:
+            self.policy.ready(number, self.now)
+            self.obey()
+        return self
+
+    def gone(self, *numbers, how="exit code 0", code=3):
+        for number in numbers:
+            del self.alive[number]
+            self.policy.gone(number, how, self.now, code)
+            self.obey()
+        return self
+
+    def new_orders(self):
+        orders, self.orders = self.orders, []
+        return orders
+
+    def states(self):
+        return {number: worker.state for number, worker in self.policy.workers.items()}
+
+
+def serving(target=2):
+    """A world in which the first generation serves and has settled."""
+    world = World(target)
+    world.ready(*list(world.alive)).pass_time(2)
+    assert not world.new_orders()
+    return world
+
+
+def test_the_first_generation_is_started_at_once():
+    world = World(3)
+    assert world.alive == {1: 1, 2: 1, 3: 1}
+    assert world.ready(1, 2, 3).policy.serving == 3
+
+
+def test_a_worker_that_dies_is_replaced():
+    world = serving().gone(1, how="killed by SIGSEGV")
+    assert sorted(world.alive) == [2, 3]
+    assert world.said == ["error: worker 1 died: killed by SIGSEGV"]
+
+
+def test_a_reload_replaces_one_at_a_time_and_no_old_one_leaves_before_a_new_one_serves():
+    world = serving(2)
+    world.policy.reload(world.now)
+    world.obey()
+    assert world.alive == {1: 1, 2: 1, 3: 2} and not world.orders
+    world.ready(3)
+    assert not world.orders  # it might die right after
+    world.pass_time(1)
+    assert world.new_orders() == [(1, Order.DRAIN)]
+    assert world.alive == {1: 1, 2: 1, 3: 2, 4: 2}
+    world.ready(4)
+    assert world.new_orders() == [(2, Order.DRAIN)]
+    world.gone(1, 2).pass_time(5)
+    assert world.alive == {3: 2, 4: 2} and not world.orders
+    assert not [line for line in world.said if not line.startswith("info")]
+
+
+def test_a_generation_that_cannot_start_leaves_the_old_one_serving():
+    world = serving(2)
+    world.policy.reload(world.now)
+    world.obey().gone(3, how="exit code 3")
+    assert world.pass_time(600).alive == {1: 1, 2: 1}
+    assert not world.orders
+    assert [line for line in world.said if "the old one serves on" in line]
+    world.gone(1, how="killed by SIGKILL")  # and it is still replaced if one of it dies
+    assert sorted(world.alive) == [2, 4]
+
+
+def test_a_generation_that_dies_right_after_it_was_ready_does_too():
+    world = serving(2)
+    world.policy.reload(world.now)
+    world.obey().ready(3).pass_time(0.5).gone(3, how="exit code 1")
+    assert world.pass_time(600).alive == {1: 1, 2: 1}
+    assert not world.orders
+
+
+def test_a_generation_that_takes_too_long_does_too():
+    world = serving(1)
+    world.policy.reload(world.now)
+    world.obey().pass_time(61)
+    assert world.new_orders() == [(2, Order.KILL)]
+    world.gone(2, how="killed by SIGKILL as ordered").pass_time(600)
+    assert world.alive == {1: 1} and not world.orders
+    world.policy.reload(world.now)
+    world.obey().ready(3).pass_time(1)
+    assert world.new_orders() == [(1, Order.DRAIN)]
+
+
+def test_a_second_reload_during_one_starts_over_with_what_is_newest():
+    world = serving(1)
+    world.policy.reload(world.now)
+    world.obey()
+    world.policy.reload(world.now)
+    world.obey()
+    assert world.new_orders() == [(2, Order.KILL)]
+    assert world.alive == {1: 1, 2: 2, 3: 3}
+    world.gone(2, how="killed by SIGKILL as ordered").ready(3).pass_time(1)
+    assert world.new_orders() == [(1, Order.DRAIN)]
+    assert not [line for line in world.said if not line.startswith("info")]
+
+
+def test_the_first_start_that_fails_is_the_end_with_the_code_it_gives():
+    world = World(3)
+    world.gone(2, how="exit code 3", code=3)
+    assert world.new_orders() == [(1, Order.KILL), (3, Order.KILL)]
+    assert world.gone(1, 3, how="killed by SIGKILL as ordered").code == 3
+    assert World(1).gone(1, code=1).code == 1
+
+
+def test_starts_that_fail_later_are_repeated_ever_more_slowly_while_others_serve():
+    world = serving(2).gone(1, how="killed by SIGSEGV")
+    pauses = []
+    for _ in range(6):
+        (number,) = set(world.alive) - {2}
+        began = world.now
+        world.gone(number, how="exit code 3")
+        while set(world.alive) == {2}:
+            world.pass_time(0.125)
+        pauses.append(world.now - began)
+    assert pauses == [0.5, 1, 2, 4, 4, 4]
+    (number,) = set(world.alive) - {2}
+    world.ready(number).pass_time(2)
+    world.gone(number, how="killed by SIGSEGV")
+    assert len(world.alive) == 2  # at once: it was a success in between
+
+
+def test_when_nobody_serves_and_start_after_start_fails_it_gives_up_loudly():
+    world = serving(1).gone(1, how="killed by SIGKILL")
+    while world.code is None and world.now < 1000:
+        for number in list(world.alive):
+            world.gone(number, how="exit code 3", code=3)
+        world.pass_time(1)
+    assert world.code == 3
+    assert [line for line in world.said if line.startswith("critical")]
+
+
+def test_one_that_dies_right_after_it_is_ready_over_and_over_is_given_up_too():
+    world = World(1)
+    while world.code is None and world.now < 1000:
+        for number in list(world.alive):
+            world.ready(number).gone(number, how="killed by SIGSEGV")
+        world.pass_time(1)
+    assert world.code == 3
+
+
+def test_a_worker_that_has_done_enough_serves_until_its_successor_does():
+    world = serving(2)
+    world.policy.wants_out(1, "1000 requests", world.now)
+    world.obey()
+    assert sorted(world.alive) == [1, 2, 3] and not world.orders
+    world.ready(3)
+    assert world.new_orders() == [(1, Order.DRAIN)]
+    world.gone(1).pass_time(10)
+    assert sorted(world.alive) == [2, 3] and not world.orders
+
+
+def test_all_that_have_done_enough_at_once_leave_one_after_the_other():
+    world = serving(3)
+    for number in (1, 2, 3):
+        world.policy.wants_out(number, "old", world.now)
+        world.obey()
+    assert len(world.alive) == 4
+    world.ready(4)
+    assert world.new_orders() == [(1, Order.DRAIN)]
+    world.ready(5)
+    assert world.new_orders() == [(2, Order.DRAIN)]
+
+
+def test_a_hung_worker_is_asked_where_it_is_then_killed_and_replaced_at_once():
+    world = serving(2)
+    world.policy.hung(1, "its loop has not turned for 30 s", world.now)
+    world.obey()
+    assert world.new_orders() == [(1, Order.DUMP)] and sorted(world.alive) == [1, 2, 3]
+    world.policy.hung(1, "again", world.now)
+    world.obey().pass_time(1)
+    assert world.new_orders() == [(1, Order.KILL)]
+    world.gone(1, how="killed by SIGKILL as ordered").ready(3).pass_time(100)
+    assert sorted(world.alive) == [2, 3] and not world.orders
+
+
+def test_more_and_fewer_workers_but_never_none():
+    world = serving(2)
+    world.policy.resize(1, world.now)
+    assert sorted(world.obey().alive) == [1, 2, 3]
+    world.ready(3).pass_time(2)
+    world.policy.resize(-1, world.now)
+    world.obey()
+    assert world.new_orders() == [(1, Order.DRAIN)]  # the oldest
+    world.gone(1)
+    for _ in range(3):
+        world.policy.resize(-1, world.now)
+    world.obey()
+    assert world.policy.target == 1 and world.new_orders() == [(2, Order.DRAIN)]
+
+
+def test_resting_drains_all_and_a_reload_brings_as_many_back():
+    world = serving(2)
+    world.policy.rest(world.now)
+    world.obey()
+    assert world.new_orders() == [(1, Order.DRAIN), (2, Order.DRAIN)]
+    world.gone(1, 2).pass_time(100)
+    assert world.alive == {} and world.code is None
+    world.policy.reload(world.now)
+    assert len(world.obey().alive) == 2
+
+
+def test_a_graceful_stop_waits_and_kills_what_does_not_end():
+    world = serving(2)
+    world.policy.stop(True, world.now)
+    world.obey()
+    assert world.new_orders() == [(1, Order.DRAIN), (2, Order.DRAIN)]
+    world.gone(1).pass_time(34)
+    assert not world.orders
+    world.pass_time(2)
+    assert world.new_orders() == [(2, Order.KILL)]
+    assert world.gone(2, how="killed by SIGKILL as ordered").code == 0
+
+
+def test_a_quick_stop_during_a_graceful_one():
+    world = serving(2)
+    world.policy.stop(True, world.now)
+    world.obey().new_orders()
+    world.policy.stop(False, world.now)
+    world.obey()
+    assert world.new_orders() == [(1, Order.QUIT), (2, Order.QUIT)]
+    world.pass_time(6)
+    assert world.new_orders() == [(1, Order.KILL), (2, Order.KILL)]
+    assert world.gone(1, 2).code == 0
+
+
+def test_nothing_is_started_any_more_once_it_stops():
+    world = serving(1)
+    world.policy.stop(True, world.now)
+    world.obey()
+    world.policy.reload(world.now)
+    world.policy.resize(1, world.now)
+    world.policy.rest(world.now)
+    assert sorted(world.obey().alive) == [1]
+
+
+def test_workers_of_the_program_before_are_replaced_like_an_old_generation():
+    world = World.__new__(World)
+    World.__init__(world, 0)
+    world.policy.target = 2
+    for generation in (4, 4):
+        number = world.policy.adopt(generation, world.now)
+        world.alive[number] = generation
+    world.policy.reload(world.now)
+    world.obey()
+    assert world.alive == {1: 4, 2: 4, 3: 5}
+    world.ready(3).pass_time(1).ready(4)
+    assert world.new_orders() == [(1, Order.DRAIN), (2, Order.DRAIN)]
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["ready", "ready", "gone", "reload", "leave", "more", "fewer", "hung", "wait", "rest"]),
+        st.integers(0, 9),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(1, 4), EVENTS)
+def test_whatever_happens(target, events):
+    """Nobody who serves is told to leave while there are fewer than there should be, unless it hangs; the number of
+    starting ones is bounded; and once things go well again, there are as many of the newest as there should be."""
+    world = serving(target)
+    for what, which in events:
+        if world.code is not None:
+            return
+        numbers = sorted(world.alive)
+        number = numbers[which % len(numbers)] if numbers else None
+        before = {n for n, s in world.states().items() if s is State.SERVING}
+        if what == "ready" and number and world.states()[number] is State.STARTING:
+            world.ready(number)
+        elif what == "gone" and number:
+            world.gone(number, how="killed by SIGSEGV")
+        elif what == "reload":
+            world.policy.reload(world.now)
+        elif what == "leave" and number and number in before:
+            world.policy.wants_out(number, "old", world.now)
+        elif what == "hung" and number:
+            world.policy.hung(number, "stuck", world.now)
+        elif what in ("more", "fewer"):
+            world.policy.resize(1 if what == "more" else -1, world.now)
+        elif what == "wait":
+            world.pass_time(which / 2)
+        elif what == "rest":
+            world.policy.rest(world.now)
+        world.obey()
+        drained = [n for n, order in world.new_orders() if order is Order.DRAIN]
+        left = [s for s in world.states().values() if s is State.SERVING]
+        if drained:
+            assert len(left) >= world.policy.target
+        starting = [s for s in world.states().values() if s is State.STARTING]
+        assert len(left) + len(starting) <= max(world.policy.target, len(before)) + 1
+    if world.policy.target == 0:
+        world.policy.resize(1, world.now)
+        world.obey()
+    for _ in range(200):
+        if world.code is not None:
+            return
+        for number, state in world.states().items():
+            if state is State.STARTING:
+                world.ready(number)
+            elif state in (State.DRAINING, State.KILLED) and number in world.alive:
+                world.gone(number)
+        world.pass_time(2)
+    served = [w for w in world.policy.workers.values() if w.state is State.SERVING]
+    assert len(served) == world.policy.target
+    assert {w.generation for w in served} == {world.policy.generation}
+    assert not any(w.leaving for w in served)
