@@ -142,6 +142,7 @@ class Policy:
     _failures: int = 0  # starts in a row that came to nothing
     _not_before: float = 0.0  # the next start
     _served: bool = False  # somebody has ever been ready
+    _announced: int = 1  # the generation that was said to serve
     _proven: int = 0  # the newest generation of which one has settled
     _resting: int | None = None  # the target before `rest`
     _stopping: bool = False
@@ -185,7 +186,7 @@ class Policy:
         self.workers[self._last] = Worker(self._last, generation, now, State.SERVING, settled=True)
         self._served = True
         self._proven = max(self._proven, generation)
-        self.generation = max(self.generation, generation)
+        self.generation = self._announced = max(self.generation, generation)
         return self._last
 
     def ready(self, number: int, now: float) -> None:
@@ -325,6 +326,10 @@ class Policy:
                 self._drain(worker, worker.leaving or ("outdated" if worker in outdated else "too many"), now)
                 surplus -= 1
             outdated = [w for w in outdated if w.state is State.SERVING]
+        newest = [w.generation == self.generation for w in self._in(State.SERVING)]
+        if newest and all(newest) and self._announced < self.generation <= self._proven:
+            self._say("info", f"generation {self.generation} has taken over")
+            self._announced = self.generation
         # 2. Who is missing starts; and one successor at a time for the outdated.
         allowed = max(0, self.target - len(list(self._in(State.SERVING)))) + bool(outdated)
         for worker in list(self._in(State.STARTING))[allowed:]:

@@ -1,0 +1,41 @@
+"""The long run: `make reload-soak`, or `python -m tests.reload --help`."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.reload import KINDS, LOST, Program, finish, rounds, table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.reload", description=__doc__)
+    parser.add_argument("--reloads", type=int, default=100, help="HUPs [%(default)s]")
+    parser.add_argument("--upgrades", type=int, default=20, help="USR2s [%(default)s]")
+    parser.add_argument("--workers", type=int, default=2, help="[%(default)s]")
+    parser.add_argument("--max-requests", type=int, default=30000, help="each worker leaves after [%(default)s]")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as where:
+        program = Program(
+            Path(where), "-w", str(given.workers), "--max-requests", str(given.max_requests),
+            "--max-requests-jitter", str(given.max_requests // 2), "--drain-linger", "1",
+        )  # fmt: skip
+        clients = [kind(program.port) for kind in KINDS for _ in range(2)]
+        try:
+            rounds(program, given.reloads, given.upgrades, clients, lambda line: print(line, flush=True))
+            finish(clients, 1000)
+        finally:
+            code = program.stop()
+    print(table(clients))
+    recycled = sum("is going to be replaced" in line for line in program.lines)
+    print(f"{recycled} workers were recycled besides; exit code {code}")
+    lost = [error for client in clients for error in client.errors]
+    odd = [line for line in program.lines if " ERROR " in line or " WARNING " in line or " CRITICAL " in line]
+    for line in [*lost[:20], *odd[:20]]:
+        print(line.rstrip())
+    few = [client for client in clients if len(client.versions) < 2]
+    return 1 if any(client.outcomes[LOST] for client in clients) or few or code else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
