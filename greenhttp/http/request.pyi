@@ -25,6 +25,7 @@ class Body:
 
 @disjoint_base
 class LengthBody(Body): ...
+
 @disjoint_base
 class ChunkedBody(Body): ...
 

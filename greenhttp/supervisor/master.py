@@ -40,6 +40,7 @@ ORDERS = {
     Order.DUMP: signal.SIGABRT,
     Order.KILL: signal.SIGKILL,
 }
+LAST_WORDS = 2.0  # seconds that a hung worker has to say by itself where it is
 LOOK = 1.0  # seconds between two looks at the workers' beats
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "critical": logging.CRITICAL}
 
@@ -418,7 +419,8 @@ class Master:
                 continue
             beat = child.board.last_beat
             silent = now() - beat if beat else 0.0
-            if silent > self.settings.timeout:
+            patience = self.settings.timeout + (0 if child.board.spoken else LAST_WORDS)
+            if silent > patience:
                 self.policy.hung(child.number, f"its loop has not turned for {silent:.0f} s", monotonic())
 
     def _report_hang(self, child: Child) -> None:
@@ -496,9 +498,7 @@ class Master:
             if w is not None and w.state is State.STARTING:
                 with contextlib.suppress(ProcessLookupError):
                     kill(child.pid, signal.SIGKILL)
-        takeover.become(
-            self.plan.where, takeover.Taken(self.listeners, workers, self.lifeline, self.loads.fd), HANDLED
-        )
+        takeover.become(self.plan.where, takeover.Taken(self.listeners, workers, self.lifeline, self.loads.fd), HANDLED)
 
     def _adopt(self, taken: "takeover.Taken") -> None:
         """Go on with the workers of the program that this process was before."""

@@ -227,7 +227,7 @@ class Policy:
             self._say("error", f"worker {number} died: {how}")
             if not worker.settled:
                 self._failed(worker, "it died right after it was ready", now, code)
-        elif worker.state is State.DRAINING and how != "exit code 0":
+        elif worker.state is State.DRAINING and how != "exit code 0" and "as ordered" not in how:
             self._say("warning", f"worker {number} ended badly while it drained: {how}")
         self._reconcile(now)
 
@@ -264,7 +264,7 @@ class Policy:
         self.generation += 1
         self._failures, self._not_before = 0, 0.0
         for worker in list(self._in(State.STARTING)):  # what they have read is old already
-            self._kill(worker, "outdated", now)
+            self._drain(worker, "outdated", now)  # no kill: one may have begun to accept, without our knowing it yet
         self._reconcile(now)
 
     def stop(self, graceful: bool, now: float, code: int = STOPPED) -> None:
@@ -274,10 +274,10 @@ class Policy:
         if first:
             self._code = code
         for worker in list(self.workers.values()):
-            if worker.state is State.STARTING:
-                self._kill(worker, "stop", now)
-            elif worker.state is State.SERVING and graceful:
+            if worker.state in (State.STARTING, State.SERVING) and graceful:
                 self._drain(worker, "stop", now)
+            elif worker.state is State.STARTING:
+                self._kill(worker, "stop", now)
             elif worker.state is not State.KILLED and not graceful:
                 worker.why = "stop"
                 self._tell(worker, Order.QUIT, State.DRAINING, now)
@@ -333,7 +333,7 @@ class Policy:
         # 2. Who is missing starts; and one successor at a time for the outdated.
         allowed = max(0, self.target - len(list(self._in(State.SERVING)))) + bool(outdated)
         for worker in list(self._in(State.STARTING))[allowed:]:
-            self._kill(worker, "outdated", now)
+            self._drain(worker, "too many", now)
         if self._not_before > now:
             return
         self._not_before = 0.0
@@ -351,15 +351,15 @@ class Policy:
 
     def _failed(self, worker: Worker, how: str, now: float, code: int) -> None:
         """A start came to nothing."""
-        if self._stopping or worker.why == "outdated":
+        if self._stopping:
             return
         others = [w for w in self.workers.values() if w.state is State.SERVING and w.generation < worker.generation]
         if worker.generation == self.generation and self._proven < self.generation and others:
             # A reload that fails leaves everything as it was.
             self._say("error", f"the new generation failed ({how}); the old one serves on. HUP tries again")
             for other in self.workers.values():
-                if other.generation == self.generation and other.state is not State.KILLED:
-                    self._kill(other, "outdated", now)
+                if other.generation == self.generation and other.state in (State.STARTING, State.SERVING):
+                    self._drain(other, "outdated", now)
             for other in others:
                 other.generation = self.generation
             self._proven = self.generation

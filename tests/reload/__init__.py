@@ -179,9 +179,9 @@ KINDS = (Busy, Slow, Thinking, New, Uploading)
 class Program:
     """The command as a process, and what it says."""
 
-    def __init__(self, where: Path, *options: str, **environ: str) -> None:
+    def __init__(self, where: Path, *options: str, app: str = APP, **environ: str) -> None:
         self.where = where
-        (where / "web.py").write_text(APP)
+        (where / "web.py").write_text(app)
         self.version = 0
         self.bump()
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -234,7 +234,13 @@ class Program:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
-            self.reader.join(10)
+            self.close()
+
+    def close(self) -> None:
+        """Its last words are read; the process has ended."""
+        self.reader.join(10)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
 
 def rounds(program: Program, reloads: int, upgrades: int, clients: list[Client], say=lambda line: None) -> None:

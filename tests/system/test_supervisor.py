@@ -1,0 +1,369 @@
+"""greenhttp -w N as processes: what becomes of requests, workers and signals. tests/reload has the long run of the first."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.reload import ANSWERED, KINDS, LOST, Program, finish, rounds, table
+
+APP = """
+import os, re, time
+import helper
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/wait":
+        print("waiting", file=environ["wsgi.errors"], flush=True)
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+    elif path == "/block":
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            pass
+    elif path == "/forever":
+        while True:
+            pass
+    elif path == "/regex":
+        re.match(r"(a+)+$", "a" * 60 + "b")
+    elif path == "/crash":
+        os.kill(os.getpid(), 11)
+    elif path == "/exit":
+        os._exit(7)
+    answer = f"{os.getpid()} {os.getppid()}".encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
+    return [answer]
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """start(*options): the command with that application; killed at the end."""
+    programs = []
+
+    def begin(*options: str, app: str = APP, ready: bool = True, **environ: str) -> Program:
+        program = Program(tmp_path, *options, app=app, **environ)
+        programs.append(program)
+        if ready:
+            program.wait_for("HUP reloads")
+            many = int(options[options.index("-w") + 1])
+            until(lambda: sum("serves, process" in line for line in program.lines) == many - 1)
+        return program
+
+    (tmp_path / "helper.py").write_text("")
+    yield begin
+    for program in programs:
+        if program.process.poll() is None:
+            for pid in [*children(program.process.pid), program.process.pid]:
+                os.kill(pid, signal.SIGKILL)
+            program.process.wait()
+        program.close()
+
+
+def children(pid: int) -> list[int]:
+    """Its workers that run."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def ask(program: Program, path: str = "/", timeout: float = 30) -> list[int]:
+    """The answering worker and its parent."""
+    client = http.client.HTTPConnection("127.0.0.1", program.port, timeout=timeout)
+    try:
+        client.request("GET", path)
+        answer = client.getresponse()
+        assert answer.status == 200
+        return [int(word) for word in answer.read().split()]
+    finally:
+        client.close()
+
+
+def until(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_no_request_is_lost_over_reloads_and_upgrades(tmp_path):
+    program = Program(tmp_path, "-w", "2", "--max-requests", "5000", "--drain-linger", "1")
+    clients = [kind(program.port) for kind in KINDS]
+    try:
+        rounds(program, 2, 1, clients)
+        finish(clients, 200)
+    finally:
+        code = program.stop()
+    said = table(clients) + "".join(error for client in clients for error in client.errors)
+    assert code == 0, said
+    for client in clients:
+        assert client.outcomes[LOST] == 0 and client.outcomes[ANSWERED] >= 200 and len(client.versions) >= 2, said
+
+
+def test_workers_answer_and_the_supervisor_has_neither_gevent_nor_the_application(start):
+    program = start("-w", "2")
+    worker, parent = ask(program)
+    assert parent == program.process.pid and worker in children(parent)
+    with open(f"/proc/{parent}/maps", encoding="ascii") as file:
+        maps = file.read()
+    assert "gevent" not in maps and "_greenlet" not in maps
+    assert program.stop() == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGQUIT, 0)])
+def test_it_stops_and_leaves_nobody(start, number, code):
+    program = start("-w", "2")
+    workers = children(program.process.pid)
+    assert len(workers) == 2
+    assert program.stop(number) == code
+    for pid in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", program.port))
+
+
+def test_term_lets_a_running_request_finish_and_ctrl_c_after_it_does_not(start, tmp_path):
+    program = start("-w", "1")
+    with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        program.wait_for("waiting")
+        program.send(signal.SIGTERM)
+        program.wait_for("stopping; running requests have 30 s")
+        (tmp_path / "go").touch()
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+    assert program.process.wait(60) == 0
+    (tmp_path / "go").unlink()
+
+    program = start("-w", "1")
+    with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        program.wait_for("waiting")
+        program.send(signal.SIGTERM)
+        program.wait_for("stopping; running requests have 30 s")
+        program.send(signal.SIGINT)
+        assert program.process.wait(60) == 0
+
+
+@pytest.mark.parametrize("path", ["/crash", "/exit"])
+def test_a_worker_that_dies_is_named_and_replaced(start, path):
+    program = start("-w", "1")
+    (worker, _) = ask(program)
+    with pytest.raises((OSError, http.client.HTTPException)):
+        ask(program, path)
+    program.wait_for("SIGSEGV" if path == "/crash" else "exit code 7")
+    assert any(f"GET {path}" in line for line in program.lines)
+    assert ask(program)[0] != worker
+    assert program.stop() == 0
+
+
+def test_a_worker_that_somebody_kills_is_replaced_and_the_log_says_that_it_was_not_us(start):
+    program = start("-w", "1")
+    os.kill(ask(program)[0], signal.SIGKILL)
+    program.wait_for("killed by SIGKILL, not by its supervisor")
+    ask(program)
+    assert program.stop() == 0
+
+
+def test_a_blocked_hub_is_named_with_line_and_request(start):
+    program = start("-w", "1", "--hub-warn", "200ms")
+    ask(program, "/block")
+    program.wait_for("the hub turns again")
+    line = next(line for line in program.lines if "the hub is blocked" in line)
+    assert "web.py:" in line and "in app(), GET /block" in line
+    assert program.stop() == 0
+
+
+@pytest.mark.parametrize("path", ["/forever", "/regex"])
+def test_a_hung_worker_says_where_it_is_and_is_replaced(start, path):
+    """A loop in Python is seen by the thread that watches; C code that keeps the interpreter, by the supervisor alone."""
+    program = start("-w", "1", "--timeout", "2", "--hub-warn", "0")
+    with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        here = program.wait_for("hangs: its loop has not turned")
+        program.wait_for("in progress for", here)
+        program.wait_for("serves, process", here)
+    said = "".join(program.lines)
+    assert f"GET {path}" in said
+    assert ("what follows is only the stack" in said) == (path == "/regex")
+    assert 'web.py", line' in said
+    assert ask(program)
+    assert program.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "broken", ["x = (", "import nothing_of_that_name", "import os; os._exit(9)", "raise SystemExit(2)"]
+)
+def test_a_generation_that_cannot_start_leaves_the_old_one_serving(start, tmp_path, broken):
+    program = start("-w", "2")
+    before = set(children(program.process.pid))
+    (tmp_path / "helper.py").write_text(broken)
+    program.send(signal.SIGHUP)
+    here = program.wait_for("the old one serves on")
+    assert ask(program)[0] in before and set(children(program.process.pid)) == before
+    if "import nothing" in broken:
+        assert sum("No module named 'nothing_of_that_name'" in line for line in program.lines) == 1
+    (tmp_path / "helper.py").write_text("")
+    program.send(signal.SIGHUP)
+    program.wait_for("has taken over", here)
+    until(lambda: not before & set(children(program.process.pid)))
+    assert ask(program)[0] not in before
+    assert program.stop() == 0
+
+
+def test_a_generation_that_dies_right_after_it_is_ready_does_too(start, tmp_path):
+    program = start("-w", "1")
+    before = children(program.process.pid)
+    (tmp_path / "helper.py").write_text(
+        "import os, signal, threading, time\nthreading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()\n"
+    )
+    program.send(signal.SIGHUP)
+    program.wait_for("the old one serves on")
+    assert children(program.process.pid) == before
+    assert ask(program)[0] == before[0]
+    assert program.stop() == 0
+
+
+def test_a_program_that_fails_its_check_is_not_upgraded_to(start, tmp_path):
+    program = start("-w", "1")
+    before = children(program.process.pid)
+    (tmp_path / "helper.py").write_text("x = (")
+    program.send(signal.SIGUSR2)
+    program.wait_for("not upgraded, all stays as it was")
+    assert children(program.process.pid) == before and ask(program)[0] == before[0]
+    assert program.stop() == 0
+
+
+def test_an_upgrade_keeps_the_number_of_the_process_and_replaces_all_workers(start):
+    program = start("-w", "2")
+    before = set(children(program.process.pid))
+    program.send(signal.SIGUSR2)
+    program.wait_for("has taken over")
+    until(lambda: not before & set(children(program.process.pid)))
+    worker, parent = ask(program)
+    assert parent == program.process.pid and worker not in before
+    assert program.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("broken", "code", "said"),
+    [("x = (", 3, "SyntaxError"), ("import nothing_of_that_name", 3, "No module named 'nothing_of_that_name'")],
+)
+def test_an_application_that_cannot_be_loaded_ends_it_with_one_traceback(start, tmp_path, broken, code, said):
+    (tmp_path / "helper.py").write_text(broken)
+    program = start("-w", "3", ready=False)
+    assert program.process.wait(60) == code
+    program.reader.join(10)
+    assert sum(said in line for line in program.lines) == 1
+    assert program.lines[-1].startswith("greenhttp: web:app could not be loaded")
+
+
+def test_more_and_fewer_workers(start):
+    program = start("-w", "1")
+    program.send(signal.SIGTTIN)
+    until(lambda: len(children(program.process.pid)) == 2)
+    program.wait_for("worker 2 serves")
+    program.send(signal.SIGTTOU)
+    until(lambda: len(children(program.process.pid)) == 1)
+    program.send(signal.SIGTTOU)
+    program.wait_for("1 worker from now on", len(program.lines) - 1)
+    assert ask(program)
+    assert program.stop() == 0
+
+
+def test_winch_lets_all_drain_connections_wait_and_hup_brings_them_back(start):
+    program = start("-w", "2")
+    program.send(signal.SIGWINCH)
+    until(lambda: not children(program.process.pid))
+    with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        program.send(signal.SIGHUP)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+    assert program.stop() == 0
+
+
+def test_when_the_supervisor_is_killed_the_workers_leave_by_themselves(start):
+    program = start("-w", "2")
+    workers = children(program.process.pid)
+    program.send(signal.SIGKILL)
+    program.process.wait()
+
+    def gone(pid: int) -> bool:
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+                return file.read().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+
+    until(lambda: all(map(gone, workers)))
+
+
+def test_many_long_lived_connections_are_spread_evenly(start):
+    program = start("-w", "4")
+    clients = [socket.create_connection(("127.0.0.1", program.port), timeout=60) for _ in range(400)]
+    counts: dict[bytes, int] = {}
+    for client in clients:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        worker = client.recv(65536).partition(b"\r\n\r\n")[2].split()[0]
+        counts[worker] = counts.get(worker, 0) + 1
+        client_count = len(counts)
+    for client in clients:
+        client.close()
+    assert client_count == 4 and min(counts.values()) >= 60, counts
+    assert program.stop() == 0
+
+
+def test_the_application_may_be_loaded_before_the_workers(start, tmp_path):
+    (tmp_path / "helper.py").write_text("import os\nopen('loaded', 'a').write(f'{os.getpid()}\\n')\n")
+    program = start("-w", "2", "--preload")
+    assert ask(program)[1] == program.process.pid
+    assert (tmp_path / "loaded").read_text() == f"{program.process.pid}\n"
+    assert program.stop() == 0
+
+
+def test_a_worker_is_replaced_by_age_memory_and_requests(start):
+    for option in (("--max-requests", "5"), ("--max-age", "300ms"), ("--max-rss", "1m")):
+        program = start("-w", "1", *option)
+        first = ask(program)[0]
+        for _ in range(5):
+            ask(program)
+        program.wait_for("is going to be replaced")
+        until(lambda first=first, program=program: ask(program)[0] != first)
+        assert program.stop() == 0
+
+
+def test_what_contradicts_itself_is_one_line(start):
+    program = start("-w", "0", "--max-requests", "5", ready=False)
+    assert program.process.wait(60) == 2
+    program.reader.join(10)
+    assert program.lines == [
+        "greenhttp: max_requests needs a supervisor (--max-requests), but workers is 0; give 1 or more\n"
+    ]
+
+
+def test_a_pid_file_a_busy_port_and_a_user_that_is_not_there(start, tmp_path):
+    program = start("-w", "1", "-p", "run.pid")
+    assert (tmp_path / "run.pid").read_text() == f"{program.process.pid}\n"
+    second = start("-w", "1", "-p", "run.pid", ready=False)
+    assert second.process.wait(60) == 1
+    second.reader.join(10)
+    assert second.lines == [
+        f"greenhttp: pid: {tmp_path}/run.pid belongs to process {program.process.pid}, which runs; "
+        "stop it, or give another file\n"
+    ]
+    busy = start("-w", "1", "-b", f"127.0.0.1:{program.port}", ready=False)
+    assert busy.process.wait(60) == 1
+    busy.reader.join(10)
+    assert len(busy.lines) == 1 and f"in use by process {program.process.pid}" in busy.lines[0]
+    wrong = start("-w", "1", "-u", "nobody-of-that-name", ready=False)
+    assert wrong.process.wait(60) == 1
+    wrong.reader.join(10)
+    assert len(wrong.lines) == 1 and "there is no user 'nobody-of-that-name' here" in wrong.lines[0]
+    assert program.stop() == 0
+    assert not (tmp_path / "run.pid").exists()
