@@ -1,6 +1,6 @@
 """Whether what was just installed works: the command says its version, and serves one request.
 
-python .ci/smoke.py         from a directory in which there is no greenhttp
+    python .ci/smoke.py         from a directory in which there is no greenhttp
 """
 
 import os

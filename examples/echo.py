@@ -1,8 +1,8 @@
 """Not HTTP at all: bytes come back as they were sent. Every connection has a green thread of its own.
 
-python echo.py [ADDRESS]
+    python echo.py [ADDRESS]
 
-nc 127.0.0.1 8007, or curl -N telnet://127.0.0.1:8007          then type; Ctrl-C leaves
+    nc 127.0.0.1 8007, or curl -N telnet://127.0.0.1:8007          then type; Ctrl-C leaves
 """
 
 import greenhttp.patch  # first

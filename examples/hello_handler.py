@@ -1,11 +1,11 @@
 """A native handler: a function that gets a Request and returns the answer.
 
-greenhttp hello_handler:hello            in this directory; or as a program of its own:
-python hello_handler.py [ADDRESS]
+    greenhttp hello_handler:hello            in this directory; or as a program of its own:
+    python hello_handler.py [ADDRESS]
 
-curl http://127.0.0.1:8000/you
-curl 'http://127.0.0.1:8000/you?greeting=welcome'
-curl -d '{"name": "you"}' http://127.0.0.1:8000/json
+    curl http://127.0.0.1:8000/you
+    curl 'http://127.0.0.1:8000/you?greeting=welcome'
+    curl -d '{"name": "you"}' http://127.0.0.1:8000/json
 """
 
 import greenhttp.patch  # first: from here on whatever waits in the standard library lets others run meanwhile

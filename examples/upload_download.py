@@ -1,11 +1,11 @@
 """Uploads and downloads of any size, in the memory of one piece.
 
-python upload_download.py [ADDRESS]
+    python upload_download.py [ADDRESS]
 
-curl -T FILE http://127.0.0.1:8000/                            its size and SHA-256
-head -c 1G /dev/zero | curl -T - http://127.0.0.1:8000/        a size nobody knows before the end
-curl http://127.0.0.1:8000/numbers/1000000 | tail -1           made while it is sent
-curl http://127.0.0.1:8000/source                              a file
+    curl -T FILE http://127.0.0.1:8000/                            its size and SHA-256
+    head -c 1G /dev/zero | curl -T - http://127.0.0.1:8000/        a size nobody knows before the end
+    curl http://127.0.0.1:8000/numbers/1000000 | tail -1           made while it is sent
+    curl http://127.0.0.1:8000/source                              a file
 """
 
 import greenhttp.patch  # first

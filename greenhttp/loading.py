@@ -74,7 +74,7 @@ def _check_module_name(spec: str, name: str) -> None:
         directory, file = os.path.split(name)
         module = file.removesuffix(".py")
         chdir = f"--chdir {directory} " if directory else ""
-        raise AppError(f"{spec}: {name} is a file name; give the module: {chdir}{module}{spec[len(name) :]}")
+        raise AppError(f"{spec}: {name} is a file name; give the module: {chdir}{module}{spec[len(name):]}")
     if not all(part.isidentifier() for part in name.split(".")):
         raise AppError(f"{spec}: {name!r} is not a module name; give module or module:name")
 
@@ -132,7 +132,9 @@ def _default(spec: str, module: ModuleType) -> Any:
     for name in FACTORY_NAMES:
         if callable(getattr(module, name, None)):
             raise AppError(f"{spec}: {module.__name__} has a factory; give {module.__name__}:{name}()")
-    raise AppError(f"{spec}: {module.__name__} has neither application nor app; give the name: {module.__name__}:NAME")
+    raise AppError(
+        f"{spec}: {module.__name__} has neither application nor app; give the name: {module.__name__}:NAME"
+    )
 
 
 def _create(spec: str, factory: Any, name: str) -> Any:

@@ -497,9 +497,7 @@ def test_the_start_is_in_colour_where_that_is_wanted(tmp_path):
     (tmp_path / "web.py").write_text(APP)
     with Process(tmp_path, "--no-patch", "web", FORCE_COLOR="1") as process:
         text = "".join(process.lines_until("Ctrl-C"))
-    assert text.startswith(
-        "\033[1;32mgreenhttp:\033[0m serving \033[1mweb\033[0m at \033[1;36mhttp://127.0.0.1:8000\033[0m"
-    )
+    assert text.startswith("\033[1;32mgreenhttp:\033[0m serving \033[1mweb\033[0m at \033[1;36mhttp://127.0.0.1:8000\033[0m")
     assert "\033[33mNOT patched" in text
 
 

@@ -60,11 +60,8 @@ def test_what_is_read(file, name, text, found):
         ("pyproject.toml", "[project]", r"^pyproject\.toml: there is no table \[tool\.greenhttp\]$"),
         ("pyproject.toml", "tool = 3", r"^pyproject\.toml: there is no table \[tool\.greenhttp\]$"),
         ("s.toml", "app = 3", r"^s\.toml:1: app: give the application's name, like 'module:app'$"),
-        (
-            "s.toml",
-            "connections = 3\nworker_connections = 4",
-            r"^s\.toml:2: worker_connections: it is given twice; s\.toml:1 says connections already$",
-        ),
+        ("s.toml", "connections = 3\nworker_connections = 4",
+         r"^s\.toml:2: worker_connections: it is given twice; s\.toml:1 says connections already$"),
         ("s.toml", "certfile = 'x'", r"^s\.toml:1: certfile: TLS is not there yet"),
         ("s.py", "x = (", r"^s\.py:1: '\(' was never closed$"),
         ("s.py", "import os\n\nos.nothing", r"^s\.py:3: AttributeError: module 'os' has no attribute 'nothing'$"),

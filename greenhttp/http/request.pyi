@@ -25,7 +25,6 @@ class Body:
 
 @disjoint_base
 class LengthBody(Body): ...
-
 @disjoint_base
 class ChunkedBody(Body): ...
 

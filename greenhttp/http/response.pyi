@@ -15,9 +15,7 @@ class FileBody:
 
 @disjoint_base
 class Delivery(ResponseHead): ...
-
 @disjoint_base
 class App: ...
-
 @disjoint_base
 class Observer: ...

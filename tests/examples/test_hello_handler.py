@@ -32,7 +32,7 @@ def test_json(example):
 
 
 def test_what_is_wrong_is_said(example):
-    assert example.fetch("/json", "POST", body=b"{")[0] == 400
+    assert example.fetch("/json", "POST", body=b"{") [0] == 400
     answer = example.curl("-i", "-X", "DELETE", target="/")
     assert answer.startswith(b"HTTP/1.1 405 ")
     assert b"\r\nAllow: GET, HEAD\r\n" in answer

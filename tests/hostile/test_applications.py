@@ -421,7 +421,9 @@ def test_what_is_kept_of_a_request_cannot_reach_the_next_one(serve: Any) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_content_short_of_its_length_ends_the_connection_and_is_logged_once(serve: Any, caplog: Any, kind: str) -> None:
+def test_content_short_of_its_length_ends_the_connection_and_is_logged_once(
+    serve: Any, caplog: Any, kind: str
+) -> None:
     serving = serve(KINDS[kind]("200 OK", [("Content-Length", "10")], lambda: iter([b"half"])))
     client = serving.connect().send(BAD)
     assert client.rest().endswith(b"\r\n\r\nhalf")

@@ -185,10 +185,14 @@ def test_a_pipe_that_nobody_reads_any_more_is_said_once_and_harms_nothing(
     serving.until(lambda: said(caplog, path))
     ask(serving, 2)
     serving.server.stop()
-    assert said(caplog, path) == [f"access log {str(path)!r}: Broken pipe; entries are lost until that changes"]
+    assert said(caplog, path) == [
+        f"access log {str(path)!r}: Broken pipe; entries are lost until that changes"
+    ]
 
 
-def test_when_it_can_be_written_again_the_loss_is_counted(serve: Any, path: Path, pipe: io.FileIO, caplog: Any) -> None:
+def test_when_it_can_be_written_again_the_loss_is_counted(
+    serve: Any, path: Path, pipe: io.FileIO, caplog: Any
+) -> None:
     serving = serve(hello, access_logfile=str(path), access_log_format="%(U)s")
     pipe.close()
     ask(serving, 3)

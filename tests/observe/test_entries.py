@@ -395,7 +395,7 @@ HIGH = bytes(range(0x80, 0x100))
 
 def test_nothing_from_outside_ends_a_quotation_or_a_line(logged: Any) -> None:
     serving = logged(hello, "combined")
-    serving.ask(request(b'GET /"a\\?' + HIGH + b" HTTP/1.1", b'User-Agent: "x" \\ \t' + HIGH, b'Referer: "'))
+    serving.ask(request(b'GET /"a\\?' + HIGH + b" HTTP/1.1", b"User-Agent: \"x\" \\ \t" + HIGH, b'Referer: "'))
     (line,) = serving.entries()
     *_, got, status, size, referer, agent = COMBINED.fullmatch(line).groups()  # type: ignore[union-attr]
     high = "".join(f"\\x{byte:02x}" for byte in HIGH)
@@ -406,7 +406,7 @@ def test_nothing_from_outside_ends_a_quotation_or_a_line(logged: Any) -> None:
 
 def test_json_tells_every_byte(logged: Any) -> None:
     serving = logged(hello, "json")
-    serving.ask(request(b'GET /"a\\?' + HIGH + b" HTTP/1.1", b'User-Agent: "x" \\ \t' + HIGH))
+    serving.ask(request(b'GET /"a\\?' + HIGH + b" HTTP/1.1", b"User-Agent: \"x\" \\ \t" + HIGH))
     (entry,) = map(json.loads, serving.entries())
     assert entry["target"].encode("latin-1") == b'/"a\\?' + HIGH
     assert entry["user_agent"].encode("latin-1") == b'"x" \\ \t' + HIGH

@@ -187,7 +187,8 @@ def split(asked):
 
 WORK = {call.__name__: call for call in (get, none, post, slow, stream, file, wait, form, large)}
 MISCHIEF = {
-    call.__name__: call for call in (fail, late, kill, forever, stubborn, endless, deaf, short, nonsense, number, split)
+    call.__name__: call
+    for call in (fail, late, kill, forever, stubborn, endless, deaf, short, nonsense, number, split)
 }
 LENGTHS = {"late": 9000, "short": 100}
 

@@ -87,19 +87,15 @@ def fields_of(number):
     return [("X-Id", str(number))]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda status, fields, made: (status, fields_of(2), made),
-        lambda status, fields, made: (status, fields, made + b"x"),
-        lambda status, fields, made: (status, fields, apps.content(2, len(made))),
-        lambda status, fields, made: ("206 Partial Content", fields, made),
-        lambda status, fields, made: ("500 Internal Server Error", [], made),
-        lambda status, fields, made: ("408 Request Timeout", [], b""),
-        lambda status, fields, made: ("503 Service Unavailable", [], b""),
-    ],
-    ids=["of another", "longer", "content of another", "status", "500", "time-out at once", "503 without Retry-After"],
-)
+@pytest.mark.parametrize("change", [
+    lambda status, fields, made: (status, fields_of(2), made),
+    lambda status, fields, made: (status, fields, made + b"x"),
+    lambda status, fields, made: (status, fields, apps.content(2, len(made))),
+    lambda status, fields, made: ("206 Partial Content", fields, made),
+    lambda status, fields, made: ("500 Internal Server Error", [], made),
+    lambda status, fields, made: ("408 Request Timeout", [], b""),
+    lambda status, fields, made: ("503 Service Unavailable", [], b""),
+], ids=["of another", "longer", "content of another", "status", "500", "time-out at once", "503 without Retry-After"])
 def test_a_wrong_answer_is_found(client, change):
     honest = client(called(change), "slow upload")
     assert len(honest.tally.findings) == 1 and honest.tally.requests["slow upload", "WRONG"] == 1
