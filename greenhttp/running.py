@@ -221,6 +221,7 @@ def introduction(server: Server, name: str, loop: Any, supervised: bool = False)
     """What is served where and how, as lines for the terminal. A worker leaves out what its supervisor says."""
     colours = colourful(sys.stderr)
     where = [_clickable(url, colours) for url in server.addresses]
+    process = "" if supervised else f", process {os.getpid()}"
     kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
     backend = getattr(loop, "backend", "")
     patched = "standard library patched"
@@ -235,7 +236,7 @@ def introduction(server: Server, name: str, loop: Any, supervised: bool = False)
     return [
         f"serving {paint(name, 'bold', on=colours)} at {', '.join(where)}",
         f"it is {described(server)}",
-        f"version {__version__}{'' if supervised else f', process {os.getpid()}'}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
+        f"version {__version__}{process}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
         *(paint(line, "yellow", on=colours) for line in lines),
         *_limits(server),
         *([] if supervised else ["Ctrl-C stops at once; TERM lets running requests finish"]),

@@ -1,7 +1,7 @@
-"""One program takes over from another in the same process: listeners, pipes and workers stay, the process keeps its number.
+"""One program takes over from another in the same process: listeners, pipes and workers stay, so does its number.
 
-`exec` replaces the program and nothing else. So what was started by systemd, a container or a terminal stays what it was,
-and the workers stay children of their master. What the new program must know travels in one environment variable, the
+`exec` replaces the program and nothing else. So what was started by systemd, a container or a terminal stays what it
+was, and the workers stay children of their master. What the new program must know travels in one environment variable, the
 descriptors themselves by being inherited.
 """
 

@@ -1,4 +1,4 @@
-"""greenhttp -w N as processes: what becomes of requests, workers and signals. tests/reload has the long run of the first."""
+"""greenhttp -w N as processes: requests, workers, signals. tests/reload has a long run of the first."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_a_blocked_hub_is_named_with_line_and_request(start):
 
 @pytest.mark.parametrize("path", ["/forever", "/regex"])
 def test_a_hung_worker_says_where_it_is_and_is_replaced(start, path):
-    """A loop in Python is seen by the thread that watches; C code that keeps the interpreter, by the supervisor alone."""
+    """The thread that watches sees a loop in Python; C code that keeps the interpreter is seen by the supervisor alone."""
     program = start("-w", "1", "--timeout", "2", "--hub-warn", "0")
     with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
