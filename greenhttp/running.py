@@ -223,6 +223,7 @@ def introduction(server: Server, name: str, loop: Any, supervised: bool = False)
     where = [_clickable(url, colours) for url in server.addresses]
     kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
     backend = getattr(loop, "backend", "")
+    process = "" if supervised else f", process {os.getpid()}"
     patched = "standard library patched"
     lines = doubts(server)
     if not monkey.is_module_patched("socket"):
@@ -235,7 +236,7 @@ def introduction(server: Server, name: str, loop: Any, supervised: bool = False)
     return [
         f"serving {paint(name, 'bold', on=colours)} at {', '.join(where)}",
         f"it is {described(server)}",
-        f"version {__version__}{'' if supervised else f', process {os.getpid()}'}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
+        f"version {__version__}{process}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
         *(paint(line, "yellow", on=colours) for line in lines),
         *_limits(server),
         *([] if supervised else ["Ctrl-C stops at once; TERM lets running requests finish"]),

@@ -33,7 +33,9 @@ GREEN_THREADS = 200  # whose stacks are logged at most
 
 
 class Watchdog:
-    """Arguments:
+    """See the module.
+
+    Arguments:
         loop: gevent's loop, of this thread.
         warn: seconds without a turn after which one line is logged; 0: never.
         hang: seconds after which all stacks are logged, once; 0: never.

@@ -1,4 +1,4 @@
-"""Many processes: a supervisor that forks workers, learns when each is ready, and replaces them without losing a request.
+"""Many processes: a supervisor forks workers, learns when each is ready, and replaces them without losing a request.
 
     policy      what to do: events and the time in, actions out; touches nothing
     master      how: forks, pipes, signals, shared memory; one thread, one poll, and neither gevent nor the application

@@ -1,4 +1,4 @@
-"""The supervisor's process: forks workers, hears of them through pipes, reaps them, and carries out what policy decides.
+"""The supervisor's process: forks workers, hears of them through pipes, reaps them, and does what policy decides.
 
 One thread, one poll over: the pipe that signals write to, a pipe from each worker, and nothing else. It owns the
 listening sockets, so that what has reached the kernel's queue survives any worker. It imports neither gevent nor the
@@ -496,9 +496,7 @@ class Master:
             if w is not None and w.state is State.STARTING:
                 with contextlib.suppress(ProcessLookupError):
                     kill(child.pid, signal.SIGKILL)
-        takeover.become(
-            self.plan.where, takeover.Taken(self.listeners, workers, self.lifeline, self.loads.fd), HANDLED
-        )
+        takeover.become(self.plan.where, takeover.Taken(self.listeners, workers, self.lifeline, self.loads.fd), HANDLED)
 
     def _adopt(self, taken: "takeover.Taken") -> None:
         """Go on with the workers of the program that this process was before."""

@@ -4,6 +4,8 @@
     drop("www-data", "www-data")            after the listeners are open, before the first worker
     inherited(os.environ)                   listeners that systemd has opened
     notify(os.environ, "READY=1")           a line for systemd
+
+A user's mistake raises ConfigError.
 """
 
 import contextlib
@@ -96,7 +98,9 @@ def group_id(text: str) -> int:
     try:
         return grp.getgrnam(text).gr_gid
     except KeyError:
-        raise ConfigError(f"group: there is no group {text!r} here; give a name or number that is in /etc/group") from None
+        raise ConfigError(
+            f"group: there is no group {text!r} here; give a name or number that is in /etc/group"
+        ) from None
 
 
 def drop(user: str | None, group: str | None) -> None:
@@ -118,7 +122,9 @@ def drop(user: str | None, group: str | None) -> None:
             os.setuid(uid)
     except OSError as error:
         what = f"user {user}" if user is not None else f"group {group}"
-        raise ConfigError(f"{what}: cannot be changed to ({error.strerror}); start it as root, or as that user") from None
+        raise ConfigError(
+            f"{what}: cannot be changed to ({error.strerror}); start it as root, or as that user"
+        ) from None
     if uid and os.geteuid() == uid:
         with contextlib.suppress(OSError):
             os.setuid(0)
