@@ -123,9 +123,11 @@ def _own_row(option: click.Parameter, ctx: click.Context) -> tuple[str, str] | N
 
 def _help_row(setting: Setting) -> tuple[str, str]:
     """Left: the setting's own names. Right: its help, its default, and other servers' names for it."""
-    if setting.kind == "bool":
-        return f"{setting.flag} / --no-{setting.flag[2:]}", f"{setting.help} [{'yes' if setting.default else 'no'}]"
     aliases = [flag for flag in setting.flags if flag != setting.flag and flag.startswith("--")]
+    if setting.kind == "bool":
+        also = f" Also {', '.join(aliases)}." if aliases else ""
+        usual = "yes" if setting.default else "no"
+        return f"{setting.flag} / --no-{setting.flag[2:]}", f"{setting.help} [{usual}]{also}"
     own = ", ".join(flag for flag in setting.flags if flag not in aliases)
     words = [setting.help]
     if setting.default not in (None, ()):
@@ -142,7 +144,8 @@ def _options() -> list[click.Parameter]:
     options: list[click.Parameter] = []
     for setting in SETTINGS:
         if setting.kind == "bool":
-            options.append(click.Option([setting.name, f"{setting.flag}/--no-{setting.flag[2:]}"], default=None))
+            names = [f"{setting.flag}/--no-{setting.flag[2:]}", *(f for f in setting.flags if f != setting.flag)]
+            options.append(click.Option([setting.name, *names], default=None))
         else:
             many = setting.kind in LISTS
             options.append(click.Option([setting.name, *setting.flags], type=str, multiple=many, default=None))
@@ -279,7 +282,7 @@ def _main(arguments: Sequence[str]) -> int:
                 return STOPPED
             if not app:
                 raise ConfigError("no application; give APP, like module:name (see greenhttp --help)")
-            where = os.getcwd() if os.path.isdir(".") else "."
+            where = _here()
             supervised = _is_supervised(settings, origins)
             boot.enter(settings)
             boot.check(settings)
@@ -308,6 +311,14 @@ def _main(arguments: Sequence[str]) -> int:
         return BROKEN
 
 
+def _here() -> str:
+    """The current directory, or "." where it was removed: --chdir may lead out of it."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return "."
+
+
 def _is_supervised(settings: Settings, origins: Source) -> bool:
     """Whether there is to be a supervisor. Raises ConfigError where the settings contradict each other."""
     asking = [name for name in SUPERVISED if name in origins and name != "workers"]
@@ -316,16 +327,18 @@ def _is_supervised(settings: Settings, origins: Source) -> bool:
     if settings.workers == 0 and asking:
         name = asking[0]
         raise ConfigError(f"{name} needs a supervisor ({origins[name].origin}), but workers is 0; give 1 or more")
-    return settings.workers != 0
+    return bool(settings.workers != 0)
 
 
 def _run(name: str, settings: Settings, check: bool, file: str) -> int:
     """Serve in this process, or say what would be served."""
-    from greenhttp.loading import AppImportError
-
     try:
         server = boot.load(name, settings, file)
-    except AppImportError as error:
+    except AppError as error:
+        from greenhttp.loading import AppImportError  # not before the patch, which tells by it whose mistake it names
+
+        if not isinstance(error, AppImportError):
+            raise
         import traceback
 
         traceback.print_exception(error.__cause__)

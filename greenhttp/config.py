@@ -202,7 +202,7 @@ def parse_optional(value: object) -> str | None:
     """A text, or None for none: off/no/False/None."""
     if value is None or value is False or str(value).strip().lower() in ("", "off", "no", "none", "false"):
         return None
-    return parse_text(str(value) if isinstance(value, int) else value)
+    return parse_text(str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 
 
 def parse_workers(value: object) -> int | str:

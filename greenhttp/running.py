@@ -224,6 +224,7 @@ def introduction(server: Server, name: str, loop: Any, supervised: bool = False)
     process = "" if supervised else f", process {os.getpid()}"
     kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
     backend = getattr(loop, "backend", "")
+    process = "" if supervised else f", process {os.getpid()}"
     patched = "standard library patched"
     lines = doubts(server)
     if not monkey.is_module_patched("socket"):

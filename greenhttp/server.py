@@ -268,7 +268,8 @@ class Server:
             idle = service.idle.members()
             due = len(idle) if left <= step else math.ceil(len(idle) * step / left)
             for connection in idle[:due]:
-                connection.retire()
+                if isinstance(connection, Connection):
+                    connection.retire()
 
     @staticmethod
     def _connections(service: Service | Spawner) -> list[Connection | SpawnedJob]:

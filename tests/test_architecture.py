@@ -8,6 +8,8 @@ proves for each kind of file that this test can fail.
 import ast
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,7 @@ LINES = (
     ("cli",),
     ("doctor", "doors", "testing"),
     ("supervisor",),
+    ("boot",),
     ("running",),
     ("logs",),
     ("server",),
@@ -191,13 +194,40 @@ def test_the_whole_house_is_read():
     names = {module for _, module in files(HOUSE)}
     assert {"greenhttp", "greenhttp.cli", "greenhttp.config", "greenhttp.green.listener", "greenhttp.wire"} <= names
     in_functions = {"greenhttp.server.Server", "greenhttp.patch", "greenhttp.green.listener.parse_address"}
-    assert in_functions <= imports(HOUSE / "cli.py", "greenhttp.cli")
+    assert in_functions <= imports(HOUSE / "boot.py", "greenhttp.boot")
 
 
 def test_wire_knows_no_socket_green_thread_clock_log_or_environment():
     for path, module in files(HOUSE):
         for name in imports(path, module) if module.startswith("greenhttp.wire") else ():
             assert not any((name + ".").startswith(bad + ".") for bad in IMPURE), f"{path.name} imports {name}"
+
+
+SUPERVISORS = {"logs", "console", "config", "errors", "green.board", "green.listener", "boot", "supervisor"}
+
+
+@pytest.mark.parametrize("name", ["master", "worker"])
+def test_what_a_supervisor_loads_at_once_is_little(name):
+    """Only the outermost statements: what stands in functions is for a worker, after the fork."""
+    body = ast.parse((HOUSE / "supervisor" / f"{name}.py").read_text()).body
+    for node in body:
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for full in names:
+            inner = full.removeprefix("greenhttp.")
+            assert inner == full or any((inner + ".").startswith(good + ".") for good in SUPERVISORS), full
+            assert full.split(".")[0] not in ("gevent", "greenlet"), full
+
+
+def test_a_supervisor_loads_neither_gevent_nor_greenlet():
+    code = "import sys, greenhttp.supervisor.master; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HOUSE.parent)
+    loaded = done.stdout.split()
+    assert "greenhttp.supervisor.master" in loaded
+    assert [name for name in loaded if name.startswith(("gevent", "greenlet"))] == []
 
 
 # ---- the proof that it can fail

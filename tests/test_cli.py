@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from greenhttp import __version__
-from greenhttp.cli import _parse, _settled, command, main
+from greenhttp.cli import _is_supervised, _parse, _settled, command, main
 from greenhttp.config import BY_NAME, SETTINGS, Settings
 from greenhttp.errors import ConfigError
 from greenhttp.foreign import FOREIGN
@@ -34,7 +34,22 @@ def test_nothing_given_is_the_defaults():
     [
         (["-b", "a:1", "--bind", "unix:/x"], {"bind": ["a:1", "unix:/x"]}),
         (["-b", "a:1,b:2"], {"bind": ["a:1", "b:2"]}),
-        (["-w", "1"], {}),
+        (["-w", "0"], {}),
+        (["-w", "1"], {"workers": 1}),
+        (["--workers", "AUTO"], {"workers": "auto"}),
+        (["--preload-app"], {"preload": True}),
+        (["--preload", "--no-preload"], {}),
+        (["--max-requests", "9", "--max-requests-jitter", "2"], {"max_requests": 9, "max_requests_jitter": 2}),
+        (["--limit-max-requests", "9"], {"max_requests": 9}),
+        (["--limit-max-requests-jitter", "2"], {"max_requests_jitter": 2}),
+        (["--max-rss", "300m", "--workers-lifetime", "1h"], {"max_rss": 300 << 20, "max_age": 3600}),
+        (["-t", "9", "--boot-timeout", "1m"], {"timeout": 9, "boot_timeout": 60}),
+        (["--timeout-worker-healthcheck", "9"], {"timeout": 9}),
+        (["-p", "81"], {"pid": "81"}),  # gunicorn: not a port
+        (["--pidfile", "off"], {}),
+        (["-u", "www-data", "-g", "33", "-m", "027"], {"user": "www-data", "group": "33", "umask": 0o27}),
+        (["--socket-mode", "660"], {"socket_mode": 0o660}),
+        (["--drain-linger", "0", "--hub-warn", "100ms"], {"drain_linger": 0, "hub_warn": 0.1}),
         (["--worker-connections", "7"], {"connections": 7}),  # gunicorn: clients at the same time, idle ones included
         (["--keep-alive", "5"], {"keepalive_timeout": 5}),
         (["--timeout-keep-alive", "5"], {"keepalive_timeout": 5}),
@@ -87,7 +102,7 @@ def test_every_setting_has_an_option_and_a_variable():
     assert {flag for setting in SETTINGS for flag in setting.flags} <= flags
     examples = {"duration": "3s", "size": "1m", "rate": "9", "count": "1", "bool": "no", "addresses": "a:1",
                 "names": "x", "pairs": "A=1", "file": "x", "path": "x", "text": "x", "header": "x",
-                "target": "/x"}  # fmt: skip
+                "target": "/x", "optional": "x", "workers": "3", "mode": "027"}  # fmt: skip
     named = {"interface": "native", "allow_methods": "TRACE", "limit_buffers": "300m", "loop": "libev",
              "log_level": "error"}  # fmt: skip
     for setting in SETTINGS:
@@ -121,7 +136,10 @@ def test_port_is_the_last_word_on_where_to_listen():
         ([], {"GREENHTTP_PATCH": "maybe"}, r"^GREENHTTP_PATCH: 'maybe' is neither yes nor no"),
         ([], {"PORT": "http"}, r"^PORT: 'http' is not a port"),
         ([], {"PORT": "65536"}, r"^PORT: '65536' is not a port"),
-        (["-w", "4"], {}, r"^--workers: 4 workers were asked for, but more than one is not there yet"),
+        (["-w", "x"], {}, r"^--workers: 'x' is not a number from 0 on; give a whole number, or auto$"),
+        (["-w", "1001"], {}, r"^--workers: 1001 is too large; give 1000 or less$"),
+        ([], {"WEB_CONCURRENCY": "many"}, r"^WEB_CONCURRENCY: 'many' is not a number from 0 on"),
+        (["-m", "9"], {}, r"^--umask: '9' is not a mode; give octal digits like 660$"),
         (["--limit-buffers", "1k"], {}, r"^limit_buffers: 1024 bytes cannot hold"),
         (["--port", "x"], {}, r"^--port: 'x' is not a port; give 0 to 65535"),
         (["--host", "a"], {"PORT": "x"}, r"^PORT: 'x' is not a port"),
@@ -133,8 +151,8 @@ def test_port_is_the_last_word_on_where_to_listen():
         (["--loop", "uvloop"], {}, r"^--loop: 'uvloop' is not known; give auto, libev or libuv$"),
         (["-k", "sync"], {}, r"^--worker-class sync: there is one kind of worker, green threads"),
         (["--certfile", "x"], {}, r"^--certfile: TLS is not there yet"),
-        (["--preload"], {}, r"^--preload: "),
-        (["--max-requests", "100"], {}, r"^--max-requests: workers are not replaced by themselves yet"),
+        (["--max-requests", "x"], {}, r"^--max-requests: 'x' is not a number from 0 on"),
+        (["--workers-max-rss", "300"], {}, r"^--workers-max-rss( 300)?: give --max-rss, with a unit"),
     ],
 )
 def test_a_wrong_value_names_where_it_came_from(arguments, environ, line):
@@ -143,13 +161,32 @@ def test_a_wrong_value_names_where_it_came_from(arguments, environ, line):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "workers", "lines"),
-    [([], "4", 1), ([], "many", 1), ([], "1", 0), ([], "", 0), (["-w", "1"], "4", 0)],
+    ("arguments", "variable", "workers"),
+    [([], "4", 4), ([], "auto", "auto"), ([], "1", 1), ([], "", 0), (["-w", "1"], "4", 1), (["-w", "1"], "many", 1)],
 )
-def test_web_concurrency_is_a_warning_for_platforms_set_it_by_themselves(capsys, arguments, workers, lines):
-    assert read(*arguments, WEB_CONCURRENCY=workers).workers == 1
-    said = "greenhttp: WEB_CONCURRENCY is ignored: more than one process is not there yet\n"
-    assert capsys.readouterr().err == said * lines
+def test_web_concurrency_is_the_last_word_on_workers(capsys, arguments, variable, workers):
+    assert read(*arguments, WEB_CONCURRENCY=variable).workers == workers
+    assert read(*arguments, WEB_CONCURRENCY=variable, GREENHTTP_WORKERS="7").workers == (workers if arguments else 7)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "supervised"),
+    [
+        ([], {}, False),
+        (["-w", "0"], {}, False),
+        (["-w", "1"], {}, True),
+        (["-w", "auto"], {}, True),
+        (["--preload"], {}, True),
+        (["-p", "x"], {}, True),
+        (["--socket-mode", "660", "--drain-linger", "1", "--hub-warn", "1"], {}, False),
+        ([], {"WEB_CONCURRENCY": "2"}, True),
+        (["-w", "0"], {"WEB_CONCURRENCY": "2"}, False),
+        ([], {"GREENHTTP_MAX_REQUESTS": "9"}, True),
+    ],
+)
+def test_there_is_a_supervisor_where_a_setting_asks_for_one(arguments, environ, supervised):
+    assert _is_supervised(*_settled(_parse([*arguments, "web"]), environ)) is supervised
 
 
 def test_a_port_that_does_not_count_is_not_read(tmp_path):
@@ -178,7 +215,7 @@ def test_a_host_takes_the_port_of_the_file(tmp_path):
         (["--bnd", "x", "web"], "--bnd: there is no such option; did you mean --bind\\?$"),
         (["--keepalive-tiemout=3", "web"], "no such option; did you mean --keepalive-timeout"),
         (["-Z", "web"], "-Z: there is no such option$"),
-        (["-p", "81", "web"], "--pid: no pid file is written yet; a port is --port$"),
+        (["-w", "0", "-p", "81", "web"], r"pid needs a supervisor \(--pid\), but workers is 0; give 1 or more$"),
         ([], "no application; give APP"),
         (["serve"], "no application; give APP"),
         (["serve", "--backlog", "5"], "no application; give APP"),
@@ -217,11 +254,11 @@ def test_serve_is_a_word_that_may_be_left_out(arguments, name):
 
 
 def test_a_command_line_of_gunicorn_runs_and_what_means_nothing_here_is_said_once(capsys):
-    line = "-k gevent -w 1 --worker-connections 500 -b 0.0.0.0:80 -t 30 --threads 4 -n shop --access-logfile -"
-    given = {"connections": 500, "bind": "0.0.0.0:80", "access_logfile": "-"}
+    line = "-k gevent -w 1 --worker-connections 500 -b 0.0.0.0:80 -t 20 --threads 4 -n shop --access-logfile -"
+    given = {"workers": 1, "connections": 500, "bind": "0.0.0.0:80", "timeout": 20, "access_logfile": "-"}
     assert read(*line.split()) == Settings(**given)
     said = capsys.readouterr().err.splitlines()
-    assert [words.split()[1] for words in said] == ["--threads", "--timeout", "--name"]
+    assert [words.split()[1] for words in said] == ["--threads", "--name"]
     assert all(" is ignored: " in words for words in said)
 
 
@@ -268,7 +305,7 @@ def test_help_is_short_enough_for_a_narrow_terminal_and_breaks_no_option(capsys,
     text = capsys.readouterr().out
     assert "\033[" in text
     lines = re.sub(r"\033\[[0-9;]*m", "", text).splitlines()
-    assert len(lines) < 170
+    assert len(lines) < 210
     assert not [line for line in lines if len(line) > 80 or re.search(r"--?[a-z-]*-$", line)]
 
 
@@ -328,14 +365,14 @@ def test_a_variable_that_is_none_is_not_quoted(capsys, wrong):
 
 def test_a_command_line_and_the_environment_win_over_the_file(monkeypatch, tmp_path):
     path = tmp_path / "s.toml"
-    path.write_text('workers = 4\nbacklog = 1\nqueue = 1\nbind = "a:1"\n')
+    path.write_text('workers = "x"\nbacklog = 1\nqueue = 1\nbind = "a:1"\n')
     found = read("-w", "1", "--queue", "3", GREENHTTP_CONFIG=str(path), GREENHTTP_BACKLOG="2", GREENHTTP_QUEUE="2",
                  PORT="80")  # fmt: skip
     assert (found.workers, found.backlog, found.queue, found.bind) == (1, 2, 3, ("a:1",))
-    with pytest.raises(ConfigError, match=r"s\.toml:1: workers: 4 workers were asked for"):
+    with pytest.raises(ConfigError, match=r"s\.toml:1: workers: 'x' is not a number from 0 on"):
         read("-c", str(path))
-    path.write_text("greenhttp.workers = 4")
-    with pytest.raises(ConfigError, match=r"s\.toml: workers: 4 workers were asked for"):
+    path.write_text("greenhttp.workers = -4")
+    with pytest.raises(ConfigError, match=r"s\.toml: workers: -4 is negative"):
         read("-c", str(path))
 
 
@@ -358,7 +395,7 @@ class Server:
     def __init__(self, app, settings):
         self.app, self.settings = app, settings
 
-    def start(self):
+    def start(self, board):
         import gevent
         from greenhttp.errors import ConfigError
         if self.settings.backlog == 1:
@@ -371,8 +408,11 @@ class Server:
     def reopen(self):
         pass
 
-    def stop(self, timeout):
-        print(f"stop({timeout})", flush=True)
+    def in_progress(self):
+        return []
+
+    def stop(self, timeout, linger=0.0):
+        print(f"stop({timeout}, {linger})", flush=True)
         if hasattr(self.app, "stopping"):
             self.app.stopping()
 
@@ -415,10 +455,10 @@ class Process(subprocess.Popen):
 @pytest.mark.parametrize(
     ("number", "options", "stop", "words"),
     [
-        (signal.SIGTERM, (), "stop(30.0)\n", "greenhttp: stopping; running requests have 30 s to finish\n"),
-        (signal.SIGTERM, ("--graceful-timeout", "0"), "stop(0)\n", ""),
-        (signal.SIGINT, (), "stop(0)\n", ""),
-        (signal.SIGQUIT, (), "stop(0)\n", ""),
+        (signal.SIGTERM, (), "stop(30.0, 2.0)\n", "greenhttp: stopping; running requests have 30 s to finish\n"),
+        (signal.SIGTERM, ("--graceful-timeout", "0"), "stop(0, 0.0)\n", ""),
+        (signal.SIGINT, (), "stop(0, 0.0)\n", ""),
+        (signal.SIGQUIT, (), "stop(0, 0.0)\n", ""),
     ],
 )
 def test_a_signal_stops_the_server_and_exits_0(tmp_path, number, options, stop, words):
@@ -440,7 +480,7 @@ def test_a_second_signal_ends_it_by_force(tmp_path):
         process.send_signal(signal.SIGTERM)
         process.lines_until("waiting")
         process.send_signal(signal.SIGINT)
-        assert process.rest() == (1, "stop(30.0)\n", "greenhttp: stopped by force\n")
+        assert process.rest() == (1, "stop(30.0, 2.0)\n", "greenhttp: stopped by force\n")
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGTERM, signal.SIGTERM, signal.SIGQUIT), (signal.SIGINT, signal.SIGINT)])
@@ -530,7 +570,8 @@ early = set(sys.modules) - before
 late = {"gevent", "greenlet", "ssl", "socket", "logging"}
 assert not {m for m in early if m.split(".")[0] in late}, early
 assert {m for m in early if m.startswith("greenhttp")} == {
-    "greenhttp", *("greenhttp." + m for m in "cli config configfile console errors foreign sources".split())}, early
+    "greenhttp", *("greenhttp." + m for m in
+                   "boot cli config configfile console errors foreign sources".split())}, early
 import gevent.monkey
 gevent.monkey.patch_all()
 """

@@ -40,12 +40,16 @@ def test_defaults_are_those_of_the_contract():
     settings = Settings()
     assert {name: getattr(settings, name) for name in CONTRACT} == CONTRACT
     assert settings.bind == ("127.0.0.1:8000",)
-    assert (settings.backlog, settings.workers, settings.interface, settings.patch) == (2048, 1, "auto", True)
+    assert (settings.backlog, settings.workers, settings.interface, settings.patch) == (2048, 0, "auto", True)
     assert (settings.loop, settings.chdir, settings.pythonpath, settings.env) == ("auto", ".", (), ())
     assert (settings.access_logfile, settings.access_log_format) == (None, "combined")
     assert (settings.error_logfile, settings.log_level) == ("-", "info")
     assert (settings.server_header, settings.allow_headers, settings.allow_methods) == ("greenhttp", (), ())
     assert settings.health_path is None
+    assert (settings.preload, settings.max_requests, settings.max_requests_jitter) == (False, 0, 0)
+    assert (settings.max_rss, settings.max_age, settings.timeout, settings.boot_timeout) == (0, 0.0, 30.0, 300.0)
+    assert (settings.pid, settings.user, settings.group, settings.umask) == (None, None, None, None)
+    assert (settings.socket_mode, settings.drain_linger, settings.hub_warn) == (None, 2.0, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -170,12 +174,60 @@ def test_addresses():
             Settings(bind=wrong)
 
 
-def test_more_than_one_worker_is_not_there_yet():
-    assert Settings(workers="1").workers == 1
-    with pytest.raises(ConfigError, match="workers: 4 workers were asked for, but more than one is not there yet"):
-        Settings(workers=4)
-    with pytest.raises(ConfigError, match="workers: 0 is too small"):
-        Settings(workers=0)
+@pytest.mark.parametrize(
+    ("given", "kept"), [(0, 0), (4, 4), ("1", 1), (" 4 ", 4), (1000, 1000), ("auto", "auto"), (" AUTO ", "auto")]
+)
+def test_workers(given, kept):
+    value = Settings(workers=given).workers
+    assert value == kept
+    assert type(value) is type(kept)
+
+
+@pytest.mark.parametrize("given", [True, False, None, -1, "-1", 1.0, math.nan, "", "x", "off", "٣", "1_0", [1], b"1"])
+def test_what_is_no_number_of_workers(given):
+    with pytest.raises(ConfigError, match=r"^workers: .*; give a whole number, or auto(, 0 or more)?$"):
+        Settings(workers=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [(1001, "1001 is too large; give 1000 or less"), (1 << 31, "2147483648 is too large; the most is 2147483647")],
+)
+def test_more_workers_than_anybody_means(given, line):
+    with pytest.raises(ConfigError, match=f"^workers: {line}$"):
+        Settings(workers=given)
+
+
+@pytest.mark.parametrize("name", ["umask", "socket_mode"])
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("660", 0o660), ("0660", 0o660), ("0o660", 0o660), (" 0O27 ", 0o27), ("0", 0), (0o660, 0o660), (0, 0),
+     ("7777", 0o7777), ("off", None), ("No", None), ("none", None), (False, None), (None, None)],
+)  # fmt: skip
+def test_modes(name, given, kept):
+    assert getattr(Settings(**{name: given}), name) == kept
+
+
+@pytest.mark.parametrize("given", [True, -1, 0o10000, "8", "668", "-1", "77777", "0x1ff", "rw", 1.0, [6], b"660", "٦"])
+def test_what_is_no_mode(given):
+    with pytest.raises(ConfigError, match="^umask: .* is not a mode; give octal digits like 660$"):
+        Settings(umask=given)
+
+
+@pytest.mark.parametrize("name", ["pid", "user", "group"])
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("www-data", "www-data"), (" x ", "x"), (33, "33"), (0, "0"), ("0", "0"), ("off", None), ("NO", None),
+     ("none", None), ("", None), (False, None), (None, None)],
+)  # fmt: skip
+def test_what_may_be_off(name, given, kept):
+    assert getattr(Settings(**{name: given}), name) == kept
+
+
+@pytest.mark.parametrize("given", [True, 1.5, ["a"], b"a"])
+def test_what_is_neither_a_text_nor_off(given):
+    with pytest.raises(ConfigError, match="^user: .* is not a text; give one that is not empty$"):
+        Settings(user=given)
 
 
 def test_interface():
@@ -206,7 +258,10 @@ def test_variables(given, kept):
     assert Settings(env=given).env == kept
 
 
-@pytest.mark.parametrize("name", [s.name for s in SETTINGS if s.kind in ("text", "path", "file", "names", "addresses")])
+NUL_KINDS = ("text", "path", "file", "optional", "names", "addresses")
+
+
+@pytest.mark.parametrize("name", [s.name for s in SETTINGS if s.kind in NUL_KINDS])
 @pytest.mark.parametrize("given", ["a\0b", "\0", "a\0"])
 def test_nul_is_refused(name, given):
     with pytest.raises(ConfigError, match=rf"^{name}: '[^\0]*' has a NUL character in it; leave it out$"):
@@ -236,6 +291,18 @@ def test_what_is_no_variable(given):
         ("access_logfile", None, "off"),
         ("bind", ("a:1", "b:2"), ["a:1", "b:2"]),
         ("patch", False, False),
+        ("workers", 0, 0),
+        ("workers", 4, 4),
+        ("workers", "auto", "auto"),
+        ("umask", 0o27, "027"),
+        ("umask", 0, "000"),
+        ("umask", None, "off"),
+        ("socket_mode", 0o1770, "1770"),
+        ("pid", None, "off"),
+        ("user", "33", "33"),
+        ("max_rss", 300 << 20, "300m"),
+        ("max_age", 0.0, "0"),
+        ("hub_warn", 0.5, "500ms"),
     ],
 )
 def test_a_value_is_shown_as_it_would_be_typed(name, kept, typed):

@@ -1,8 +1,12 @@
 """configfile.py: files of settings, and one line for each way in which they can be wrong."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from greenhttp.configfile import is_python, read_toml, run_python
+from greenhttp.configfile import is_python, read_python, read_toml, run_python
 from greenhttp.errors import ConfigError
 
 
@@ -36,7 +40,13 @@ def file(tmp_path, monkeypatch):
          {"log_level": ("debug", "s.py:1"), "access_logfile": ("-", "s.py:2"), "error_logfile": ("e", "s.py:3"),
           "keepalive_timeout": (2, "s.py:4"), "app": ("web", "s.py:5"), "env": ([], "s.py:6")}),
         ("s.py", "import os, queue\n_x = 1\nSIZE = 2\ndef helper(): pass\nclass patch: pass\nf = object()", {}),
-        ("s.py", "accesslog = None\nworker_class = 'gevent'\npreload_app = False\nmax_requests = 0", {}),
+        ("s.py", "accesslog = None\nworker_class = 'gevent'", {}),
+        ("s.py", "preload_app = False\nmax_requests = 9\nlimit_max_requests_jitter = 2\nworkers_lifetime = '1h'",
+         {"preload": (False, "s.py:1"), "max_requests": (9, "s.py:2"), "max_requests_jitter": (2, "s.py:3"),
+          "max_age": ("1h", "s.py:4")}),
+        ("s.py", "pidfile = 'p'\nuser = 'www-data'\ngroup = 33\numask = 0o27\ntimeout = 9\nworkers = 'auto'",
+         {"pid": ("p", "s.py:1"), "user": ("www-data", "s.py:2"), "group": (33, "s.py:3"), "umask": (0o27, "s.py:4"),
+          "timeout": (9, "s.py:5"), "workers": ("auto", "s.py:6")}),
     ],
 )  # fmt: skip
 def test_what_is_read(file, name, text, found):
@@ -73,7 +83,7 @@ def test_what_is_read(file, name, text, found):
         ("s.py", "loop = 'libuv'", r"^s\.py:1: loop cannot be decided here, it is too late; use --loop$"),
         ("s.py", "def app(environ, start_response): pass", r"^s\.py: app: give the application's name"),
         ("s.py", "worker_class = 'sync'", r"^s\.py:1: worker_class sync: there is one kind of worker"),
-        ("s.py", "preload_app = True", r"^s\.py:1: preload_app: "),
+        ("s.py", "workers_max_rss = 300", r"^s\.py:1: workers_max_rss( 300)?: give --max-rss, with a unit"),
     ],
 )
 def test_what_is_wrong_is_one_line_with_its_place(file, name, text, line):
@@ -98,3 +108,59 @@ def test_a_file_that_cannot_be_read(tmp_path):
             read(path)
     with pytest.raises(ConfigError, match="Is a directory$"):
         run_python(str(tmp_path))
+
+
+# ---- in a process of its own
+
+
+@pytest.fixture
+def apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def read(text, prepare=lambda: None):
+        (tmp_path / "s.py").write_text(text)
+        source, said = read_python("s.py", prepare)
+        return {key: (given.value, given.origin) for key, given in source.items()}, said
+
+    return read
+
+
+def test_a_python_file_read_apart_gives_the_same_and_leaves_nothing_behind(apart):
+    text = "import os, sys\nos.environ['LEFT'] = sys.left = 'x'\nqueue = 7\nthreads = 4\n"
+    said = "s.py:4: threads is ignored: requests run in green threads; see --concurrency"
+    assert apart(text) == ({"queue": (7, "s.py:3")}, [said])
+    assert "LEFT" not in os.environ and not hasattr(sys, "left")
+
+
+def test_what_a_file_read_apart_prints_is_not_shown_and_what_was_printed_before_is_shown_once(tmp_path):
+    (tmp_path / "s.py").write_text("import os\nprint('hello', flush=True)\nos.write(1, b'hello')\n")
+    code = "from greenhttp.configfile import read_python\nprint('before')\nread_python('s.py', lambda: None)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("before\n", "")
+
+
+def test_what_is_prepared_comes_before_the_file_and_happens_there_too(apart):
+    assert apart("import sys\nqueue = sys.left", lambda: setattr(sys, "left", 3)) == ({"queue": (3, "s.py:2")}, [])
+    assert not hasattr(sys, "left")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("\nqeueu = 7", r"^s\.py:2: qeueu: there is no such setting; did you mean queue\?$"),
+        ("raise SystemExit(3)", r"^s\.py:1: SystemExit: 3$"),
+        ("import os\nos._exit(0)", r"^s\.py: the process that ran it ended before it was done$"),
+        ("queue = 1\nbind = (a for a in ())", r"^s\.py: a value in it cannot be used: cannot pickle 'generator' obj"),
+    ],
+)
+def test_what_is_wrong_apart_is_one_line_here(apart, text, line):
+    with pytest.raises(ConfigError, match=line):
+        apart(text)
+
+
+def test_what_cannot_be_prepared_is_said(apart):
+    def prepare():
+        raise ConfigError("loop: there is no libuv")
+
+    with pytest.raises(ConfigError, match="^loop: there is no libuv$"):
+        apart("queue = 7", prepare)

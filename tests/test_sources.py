@@ -23,6 +23,7 @@ def test_the_application_travels_along():
         ("GREENHTTP_QUEUE", "GREENHTTP_QUEUE: 'x' is"),
         ("s.py:3", "s.py:3: queue: 'x' is"),
         ("s.toml", "s.toml: queue: 'x' is"),
+        ("WEB_CONCURRENCY", "WEB_CONCURRENCY: 'x' is"),
     ],
 )
 def test_a_wrong_value_is_reported_with_its_place_and_name(origin, line):
@@ -34,8 +35,11 @@ def test_variables():
     assert from_environment({"GREENHTTP_QUEUE": "5", "GREENHTTP_BACKLOG": "", "QUEUE": "6"}) == {
         "queue": Given("5", "GREENHTTP_QUEUE")
     }
-    assert from_platform({"PORT": "80", "WEB_CONCURRENCY": "2"}) == {"port": Given("80", "PORT")}
-    assert from_platform({"PORT": ""}) == {}
+    assert from_platform({"PORT": "80", "WEB_CONCURRENCY": "2"}) == {
+        "port": Given("80", "PORT"),
+        "workers": Given("2", "WEB_CONCURRENCY"),
+    }
+    assert from_platform({"PORT": "", "WEB_CONCURRENCY": " "}) == {}
     assert misspelt({"GREENHTTP_CONFIG": "", "GREENHTTP_CONFG": "", "GREENHTTP_PORT": ""}) == [
         "GREENHTTP_CONFG is ignored; did you mean GREENHTTP_CONFIG?"
     ]

@@ -157,7 +157,7 @@ cdef class Acceptor:
         return 0
 
     cdef int let_others(self) except -1:
-        """Those with fewer connections go first. If they do not come, because they are busy, this one does after all."""
+        """Those with fewer connections go first. If they do not come, since they are busy, this one does after all."""
         self.yielded = True
         self.watcher.stop()
         if self.timer is not None:

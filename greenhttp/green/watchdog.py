@@ -33,13 +33,15 @@ GREEN_THREADS = 200  # whose stacks are logged at most
 
 
 class Watchdog:
-    """Arguments:
-    loop: gevent's loop, of this thread.
-    warn: seconds without a turn after which one line is logged; 0: never.
-    hang: seconds after which all stacks are logged, once; 0: never.
-    in_progress: called in another thread; triples of what is in progress: for how many seconds, text, and the
-        green thread that does it.
-    board: told that this process has spoken; None: nobody is interested.
+    """See the module.
+
+    Arguments:
+        loop: gevent's loop, of this thread.
+        warn: seconds without a turn after which one line is logged; 0: never.
+        hang: seconds after which all stacks are logged, once; 0: never.
+        in_progress: called in another thread; triples of what is in progress: for how many seconds, text, and the
+            green thread that does it.
+        board: told that this process has spoken; None: nobody is interested.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The supervisor's process: forks workers, hears of them through pipes, reaps them, carries out what policy decides.
+"""The supervisor's process: forks workers, hears of them through pipes, reaps them, and does what policy decides.
 
 One thread, one poll over: the pipe that signals write to, a pipe from each worker, and nothing else. It owns the
 listening sockets, so that what has reached the kernel's queue survives any worker. It imports neither gevent nor the

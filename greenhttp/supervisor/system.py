@@ -1,9 +1,11 @@
 """What a supervisor shares with the system around it: pid file, user and group, systemd.
 
-with pid_file("run/web.pid"): ...       written, held, removed
-drop("www-data", "www-data")            after the listeners are open, before the first worker
-inherited(os.environ)                   listeners that systemd has opened
-notify(os.environ, "READY=1")           a line for systemd
+    with pid_file("run/web.pid"): ...       written, held, removed
+    drop("www-data", "www-data")            after the listeners are open, before the first worker
+    inherited(os.environ)                   listeners that systemd has opened
+    notify(os.environ, "READY=1")           a line for systemd
+
+A user's mistake raises ConfigError.
 """
 
 import contextlib

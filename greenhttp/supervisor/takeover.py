@@ -1,8 +1,8 @@
-"""One program takes over from another in the same process: listeners, pipes and workers stay, so does its number.
+"""One program takes over from another in the same process: listeners, pipes, workers and the process's number stay.
 
 `exec` replaces the program and nothing else. So what was started by systemd, a container or a terminal stays what it
-was, and the workers stay children of their master. What the new program must know travels in one environment variable, the
-descriptors themselves by being inherited.
+was, and the workers stay children of their master. What the new program must know travels in one environment variable,
+the descriptors themselves by being inherited.
 """
 
 import json

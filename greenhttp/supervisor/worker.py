@@ -2,7 +2,8 @@
 
 What it says to the supervisor is lines of JSON in a pipe: {"ready": [lines]}, {"leaving": why}, {"failed": text,
 "code": exit code}. What it is told are signals: TERM drains, QUIT ends at once, USR1 opens the logs again, ABRT asks
-for a dump. The supervisor's death is the end of the lifeline, a pipe that it alone could write to: then it drains by itself.
+for a dump. The supervisor's death is the end of the lifeline, a pipe that it alone could write to: then it drains by
+itself.
 """
 
 import faulthandler
