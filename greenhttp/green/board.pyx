@@ -112,16 +112,26 @@ cdef class Board:
 
     def entry(self, int place):
         """Seconds and text of one place; 0.0 and "" for -1, or where nobody is at anything."""
-        cdef BoardEntry* entry
-        if place < 0 or <uint32_t>place >= self.entries or self.table[place].length == 0:
-            return 0.0, ""
-        entry = &self.table[place]
-        length = min(entry.length, <uint32_t>TEXT)
-        return max(0.0, clock() - entry.since), entry.text[:length].decode("ascii", "replace")
+        return read(self, place, clock())
 
     def listed(self):
         """What it is at: pairs of seconds and text, the oldest first."""
-        return sorted((self.entry(place) for place in range(self.entries) if self.table[place].length), reverse=True)
+        cdef uint32_t place
+        cdef double when = clock()      # one for all, or who is read later would be older
+        return sorted(
+            [read(self, <int>place, when) for place in range(self.entries) if self.table[place].length], reverse=True
+        )
+
+
+cdef tuple read(Board board, int place, double when):
+    cdef BoardEntry* entry
+    cdef uint32_t length = 0
+    if place >= 0 and <uint32_t>place < board.entries:
+        entry = &board.table[place]
+        length = min(entry.length, <uint32_t>TEXT)
+    if length == 0:
+        return 0.0, ""
+    return max(0.0, when - entry.since), entry.text[:length].decode("ascii", "replace")
 
 
 def now():
@@ -157,11 +167,15 @@ cdef class Loads:
 
     def give_back(self, int place):
         """Nobody is there any more, or it does not accept any more."""
+        if place >= PLACES:
+            raise IndexError(place)
         if place >= 0:
             self.counts[place] = 0
 
     def own(self, int place):
-        """Called by a worker: this is its place."""
+        """Called by a worker: this is its place; -1: none."""
+        if place >= PLACES:
+            raise IndexError(place)
         self.mine = place
 
     def values(self):

@@ -87,8 +87,9 @@ class Watchdog:
         dumped = 0.0
         longest = 0.0
         while not self.ended.acquire(True, self.period):
+            when = now()  # first: a thread that is held up between the two must not take that for silence
             beat = self.beat
-            silent = now() - beat
+            silent = when - beat
             try:
                 if warned and beat != warned:
                     log.warning("the hub turns again, after %.1f s", longest)

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from greenhttp.errors import ConfigError
 
 FIRST_INHERITED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+NOBODY_AT_ALL = 2**32 - 1  # (uid_t)-1: to setresuid(2) it means "leave it"
 
 
 # ---- pid file
@@ -69,9 +70,11 @@ def _read_pid(path: str) -> int | None:
 
 
 def _lives(pid: int) -> bool:
+    if pid == 0:
+        return False  # to kill(2) it is the caller's own group
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no process has a number that great
         return False
     except OSError:
         return True  # somebody else's
@@ -83,21 +86,21 @@ def _lives(pid: int) -> bool:
 
 def user_id(text: str) -> int:
     """The number of a user, given by name or number. Raises ConfigError."""
-    if text.isascii() and text.isdigit():
+    if text.isascii() and text.isdigit() and int(text) < NOBODY_AT_ALL:
         return int(text)
     try:
         return pwd.getpwnam(text).pw_uid
-    except KeyError:
+    except (KeyError, ValueError):  # ValueError: a zero byte
         raise ConfigError(f"user: there is no user {text!r} here; give a name or number that id(1) knows") from None
 
 
 def group_id(text: str) -> int:
     """The number of a group, given by name or number. Raises ConfigError."""
-    if text.isascii() and text.isdigit():
+    if text.isascii() and text.isdigit() and int(text) < NOBODY_AT_ALL:
         return int(text)
     try:
         return grp.getgrnam(text).gr_gid
-    except KeyError:
+    except (KeyError, ValueError):
         raise ConfigError(
             f"group: there is no group {text!r} here; give a name or number that is in /etc/group"
         ) from None
@@ -113,6 +116,8 @@ def drop(user: str | None, group: str | None) -> None:
     if gid is None and uid is not None:
         with contextlib.suppress(KeyError):
             gid = pwd.getpwuid(uid).pw_gid
+        if gid is None and uid != os.geteuid() == 0:
+            raise ConfigError(f"user {user}: has no entry in /etc/passwd that gives its group; give group as well")
     try:
         if gid is not None and (gid != os.getegid() or uid is not None and uid != os.geteuid()):
             if os.geteuid() == 0:
@@ -169,7 +174,7 @@ def notify(environ: Mapping[str, str], *lines: str) -> bool:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.setblocking(False)
         sock.connect("\0" + address[1:] if address[0] == "@" else address)
-        sock.sendall("\n".join(lines).encode())
+        sock.sendall("\n".join(lines).encode(errors="replace"))
         return True
     return False
 

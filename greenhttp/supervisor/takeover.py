@@ -1,10 +1,11 @@
-"""One program takes over from another in the same process: listeners, pipes, workers and the process's number stay.
+"""One program takes over from another in the same process: listeners, pipes and workers stay, and so does its number.
 
 `exec` replaces the program and nothing else. So what was started by systemd, a container or a terminal stays what it
 was, and the workers stay children of their master. What the new program must know travels in one environment variable,
 the descriptors themselves by being inherited.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -50,7 +51,7 @@ def check(where: str) -> int:
 
 
 def become(where: str, taken: Taken, signals: Sequence[str]) -> None:
-    """Replace this program by the one on disk. Does not return. Raises OSError if it cannot be.
+    """Replace this program by the one on disk. Does not return. Raises OSError if it cannot be; then all is as before.
 
     Signals are held back until the new program can take them.
     """
@@ -67,14 +68,20 @@ def become(where: str, taken: Taken, signals: Sequence[str]) -> None:
     inherited = [entry[0] for entry in listeners]
     inherited += [taken.loads, *taken.lifeline]
     inherited += [fd for left in taken.workers for fd in (left.pipe, left.board)]
-    signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, f"SIG{name}") for name in signals])
+    here = where
+    with contextlib.suppress(FileNotFoundError):  # it has been removed meanwhile
+        here = os.getcwd()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, f"SIG{name}") for name in signals])
     try:
         for fd in inherited:
             os.set_inheritable(fd, True)
         os.chdir(where)
         command = _command()
         os.execv(command[0], command)
-    finally:
+    finally:  # it has failed: this program goes on
+        with contextlib.suppress(OSError):
+            os.chdir(here)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         del os.environ[VARIABLE]
         for fd in inherited:
             os.set_inheritable(fd, False)
@@ -85,8 +92,11 @@ def taken(environ: MutableMapping[str, str]) -> Taken | None:
     text = environ.pop(VARIABLE, "")
     if not text:
         return None
-    said = json.loads(text)
-    if said["pid"] != os.getpid() or said["layout"] != LAYOUT:
+    try:
+        said = json.loads(text)
+        if said["pid"] != os.getpid() or said["layout"] != LAYOUT:
+            return None
+    except (ValueError, KeyError, TypeError):  # no program of ours has written that
         return None
     listeners: dict[str, tuple[Listener, Address]] = {}
     for fd, name, made in said["listeners"]:
