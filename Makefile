@@ -2,6 +2,7 @@
 # make test     linters, types and tests, on libev and on libuv; warnings are errors
 # make test-all the tests with every CPython from 3.10 to 3.14 that is found here, and a table
 # make soak     honest and hostile clients against real servers; MINUTES=10
+# make reload-soak   whether a request is lost while workers come and go; RELOADS=100 UPGRADES=20
 # make build    the virtual environment and the compiled modules
 # make lint     only the linters and types
 # make coverage  which lines the tests run, of the compiled modules and of the Python ones; needs gcov
@@ -16,7 +17,7 @@ BIN    := $(VENV)/bin
 HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
 STUBS  := $(subst /,.,$(basename $(shell find greenhttp -name '*.pyi')))
 
-.PHONY: serve test test-all build lint coverage fuzz soak clean tools
+.PHONY: serve test test-all build lint coverage fuzz soak reload-soak clean tools
 
 serve: build
 	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
@@ -31,6 +32,9 @@ test-all:
 
 soak: build
 	$(BIN)/python -m tests.soak $(or $(MINUTES),10)
+
+reload-soak: build
+	$(BIN)/python -m tests.reload --reloads $(or $(RELOADS),100) --upgrades $(or $(UPGRADES),20)
 
 build: $(VENV)/built
 

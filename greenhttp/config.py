@@ -544,6 +544,16 @@ SETTINGS: tuple[Setting, ...] = (
         _PROCESSES, ("--boot-timeout",),
     ),
     Setting(
+        "reload", "bool", False, "",
+        "Replace the workers when a file changes that the application may be made of. For development; needs watchfiles.",
+        _PROCESSES, ("--reload",),
+    ),
+    Setting(
+        "reload_dirs", "names", ".", "",
+        "What is watched then: directories, with all below them, and files.",
+        _PROCESSES, ("--reload-dirs", "--reload-dir", "--reload-paths", "--reload-extra-file"),
+    ),
+    Setting(
         "pid", "optional", "off", "",
         "The file to write the supervisor's process number to.",
         _PROCESSES, ("-p", "--pid", "--pidfile", "--pid-file"),
@@ -664,6 +674,11 @@ SETTINGS: tuple[Setting, ...] = (
         "hub_warn", "duration", 0.5, "seconds",
         "A call that blocks the whole process for longer is logged, with its stack. 0: never.",
         _TIME, ("--hub-warn",),
+    ),
+    Setting(
+        "debug", "bool", False, "",
+        "Answer an error of the application with its traceback. Never where strangers can see it.",
+        _ANSWERS, ("--debug",),
     ),
     Setting(
         "server_header", "header", "greenhttp", "",

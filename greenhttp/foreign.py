@@ -50,7 +50,6 @@ class Foreign:
 _TLS = "TLS is not there yet; let a proxy in front do it"
 _BACKGROUND = "it stays in the foreground; let systemd, a container or a supervisor keep it"
 _FORWARDED = "forwarded fields are not interpreted yet; let a middleware in the application do it"
-_RELOAD = "restarting when files change is not there yet; leave it out"
 _FACTORY = "write the call into the name: module:create()"
 _HTTP2 = "HTTP/2 is not there yet; leave it out"
 
@@ -70,7 +69,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--ssl-cert-reqs", "--cert-reqs"), REFUSED, _TLS),
     Foreign(("--ssl-ciphers", "--ciphers"), REFUSED, _TLS),
     Foreign(("--http-protocols",), REFUSED, _HTTP2),
-    Foreign(("--reload",), REFUSED, _RELOAD, argument=False),
     Foreign(("-D", "--daemon"), REFUSED, _BACKGROUND, argument=False),
     Foreign(("--reuse-port",), REFUSED, "it is not there yet; leave it out", argument=False),
     Foreign(("--forwarded-allow-ips",), REFUSED, _FORWARDED),

@@ -7,6 +7,8 @@
     transport   what lies below a stream: a socket and its watchers, or memory; connect()
     pool        ready connections -> waiting green threads; a connection with nothing to do is parked and holds none
     spawn       stream handlers: a green thread per connection, handler(stream)
+    board       what this process does at this moment, in memory that its supervisor can read
+    watchdog    a thread that says what holds the hub up
     nap         time.sleep of a patched process: one heap and one timer for all that sleep
     deadline    one list per phase of a connection, one sweep for all
     switch      greenlet's C interface

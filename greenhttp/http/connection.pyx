@@ -25,6 +25,7 @@ from greenhttp.wire.head cimport Framing, Head
 
 from math import ceil
 from signal import SIGINT, default_int_handler, getsignal
+from traceback import format_exception
 
 from greenhttp.errors import BodyError, RequestTimeout, StreamClosed, WireError
 
@@ -195,7 +196,10 @@ cdef class Connection(Job):
             return self.close(True)             # a head is out: a truncated answer must not look whole
         if request.body.broken or status == 413:
             self.closing = True
-        response = plain(request, status)
+        if self.service.settings.debug and status in (500, 503):
+            response = plain(request, status, "".join(format_exception(error)).encode("utf-8", "backslashreplace"))
+        else:
+            response = plain(request, status)
         if self.closing:
             response.asked_close = True
         response.deliver()

@@ -300,13 +300,14 @@ cdef bytes said(int status):
     return f"{REASONS.get(status, 'Error')}\n".encode("ascii")
 
 
-cdef Delivery plain(Request request, int status):
-    """An answer of the server itself to a whole request."""
+cdef Delivery plain(Request request, int status, bytes text=None):
+    """An answer of the server itself to a whole request; the text is the reason phrase unless given (UTF-8)."""
     cdef Delivery response = Delivery.__new__(Delivery)
-    cdef bytes text = said(status)
     response.bind(request)
     response.begin(f"{status} {REASONS.get(status, 'Error')}")
-    response.add("Content-Type", "text/plain")
+    response.add("Content-Type", "text/plain" if text is None else "text/plain; charset=utf-8")
+    if text is None:
+        text = said(status)
     response.content = [text]
     return response
 

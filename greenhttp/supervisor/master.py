@@ -25,7 +25,7 @@ from greenhttp.console import colourful, paint, say
 from greenhttp.errors import ConfigError
 from greenhttp.green.board import Board, Loads, now
 from greenhttp.green.listener import Address, Listener, close_listener, listen, parse_address
-from greenhttp.supervisor import system, takeover, worker
+from greenhttp.supervisor import system, takeover, watch, worker
 from greenhttp.supervisor.death import how, oom_counter
 from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Start, State, Tell
 
@@ -108,6 +108,7 @@ class Master:
         self.introduced = False
         self.last_words = ""
         self.check_pid = 0
+        self.watcher: tuple[int, int] = (0, -1)
         self.files: list[Callable[[], None]] = []
         self.preloaded: object = None
 
@@ -124,6 +125,10 @@ class Master:
                 if self.settings.preload:
                     self.preloaded = worker.preload(self.plan.name, self.settings, self.plan.file)
                 self.lifeline = os.pipe() if taken is None else taken.lifeline
+                if self.settings.reload:
+                    watch.check(self.settings.reload_dirs)
+                    self.watcher = watch.start(self.settings.reload_dirs, self.lifeline)
+                    self.poll.register(self.watcher[1], POLLIN)
                 if taken is not None:
                     self._adopt(taken)
                 else:
@@ -137,6 +142,9 @@ class Master:
                 return outcome
             system.notify(os.environ, "STOPPING=1")
             self._close_listeners()
+            if self.watcher[0]:
+                with contextlib.suppress(ProcessLookupError):
+                    kill(self.watcher[0], signal.SIGTERM)
             return outcome
 
     # ---- the loop
@@ -170,6 +178,8 @@ class Master:
                 if fd == self.wake:
                     with contextlib.suppress(BlockingIOError):
                         os.read(fd, 4096)
+                elif fd == self.watcher[1]:
+                    self._changed()
                 else:
                     self._hear(fd)
             while self.arrived:
@@ -304,6 +314,8 @@ class Master:
                 os.close(fd)
             for child in self.children.values():
                 child.board.close()
+            if self.watcher[0]:
+                os.close(self.watcher[1])
             listeners = []
             for sock, address in self.listeners.values():
                 sock.file = None  # the file of a UNIX socket is the master's to remove
@@ -463,6 +475,21 @@ class Master:
         log.info("reloading")
         self.policy.reload(when, workers_of(self.settings))
 
+    def _changed(self) -> None:
+        """Files have changed, with `reload`."""
+        try:
+            names = os.read(self.watcher[1], 65536).decode(errors="replace")
+        except BlockingIOError:
+            return
+        if names:
+            log.info("changed: %s", ", ".join(names.splitlines()))
+            self._reload(monotonic())
+            return
+        self.poll.unregister(self.watcher[1])
+        os.close(self.watcher[1])
+        self.watcher = (0, -1)
+        log.error("files are not watched any more; HUP reloads")
+
     def _reopen(self) -> None:
         for call in self.files:
             try:
@@ -498,7 +525,11 @@ class Master:
             if w is not None and w.state is State.STARTING:
                 with contextlib.suppress(ProcessLookupError):
                     kill(child.pid, signal.SIGKILL)
-        takeover.become(self.plan.where, takeover.Taken(self.listeners, workers, self.lifeline, self.loads.fd), HANDLED)
+        left = takeover.Taken(self.listeners, workers, self.lifeline, self.loads.fd)
+        try:
+            takeover.become(self.plan.where, left, HANDLED)
+        except OSError as error:
+            log.error("not upgraded, all stays as it was: %s", error)
 
     def _adopt(self, taken: "takeover.Taken") -> None:
         """Go on with the workers of the program that this process was before."""
@@ -525,7 +556,8 @@ def workers_of(settings: Settings) -> int:
 
 
 def _limits(settings: Settings) -> Limits:
-    return Limits(boot=settings.boot_timeout, graceful=settings.graceful_timeout)
+    settled = 0.0 if settings.reload else Limits.settled  # who has just saved a file does not want to wait
+    return Limits(boot=settings.boot_timeout, graceful=settings.graceful_timeout, settled=settled)
 
 
 def _on_a_terminal() -> bool:

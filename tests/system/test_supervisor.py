@@ -182,7 +182,7 @@ def test_a_blocked_hub_is_named_with_line_and_request(start):
 
 @pytest.mark.parametrize("path", ["/forever", "/regex"])
 def test_a_hung_worker_says_where_it_is_and_is_replaced(start, path):
-    """The thread that watches sees a loop in Python; C code that keeps the interpreter is seen by the supervisor alone."""
+    """A loop in Python is seen by the thread that watches; C code that keeps the interpreter, by the supervisor."""
     program = start("-w", "1", "--timeout", "2", "--hub-warn", "0")
     with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -367,3 +367,51 @@ def test_a_pid_file_a_busy_port_and_a_user_that_is_not_there(start, tmp_path):
     assert len(wrong.lines) == 1 and "there is no user 'nobody-of-that-name' here" in wrong.lines[0]
     assert program.stop() == 0
     assert not (tmp_path / "run.pid").exists()
+
+
+def test_reload_follows_the_files_and_survives_a_syntax_error(start, tmp_path):
+    pytest.importorskip("watchfiles")
+    program = start("-w", "1", "--reload", "--debug")
+    first = ask(program)[0]
+    (tmp_path / "helper.py").write_text("x = (")
+    program.wait_for("changed: helper.py")
+    program.wait_for("the old one serves on")
+    assert any("SyntaxError" in line for line in program.lines)
+    assert ask(program)[0] == first
+    here = len(program.lines)
+    (tmp_path / "helper.py").write_text("x = 1")
+    program.wait_for("has taken over", here)
+    until(lambda: ask(program)[0] != first)
+    assert program.stop() == 0
+    assert not [pid for pid in children(program.process.pid)]
+
+
+def test_a_traceback_is_shown_to_the_browser_only_with_debug(start):
+    failing = "def app(environ, start_response):\n    raise LookupError('secret of the house')\n"
+    for options, shown in (((), False), (("--debug",), True)):
+        program = start("-w", "1", *options, app=failing)
+        client = http.client.HTTPConnection("127.0.0.1", program.port, timeout=30)
+        client.request("GET", "/")
+        answer = client.getresponse()
+        text = answer.read().decode()
+        client.close()
+        assert answer.status == 500
+        assert ("secret of the house" in text and "web.py" in text) == shown
+        assert shown or text == "Internal Server Error\n"
+        assert program.stop() == 0
+
+
+def test_systemd_is_told_when_the_workers_are_ready_and_gives_the_sockets(tmp_path, start):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        program = start("-w", "2", NOTIFY_SOCKET=str(tmp_path / "notify"), ready=False)
+        assert manager.recv(4096).startswith(b"READY=1\n")
+        assert len(children(program.process.pid)) == 2
+        program.send(signal.SIGHUP)
+        assert manager.recv(4096).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        assert manager.recv(4096).startswith(b"READY=1\n")
+        assert program.stop() == 0
+        while (word := manager.recv(4096)).startswith(b"READY=1"):
+            pass
+        assert word == b"STOPPING=1"

@@ -1,0 +1,76 @@
+"""`--reload`: a process of its own that watches files and says which have changed. For development.
+
+    child = start(directories, lifeline)    -> its number, and the pipe it writes a line to for each batch of changes
+
+In a process of its own because watchfiles brings threads and a compiled module, and a process that forks workers should
+have neither.
+"""
+
+import os
+import signal
+from collections.abc import Sequence
+from importlib.util import find_spec
+from select import select
+
+from greenhttp.errors import ConfigError
+
+ENDINGS = (".py", ".pyi", ".pyx", ".toml", ".ini", ".cfg", ".html", ".jinja", ".jinja2", ".j2", ".txt")
+PASSED_OVER = frozenset((".git", ".hg", ".svn", ".tox", ".venv", "venv", "node_modules", "__pycache__", "site-packages"))
+LOOK = 1000  # milliseconds between two looks at the lifeline
+
+
+def check(directories: Sequence[str]) -> None:
+    """Whether it can be done. Raises ConfigError."""
+    if find_spec("watchfiles") is None:
+        raise ConfigError("reload needs the package watchfiles: pip install greenhttp[reload]")
+    for directory in directories:
+        if not os.path.exists(directory):
+            raise ConfigError(f"reload_dirs: {directory}: there is no such file or directory")
+
+
+def start(directories: Sequence[str], lifeline: tuple[int, int]) -> tuple[int, int]:
+    """Fork the process that watches. Its number, and the end of the pipe to read from.
+
+    Arguments:
+        directories: watched with all below them; files may be named too.
+        lifeline: the pipe whose end of file means that the supervisor has gone: to read, to write.
+    """
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    pid = os.fork()
+    if pid:
+        os.close(theirs)
+        return pid, ours
+    code = 1
+    try:
+        os.close(ours)
+        os.close(lifeline[1])
+        signal.set_wakeup_fd(-1)
+        for name in ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "WINCH", "CHLD"):
+            ignored = name in ("INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "WINCH")  # the terminal's, to all
+            signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN if ignored else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _watch(directories, lifeline[0], theirs)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def counts(path: str) -> bool:
+    """Whether a change of that file could change what the application does."""
+    return path.endswith(ENDINGS) and PASSED_OVER.isdisjoint(path.split(os.sep))
+
+
+def _watch(directories: Sequence[str], lifeline: int, pipe: int) -> None:
+    import watchfiles
+
+    for changes in watchfiles.watch(
+        *directories, watch_filter=lambda _, path: counts(path), rust_timeout=LOOK, yield_on_timeout=True,
+        raise_interrupt=False,
+    ):  # fmt: skip
+        if changes:
+            names = sorted({os.path.relpath(path) for _, path in changes})
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            os.write(pipe, f"{', '.join(names[:3])}{more}\n".encode(errors="replace")[:4000])
+        if select([lifeline], [], [], 0)[0]:
+            return  # the supervisor has gone
