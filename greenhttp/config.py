@@ -545,7 +545,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "reload", "bool", False, "",
-        "Replace the workers when a file changes that the application may be made of. For development; needs watchfiles.",
+        "Replace the workers when a file changes that the application may be made of; for development.",
         _PROCESSES, ("--reload",),
     ),
     Setting(

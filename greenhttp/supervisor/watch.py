@@ -15,7 +15,7 @@ from select import select
 from greenhttp.errors import ConfigError
 
 ENDINGS = (".py", ".pyi", ".pyx", ".toml", ".ini", ".cfg", ".html", ".jinja", ".jinja2", ".j2", ".txt")
-PASSED_OVER = frozenset((".git", ".hg", ".svn", ".tox", ".venv", "venv", "node_modules", "__pycache__", "site-packages"))
+PASSED_OVER = frozenset((".git", ".hg", ".svn", ".tox", ".venv", "venv", "node_modules", "__pycache__"))
 LOOK = 1000  # milliseconds between two looks at the lifeline
 
 

@@ -248,9 +248,9 @@ def _remember_servers():
     """The command makes the server itself: it is met where it starts."""
     start = Server.start
 
-    def started(server):
+    def started(server, *arguments, **more):
         servers.append(server)
-        start(server)
+        start(server, *arguments, **more)
 
     Server.start = started
 
