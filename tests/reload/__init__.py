@@ -188,9 +188,11 @@ class Program:
             self.port = free.getsockname()[1]
         command = [sys.executable, "-m", "greenhttp", "-b", f"127.0.0.1:{self.port}", *options, "web:app"]
         root = str(Path(__file__).parents[2])
+        clean = {n: v for n, v in os.environ.items() if not n.startswith(("GREENHTTP_", "PORT", "WEB_CONC"))}
         self.process = subprocess.Popen(
-            command, cwd=where, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root, **environ}
-        )
+            command, cwd=where, stderr=subprocess.PIPE, text=True, env={**clean, "PYTHONPATH": root, **environ},
+            start_new_session=True,  # a terminal would send it WINCH, which it then has to ignore
+        )  # fmt: skip
         self.lines: list[str] = []
         self.changed = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)

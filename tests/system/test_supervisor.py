@@ -6,11 +6,14 @@ import http.client
 import os
 import signal
 import socket
+import sys
 import time
 
 import pytest
 
 from tests.reload import ANSWERED, KINDS, LOST, Program, finish, rounds, table
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look at processes through /proc")
 
 APP = """
 import os, re, time
