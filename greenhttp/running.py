@@ -221,7 +221,6 @@ def introduction(server: Server, name: str, loop: Any, supervised: bool = False)
     """What is served where and how, as lines for the terminal. A worker leaves out what its supervisor says."""
     colours = colourful(sys.stderr)
     where = [_clickable(url, colours) for url in server.addresses]
-    process = "" if supervised else f", process {os.getpid()}"
     kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
     backend = getattr(loop, "backend", "")
     process = "" if supervised else f", process {os.getpid()}"

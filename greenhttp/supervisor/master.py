@@ -248,6 +248,8 @@ class Master:
         wanted = [parse_address(text) for text in self.settings.bind]
         if taken is not None:
             self.listeners = taken.listeners
+            if all(address.kind == "fd" for _, address in self.listeners.values()):
+                wanted = [address for _, address in self.listeners.values()]  # systemd gave them to the program before
         elif found := system.inherited(os.environ):
             wanted = [Address("fd", fd=fd) for fd in found]
             log.info("listening on what systemd has opened; bind is not looked at")
@@ -524,7 +526,7 @@ class Master:
             w = self.policy.workers.get(child.number)
             if w is not None and w.state is State.STARTING:
                 with contextlib.suppress(ProcessLookupError):
-                    kill(child.pid, signal.SIGKILL)
+                    kill(child.pid, signal.SIGTERM)  # no kill: it may have begun to accept, without our knowing it yet
         left = takeover.Taken(self.listeners, workers, self.lifeline, self.loads.fd)
         try:
             takeover.become(self.plan.where, left, HANDLED)
