@@ -4,6 +4,9 @@ One thread, one poll over: the pipe that signals write to, a pipe from each work
 listening sockets, so that what has reached the kernel's queue survives any worker. It imports neither gevent nor the
 application, unless `preload`.
 
+Long, but one thing: every part of it touches the same children, listeners and poll. What can be decided without them is
+`policy`, what can be done without them `system`, `takeover`, `watch` and `death`.
+
     supervise(plan)  ->  the exit code; in a worker, which returns from the same call, that worker's
 """
 

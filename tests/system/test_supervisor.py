@@ -133,25 +133,20 @@ def test_it_stops_and_leaves_nobody(start, number, code):
 
 
 def test_term_lets_a_running_request_finish_and_ctrl_c_after_it_does_not(start, tmp_path):
-    program = start("-w", "1")
-    with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
-        client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
-        program.wait_for("waiting")
-        program.send(signal.SIGTERM)
-        program.wait_for("stopping; running requests have 30 s")
-        (tmp_path / "go").touch()
-        assert client.recv(65536).startswith(b"HTTP/1.1 200")
-    assert program.process.wait(60) == 0
-    (tmp_path / "go").unlink()
-
-    program = start("-w", "1")
-    with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
-        client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
-        program.wait_for("waiting")
-        program.send(signal.SIGTERM)
-        program.wait_for("stopping; running requests have 30 s")
-        program.send(signal.SIGINT)
-        assert program.process.wait(60) == 0
+    for ctrl_c in (False, True):
+        program = start("-w", "1")
+        with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
+            client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+            program.wait_for("waiting")
+            program.send(signal.SIGTERM)
+            program.wait_for("stopping; running requests have 30 s")
+            if ctrl_c:
+                program.send(signal.SIGINT)
+            else:
+                (tmp_path / "go").touch()
+                assert client.recv(65536).startswith(b"HTTP/1.1 200")
+            assert program.process.wait(60) == 0
+        (tmp_path / "go").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("path", ["/crash", "/exit"])
