@@ -6,6 +6,7 @@
     recycle     when a worker has done enough
     death       why a worker has died, as far as it can be known
     takeover    the master becomes another program, its workers stay
+    watch       a process that says which files have changed, for --reload
     system      pid file, user and group, systemd: what belongs to the process and not to its workers
 
 Imports downward: `running`, `server` and all below only in `worker`, and only inside functions that run in a child.

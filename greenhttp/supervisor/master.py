@@ -72,7 +72,6 @@ class Child:
     """What the master has of one worker."""
 
     number: int
-    generation: int
     pid: int
     pipe: int
     board: Board
@@ -192,7 +191,7 @@ class Master:
             self.policy.tick(monotonic())
 
     def _on_signal(self, number: int) -> None:
-        now = monotonic()
+        when = monotonic()
         name = signal.Signals(number).name
         if name == "SIGTERM":
             if not self.policy.stopping:
@@ -200,7 +199,7 @@ class Master:
                 say(f"stopping; running requests have {wait:g} s to finish" if wait else "stopping")
                 system.notify(os.environ, "STOPPING=1")
                 self._close_listeners(later=True)
-                self.policy.stop(wait > 0, now)
+                self.policy.stop(wait > 0, when)
         elif name in ("SIGINT", "SIGQUIT"):
             if self.quick:
                 os.write(2, b"greenhttp: stopped by force\n")
@@ -211,17 +210,17 @@ class Master:
                 os._exit(1)
             self.quick = True
             system.notify(os.environ, "STOPPING=1")
-            self.policy.stop(False, now)
+            self.policy.stop(False, when)
         elif name == "SIGHUP":
-            self._reload(now)
+            self._reload(when)
         elif name == "SIGUSR1":
             self._reopen()
         elif name == "SIGUSR2":
             self._begin_upgrade()
         elif name in ("SIGTTIN", "SIGTTOU"):
-            self.policy.resize(1 if name == "SIGTTIN" else -1, now)
+            self.policy.resize(1 if name == "SIGTTIN" else -1, when)
         elif name == "SIGWINCH" and not _on_a_terminal():
-            self.policy.rest(now)
+            self.policy.rest(when)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -332,7 +331,7 @@ class Master:
             )  # fmt: skip
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(theirs)
-        self.children[pid] = Child(number, generation, pid, ours, board, place, self.oom_kills())
+        self.children[pid] = Child(number, pid, ours, board, place, self.oom_kills())
         self.poll.register(ours, POLLIN)
         return None
 
@@ -543,9 +542,7 @@ class Master:
         for left in taken.workers:
             number = self.policy.adopt(left.generation, when)
             board = Board(left.entries, left.board)
-            self.children[left.pid] = Child(
-                number, left.generation, left.pid, left.pipe, board, left.place, self.oom_kills()
-            )
+            self.children[left.pid] = Child(number, left.pid, left.pipe, board, left.place, self.oom_kills())
             self.poll.register(left.pipe, POLLIN)
         self.policy.reload(when)
 

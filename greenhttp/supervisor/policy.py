@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-STOPPED, BROKEN, GAVE_UP = 0, 1, 3  # exit codes
+STOPPED, GAVE_UP = 0, 3  # exit codes
 
 
 class State(Enum):
