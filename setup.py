@@ -19,6 +19,7 @@ HOT = [
     "greenhttp.green.transport",
     "greenhttp.green.acceptor",
     "greenhttp.green.nap",
+    "greenhttp.green.sender",
     "greenhttp.green.spawn",
     "greenhttp.http.service",
     "greenhttp.http.request",

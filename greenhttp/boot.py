@@ -3,6 +3,7 @@
     enter(settings)             the directory
     patch(settings)             the environment; the loop is chosen, the standard library patched
     load(name, settings)        patch, then -> a Server, not started
+    warm_up(settings)           what the application wants to do before it is asked
     tune_collector()            after the application is loaded
 
 Imports nothing that the patch would come too late for: all else is imported inside functions.
@@ -98,6 +99,14 @@ def load(name: str, settings: Settings, file: str = "") -> "Server":
     from greenhttp.server import Server
 
     return Server(app, settings)
+
+
+def warm_up(settings: Settings) -> None:
+    """Call what `warm_up` names. Raises AppError; AppImportError with its cause."""
+    if settings.warm_up is not None:
+        from greenhttp.loading import warm_up
+
+        warm_up(settings.warm_up)
 
 
 def tune_collector() -> None:

@@ -321,7 +321,7 @@ def _here() -> str:
 
 def _is_supervised(settings: Settings, origins: Source) -> bool:
     """Whether there is to be a supervisor. Raises ConfigError where the settings contradict each other."""
-    asking = [name for name in SUPERVISED if name in origins and name != "workers"]
+    asking = [name for name in SUPERVISED if name in origins and name != "workers" and not _is_off(settings, name)]
     if "workers" not in origins:
         return bool(asking)
     if settings.workers == 0 and asking:
@@ -330,10 +330,19 @@ def _is_supervised(settings: Settings, origins: Source) -> bool:
     return bool(settings.workers != 0)
 
 
+def _is_off(settings: Settings, name: str) -> bool:
+    """Whether a setting that is off by default is off."""
+    setting = BY_NAME[name]
+    default = setting.parse(setting.default)
+    return not default and bool(getattr(settings, name) == default)
+
+
 def _run(name: str, settings: Settings, check: bool, file: str) -> int:
     """Serve in this process, or say what would be served."""
     try:
         server = boot.load(name, settings, file)
+        if not check:
+            boot.warm_up(settings)
     except AppError as error:
         from greenhttp.loading import AppImportError  # not before the patch, which tells by it whose mistake it names
 

@@ -441,6 +441,17 @@ SETTINGS: tuple[Setting, ...] = (
         _SERVE, ("--socket-mode", "--uds-permissions", "--unix-socket-perms"),
     ),
     Setting(
+        "socket_owner", "optional", "off", "",
+        "Who is to have that file: user:group, user or :group. off: who --user and --group name.",
+        _SERVE, ("--socket-owner", "--chown-socket"),
+    ),
+    Setting(
+        "reuse_port", "bool", False, "",
+        "Let other programs that say the same listen on the same port (SO_REUSEPORT). The workers of one share its queue"
+        " in any case.",
+        _SERVE, ("--reuse-port",),
+    ),
+    Setting(
         "backlog", "count", 2048, "connections",
         "Connections the kernel holds until they are accepted, per address. The kernel's own limit may be lower.",
         _SERVE, ("--backlog",), _at_least(1),
@@ -474,6 +485,11 @@ SETTINGS: tuple[Setting, ...] = (
         "env", "pairs", (), "",
         "NAME=VALUE for the environment of the application. May be repeated.",
         _APP, ("-e", "--env", "--raw-env"),
+    ),
+    Setting(
+        "warm_up", "optional", "off", "",
+        "module:function, called in each process after the application is loaded, before it says that it is ready.",
+        _APP, ("--warm-up",),
     ),
     Setting(
         "concurrency", "count", 1000, "requests",

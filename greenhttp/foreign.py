@@ -70,7 +70,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--ssl-ciphers", "--ciphers"), REFUSED, _TLS),
     Foreign(("--http-protocols",), REFUSED, _HTTP2),
     Foreign(("-D", "--daemon"), REFUSED, _BACKGROUND, argument=False),
-    Foreign(("--reuse-port",), REFUSED, "it is not there yet; leave it out", argument=False),
     Foreign(("--forwarded-allow-ips",), REFUSED, _FORWARDED),
     Foreign(("--proxy-headers",), REFUSED, _FORWARDED, argument=False),
     Foreign(("--proxy-protocol",), REFUSED, "the PROXY protocol is not there yet; leave it out"),

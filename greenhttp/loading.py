@@ -64,6 +64,16 @@ def load(spec: str, directories: Iterable[str] = ()) -> Callable[..., Any]:
     return _servable(spec, found)
 
 
+def warm_up(spec: str) -> None:
+    """Call the function `module:name` without arguments; `load` has said where to look. Raises as `load` does."""
+    module_name, _, name = spec.partition(":")
+    name = name.strip().removesuffix("()")
+    if not name or not all(part.isidentifier() for part in name.split(".")):
+        raise AppError(f"warm_up: {spec}: give module:function")
+    _check_module_name(spec, module_name)
+    _create(spec, _attribute(spec, _import(spec, module_name), name), name)
+
+
 # ---- the module
 
 

@@ -21,6 +21,8 @@ from greenhttp.config import BY_NAME
 from greenhttp.console import colourful, paint, say
 from greenhttp.errors import ConfigError
 from greenhttp.green.board import Board
+from greenhttp.green.sender import described as by_whom
+from greenhttp.green.sender import sender, watch
 from greenhttp.green.watchdog import Watchdog
 from greenhttp.hosting.interface import STREAM, doubt
 from greenhttp.server import Server
@@ -117,6 +119,8 @@ def run(server: Server, name: str) -> int:
         for line in introduction(server, name, loop):
             say(line)
         stop.wait()
+        if sent := sender(asked[0]):
+            log.info("%s, sent by %s", signal.Signals(asked[0]).name, by_whom(*sent))
         if asked[0] == signal.SIGTERM and settings.graceful_timeout:
             say(f"stopping; running requests have {settings.graceful_timeout:g} s to finish")
             server.stop(settings.graceful_timeout, settings.drain_linger)
@@ -165,6 +169,7 @@ def signals(loop: Any, supervised: bool = False) -> Iterator[tuple[list[int], Ev
         ignored = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
         handlers |= dict.fromkeys(ignored, signal.SIG_IGN)
     before = {number: signal.signal(number, call) for number, call in {**handlers, signal.SIGUSR1: on_reopen}.items()}
+    watch(number for number, call in handlers.items() if call is on_signal)
     # A signal that arrives just before the poll does not interrupt it, and Python's handler would run only when
     # something else wakes the loop. A byte in this pipe does.
     woken, wake = os.pipe()

@@ -149,8 +149,10 @@ class Server:
         opened: list[tuple[Listener, Address]] = []
         try:
             if listeners is None:
+                ways = self.settings
                 for address in self._wanted:
-                    opened.append((listen(address, self.settings.backlog, self.settings.socket_mode), address))
+                    sock = listen(address, ways.backlog, ways.socket_mode, ways.socket_owner, ways.reuse_port)
+                    opened.append((sock, address))
             if self._access is not None:
                 self._access.open(self._report)
         except BaseException:

@@ -51,7 +51,6 @@ cdef enum Standing:
     MORE
 
 cdef class Loads:
-    cdef readonly int fd
     cdef object memory
     cdef Py_buffer view
     cdef uint32_t* counts           # connections + 1; 0: no such worker

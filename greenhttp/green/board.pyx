@@ -142,13 +142,11 @@ def now():
 cdef class Loads:
     """How many connections each worker has, for all of them to see: who has more than others lets those accept.
 
-    Arguments:
-        fd: memory made by another Loads; -1: new memory.
+    Memory of the workers that one program has forked, and of that program; nobody else can find it.
     """
 
-    def __cinit__(self, int fd=-1):
-        self.fd = make_memory(PLACES * sizeof(uint32_t)) if fd < 0 else fd
-        self.memory = mmap.mmap(self.fd, PLACES * sizeof(uint32_t))
+    def __cinit__(self):
+        self.memory = mmap.mmap(-1, PLACES * sizeof(uint32_t))     # shared with the children that are forked
         PyObject_GetBuffer(self.memory, &self.view, PyBUF_SIMPLE | PyBUF_WRITABLE)
         self.counts = <uint32_t*>self.view.buf
         self.mine = -1
@@ -171,6 +169,13 @@ cdef class Loads:
             raise IndexError(place)
         if place >= 0:
             self.counts[place] = 0
+
+    def silence(self, int place):
+        """Who is there does not turn its loop: nobody should wait for it, until it publishes again."""
+        if place >= PLACES:
+            raise IndexError(place)
+        if place >= 0 and self.counts[place]:
+            self.counts[place] = AWAY
 
     def own(self, int place):
         """Called by a worker: this is its place; -1: none."""

@@ -21,6 +21,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from greenhttp.accounts import owner_ids
 from greenhttp.errors import ConfigError
 
 
@@ -129,7 +130,9 @@ def _is_number(text: str, digits: int) -> bool:
 # ---- Address -> socket
 
 
-def listen(address: Address, backlog: int = 2048, mode: int | None = None, reuse_port: bool = False) -> Listener:
+def listen(
+    address: Address, backlog: int = 2048, mode: int | None = None, owner: str | None = None, reuse_port: bool = False
+) -> Listener:
     """Opens, or for `fd://` adopts, the listening socket of an address: non-blocking, not inherited by children.
 
     A host name may stand for several addresses: the first, in the system's order, that this machine has is bound, and
@@ -142,13 +145,14 @@ def listen(address: Address, backlog: int = 2048, mode: int | None = None, reuse
     Arguments:
         backlog: connections the kernel holds until they are accepted.
         mode: permissions of a Unix socket's file, like 0o660; None: what the umask leaves.
+        owner: `user:group`, `user` or `:group`, who is to have that file; None: this process.
         reuse_port: share the port with other sockets that say the same (SO_REUSEPORT); the kernel spreads connections.
 
     Raises:
         ConfigError: the address cannot be used; the message says why.
     """
     if address.kind == "unix":
-        return _listen_unix(address, backlog, mode)
+        return _listen_unix(address, backlog, mode, owner)
     if address.kind == "fd":
         return _adopt(address, backlog)
     return _listen_tcp(address, backlog, reuse_port)
@@ -197,8 +201,9 @@ def _why(address: Address, error: OSError, family: int, name: Any) -> str:
     return f"{address}: cannot listen ({error.strerror or error})"
 
 
-def _listen_unix(address: Address, backlog: int, mode: int | None = None) -> Listener:
+def _listen_unix(address: Address, backlog: int, mode: int | None, owner: str | None) -> Listener:
     path = address.path
+    ids = (-1, -1) if owner is None else owner_ids(owner, "socket_owner")
     _remove_stale(path)
     sock = Listener(constants.AF_UNIX, constants.SOCK_STREAM)
     try:
@@ -212,14 +217,29 @@ def _listen_unix(address: Address, backlog: int, mode: int | None = None) -> Lis
             sock.bind(path)
         made = os.lstat(path)
         sock.file = (made.st_dev, made.st_ino)
+        if ids != (-1, -1):
+            _give(address, *ids)
         _start(sock, backlog)
         return sock
+    except ConfigError:
+        close_listener(sock, address)
+        raise
     except OSError as error:
-        sock.close()
+        close_listener(sock, address)
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(f"{address}: in use by another server") from None
         reason = error.strerror or str(error)  # "AF_UNIX path too long" comes without a number
         raise ConfigError(f"{address}: cannot listen ({reason})") from None
+
+
+def _give(address: Address, uid: int, gid: int) -> None:
+    """Before anybody can connect: it does not listen yet."""
+    try:
+        os.chown(address.path, uid, gid)
+    except OSError as error:
+        raise ConfigError(
+            f"socket_owner: {address} cannot be given away ({error.strerror}); only root may, or a member of the group"
+        ) from None
 
 
 def _remove_stale(path: str) -> None:

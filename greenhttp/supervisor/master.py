@@ -28,6 +28,7 @@ from greenhttp.console import colourful, paint, say
 from greenhttp.errors import ConfigError
 from greenhttp.green.board import Board, Loads, now
 from greenhttp.green.listener import Address, Listener, close_listener, listen, parse_address
+from greenhttp.green.sender import described, sender, watch as watch_senders
 from greenhttp.supervisor import system, takeover, watch, worker
 from greenhttp.supervisor.death import how, oom_counter
 from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Start, State, Tell
@@ -45,6 +46,10 @@ ORDERS = {
 }
 LAST_WORDS = 2.0  # seconds that a hung worker has to say by itself where it is
 LOOK = 1.0  # seconds between two looks at the workers' beats
+AT_START = (  # settings that a reload reads and does not apply: they are of the process, or of sockets that are open
+    "pid", "user", "group", "umask", "preload", "reload", "reload_dirs", "error_logfile", "log_level", "backlog",
+    "socket_mode", "socket_owner", "reuse_port",
+)  # fmt: skip
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "critical": logging.CRITICAL}
 
 
@@ -176,16 +181,18 @@ class Master:
                 if monotonic() - alive >= period:
                     alive = monotonic()
                     system.notify(os.environ, "WATCHDOG=1")
-            for fd, _ in self.poll.poll(None if wait is None else wait * 1000 + 1):
-                if fd == self.wake:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(fd, 4096)
-                elif fd == self.watcher[1]:
+            ready = [fd for fd, _ in self.poll.poll(None if wait is None else wait * 1000 + 1)]
+            if self.wake in ready:
+                ready.remove(self.wake)
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self.wake, 4096)
+            while self.arrived:  # first: workers may tell of a signal that was sent to the whole group
+                self._on_signal(self.arrived.popleft())
+            for fd in ready:
+                if fd == self.watcher[1]:
                     self._changed()
                 else:
                     self._hear(fd)
-            while self.arrived:
-                self._on_signal(self.arrived.popleft())
             self._reap()
             self._look_at_beats()
             self.policy.tick(monotonic())
@@ -193,6 +200,8 @@ class Master:
     def _on_signal(self, number: int) -> None:
         when = monotonic()
         name = signal.Signals(number).name
+        if number != signal.SIGCHLD and (sent := sender(number)):
+            log.info("%s, sent by %s", name, described(*sent))
         if name == "SIGTERM":
             if not self.policy.stopping:
                 wait = self.settings.graceful_timeout
@@ -233,6 +242,7 @@ class Master:
         before = {number: signal.signal(number, lambda n, _: self.arrived.append(n)) for number in numbers}
         wakeup_before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self.poll.register(woken, POLLIN)
+        watch_senders(numbers)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # blocked while one program took over from another
         try:
             yield
@@ -265,7 +275,7 @@ class Master:
         try:
             for address in wanted:
                 if str(address) not in self.listeners:
-                    opened[str(address)] = (listen(address, self.settings.backlog, self.settings.socket_mode), address)
+                    opened[str(address)] = (self._listener(address), address)
         except ConfigError:
             for sock, address in opened.values():
                 close_listener(sock, address)
@@ -274,6 +284,13 @@ class Master:
         for text in [text for text in self.listeners if text not in names]:
             close_listener(*self.listeners.pop(text))  # the workers have it until they have drained
         self.listeners.update(opened)
+
+    def _listener(self, address: Address) -> Listener:
+        ways = self.settings
+        owner = ways.socket_owner
+        if owner is None and (ways.user is not None or ways.group is not None):
+            owner = f"{ways.user or ''}{f':{ways.group}' if ways.group is not None else ''}"
+        return listen(address, ways.backlog, ways.socket_mode, owner, ways.reuse_port)
 
     def _close_listeners(self, later: bool = False) -> None:
         """Close them; with `later`, only this process's: the workers take what is in the queues before they go."""
@@ -373,6 +390,8 @@ class Master:
                     system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
             case {"leaving": str(why)}:
                 self.policy.wants_out(child.number, why, monotonic())
+            case {"drains": str(why)}:
+                self.policy.drains(child.number, why, monotonic())
             case {"failed": str(text), "code": int(code)}:
                 child.said, child.code = text, code
 
@@ -427,16 +446,16 @@ class Master:
     # ---- hung workers
 
     def _look_at_beats(self) -> None:
-        if not self.settings.timeout:
-            return
         for child in list(self.children.values()):
             worker_now = self.policy.workers.get(child.number)
             if worker_now is None or worker_now.state not in (State.SERVING, State.DRAINING):
                 continue
             beat = child.board.last_beat
             silent = now() - beat if beat else 0.0
+            if silent > LOOK:
+                self.loads.silence(child.place)  # nobody has to leave connections to it
             patience = self.settings.timeout + (0 if child.board.spoken else LAST_WORDS)
-            if silent > patience:
+            if self.settings.timeout and silent > patience:
                 self.policy.hung(child.number, f"its loop has not turned for {silent:.0f} s", monotonic())
 
     def _report_hang(self, child: Child) -> None:
@@ -459,6 +478,7 @@ class Master:
             log.info("the application is preloaded: a reload is a start of the whole program in this process")
             self._begin_upgrade()
             return
+        late: list[str] = []
         system.notify(os.environ, "RELOADING=1", f"MONOTONIC_USEC={int(when * 1_000_000)}")
         try:
             if self.plan.reread is not None:
@@ -472,10 +492,13 @@ class Master:
                     raise
                 self.plan.name = name
                 self.policy.limits = _limits(settings)
+                late = [name for name in AT_START if getattr(before, name) != getattr(settings, name)]
         except ConfigError as error:
             log.error("not reloaded, all stays as it was: %s", error)
             system.notify(os.environ, "READY=1")
             return
+        if late:
+            log.warning("%s: changed, but a reload leaves that as it was; an upgrade (USR2) does not", ", ".join(late))
         log.info("reloading")
         self.policy.reload(when, workers_of(self.settings))
 
@@ -520,7 +543,9 @@ class Master:
             return
         log.info("this process becomes the program on disk; its workers serve until others have taken over")
         workers = [
-            takeover.Left(child.pid, child.pipe, child.board.fd, int(child.board.entries), child.place, w.generation)
+            takeover.Left(
+                child.number, child.pid, child.pipe, child.board.fd, int(child.board.entries), w.generation
+            )
             for child in self.children.values()
             if (w := self.policy.workers.get(child.number)) is not None and w.state is State.SERVING
         ]
@@ -529,7 +554,7 @@ class Master:
             if w is not None and w.state is State.STARTING:
                 with contextlib.suppress(ProcessLookupError):
                     kill(child.pid, signal.SIGTERM)  # no kill: it may have begun to accept, without our knowing it yet
-        left = takeover.Taken(self.listeners, workers, self.lifeline, self.loads.fd)
+        left = takeover.Taken(self.listeners, workers, self.lifeline, self.policy.last)
         try:
             takeover.become(self.plan.where, left, HANDLED)
         except OSError as error:
@@ -537,12 +562,12 @@ class Master:
 
     def _adopt(self, taken: "takeover.Taken") -> None:
         """Go on with the workers of the program that this process was before."""
-        self.loads = Loads(taken.loads)
+        self.policy.last = taken.last
         when = monotonic()
         for left in taken.workers:
-            number = self.policy.adopt(left.generation, when)
+            self.policy.adopt(left.number, left.generation, when)
             board = Board(left.entries, left.board)
-            self.children[left.pid] = Child(number, left.pid, left.pipe, board, left.place, self.oom_kills())
+            self.children[left.pid] = Child(left.number, left.pid, left.pipe, board, -1, self.oom_kills())
             self.poll.register(left.pipe, POLLIN)
         self.policy.reload(when)
 

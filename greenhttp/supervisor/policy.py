@@ -131,13 +131,14 @@ class Policy:
     Attributes:
         workers: by number, all whose process has not gone.
         generation: the one that new workers belong to.
+        last: the number of the newest worker.
     """
 
     target: int
     limits: Limits
     workers: dict[int, Worker] = field(default_factory=dict)
     generation: int = 1
-    _last: int = 0
+    last: int = 0
     _actions: list[Action] = field(default_factory=list)
     _failures: int = 0  # starts in a row that came to nothing
     _not_before: float = 0.0  # the next start
@@ -180,14 +181,13 @@ class Policy:
         """Start the first generation."""
         self._reconcile(now)
 
-    def adopt(self, generation: int, now: float) -> int:
-        """A worker that serves already, of the program this process was before. Returns its number."""
-        self._last += 1
-        self.workers[self._last] = Worker(self._last, generation, now, State.SERVING, settled=True)
+    def adopt(self, number: int, generation: int, now: float) -> None:
+        """A worker that serves already, of the program this process was before."""
+        self.workers[number] = Worker(number, generation, now, State.SERVING, settled=True)
+        self.last = max(self.last, number)
         self._served = True
         self._proven = max(self._proven, generation)
         self.generation = self._announced = max(self.generation, generation)
-        return self._last
 
     def ready(self, number: int, now: float) -> None:
         """A worker serves from now on."""
@@ -203,6 +203,14 @@ class Policy:
         if worker.state is State.SERVING and not worker.leaving:
             worker.leaving = why
             self._say("info", f"worker {number} is going to be replaced: {why}")
+            self._reconcile(now)
+
+    def drains(self, number: int, why: str, now: float) -> None:
+        """A worker leaves already: somebody else has told it to."""
+        worker = self.workers[number]
+        if worker.state in (State.STARTING, State.SERVING):
+            worker.state, worker.since, worker.why = State.DRAINING, now, why
+            self._say("warning", f"worker {number} drains: {why}")
             self._reconcile(now)
 
     def hung(self, number: int, why: str, now: float) -> None:
@@ -345,9 +353,9 @@ class Policy:
         if self._failures and self.serving:
             wanted = min(wanted, 1 - starting)  # one that tries is enough to see whether it goes again
         for _ in range(max(0, wanted)):
-            self._last += 1
-            self.workers[self._last] = Worker(self._last, self.generation, now)
-            self._actions.append(Start(self._last, self.generation))
+            self.last += 1
+            self.workers[self.last] = Worker(self.last, self.generation, now)
+            self._actions.append(Start(self.last, self.generation))
 
     def _failed(self, worker: Worker, how: str, now: float, code: int) -> None:
         """A start came to nothing."""

@@ -9,16 +9,15 @@ A user's mistake raises ConfigError.
 """
 
 import contextlib
-import grp
 import os
 import pwd
 import socket
 from collections.abc import Iterator, Mapping, MutableMapping
 
+from greenhttp.accounts import group_id, user_id
 from greenhttp.errors import ConfigError
 
 FIRST_INHERITED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
-NOBODY_AT_ALL = 2**32 - 1  # (uid_t)-1: to setresuid(2) it means "leave it"
 
 
 # ---- pid file
@@ -84,28 +83,6 @@ def _lives(pid: int) -> bool:
 # ---- user and group
 
 
-def user_id(text: str) -> int:
-    """The number of a user, given by name or number. Raises ConfigError."""
-    if text.isascii() and text.isdigit() and int(text) < NOBODY_AT_ALL:
-        return int(text)
-    try:
-        return pwd.getpwnam(text).pw_uid
-    except (KeyError, ValueError):  # ValueError: a zero byte
-        raise ConfigError(f"user: there is no user {text!r} here; give a name or number that id(1) knows") from None
-
-
-def group_id(text: str) -> int:
-    """The number of a group, given by name or number. Raises ConfigError."""
-    if text.isascii() and text.isdigit() and int(text) < NOBODY_AT_ALL:
-        return int(text)
-    try:
-        return grp.getgrnam(text).gr_gid
-    except (KeyError, ValueError):
-        raise ConfigError(
-            f"group: there is no group {text!r} here; give a name or number that is in /etc/group"
-        ) from None
-
-
 def drop(user: str | None, group: str | None) -> None:
     """Go on as this user and group, with the user's further groups, for good. None: stay. Raises ConfigError.
 
@@ -126,7 +103,7 @@ def drop(user: str | None, group: str | None) -> None:
         if uid is not None and uid != os.geteuid():
             os.setuid(uid)
     except OSError as error:
-        what = f"user {user}" if user is not None else f"group {group}"
+        what = f"group {group}" if gid is not None and os.getegid() != gid and group is not None else f"user {user}"
         raise ConfigError(
             f"{what}: cannot be changed to ({error.strerror}); start it as root, or as that user"
         ) from None

@@ -13,32 +13,37 @@ import sys
 from collections.abc import MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 
+from greenhttp.errors import ConfigError
 from greenhttp.green.listener import Address, Listener, parse_address
 
 VARIABLE = "GREENHTTP_TAKEOVER"
-LAYOUT = 1  # of what the variable says, and of the boards
+LAYOUT = 2  # of what the variable says of workers, and of their boards
 
 
 @dataclass(frozen=True)
 class Left:
     """A worker that serves on while its master becomes another program. Descriptors, and what `Child` needs."""
 
+    number: int
     pid: int
     pipe: int
     board: int
     entries: int
-    place: int
     generation: int
 
 
 @dataclass(frozen=True)
 class Taken:
-    """All that is handed over."""
+    """All that is handed over.
+
+    Attributes:
+        last: the number of the newest worker.
+    """
 
     listeners: dict[str, tuple[Listener, Address]]
     workers: list[Left]
     lifeline: tuple[int, int]
-    loads: int
+    last: int
 
 
 def check(where: str) -> int:
@@ -59,15 +64,14 @@ def become(where: str, taken: Taken, signals: Sequence[str]) -> None:
         (sock.fileno(), str(address), list(sock.file) if sock.file else None)
         for sock, address in taken.listeners.values()
     ]
+    private = [*taken.lifeline, *(fd for left in taken.workers for fd in (left.pipe, left.board))]
     os.environ[VARIABLE] = json.dumps(
         {
-            "layout": LAYOUT, "pid": os.getpid(), "listeners": listeners, "lifeline": taken.lifeline,
-            "loads": taken.loads, "workers": [asdict(left) for left in taken.workers],
+            "pid": os.getpid(), "listeners": listeners, "private": private,  # whatever the layout
+            "layout": LAYOUT, "workers": [asdict(left) for left in taken.workers], "last": taken.last,
         }
     )  # fmt: skip
-    inherited = [entry[0] for entry in listeners]
-    inherited += [taken.loads, *taken.lifeline]
-    inherited += [fd for left in taken.workers for fd in (left.pipe, left.board)]
+    inherited = [*(entry[0] for entry in listeners), *private]
     here = where
     with contextlib.suppress(FileNotFoundError):  # it has been removed meanwhile
         here = os.getcwd()
@@ -88,28 +92,37 @@ def become(where: str, taken: Taken, signals: Sequence[str]) -> None:
 
 
 def taken(environ: MutableMapping[str, str]) -> Taken | None:
-    """What another program has left to this one, in the same process; None: nothing."""
+    """What another program has left to this one, in the same process; None: nothing.
+
+    Of a program with another layout the listeners are taken and its workers are not: they drain by themselves, since
+    their lifeline ends here.
+    """
     text = environ.pop(VARIABLE, "")
     if not text:
         return None
     try:
         said = json.loads(text)
-        if said["pid"] != os.getpid() or said["layout"] != LAYOUT:
+        if said["pid"] != os.getpid():
             return None
-    except (ValueError, KeyError, TypeError):  # no program of ours has written that
+        left = [(int(fd), parse_address(name), made) for fd, name, made in said["listeners"]]
+        private = [int(fd) for fd in said["private"]]
+    except (ValueError, KeyError, TypeError, ConfigError):  # no program of ours has written that
         return None
     listeners: dict[str, tuple[Listener, Address]] = {}
-    for fd, name, made in said["listeners"]:
+    for fd, address, made in left:
         sock = Listener(fileno=fd)
         sock.setblocking(False)
         sock.set_inheritable(False)
         sock.file = None if made is None else (made[0], made[1])
-        listeners[name] = (sock, parse_address(name))
-    workers = [Left(**left) for left in said["workers"]]
-    first, second = said["lifeline"]
-    for fd in [said["loads"], first, second, *(fd for left in workers for fd in (left.pipe, left.board))]:
+        listeners[str(address)] = (sock, address)
+    if said.get("layout") != LAYOUT:
+        for fd in private:
+            os.close(fd)
+        return Taken(listeners, [], os.pipe(), 0)
+    for fd in private:
         os.set_inheritable(fd, False)
-    return Taken(listeners, workers, (first, second), said["loads"])
+    workers = [Left(**worker) for worker in said["workers"]]
+    return Taken(listeners, workers, (private[0], private[1]), said["last"])
 
 
 def _command() -> list[str]:

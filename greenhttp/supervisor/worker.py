@@ -1,7 +1,7 @@
 """What a worker does, from the fork on: patch, load, serve, say that it is ready, beat, drain when it is told to.
 
-What it says to the supervisor is lines of JSON in a pipe: {"ready": [lines]}, {"leaving": why}, {"failed": text,
-"code": exit code}. What it is told are signals: TERM drains, QUIT ends at once, USR1 opens the logs again, ABRT asks
+What it says to the supervisor is lines of JSON in a pipe: {"ready": [lines]}, {"leaving": why}, {"drains": why},
+{"failed": text, "code": exit code}. What it is told are signals: TERM drains, QUIT ends at once, USR1 opens the logs again, ABRT asks
 for a dump. The supervisor's death is the end of the lifeline, a pipe that it alone could write to: then it drains by
 itself.
 """
@@ -76,6 +76,7 @@ def main(birth: Birth) -> int:
         else:
             server = birth.preloaded
             _after_preload(birth.number)
+        boot.warm_up(server.settings)
         _serve(birth, server, tell)
     except AppError as error:
         cause = error.__cause__
@@ -116,6 +117,7 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe") -> None:
     import gevent
 
     from greenhttp import logs, running
+    from greenhttp.green.sender import described, sender
     from greenhttp.green.watchdog import Watchdog
 
     settings = server.settings
@@ -137,6 +139,8 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe") -> None:
         tell.say(ready=running.introduction(server, birth.name, loop, supervised=True))
         stop.wait()
         keeper.stop()
+        if (sent := sender(asked[0])) and sent[0] != os.getppid():
+            tell.say(drains=f"{signal.Signals(asked[0]).name}, sent by {described(*sent)}")
         life.stop()
         life.close()
         graceful = asked[0] == signal.SIGTERM and settings.graceful_timeout > 0
