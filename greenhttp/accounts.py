@@ -15,7 +15,7 @@ def user_id(text: str, setting: str = "user") -> int:
     try:
         return pwd.getpwnam(text).pw_uid
     except (KeyError, ValueError):  # ValueError: a zero byte
-        raise ConfigError(f"{setting}: there is no user {text!r} here; give a name or number that id(1) knows") from None
+        raise ConfigError(f"{setting}: there is no user {text!r} here; give one that id(1) knows") from None
 
 
 def group_id(text: str, setting: str = "group") -> int:

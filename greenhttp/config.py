@@ -447,8 +447,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "reuse_port", "bool", False, "",
-        "Let other programs that say the same listen on the same port (SO_REUSEPORT). The workers of one share its queue"
-        " in any case.",
+        "Let other programs that say the same listen on the same port (SO_REUSEPORT). The workers of one share its"
+        " queue in any case.",
         _SERVE, ("--reuse-port",),
     ),
     Setting(

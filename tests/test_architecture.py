@@ -34,7 +34,7 @@ LINES = (
     ("wire", "green"),
     ("configfile", "loading"),
     ("sources",),
-    ("config", "console", "foreign"),
+    ("config", "console", "foreign", "accounts"),
     ("errors",),
 )
 RANK = {name: -number for number, line in enumerate(LINES) for name in line}
@@ -203,7 +203,10 @@ def test_wire_knows_no_socket_green_thread_clock_log_or_environment():
             assert not any((name + ".").startswith(bad + ".") for bad in IMPURE), f"{path.name} imports {name}"
 
 
-SUPERVISORS = {"logs", "console", "config", "errors", "green.board", "green.listener", "boot", "supervisor"}
+SUPERVISORS = {
+    "accounts", "logs", "console", "config", "errors", "green.board", "green.listener", "green.sender", "boot",
+    "supervisor",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["master", "worker"])

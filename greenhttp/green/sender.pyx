@@ -46,10 +46,10 @@ cdef extern from *:
     {
         struct sigaction action;
         if (number < 1 || number >= GREENHTTP_SIGNALS || sigaction(number, NULL, &action) < 0) return -1;
+        greenhttp_last[number].known = 0;
         if (action.sa_flags & SA_SIGINFO) return 0;
         if (action.sa_handler == SIG_IGN || action.sa_handler == SIG_DFL) return 0;
         greenhttp_before[number] = action.sa_handler;
-        greenhttp_last[number].known = 0;
         action.sa_sigaction = greenhttp_note;
         action.sa_flags |= SA_SIGINFO;
         return sigaction(number, &action, NULL);

@@ -28,7 +28,8 @@ from greenhttp.console import colourful, paint, say
 from greenhttp.errors import ConfigError
 from greenhttp.green.board import Board, Loads, now
 from greenhttp.green.listener import Address, Listener, close_listener, listen, parse_address
-from greenhttp.green.sender import described, sender, watch as watch_senders
+from greenhttp.green.sender import described, sender
+from greenhttp.green.sender import watch as watch_senders
 from greenhttp.supervisor import system, takeover, watch, worker
 from greenhttp.supervisor.death import how, oom_counter
 from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Start, State, Tell

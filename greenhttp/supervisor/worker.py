@@ -1,9 +1,9 @@
 """What a worker does, from the fork on: patch, load, serve, say that it is ready, beat, drain when it is told to.
 
 What it says to the supervisor is lines of JSON in a pipe: {"ready": [lines]}, {"leaving": why}, {"drains": why},
-{"failed": text, "code": exit code}. What it is told are signals: TERM drains, QUIT ends at once, USR1 opens the logs again, ABRT asks
-for a dump. The supervisor's death is the end of the lifeline, a pipe that it alone could write to: then it drains by
-itself.
+{"failed": text, "code": exit code}. What it is told are signals: TERM drains, QUIT ends at once, USR1 opens the logs
+again, ABRT asks for a dump. The supervisor's death is the end of the lifeline, a pipe that it alone could write to:
+then it drains by itself.
 """
 
 import faulthandler

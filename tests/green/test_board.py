@@ -394,6 +394,19 @@ def test_who_has_left_is_looked_at_no_more_and_its_place_is_free_when_it_is_give
     assert loads.values() == [0, 0, 0]
 
 
+def test_nobody_waits_for_one_that_is_silenced_until_it_publishes_again(loads):
+    assert [loads.take(), loads.take()] == [0, 1]
+    loads.silence(0)
+    assert loads.values() == [0]
+    assert loads.take() == 2  # it is still there
+    loads.own(0)
+    loads.publish(3)
+    assert loads.values() == [3, 0, 0]
+    loads.silence(-1)
+    loads.silence(7)  # nobody is there
+    assert loads.take() == 3
+
+
 def test_without_a_place_nothing_is_said(loads):
     loads.publish(3)
     loads.leave()
@@ -423,6 +436,8 @@ def test_a_place_beyond_the_memory_is_an_error(loads, place):
         loads.own(place)
     with pytest.raises(IndexError):
         loads.give_back(place)
+    with pytest.raises(IndexError):
+        loads.silence(place)
 
 
 def test_all_processes_see_each_other(loads):

@@ -179,18 +179,26 @@ KINDS = (Busy, Slow, Thinking, New, Uploading)
 class Program:
     """The command as a process, and what it says."""
 
-    def __init__(self, where: Path, *options: str, app: str = APP, **environ: str) -> None:
+    def __init__(
+        self, where: Path, *options: str, app: str = APP, fds: tuple[socket.socket, ...] = (),
+        port: int = 0, **environ: str,
+    ) -> None:
         self.where = where
         (where / "web.py").write_text(app)
         self.version = 0
         self.bump()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        command = [sys.executable, "-m", "greenhttp", "-b", f"127.0.0.1:{self.port}", *options, "web:app"]
+        self.port = port
+        if not port:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                self.port = free.getsockname()[1]
+        command = [sys.executable, "-m", "greenhttp", *options, "web:app"]
+        if not {"-b", "--bind"} & set(options):
+            command[3:3] = ["-b", f"127.0.0.1:{self.port}"]
         root = str(Path(__file__).parents[2])
         clean = {n: v for n, v in os.environ.items() if not n.startswith(("GREENHTTP_", "PORT", "WEB_CONC"))}
         self.process = subprocess.Popen(
             command, cwd=where, stderr=subprocess.PIPE, text=True, env={**clean, "PYTHONPATH": root, **environ},
+            pass_fds=[sock.fileno() for sock in fds],
             start_new_session=True,  # a terminal would send it WINCH, which it then has to ignore
         )  # fmt: skip
         self.lines: list[str] = []

@@ -13,7 +13,7 @@ def main() -> int:
     parser.add_argument("--reloads", type=int, default=100, help="HUPs [%(default)s]")
     parser.add_argument("--upgrades", type=int, default=20, help="USR2s [%(default)s]")
     parser.add_argument("--workers", type=int, default=2, help="[%(default)s]")
-    parser.add_argument("--max-requests", type=int, default=30000, help="each worker leaves after [%(default)s]")
+    parser.add_argument("--max-requests", type=int, default=2000, help="each worker leaves after [%(default)s]")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as where:
         program = Program(
@@ -33,8 +33,10 @@ def main() -> int:
     odd = [line for line in program.lines if " ERROR " in line or " WARNING " in line or " CRITICAL " in line]
     for line in [*lost[:20], *odd[:20]]:
         print(line.rstrip())
+    if given.max_requests and not recycled:
+        print("no worker was recycled: --max-requests is too many")
     few = [client for client in clients if len(client.versions) < 2]
-    return 1 if any(client.outcomes[LOST] for client in clients) or few or code else 0
+    return 1 if any(client.outcomes[LOST] for client in clients) or few or code or not recycled else 0
 
 
 if __name__ == "__main__":

@@ -293,14 +293,24 @@ def test_workers_of_the_program_before_are_replaced_like_an_old_generation():
     world = World.__new__(World)
     World.__init__(world, 0)
     world.policy.target = 2
-    for generation in (4, 4):
-        number = world.policy.adopt(generation, world.now)
-        world.alive[number] = generation
+    for number in (1, 2):
+        world.policy.adopt(number, 4, world.now)
+        world.alive[number] = 4
     world.policy.reload(world.now)
     world.obey()
     assert world.alive == {1: 4, 2: 4, 3: 5}
     world.ready(3).pass_time(1).ready(4)
     assert world.new_orders() == [(1, Order.DRAIN), (2, Order.DRAIN)]
+
+
+def test_one_that_somebody_else_told_to_drain_is_replaced_at_once_and_its_end_is_no_death():
+    world = serving(2)
+    world.policy.drains(1, "SIGTERM, sent by process 7", world.now)
+    world.obey()
+    assert list(world.alive) == [1, 2, 3]
+    assert world.said[-1] == "warning: worker 1 drains: SIGTERM, sent by process 7"
+    world.gone(1).ready(3)
+    assert not world.new_orders() and not any("died" in line for line in world.said)
 
 
 EVENTS = st.lists(

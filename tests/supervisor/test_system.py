@@ -352,7 +352,7 @@ def test_an_unknown_user_or_group_is_one_error_and_nothing_has_changed(user, gro
 @as_root
 @pytest.mark.parametrize(
     ("user", "group", "what"),
-    [("root", None, "user root"), ("daemon", "daemon", "user daemon"), (None, "root", "group root"),
+    [("root", None, "user root"), ("daemon", "daemon", "group daemon"), (None, "root", "group root"),
      ("54321", None, "user 54321")],
 )  # fmt: skip
 def test_who_is_not_root_is_told_what_to_do(user, group, what):

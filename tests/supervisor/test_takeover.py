@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from greenhttp.green.board import Loads
 from greenhttp.green.listener import close_listener, listen, parse_address
 from greenhttp.supervisor.takeover import LAYOUT, VARIABLE, Taken, become, taken
 
@@ -17,7 +16,7 @@ from greenhttp.supervisor.takeover import LAYOUT, VARIABLE, Taken, become, taken
 
 def left(**changes: object) -> dict[str, str]:
     """An environment with what a program leaves that had neither listeners nor workers."""
-    said = {"layout": LAYOUT, "pid": os.getpid(), "listeners": [], "lifeline": [0, 1], "loads": 2, "workers": []}
+    said = {"layout": LAYOUT, "pid": os.getpid(), "listeners": [], "private": [], "last": 0, "workers": []}
     return {VARIABLE: json.dumps({**said, **changes}), "HOME": "/"}
 
 
@@ -30,10 +29,9 @@ def test_an_ordinary_start_has_been_left_nothing():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"pid": os.getpid() + 1}, {"pid": 1}, {"pid": str(os.getpid())}, {"layout": LAYOUT + 1}, {"layout": LAYOUT - 1},
-     {"layout": str(LAYOUT)}],
-)  # fmt: skip
-def test_what_is_for_another_process_or_of_another_layout_is_not_taken_and_is_out_of_the_way(changes):
+    [{"pid": os.getpid() + 1}, {"pid": 1}, {"pid": str(os.getpid())}, {"private": 3}, {"listeners": [[3, "/", None]]}],
+)
+def test_what_is_for_another_process_or_not_to_be_read_is_not_taken_and_is_out_of_the_way(changes):
     inheritable = [os.get_inheritable(fd) for fd in (0, 1, 2)]
     environ = left(**changes)
     assert taken(environ) is None
@@ -48,11 +46,27 @@ def test_what_no_program_of_ours_has_left_is_not_taken(text):
     assert environ == {"HOME": "/"}
 
 
+@pytest.mark.parametrize("layout", [LAYOUT + 1, LAYOUT - 1, str(LAYOUT), None])
+def test_of_another_layout_the_listeners_are_taken_and_what_holds_the_workers_ends(layout):
+    address = parse_address("127.0.0.1:0")
+    sock = listen(address)
+    name = sock.getsockname()
+    reads, writes = os.pipe()
+    found = taken(left(layout=layout, listeners=[[sock.detach(), str(address), None]], private=[writes], workers=["?"]))
+    assert found is not None and (found.workers, found.last) == ([], 0)
+    assert os.read(reads, 1) == b""  # the other end has been closed: the worker behind it would drain now
+    ((taken_sock, _),) = found.listeners.values()
+    assert taken_sock.getsockname() == name
+    close_listener(taken_sock, address)
+    for fd in (reads, *found.lifeline):
+        os.close(fd)
+
+
 # ---- become
 
 PROGRAM = """
 import json, os, signal, socket, sys
-from greenhttp.green.board import Board, Loads
+from greenhttp.green.board import Board
 from greenhttp.green.listener import listen, parse_address
 from greenhttp.supervisor import takeover
 
@@ -63,16 +77,12 @@ if found is None:
     sock = listen(address)
     ours, theirs = os.pipe()
     lifeline = os.pipe()
-    board, loads = Board(8), Loads()
+    board = Board(8)
     board.own()
     board.beat(1, 2, 3)
-    loads.take()
-    place = loads.take()
     pid = os.fork()
     if pid == 0:
         os.close(lifeline[1])
-        loads.own(place)
-        loads.publish(5)
         os.read(lifeline[0], 1)  # until nobody can write to it any more
         board.beat(7, 8, 9)
         os.write(theirs, b"still here")
@@ -84,9 +94,9 @@ if found is None:
     os.environ["KEPT"] = "yes"
     os.chdir(elsewhere)
     print(json.dumps({"pid": os.getpid(), "file": sock.file and list(sock.file), "worker": pid}), flush=True)
-    worker = takeover.Left(pid, ours, board.fd, board.entries, place, 42)
+    worker = takeover.Left(6, pid, ours, board.fd, board.entries, 42)
     listeners = {str(address): (sock, address)}
-    takeover.become(where, takeover.Taken(listeners, [worker], lifeline, loads.fd), ["TERM", "HUP"])
+    takeover.become(where, takeover.Taken(listeners, [worker], lifeline, 9), ["TERM", "HUP"])
     raise SystemExit("it has returned")
 
 blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
@@ -95,7 +105,7 @@ signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
 signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
 ((name, (sock, address)),) = found.listeners.items()
 (worker,) = found.workers
-fds = [sock.fileno(), worker.pipe, worker.board, found.loads, *found.lifeline]
+fds = [sock.fileno(), worker.pipe, worker.board, *found.lifeline]
 facts = {
     "pid": os.getpid(), "cwd": os.getcwd(), "again": takeover.taken(os.environ), "kept": os.environ.get("KEPT"),
     "variable": takeover.VARIABLE in os.environ, "name": name, "address": str(address),
@@ -108,15 +118,15 @@ with socket.socket(sock.family) as client:
     sock.setblocking(True)
     accepted, _ = sock.accept()
     facts["received"] = accepted.recv(100).decode()
-board, loads = Board(worker.entries, worker.board), Loads(found.loads)
+board = Board(worker.entries, worker.board)
 facts.update(
-    worker=worker.pid, place=worker.place, generation=worker.generation, entries=worker.entries,
+    worker=worker.pid, number=worker.number, last=found.last, generation=worker.generation, entries=worker.entries,
     before=board.counts(), alive=os.waitpid(worker.pid, os.WNOHANG) == (0, 0),
 )
 os.close(found.lifeline[1])
 facts["said"] = os.read(worker.pipe, 100).decode()
 facts["code"] = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
-facts.update(after=board.counts(), loads=loads.values())
+facts.update(after=board.counts())
 print(json.dumps(facts))
 """
 
@@ -144,14 +154,15 @@ def test_all_that_is_handed_over_is_there_and_works_in_the_next_program(tmp_path
         "name": bind,
         "address": bind,
         "file": first["file"],
-        "inheritable": [False] * 6,
+        "inheritable": [False] * 5,
         "blocking": False,
         "type": "Listener",
         "blocked": sorted([signal.SIGTERM, signal.SIGHUP]),
         "heard": [signal.SIGTERM],
         "received": "hello",
         "worker": first["worker"],
-        "place": 1,
+        "number": 6,
+        "last": 9,
         "generation": 42,
         "entries": 8,
         "before": [1, 2, 3],
@@ -159,7 +170,6 @@ def test_all_that_is_handed_over_is_there_and_works_in_the_next_program(tmp_path
         "said": "still here",
         "code": 5,
         "after": [7, 8, 9],
-        "loads": [0, 5],
     }
 
 
@@ -170,19 +180,19 @@ def test_if_it_cannot_be_all_is_as_before(tmp_path, monkeypatch, missing):
         monkeypatch.setattr(sys, "executable", str(tmp_path / "absent"))
     where = "/" if missing == "program" else str(tmp_path / "absent")
     address = parse_address("127.0.0.1:0")
-    sock, loads, lifeline = listen(address), Loads(), os.pipe()
+    sock, lifeline = listen(address), os.pipe()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     try:
         with pytest.raises(FileNotFoundError):
-            become(where, Taken({str(address): (sock, address)}, [], lifeline, loads.fd), ["USR1", "WINCH"])
+            become(where, Taken({str(address): (sock, address)}, [], lifeline, 0), ["USR1", "WINCH"])
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
         assert VARIABLE not in os.environ
         assert os.getcwd() == str(tmp_path)
-        assert not any(os.get_inheritable(fd) for fd in (sock.fileno(), loads.fd, *lifeline))
+        assert not any(os.get_inheritable(fd) for fd in (sock.fileno(), *lifeline))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         close_listener(sock, address)
-        for fd in (loads.fd, *lifeline):
+        for fd in lifeline:
             os.close(fd)
 
 

@@ -48,8 +48,8 @@ def start(tmp_path):
     """start(*options): the command with that application; killed at the end."""
     programs = []
 
-    def begin(*options: str, app: str = APP, ready: bool = True, **environ: str) -> Program:
-        program = Program(tmp_path, *options, app=app, **environ)
+    def begin(*options: str, app: str = APP, ready: bool = True, fds=(), port: int = 0, **environ: str) -> Program:
+        program = Program(tmp_path, *options, app=app, fds=fds, port=port, **environ)
         programs.append(program)
         if ready:
             program.wait_for("HUP reloads")
@@ -336,6 +336,121 @@ def test_a_worker_is_replaced_by_age_memory_and_requests(start):
         assert program.stop() == 0
 
 
+def test_a_warm_up_runs_in_each_worker_before_it_is_ready_and_its_failure_is_the_application_s(start, tmp_path):
+    warm = "import os\ndef warm():\n    open('warm', 'a').write(f'{os.getpid()}\\n')\n"
+    (tmp_path / "helper.py").write_text(warm)
+    program = start("-w", "2", "--warm-up", "helper:warm")
+    assert sorted(map(int, (tmp_path / "warm").read_text().split())) == sorted(children(program.process.pid))
+    (tmp_path / "helper.py").write_text("def warm():\n    raise OSError('no database')\n")
+    before = children(program.process.pid)
+    program.send(signal.SIGHUP)
+    program.wait_for("the old one serves on")
+    assert sum("OSError: no database" in line for line in program.lines) == 1
+    assert sorted(children(program.process.pid)) == sorted(before)
+    assert program.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("helper:warn", "has no attribute warn"), ("helper", "give module:function")]
+)
+def test_a_warm_up_that_is_not_there_is_one_line(start, name, said, tmp_path):
+    program = start("-w", "1", "--warm-up", name, ready=False)
+    assert program.process.wait(60) == 3
+    program.reader.join(10)
+    assert len(program.lines) == 1 and said in program.lines[0]
+
+
+def test_a_setting_given_as_off_asks_for_no_supervisor(start):
+    program = start("--max-requests", "0", "--no-preload", "--no-reload", ready=False)
+    program.wait_for("Ctrl-C stops at once")
+    assert not children(program.process.pid)
+    assert program.stop() == 0
+
+
+def test_two_programs_share_a_port_that_both_say_may_be_shared(start):
+    first = start("-w", "1", "--reuse-port")
+    second = start("-w", "1", "--reuse-port", port=first.port)
+    alone = start("-w", "1", port=first.port, ready=False)
+    assert alone.process.wait(60) == 1
+    seen = set()
+    until(lambda: seen.add(ask(first)[1]) or seen == {first.process.pid, second.process.pid})
+    assert (second.stop(), first.stop()) == (0, 0)
+
+
+def test_who_sent_a_signal_stands_in_the_log_and_a_worker_that_others_stop_is_replaced(start):
+    program = start("-w", "2")
+    worker = children(program.process.pid)[0]
+    os.kill(worker, signal.SIGTERM)
+    line = program.lines[program.wait_for(" drains: SIGTERM, sent by process ") - 1]
+    assert f"process {os.getpid()} (" in line
+    until(lambda: worker not in children(program.process.pid) and len(children(program.process.pid)) == 2)
+    assert not any("died" in line for line in program.lines)
+    assert program.stop() == 0
+    assert any(f"SIGTERM, sent by process {os.getpid()} (" in line for line in program.lines)
+
+
+def test_workers_are_numbered_on_over_an_upgrade(start):
+    program = start("-w", "2")
+    program.send(signal.SIGUSR2)
+    program.wait_for("has taken over")
+    assert program.stop() == 0
+    starts = [line for line in program.lines if "serves, process" in line]
+    numbers = [int(line.split(" serves, process")[0].split()[-1]) for line in starts]
+    assert len(set(numbers)) == len(numbers) and max(numbers) == 4
+
+
+def test_a_reload_says_which_settings_it_leaves_as_they_were(start, tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text("workers = 1\n")
+    program = start("-c", str(file), ready=False)
+    program.wait_for("HUP reloads")
+    file.write_text("workers = 2\numask = '027'\nbacklog = 100\n")
+    program.send(signal.SIGHUP)
+    line = program.lines[program.wait_for("a reload leaves that as it was") - 1]
+    assert "umask, backlog: changed" in line
+    until(lambda: len(children(program.process.pid)) == 2)
+    assert program.stop() == 0
+
+
+def test_inherited_sockets_and_ipv6_are_served_by_workers_and_kept_over_an_upgrade(start):
+    with socket.socket(socket.AF_INET6) as six, socket.socket() as four:
+        for sock, host in ((six, "::1"), (four, "127.0.0.1")):
+            sock.bind((host, 0))
+            sock.listen(64)
+            os.set_inheritable(sock.fileno(), True)
+        program = start("-w", "2", "-b", f"fd://{six.fileno()}", "-b", f"fd://{four.fileno()}", fds=(six, four))
+        hosts = (("::1", six.getsockname()[1]), ("127.0.0.1", four.getsockname()[1]))
+
+        def asked() -> list[bytes]:
+            answers = []
+            for address in hosts:
+                with socket.create_connection(address, timeout=60) as client:
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    answers.append(client.makefile("rb").read())
+            return answers
+
+        assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in asked())
+        program.send(signal.SIGUSR2)
+        program.wait_for("has taken over")
+        assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in asked())
+        assert program.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_the_file_of_a_unix_socket_has_the_owner_and_the_mode_that_are_asked_for(start, tmp_path):
+    for options, owner in ((("--socket-owner", "12:34"), (12, 34)), (("--socket-owner", ":34"), (0, 34))):
+        program = start("-w", "1", "-b", "unix:s", "--socket-mode", "660", *options)
+        there = os.stat(tmp_path / "s")
+        assert ((there.st_uid, there.st_gid), there.st_mode & 0o777) == (owner, 0o660)
+        assert program.stop() == 0
+        assert not (tmp_path / "s").exists()
+    program = start("-w", "1", "-b", "unix:s", "--socket-owner", "nobody-of-that-name", ready=False)
+    assert program.process.wait(60) == 1
+    program.reader.join(10)
+    assert len(program.lines) == 1 and "socket_owner: there is no user" in program.lines[0]
+    assert not (tmp_path / "s").exists()
+
+
 def test_what_contradicts_itself_is_one_line(start):
     program = start("-w", "0", "--max-requests", "5", ready=False)
     assert program.process.wait(60) == 2
@@ -413,3 +528,14 @@ def test_systemd_is_told_when_the_workers_are_ready_and_gives_the_sockets(tmp_pa
         while (word := manager.recv(4096)).startswith(b"READY=1"):
             pass
         assert word == b"STOPPING=1"
+
+
+def test_systemd_s_watchdog_hears_of_the_supervisor_until_it_stops(tmp_path, start):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        program = start("-w", "1", NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="100000", ready=False)
+        words = []
+        while words.count(b"WATCHDOG=1") < 3 or not any(word.startswith(b"READY=1") for word in words):
+            words.append(manager.recv(4096))
+        assert program.stop() == 0
