@@ -167,10 +167,7 @@ class Server:
         self._sweep = Sweep(service.pool.loop, service.phases, service.pool.shrink)
         service.pool.start()
         self._sweep.start()
-        self._doors = [
-            SpawnDoor(service, sock) if isinstance(service, Spawner) else Door(service, sock)
-            for sock, _ in self._listeners
-        ]
+        self._doors = [self._make_door(service, sock) for sock, _ in self._listeners]
         for door in self._doors:
             if loads is not None:
                 door.share(loads)
@@ -185,6 +182,9 @@ class Server:
         if self._access is not None:
             service.observe(self._access.entries)
         return service
+
+    def _make_door(self, service: Service | Spawner, sock: Listener) -> Acceptor:
+        return SpawnDoor(service, sock) if isinstance(service, Spawner) else Door(service, sock)
 
     def serve_forever(self) -> None:
         """Serve until `stop` has been called, from another green thread, and is done."""
@@ -288,7 +288,7 @@ class Server:
         """
         if level == "info" and self._cutting:
             return  # what becomes of requests that are cut is known to whoever cut them
-        if not log.isEnabledFor(LEVELS[level]):
+        if not self._heard(LEVELS[level]):
             return
         if len(self._entries) >= LOG_ENTRIES:
             self._entries_lost += 1
@@ -302,10 +302,19 @@ class Server:
             while self._entries:
                 level, message, error = self._entries.popleft()
                 with contextlib.suppress(Exception):
-                    log.log(level, "%s", message, exc_info=error)
+                    self._say(level, message, error)
                 del error  # with its traceback, and all that refers to
                 if self._entries_lost and not self._entries:
                     lost, self._entries_lost = self._entries_lost, 0
-                    log.warning("%d log entries were dropped: they came faster than they could be written", lost)
+                    why = "they came faster than they could be written"
+                    self._say(logging.WARNING, f"{lost} log entries were dropped: {why}", None)
         finally:
             self._log_writer = None
+
+    def _heard(self, level: int) -> bool:
+        """Whether an entry of that level would be written anywhere."""
+        return log.isEnabledFor(level)
+
+    def _say(self, level: int, message: str, error: BaseException | None) -> None:
+        """Write an entry. May wait, and may raise."""
+        log.log(level, "%s", message, exc_info=error)

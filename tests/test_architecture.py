@@ -23,7 +23,7 @@ HOUSE = Path(greenhttp.__file__).parent
 LINES = (
     ("__main__",),
     ("cli",),
-    ("doctor", "doors", "testing"),
+    ("doctor", "doors", "pywsgi", "testing"),
     ("supervisor",),
     ("boot",),
     ("running",),
