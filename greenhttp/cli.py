@@ -278,7 +278,7 @@ def _have_streams() -> None:
         os.set_inheritable(fd, True)
     os.close(fd)
     if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _main(arguments: Sequence[str]) -> int:
