@@ -261,6 +261,7 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit code."""
+    _have_streams()
     try:
         return _main(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:  # what reads the output, like `head`, has seen enough
@@ -269,6 +270,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STOPPED
     except KeyboardInterrupt:  # before the server runs; afterwards signals are handled
         return STOPPED
+
+
+def _have_streams() -> None:
+    """Have descriptors 0 to 2, and stderr: a socket that got the number 2 would be sent what is meant for people."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _main(arguments: Sequence[str]) -> int:
@@ -304,8 +314,7 @@ def _main(arguments: Sequence[str]) -> int:
         say(f"{error.format_message()} (see greenhttp --help)", "red")
         return MISUSED
     except AppError as error:
-        say(str(error), "red")
-        return APP_FAILED
+        return _app_failed(app, error)
     except ConfigError as error:
         say(str(error), "red")
         return BROKEN
@@ -339,21 +348,9 @@ def _is_off(settings: Settings, name: str) -> bool:
 
 def _run(name: str, settings: Settings, check: bool, file: str) -> int:
     """Serve in this process, or say what would be served."""
-    try:
-        server = boot.load(name, settings, file)
-        if not check:
-            boot.warm_up(settings)
-    except AppError as error:
-        from greenhttp.loading import AppImportError  # not before the patch, which tells by it whose mistake it names
-
-        if not isinstance(error, AppImportError):
-            raise
-        import traceback
-
-        traceback.print_exception(error.__cause__)
-        say(f"{name} could not be loaded; the traceback above is its own", "red")
-        return APP_FAILED
-
+    server = boot.load(name, settings, file)
+    if not check:
+        boot.warm_up(settings)
     from greenhttp.running import check_files, described, doubts, run
 
     if check:
@@ -366,12 +363,27 @@ def _run(name: str, settings: Settings, check: bool, file: str) -> int:
     return run(server, name)
 
 
+def _app_failed(name: str, error: AppError) -> int:
+    """Say why: one line, or the traceback of what the application itself raised. Returns the exit code."""
+    if error.__cause__ is None:
+        say(str(error), "red")
+        return APP_FAILED
+    import traceback
+
+    traceback.print_exception(error.__cause__)
+    say(f"{name} could not be loaded; the traceback above is its own", "red")
+    return APP_FAILED
+
+
 def _supervise(name: str, settings: Settings, options: Mapping[str, Any], where: str, file: str) -> int:
     """Have workers serve."""
     from greenhttp.supervisor.master import Plan, supervise
 
     def reread() -> tuple[str, Settings]:
-        os.chdir(where)
+        try:
+            os.chdir(where)
+        except OSError as error:  # an old release, which a deployment has removed
+            raise ConfigError(f"{where}: {error.strerror}; settings are read where this was started") from None
         try:
             fresh, origins = _settled(options, os.environ)
             if APP not in origins:

@@ -15,9 +15,12 @@ Every mistake is one line, `file:line: what is wrong`, where the line is known.
 """
 
 import ast
+import contextlib
+import mmap
 import os
 import pickle
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -35,6 +38,9 @@ else:
     import tomli as tomllib
 
 PLAIN = (str, bytes, int, float, type(None), list, tuple, dict, set, frozenset)
+PATIENCE = 30  # seconds that a Python file has: who waits for it, perhaps a supervisor, does nothing else meanwhile
+MOST = 1 << 20  # bytes of all that it gives
+SIZE = 4  # bytes of the number before these
 TOO_LATE = {"patch": "--no-patch", "loop": "--loop"}
 
 NAMES: dict[str, str] = {  # a name in a file -> the setting's
@@ -95,23 +101,24 @@ def read_python(path: str, prepare: Callable[[], None]) -> tuple[Source, list[st
 
     What the file prints on stdout is not shown, since it is going to be run again by whoever serves.
     """
-    ours, theirs = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    pid = os.fork()
-    if pid == 0:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError):  # closed, or nobody reads it any more
+            stream.flush()
+    with mmap.mmap(-1, SIZE + MOST) as memory:  # no pipe: a process that the file leaves behind would keep it open
         try:
-            os.close(ours)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            with open(theirs, "wb") as pipe:
-                pipe.write(_answer(path, prepare))
-            sys.stderr.flush()
-        finally:
-            os._exit(0)
-    os.close(theirs)
-    with open(ours, "rb") as pipe:
-        data = pipe.read()
-    os.waitpid(pid, 0)
+            pid = os.fork()
+        except OSError as error:
+            raise ConfigError(f"{path}: no process can be started to run it: {error.strerror}") from None
+        if pid == 0:
+            try:
+                _run_apart(path, prepare, memory)
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        size = int.from_bytes(memory[:SIZE], "little")
+        data = memory[SIZE : SIZE + size]
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
+        raise ConfigError(f"{path}: it has not come to its end in {PATIENCE} s; it should only set settings")
     if not data:
         raise ConfigError(f"{path}: the process that ran it ended before it was done")
     answer = pickle.loads(data)
@@ -119,6 +126,23 @@ def read_python(path: str, prepare: Callable[[], None]) -> tuple[Source, list[st
         raise ConfigError(answer)
     given, notices = answer
     return {name: Given(value, origin) for name, value, origin in given}, notices
+
+
+def _run_apart(path: str, prepare: Callable[[], None], memory: mmap.mmap) -> None:
+    """The life of that process, which the system ends after PATIENCE."""
+    signal.set_wakeup_fd(-1)  # a supervisor's: its handlers are not for what is sent to this process
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(PATIENCE)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    data = _answer(path, prepare)
+    if len(data) > MOST:
+        data = pickle.dumps(f"{path}: its values take {len(data)} bytes; {MOST} are allowed")
+    memory[SIZE : SIZE + len(data)] = data
+    memory[:SIZE] = len(data).to_bytes(SIZE, "little")
+    sys.stderr.flush()
 
 
 def _answer(path: str, prepare: Callable[[], None]) -> bytes:

@@ -3,6 +3,7 @@
 NO_COLOR (no-color.org) and TERM=dumb switch colours off, FORCE_COLOR switches them on where there is no terminal.
 """
 
+import contextlib
 import os
 import sys
 from typing import TextIO
@@ -27,6 +28,10 @@ def paint(text: str, *styles: str, on: bool) -> str:
 
 
 def say(line: str, *styles: str) -> None:
-    """One line on stderr, under the program's name."""
+    """One line on stderr, under the program's name. Where nobody reads that any more, serving is what counts."""
+    if sys.stderr is None:  # print() would take stdout instead
+        return
     on = colourful(sys.stderr)
-    print(f"{paint('greenhttp:', 'bold', 'green', on=on)} {paint(line, *styles, on=on)}", file=sys.stderr, flush=True)
+    text = f"{paint('greenhttp:', 'bold', 'green', on=on)} {paint(line, *styles, on=on)}"
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)

@@ -21,15 +21,21 @@ class LogFile(logging.FileHandler):
     """A log file that can be opened again under its name, after a rotation has moved it away."""
 
     def reopen(self) -> None:
-        """Raises OSError, and goes on with the file it has, if there can be none of that name."""
+        """Raises OSError, and goes on with the file it has, if there can be none of that name.
+
+        The descriptor keeps its number: faulthandler knows no more than that, and would write the stacks of a crash to
+        whoever has been given the number since, such as a client.
+        """
         stream = self._open()
         self.acquire()
         try:
-            old, self.stream = self.stream, stream
+            if self.stream is None:  # nothing was logged after the handler was closed
+                self.stream = stream
+            else:
+                with stream:
+                    os.dup2(stream.fileno(), self.stream.fileno(), inheritable=False)
         finally:
             self.release()
-        if old is not None:  # None where nothing was logged after the handler was closed
-            old.close()
 
 
 def _application_is_silent(_: logging.LogRecord) -> bool:

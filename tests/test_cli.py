@@ -620,6 +620,18 @@ def test_an_application_that_fails_shows_its_traceback_once_and_exit_code_3(tmp_
     assert err.endswith("greenhttp: web:app could not be loaded; the traceback above is its own\n")
 
 
+def test_descriptors_that_were_closed_are_not_given_to_sockets(tmp_path):
+    (tmp_path / "web.py").write_text(
+        "import os, sys\nprint(*[os.path.samestat(os.fstat(fd), os.stat(os.devnull)) for fd in (0, 1, 2)],"
+        " sys.stderr is None, file=open('said', 'w'), flush=True)\n" + APP
+    )
+    command = [sys.executable, "-m", "greenhttp", "--check", "web:app"]
+    closed = ["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *command]
+    where = os.path.dirname(os.path.dirname(__file__))
+    subprocess.run(closed, cwd=tmp_path, env={**os.environ, "PYTHONPATH": where}, timeout=60, check=True)
+    assert (tmp_path / "said").read_text() == "True True True False\n"
+
+
 def test_an_interrupt_during_the_import_is_quiet(tmp_path):
     (tmp_path / "web.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n")
     with Process(tmp_path, "web:app") as process:

@@ -1,11 +1,13 @@
 """configfile.py: files of settings, and one line for each way in which they can be wrong."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from greenhttp import configfile
 from greenhttp.configfile import is_python, read_python, read_toml, run_python
 from greenhttp.errors import ConfigError
 
@@ -156,6 +158,32 @@ def test_what_is_prepared_comes_before_the_file_and_happens_there_too(apart):
 def test_what_is_wrong_apart_is_one_line_here(apart, text, line):
     with pytest.raises(ConfigError, match=line):
         apart(text)
+
+
+def test_a_file_that_does_not_come_to_its_end_is_ended(apart, monkeypatch):
+    monkeypatch.setattr(configfile, "PATIENCE", 1)
+    with pytest.raises(ConfigError, match=r"^s\.py: it has not come to its end in 1 s; it should only set"):
+        apart("while True: pass")
+
+
+def test_a_process_that_the_file_leaves_behind_is_not_waited_for(apart, tmp_path):
+    text = "import os, time\n_pid = os.fork()\nif not _pid:\n    time.sleep(60)\n    os._exit(0)\n"
+    said, _ = apart(f"{text}pid = str(_pid)")
+    os.kill(int(said["pid"][0]), signal.SIGKILL)  # it lives: else this raises
+
+
+def test_signals_are_not_those_of_the_process_that_reads(apart, monkeypatch):
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with pytest.raises(ConfigError, match="ended before it was done"):
+            apart("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nqueue = 7")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_too_many_values_are_refused(apart):
+    with pytest.raises(ConfigError, match=r"^s\.py: its values take \d+ bytes; 1048576 are allowed$"):
+        apart("env = {'A': 'x' * 2_000_000}")
 
 
 def test_what_cannot_be_prepared_is_said(apart):

@@ -1,6 +1,8 @@
 """console.py: colours where they are seen, and nowhere else."""
 
+import contextlib
 import io
+import os
 
 import pytest
 
@@ -49,3 +51,16 @@ def test_say(capsys, monkeypatch):
 
 def test_a_stream_that_was_closed_has_no_colours():
     assert colourful(None) is False
+
+
+def test_what_nobody_reads_any_more_is_not_an_error(capsys, monkeypatch):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "w") as nobody:
+        monkeypatch.setattr("sys.stderr", nobody)
+        say("hello")
+        with contextlib.suppress(BrokenPipeError):
+            nobody.close()
+    monkeypatch.setattr("sys.stderr", None)
+    say("hello")
+    assert capsys.readouterr().out == ""

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import re
 
 import pytest
@@ -77,7 +78,10 @@ def test_a_file_is_opened_again_under_its_name(tmp_path, capsys):
         logs.log.warning("careful")
         path.rename(tmp_path / "old")
         logs.log.warning("careful")
+        number = logs.stream().fileno()
         reopen()
+        assert logs.stream().fileno() == number and os.path.samestat(os.fstat(number), path.stat())
+        assert not os.get_inheritable(number)
         logs.log.warning("careful")
     assert len((tmp_path / "old").read_text().splitlines()) == 2
     assert re.match(LINE, path.read_text())

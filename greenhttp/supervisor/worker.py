@@ -182,6 +182,7 @@ class _Keeper:
         self.clock, self.since, self.beats, self.asked = monotonic, monotonic(), 0, False
         self.timer = gevent.get_hub().loop.timer(0.001, BEAT, ref=False)
         self.timer.start(self.beat)
+        self.beat()  # or a loop that stands still from the first turn on would never be missed
 
     def beat(self) -> None:
         counts = self.server.statistics()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -480,6 +481,62 @@ def test_a_pid_file_a_busy_port_and_a_user_that_is_not_there(start, tmp_path):
     assert len(wrong.lines) == 1 and "there is no user 'nobody-of-that-name' here" in wrong.lines[0]
     assert program.stop() == 0
     assert not (tmp_path / "run.pid").exists()
+
+
+def test_an_application_that_cannot_be_preloaded_shows_its_traceback_once(start):
+    program = start("-w", "1", "--preload", app="raise RuntimeError('no database')\n", ready=False)
+    assert program.process.wait(60) == 3
+    program.reader.join(10)
+    assert sum(line == "RuntimeError: no database\n" for line in program.lines) == 1
+    assert program.lines[-1] == "greenhttp: web:app could not be loaded; the traceback above is its own\n"
+
+
+def test_after_a_rotation_the_stacks_of_a_crash_go_to_the_log_and_to_no_client(start, tmp_path):
+    program = start("-w", "1", "--error-logfile", "error.log", ready=False)
+    program.wait_for("HUP reloads")
+    (tmp_path / "error.log").rename(tmp_path / "old.log")
+    program.send(signal.SIGUSR1)
+    until((tmp_path / "error.log").exists)
+    worker = ask(program)[0]
+    until(lambda: os.path.samestat(os.stat(tmp_path / "error.log"), log_of(worker)))
+    clients = [socket.create_connection(("127.0.0.1", program.port), timeout=60) for _ in range(8)]
+    for client in clients:  # all are accepted: each has got whatever number was free
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+    with pytest.raises((OSError, http.client.HTTPException)):
+        ask(program, "/crash")
+    for client in clients:
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(65536) == b""
+        client.close()
+    until(lambda: "Segmentation fault" in (tmp_path / "error.log").read_text())
+    assert program.stop() == 0
+
+
+def log_of(pid: int) -> os.stat_result:
+    """The log that a process has open; there is none but that of a file that ends in .log."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        if os.readlink(f"/proc/{pid}/fd/{fd}").endswith(".log"):
+            return os.stat(f"/proc/{pid}/fd/{fd}")
+    raise AssertionError
+
+
+def test_a_worker_whose_loop_never_makes_its_first_turn_is_missed(start):
+    blocked = "import gevent\ndef block():\n    while True: pass\ngevent.spawn(block)\n"
+    program = start("-w", "1", "--timeout", "1", "--hub-warn", "0", app=blocked + APP)
+    program.wait_for("hangs: its loop has not turned")
+    assert program.stop(signal.SIGINT) == 0
+
+
+def test_a_reload_where_the_first_directory_is_gone_leaves_all_as_it_was(start, tmp_path):
+    program = start("-w", "1")
+    before = ask(program)
+    tmp_path.rename(tmp_path.with_suffix(".old"))
+    program.send(signal.SIGHUP)
+    program.wait_for("not reloaded, all stays as it was")
+    tmp_path.with_suffix(".old").rename(tmp_path)
+    assert ask(program) == before
+    assert program.stop() == 0
 
 
 def test_reload_follows_the_files_and_survives_a_syntax_error(start, tmp_path):
