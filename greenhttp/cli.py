@@ -331,8 +331,11 @@ def _here() -> str:
 def _is_supervised(settings: Settings, origins: Source) -> bool:
     """Whether there is to be a supervisor. Raises ConfigError where the settings contradict each other."""
     asking = [name for name in SUPERVISED if name in origins and name != "workers" and not _is_off(settings, name)]
-    if "workers" not in origins:
-        return bool(asking)
+    systemd = os.environ.get("LISTEN_PID") == str(os.getpid())
+    if "workers" not in origins:  # one that systemd waits for, or opens sockets for, is told of by a supervisor
+        return bool(asking) or systemd or "NOTIFY_SOCKET" in os.environ
+    if settings.workers == 0 and systemd:
+        raise ConfigError("systemd has opened sockets (LISTEN_FDS), which a supervisor takes, but workers is 0; give 1")
     if settings.workers == 0 and asking:
         name = asking[0]
         raise ConfigError(f"{name} needs a supervisor ({origins[name].origin}), but workers is 0; give 1 or more")

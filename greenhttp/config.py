@@ -494,7 +494,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "concurrency", "count", 1000, "requests",
         "Requests that run at the same time. More wait in the queue; idle connections do not count.",
-        _WORK, ("--concurrency", "--limit-concurrency", "--backpressure"), _at_least(1),
+        _WORK, ("--concurrency", "--limit-concurrency", "--backpressure"), _at_least(1, "", 1 << 20),
     ),
     Setting(
         "queue", "count", None, "requests",
@@ -677,7 +677,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "graceful_timeout", "duration", 30.0, "seconds",
-        "On TERM: how long running requests may take to finish. 0: stop at once.",
+        "How long running requests may take to finish, on TERM and in a worker that is replaced. 0: none of them may.",
         _TIME, ("--graceful-timeout", "--timeout-graceful-shutdown", "--workers-kill-timeout"),
     ),
     Setting(

@@ -89,6 +89,7 @@ cdef class Board:
         self.head.connections = <uint32_t>connections
         self.head.running = <uint32_t>running
         self.head.requests = requests
+        self.head.spoken = 0        # it turns again: what it hangs at next time is something else
         self.head.beat = clock()
 
     def speak(self):

@@ -10,6 +10,7 @@ too; then the supervisor sees that the beat on the board is missing.
 """
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -56,7 +57,7 @@ class Watchdog:
         shortest = min((seconds for seconds in (warn, hang) if seconds), default=0.0)
         self.period = min(1.0, shortest / 4)
         self.beat = now()
-        self.thread = 0
+        self.thread = self.parent = 0
         self.timer: Any = None
         self.ended = _allocate_lock()
 
@@ -64,7 +65,7 @@ class Watchdog:
         """Watch from now on; does nothing if there is nothing to watch for."""
         if not self.period:
             return
-        self.thread = _ident()
+        self.thread, self.parent = _ident(), os.getppid()
         self.beat = now()
         self.timer = self.loop.timer(self.period, self.period, ref=False)
         self.timer.start(self._turned)
@@ -102,6 +103,8 @@ class Watchdog:
                 if self.hang and silent > self.hang and dumped != beat:
                     dumped = beat
                     self.testify(silent)
+                if self.hang and silent > self.hang and self.board is not None and os.getppid() != self.parent:
+                    os._exit(1)  # who would replace it has gone, and it holds the port
             except Exception:  # a watchdog that dies at the first strange thing watches nothing
                 log.debug("the watchdog could not say what it saw", exc_info=True)
         self.ended.release()

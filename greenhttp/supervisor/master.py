@@ -32,7 +32,7 @@ from greenhttp.green.sender import described, sender
 from greenhttp.green.sender import watch as watch_senders
 from greenhttp.supervisor import system, takeover, watch, worker
 from greenhttp.supervisor.death import how, oom_counter
-from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Start, State, Tell
+from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Settled, Start, State, Tell
 
 log = logging.getLogger("greenhttp")
 
@@ -46,6 +46,7 @@ ORDERS = {
     Order.KILL: signal.SIGKILL,
 }
 LAST_WORDS = 2.0  # seconds that a hung worker has to say by itself where it is
+LONGEST_WORD = 1 << 20  # bytes of a line that a worker has not finished
 LOOK = 1.0  # seconds between two looks at the workers' beats
 AT_START = (  # settings that a reload reads and does not apply: they are of the process, or of sockets that are open
     "pid", "user", "group", "umask", "preload", "reload", "reload_dirs", "error_logfile", "log_level", "backlog",
@@ -92,7 +93,7 @@ class Child:
 def supervise(plan: Plan) -> int:
     """Run until a signal ends it. Returns the exit code, in the master and in every worker. Raises ConfigError."""
     outcome = Master(plan).run()
-    # A worker leaves the master's frames behind before it does anything: none of their `finally` is its own.
+    # A worker leaves the master's frames behind before it does anything.
     return worker.main(outcome) if isinstance(outcome, worker.Birth) else outcome
 
 
@@ -115,7 +116,10 @@ class Master:
         self.quick = False
         self.introduced = False
         self.last_words = ""
+        self.mask: set[int] = set()  # of signals, before a fork
         self.check_pid = 0
+        self.check_since = 0.0
+        self.looked = self.awake = now()  # at the beats; and when this process, or the machine, last woke up
         self.watcher: tuple[int, int] = (0, -1)
         self.files: list[Callable[[], None]] = []
         self.preloaded: object = None
@@ -129,14 +133,12 @@ class Master:
             stack.enter_context(system.pid_file(self.settings.pid))
             try:
                 self._listen(taken)
-                system.drop(self.settings.user, self.settings.group)
+                kept = (self.settings.pid, self.settings.error_logfile, self.settings.access_logfile)
+                system.drop(self.settings.user, self.settings.group, kept)
                 if self.settings.preload:
                     self.preloaded = worker.preload(self.plan.name, _counted(self.settings), self.plan.file)
                 self.lifeline = os.pipe() if taken is None else taken.lifeline
-                if self.settings.reload:
-                    watch.check(self.settings.reload_dirs)
-                    self.watcher = watch.start(self.settings.reload_dirs, self.lifeline)
-                    self.poll.register(self.watcher[1], POLLIN)
+                self._watch_files()
                 if taken is not None:
                     self._adopt(taken)
                 else:
@@ -146,13 +148,13 @@ class Master:
                 self._close_listeners()
                 raise
             if isinstance(outcome, worker.Birth):
-                stack.pop_all()  # nothing of the master is the child's to clean up
+                stack.close()  # the child's copies: it will have a log and handlers of its own
+                self._unblock_child()
                 return outcome
             system.notify(os.environ, "STOPPING=1")
             self._close_listeners()
-            if self.watcher[0]:
-                with contextlib.suppress(ProcessLookupError):
-                    kill(self.watcher[0], signal.SIGTERM)
+            self._watch_no_files()
+            self._end_check()
             return outcome
 
     # ---- the loop
@@ -171,6 +173,8 @@ class Master:
                         self._tell(number, order)
                     case Say(level, line):
                         log.log(LEVELS[level], "%s", line)
+                    case Settled():
+                        system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
                     case Exit(code):
                         return code
             due = self.policy.due()
@@ -178,10 +182,10 @@ class Master:
             if due is not None:
                 wait = min(LOOK, max(0.0, due - monotonic()))
             if period is not None:
-                wait = min(period, LOOK if wait is None else wait)
                 if monotonic() - alive >= period:
                     alive = monotonic()
                     system.notify(os.environ, "WATCHDOG=1")
+                wait = min(max(0.0, alive + period - monotonic()), LOOK if wait is None else wait)
             ready = [fd for fd, _ in self.poll.poll(None if wait is None else wait * 1000 + 1)]
             if self.wake in ready:
                 ready.remove(self.wake)
@@ -195,6 +199,7 @@ class Master:
                 else:
                     self._hear(fd)
             self._reap()
+            self._look_at_check()
             self._look_at_beats()
             self.policy.tick(monotonic())
 
@@ -296,8 +301,8 @@ class Master:
     def _close_listeners(self) -> None:
         """Close those of this process, and remove the files: from now on nobody connects. May be repeated.
 
-        Also the file of a UNIX socket goes at once. It would only take connections that nobody accepts any more, and that
-        end without an answer when this process does.
+        Also the file of a UNIX socket goes at once. It would only take connections that nobody accepts any more, and
+        that end without an answer when this process does.
         """
         if os.getpid() != self.pid:
             return
@@ -309,43 +314,37 @@ class Master:
 
     def _fork(self, number: int, generation: int) -> "worker.Birth | None":
         """A new worker. In the child: what it needs to know."""
-        ours, theirs = os.pipe()
-        os.set_blocking(ours, False)
-        board = Board(self.settings.concurrency + 16)
-        place = self.loads.take()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
         numbers = [getattr(signal, f"SIG{name}") for name in HANDLED]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # until the child has handlers of its own
-        try:
-            pid = fork()
-        except OSError as error:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            os.close(ours)
-            os.close(theirs)
-            board.close()
-            self.loads.give_back(place)
-            self.policy.gone(number, f"it could not be forked: {error.strerror}", monotonic())
-            return None
+        place = self.loads.take()
+        with contextlib.ExitStack() as undo:
+            undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+            undo.callback(self.loads.give_back, place)
+            try:
+                ours, theirs = os.pipe()
+                undo.callback(os.close, theirs)
+                undo.callback(os.close, ours)
+                os.set_blocking(ours, False)
+                board = Board(self.settings.concurrency + 16)
+                undo.callback(board.close)
+                pid = fork()
+            except (OSError, MemoryError) as error:  # no descriptor, no memory, no process to be had
+                why = getattr(error, "strerror", None) or "out of memory"
+                self.policy.gone(number, f"its process could not be made: {why}", monotonic())
+                return None
+            undo.pop_all()
         if pid == 0:
-            signal.set_wakeup_fd(-1)
-            for value in numbers:
-                signal.signal(value, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            for fd in [ours, self.lifeline[1], *(child.pipe for child in self.children.values())]:
-                os.close(fd)
-            for child in self.children.values():
-                child.board.close()
-            if self.watcher[0]:
-                os.close(self.watcher[1])
-            listeners = []
-            for sock, address in self.listeners.values():
+            self.mask = mask
+            self._become_child(ours)
+            listeners = list(self.listeners.values())
+            for sock, _ in listeners:
                 sock.file = None  # the file of a UNIX socket is the master's to remove
-                listeners.append((sock, address))
             return worker.Birth(
-                number=number, generation=generation, name=self.plan.name,
-                settings=_counted(self.settings), file=self.plan.file, listeners=listeners, pipe=theirs, lifeline=self.lifeline[0], board=board,
+                number=number, generation=generation, name=self.plan.name, settings=_counted(self.settings),
+                file=self.plan.file, listeners=listeners, pipe=theirs, lifeline=self.lifeline[0], board=board,
                 loads=self.loads, place=place, preloaded=self.preloaded,
             )  # fmt: skip
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -354,16 +353,36 @@ class Master:
         self.poll.register(ours, POLLIN)
         return None
 
+    def _unblock_child(self) -> None:
+        """Signals arrive in the child from now on.
+
+        By default USR1, HUP and others would end a worker that is only starting. A function takes them, since what is
+        ignored would stay ignored in programs that the application starts.
+        """
+        ends = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD)
+        for value in (getattr(signal, f"SIG{name}") for name in HANDLED):
+            signal.signal(value, signal.SIG_DFL if value in ends else lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+
+    def _become_child(self, ours: int) -> None:
+        """Let go of what is the master's alone: its ends of pipes, and other workers' boards."""
+        for fd in [ours, self.lifeline[1], *(child.pipe for child in self.children.values())]:
+            os.close(fd)
+        for child in self.children.values():
+            child.board.close()
+        if self.watcher[0]:
+            os.close(self.watcher[1])
+
     def _tell(self, number: int, order: Order) -> None:
         child = next((child for child in self.children.values() if child.number == number), None)
         if child is None:
             return
         if order is Order.DUMP:
             self._report_hang(child)
-        number = ORDERS[Order.KILL if order is Order.DUMP and child.board.spoken else order]
-        child.told = number.name
+        value = ORDERS[Order.KILL if order is Order.DUMP and child.board.spoken else order]
+        child.told = value.name
         with contextlib.suppress(ProcessLookupError):
-            kill(child.pid, number)
+            kill(child.pid, value)
 
     def _hear(self, fd: int) -> None:
         """A worker has said something: lines of JSON."""
@@ -380,16 +399,20 @@ class Master:
                 self.poll.unregister(fd)
                 return
             *lines, child.unread = (child.unread + data).split(b"\n")
+            child.unread = child.unread[-LONGEST_WORD:]
             for line in lines:
-                self._heard(child, json.loads(line))
+                try:
+                    word = json.loads(line)
+                except ValueError:  # the application writes to descriptors that are not its own
+                    log.warning("worker %d: something else than its word came through its pipe", child.number)
+                    continue
+                self._heard(child, word)
 
-    def _heard(self, child: Child, word: dict[str, object]) -> None:
+    def _heard(self, child: Child, word: object) -> None:
         match word:
             case {"ready": list(lines)}:
                 self._introduce(child, [str(line) for line in lines])
                 self.policy.ready(child.number, monotonic())
-                if self.policy.serving >= self.policy.target:
-                    system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
             case {"leaving": str(why)}:
                 self.policy.wants_out(child.number, why, monotonic())
             case {"drains": str(why)}:
@@ -440,20 +463,28 @@ class Master:
         child.board.close()
         if child.said and child.said != self.last_words:
             self.last_words = child.said
-            sys.stderr.write(child.said)
-            sys.stderr.flush()
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+                out = logs.stream()
+                out.write(child.said)
+                out.flush()
+        elif not child.said and not expected and not self.introduced:
+            log.critical("worker %d ended before it was ready, and has not said why: %s", child.number, reason)
         code = child.code if child.code is not None else 3
         self.policy.gone(child.number, reason, monotonic(), code)
 
     # ---- hung workers
 
     def _look_at_beats(self) -> None:
+        when = now()
+        if when - self.looked > 3 * LOOK:  # this process has not run either: the machine slept, and so did the workers
+            self.awake = when
+        self.looked = when
         for child in list(self.children.values()):
             worker_now = self.policy.workers.get(child.number)
             if worker_now is None or worker_now.state not in (State.SERVING, State.DRAINING):
                 continue
             beat = child.board.last_beat
-            silent = now() - beat if beat else 0.0
+            silent = when - max(beat, self.awake) if beat else 0.0
             if silent > LOOK:
                 self.loads.silence(child.place)  # nobody has to leave connections to it
             patience = self.settings.timeout + (0 if child.board.spoken else LAST_WORDS)
@@ -476,6 +507,9 @@ class Master:
     # ---- reload, reopen, upgrade
 
     def _reload(self, when: float) -> None:
+        if self.policy.stopping:
+            return
+        self.last_words = ""
         if self.settings.preload:
             log.info("the application is preloaded: a reload is a start of the whole program in this process")
             self._begin_upgrade()
@@ -497,7 +531,7 @@ class Master:
                 late = [name for name in AT_START if getattr(before, name) != getattr(settings, name)]
         except ConfigError as error:
             log.error("not reloaded, all stays as it was: %s", error)
-            system.notify(os.environ, "READY=1")
+            system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
             return
         if late:
             log.warning("%s: changed, but a reload leaves that as it was; an upgrade (USR2) does not", ", ".join(late))
@@ -514,10 +548,23 @@ class Master:
             log.info("changed: %s", ", ".join(names.splitlines()))
             self._reload(monotonic())
             return
-        self.poll.unregister(self.watcher[1])
-        os.close(self.watcher[1])
-        self.watcher = (0, -1)
+        self._watch_no_files()
         log.error("files are not watched any more; HUP reloads")
+
+    def _watch_files(self) -> None:
+        if self.settings.reload:
+            watch.check(self.settings.reload_dirs)
+            self.watcher = watch.start(self.settings.reload_dirs, self.lifeline)
+            self.poll.register(self.watcher[1], POLLIN)
+
+    def _watch_no_files(self) -> None:
+        pid, pipe = self.watcher
+        if pid:
+            self.watcher = (0, -1)
+            self.poll.unregister(pipe)
+            os.close(pipe)
+            with contextlib.suppress(ProcessLookupError):
+                kill(pid, signal.SIGTERM)
 
     def _reopen(self) -> None:
         for call in self.files:
@@ -531,10 +578,28 @@ class Master:
 
     def _begin_upgrade(self) -> None:
         """Have the new program check itself first: this process can become it only once."""
-        if self.check_pid or self.policy.stopping:
+        if self.policy.stopping:
+            return
+        if self.check_pid:
+            log.info("the program on disk is being checked already")
             return
         log.info("checking the program on disk before this process becomes it")
-        self.check_pid = takeover.check(self.plan.where)
+        try:
+            self.check_pid, self.check_since = takeover.check(self.plan.where), monotonic()
+        except OSError as error:
+            log.error("not upgraded, all stays as it was: its check cannot be started: %s", error.strerror)
+
+    def _look_at_check(self) -> None:
+        patience = self.settings.boot_timeout
+        if self.check_pid and patience and monotonic() - self.check_since > patience:
+            log.error("the check of the program on disk was not over after %g s and is ended", patience)
+            self._end_check()
+
+    def _end_check(self) -> None:
+        if self.check_pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.check_pid, signal.SIGKILL)
+            self.check_since = monotonic()
 
     def _checked(self, status: int) -> None:
         self.check_pid = 0
@@ -546,28 +611,33 @@ class Master:
         log.info("this process becomes the program on disk; its workers serve until others have taken over")
         workers = [
             takeover.Left(
-                child.number, child.pid, child.pipe, child.board.fd, int(child.board.entries), w.generation
+                child.number, child.pid, child.pipe, child.board.fd, int(child.board.entries), w.generation,
+                w.state is State.SERVING,
             )
             for child in self.children.values()
-            if (w := self.policy.workers.get(child.number)) is not None and w.state is State.SERVING
+            if (w := self.policy.workers.get(child.number)) is not None
         ]
         for child in list(self.children.values()):
             w = self.policy.workers.get(child.number)
             if w is not None and w.state is State.STARTING:
                 with contextlib.suppress(ProcessLookupError):
                     kill(child.pid, signal.SIGTERM)  # no kill: it may have begun to accept, without our knowing it yet
+        self._watch_no_files()
+        system.notify(os.environ, "RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1_000_000)}")
         left = takeover.Taken(self.listeners, workers, self.lifeline, self.policy.last)
         try:
             takeover.become(self.plan.where, left, HANDLED)
         except OSError as error:
             log.error("not upgraded, all stays as it was: %s", error)
+            system.notify(os.environ, "READY=1")
+            self._watch_files()
 
     def _adopt(self, taken: "takeover.Taken") -> None:
         """Go on with the workers of the program that this process was before."""
         self.policy.last = taken.last
         when = monotonic()
         for left in taken.workers:
-            self.policy.adopt(left.number, left.generation, when)
+            self.policy.adopt(left.number, left.generation, left.serving, when)
             board = Board(left.entries, left.board)
             self.children[left.pid] = Child(left.number, left.pid, left.pipe, board, -1, self.oom_kills())
             self.poll.register(left.pipe, POLLIN)

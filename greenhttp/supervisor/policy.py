@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 STOPPED, GAVE_UP = 0, 3  # exit codes
+MOST = 1000  # workers
 
 
 class State(Enum):
@@ -113,13 +114,18 @@ class Say:
 
 
 @dataclass(frozen=True)
+class Settled:
+    """What was begun is over, well or not: the start, or a reload. All that should serve do."""
+
+
+@dataclass(frozen=True)
 class Exit:
     """End, with this code; there are no workers any more."""
 
     code: int
 
 
-Action = Start | Tell | Say | Exit
+Action = Start | Tell | Say | Settled | Exit
 
 
 @dataclass
@@ -140,7 +146,9 @@ class Policy:
     generation: int = 1
     last: int = 0
     _actions: list[Action] = field(default_factory=list)
-    _failures: int = 0  # starts in a row that came to nothing
+    _failures: int = 0  # workers in a row that came to nothing
+    _boots: int = 0  # of these, the last in a row that were never ready
+    _busy: bool = True  # a start or a reload is not over
     _not_before: float = 0.0  # the next start
     _served: bool = False  # somebody has ever been ready
     _announced: int = 1  # the generation that was said to serve
@@ -181,10 +189,13 @@ class Policy:
         """Start the first generation."""
         self._reconcile(now)
 
-    def adopt(self, number: int, generation: int, now: float) -> None:
-        """A worker that serves already, of the program this process was before."""
-        self.workers[number] = Worker(number, generation, now, State.SERVING, settled=True)
+    def adopt(self, number: int, generation: int, serving: bool, now: float) -> None:
+        """A worker of the program this process was before, which serves, or drains."""
         self.last = max(self.last, number)
+        if not serving:
+            self.workers[number] = Worker(number, generation, now, State.DRAINING, why="outdated")
+            return
+        self.workers[number] = Worker(number, generation, now, State.SERVING, settled=True)
         self._served = True
         self._proven = max(self._proven, generation)
         self.generation = self._announced = max(self.generation, generation)
@@ -235,6 +246,8 @@ class Policy:
             self._say("error", f"worker {number} died: {how}")
             if not worker.settled:
                 self._failed(worker, "it died right after it was ready", now, code)
+        elif worker.state is State.DRAINING and worker.why == "stop" and not self.limits.graceful:
+            pass  # told to leave at once
         elif worker.state is State.DRAINING and how != "exit code 0" and "as ordered" not in how:
             self._say("warning", f"worker {number} ended badly while it drained: {how}")
         self._reconcile(now)
@@ -244,7 +257,7 @@ class Policy:
         if self._stopping:
             return
         self._resting = None
-        self.target = max(1, self.target + change)
+        self.target = min(max(1, self.target + change), MOST)
         self._say("info", f"{self.target} worker{'s' if self.target > 1 else ''} from now on")
         self._reconcile(now)
 
@@ -270,7 +283,8 @@ class Policy:
             self.target = self._resting
         self._resting = None
         self.generation += 1
-        self._failures, self._not_before = 0, 0.0
+        self._failures, self._boots, self._not_before = 0, 0, 0.0
+        self._busy = True
         for worker in list(self._in(State.STARTING)):  # what they have read is old already
             self._drain(worker, "outdated", now)  # no kill: one may have begun to accept, without our knowing it yet
         self._reconcile(now)
@@ -323,7 +337,7 @@ class Policy:
         for worker in self._in(State.SERVING):
             if not worker.settled and now - worker.since >= self.limits.settled:
                 worker.settled = True
-                self._failures, self._not_before = 0, 0.0
+                self._failures, self._boots, self._not_before = 0, 0, 0.0
                 self._proven = max(self._proven, worker.generation)
         fresh = [w for w in self._in(State.SERVING) if self._is_fresh(w)]
         outdated = [w for w in self._in(State.SERVING) if not self._is_fresh(w)]
@@ -338,6 +352,9 @@ class Policy:
         if newest and all(newest) and self._announced < self.generation <= self._proven:
             self._say("info", f"generation {self.generation} has taken over")
             self._announced = self.generation
+        if self._busy and len(newest) >= self.target and all(newest):
+            self._busy = False
+            self._actions.append(Settled())
         # 2. Who is missing starts; and one successor at a time for the outdated.
         allowed = max(0, self.target - len(list(self._in(State.SERVING)))) + bool(outdated)
         for worker in list(self._in(State.STARTING))[allowed:]:
@@ -370,17 +387,22 @@ class Policy:
                     self._drain(other, "outdated", now)
             for other in others:
                 other.generation = self.generation
-            self._proven = self.generation
+            self._proven = self._announced = self.generation
+            self._busy = False
+            self._actions.append(Settled())
             return
         self._failures += 1
-        if not self._served or (self._failures >= self.limits.give_up and not self.serving):
+        booted = worker.state is State.SERVING  # it may have died of what it was asked: no reason to give up
+        self._boots = 0 if booted else self._boots + 1
+        if not self._served or (self._boots >= self.limits.give_up and not self.serving):
             if self._served:
-                self._say("critical", f"{self._failures} workers in a row failed ({how}) and none serves: giving up")
+                self._say("critical", f"{self._boots} workers in a row failed ({how}) and none serves: giving up")
             self.stop(False, now, code)
             return
         pause = min(self.limits.first_pause * 2 ** (self._failures - 1), self.limits.longest_pause)
         self._not_before = now + pause
-        self._say("error", f"worker {worker.number} could not be started ({how}); the next attempt is in {pause:g} s")
+        what = "died right after it was ready" if booted else f"could not be started ({how})"
+        self._say("error", f"worker {worker.number} {what}; the next attempt is in {pause:g} s")
 
     def _missing(self) -> int:
         present = [w for w in self.workers.values() if w.state in (State.STARTING, State.SERVING)]

@@ -12,7 +12,8 @@ import contextlib
 import os
 import pwd
 import socket
-from collections.abc import Iterator, Mapping, MutableMapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
 from greenhttp.accounts import group_id, user_id
 from greenhttp.errors import ConfigError
@@ -40,13 +41,18 @@ def pid_file(path: str | None) -> Iterator[None]:
         yield
     finally:
         if os.getpid() == owner and _read_pid(path) == owner:
-            with contextlib.suppress(OSError):
+            try:
                 os.unlink(path)
+            except OSError:  # the directory is another user's: an empty file names nobody
+                with contextlib.suppress(OSError):
+                    os.truncate(path, 0)
 
 
 def _write_pid(path: str, own: int) -> None:
     other = _read_pid(path)
-    if other is not None and other != own and _lives(other):
+    if other == own:  # of the program that this process was before an upgrade, perhaps with other rights
+        return
+    if other is not None and _lives(other):
         raise ConfigError(f"pid: {path} belongs to process {other}, which runs; stop it, or give another file")
     part = f"{path}.{own}"
     try:
@@ -83,10 +89,13 @@ def _lives(pid: int) -> bool:
 # ---- user and group
 
 
-def drop(user: str | None, group: str | None) -> None:
+def drop(user: str | None, group: str | None, files: Iterable[str | None] = ()) -> None:
     """Go on as this user and group, with the user's further groups, for good. None: stay. Raises ConfigError.
 
     The group goes first: afterwards the process may no longer be allowed to.
+
+    Arguments:
+        files: pid file and logs, which that user has to open later: made, and given to it. None and "-" are none.
     """
     uid = None if user is None else user_id(user)
     gid = None if group is None else group_id(group)
@@ -95,6 +104,10 @@ def drop(user: str | None, group: str | None) -> None:
             gid = pwd.getpwuid(uid).pw_gid
         if gid is None and uid != os.geteuid() == 0:
             raise ConfigError(f"user {user}: has no entry in /etc/passwd that gives its group; give group as well")
+    if os.geteuid() == 0 and (uid or gid):
+        for path in files:
+            if path not in (None, "-"):
+                _give(str(path), uid, gid)
     try:
         if gid is not None and (gid != os.getegid() or uid is not None and uid != os.geteuid()):
             if os.geteuid() == 0:
@@ -111,6 +124,18 @@ def drop(user: str | None, group: str | None) -> None:
         with contextlib.suppress(OSError):
             os.setuid(0)
             raise ConfigError(f"user {user}: the process could become root again; refusing to go on")
+
+
+def _give(path: str, uid: int | None, gid: int | None) -> None:
+    """A plain file only, and through no link: root must not be led to give away what is not meant."""
+    with contextlib.suppress(OSError):  # whoever opens it will say what is wrong
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        try:
+            there = os.fstat(fd)
+            if stat.S_ISREG(there.st_mode) and there.st_nlink == 1:
+                os.fchown(fd, -1 if uid is None else uid, -1 if gid is None else gid)
+        finally:
+            os.close(fd)
 
 
 def _further_groups(uid: int | None, gid: int) -> None:

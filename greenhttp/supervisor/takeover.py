@@ -30,6 +30,7 @@ class Left:
     board: int
     entries: int
     generation: int
+    serving: bool
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,13 @@ class Taken:
 def check(where: str) -> int:
     """Start the program on disk with `--check`, from the directory and with the command line of the first start.
 
-    Returns the number of its process, whose exit code 0 means that it could be started. It listens nowhere.
+    Returns the number of its process, which leads a group of its own; its exit code 0 means that it could be started.
+    It listens nowhere.
+    Raises OSError if there can be no such process.
     """
     command = [*_command(), "--check"]
-    return os.posix_spawn("/bin/sh", ["sh", "-c", 'cd "$0" && exec "$@" >/dev/null', where, *command], os.environ)
+    shell = ["sh", "-c", 'cd "$0" && exec "$@" >/dev/null', where, *command]
+    return os.posix_spawn("/bin/sh", shell, os.environ, setpgroup=0)
 
 
 def become(where: str, taken: Taken, signals: Sequence[str]) -> None:

@@ -70,11 +70,11 @@ def test_a_beat_is_a_time_on_the_clock_of_now_and_counts(board):
     assert board.counts() == ((1 << 32) - 1, 0, (1 << 64) - 1)
 
 
-def test_having_spoken_is_for_good(board):
+def test_having_spoken_is_for_this_silence(board):
     board.speak()
     assert board.spoken is True
     board.beat(0, 0, 0)
-    assert board.spoken is True
+    assert board.spoken is False
 
 
 # ---- descriptors

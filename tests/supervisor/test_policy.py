@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Start, State, Tell
+from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Settled, Start, State, Tell
 
 LIMITS = Limits(boot=60, graceful=30, grace=5, settled=1, first_pause=0.5, longest_pause=4, give_up=3)
 
@@ -18,6 +18,7 @@ class World:
         self.orders = []
         self.said = []
         self.code = None
+        self.settled = 0
         self.policy.begin(self.now)
         self.obey()
 
@@ -31,6 +32,8 @@ class World:
                 case Tell(number, order):
                     assert number in self.alive
                     self.orders.append((number, order))
+                case Settled():
+                    self.settled += 1
                 case Say(level, line):
                     self.said.append(f"{level}: {line}")
                 case Exit(code):
@@ -185,13 +188,60 @@ def test_when_nobody_serves_and_start_after_start_fails_it_gives_up_loudly():
     assert [line for line in world.said if line.startswith("critical")]
 
 
-def test_one_that_dies_right_after_it_is_ready_over_and_over_is_given_up_too():
+def test_one_that_dies_right_after_it_is_ready_over_and_over_is_started_ever_more_slowly_and_never_given_up():
+    """It may have died of a request, which is sent again and again: an outage of all would be worse."""
+    world = serving(1)
+    pauses = []
+    world.gone(1, how="killed by SIGSEGV")
+    for _ in range(12):
+        (number,) = world.alive
+        world.ready(number).gone(number, how="killed by SIGSEGV")
+        assert not world.alive and world.code is None
+        before = world.now
+        while not world.alive:
+            world.pass_time(0.25)
+        pauses.append(world.now - before)
+    assert pauses == sorted(pauses) and pauses[-1] <= LIMITS.longest_pause + 0.25
+
+
+def test_the_end_of_a_start_and_of_each_reload_is_told_once_well_or_not():
+    world = World(2)
+    assert world.settled == 0
+    world.ready(1)
+    assert world.settled == 0
+    world.ready(2).pass_time(2)
+    assert world.settled == 1
+    world.policy.reload(world.now)
+    world.obey().ready(3).pass_time(1)
+    assert world.settled == 1
+    world.ready(4).pass_time(2)
+    assert world.settled == 2
+    world.policy.reload(world.now)
+    world.obey().gone(5, how="exit code 3")
+    assert world.settled == 3
+    world.pass_time(2)
+    assert world.settled == 3 and not any("generation 3 has taken over" in line for line in world.said)
+
+
+def test_a_worker_that_drained_before_an_upgrade_is_waited_for_and_killed_in_the_end():
     world = World(1)
-    while world.code is None and world.now < 1000:
-        for number in list(world.alive):
-            world.ready(number).gone(number, how="killed by SIGSEGV")
-        world.pass_time(1)
-    assert world.code == 3
+    world.ready(1).pass_time(2)
+    world.policy.adopt(9, 1, False, world.now)
+    world.alive[9] = 1
+    world.policy.stop(True, world.now)
+    world.obey().gone(1)
+    assert world.code is None
+    world.pass_time(LIMITS.graceful + LIMITS.grace)
+    assert (9, Order.KILL) in world.new_orders()
+    world.gone(9, how="killed by SIGKILL as ordered")
+    assert world.code == 0
+
+
+def test_there_are_never_more_than_1000_workers():
+    world = World(1000)
+    world.policy.resize(1, world.now)
+    world.obey()
+    assert world.policy.target == 1000
 
 
 def test_a_worker_that_has_done_enough_serves_until_its_successor_does():
@@ -294,7 +344,7 @@ def test_workers_of_the_program_before_are_replaced_like_an_old_generation():
     World.__init__(world, 0)
     world.policy.target = 2
     for number in (1, 2):
-        world.policy.adopt(number, 4, world.now)
+        world.policy.adopt(number, 4, True, world.now)
         world.alive[number] = 4
     world.policy.reload(world.now)
     world.obey()

@@ -238,7 +238,7 @@ def test_a_user_and_a_group_are_given_by_name_or_number():
 
 @pytest.mark.parametrize("text", ["nobody-knows-me", "", "-1", "1.5", "٣", "a\0b", "4294967295", "99999999999999"])
 def test_who_is_not_there_is_a_config_error_that_names_the_setting(text):
-    with pytest.raises(ConfigError, match="^user: there is no user '.*' here; give a name or number"):
+    with pytest.raises(ConfigError, match="^user: there is no user '.*' here; give one that id"):
         user_id(text)
     with pytest.raises(ConfigError, match="^group: there is no group '.*' here; give a name or number"):
         group_id(text)
@@ -322,6 +322,44 @@ def test_a_user_without_an_entry_would_keep_root_s_groups_so_a_group_must_be_giv
     assert in_child(change) == (
         "ConfigError: user 54321: has no entry in /etc/passwd that gives its group; give group as well"
     )
+
+
+@as_root
+def test_logs_and_the_pid_file_are_made_and_given_to_the_user_but_nothing_that_a_link_leads_to(tmp_path):
+    os.chmod(tmp_path, 0o755)
+    (tmp_path / "root's").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "root's")
+    os.link(tmp_path / "root's", tmp_path / "second name")
+    os.mkfifo(tmp_path / "fifo")
+    names = ["old", "new", "link", "second name", "fifo"]
+    (tmp_path / "old").write_text("kept\n")
+
+    def change() -> str:
+        drop("12", "34", [None, "-", *(str(tmp_path / name) for name in names), str(tmp_path / "absent" / "log")])
+        return "done"
+
+    assert in_child(change) == "done"
+    owners = {name: os.stat(tmp_path / name, follow_symlinks=False).st_uid for name in [*names, "root's"]}
+    assert owners == {"old": 12, "new": 12, "link": 0, "second name": 0, "fifo": 0, "root's": 0}
+    assert (tmp_path / "old").read_text() == "kept\n"
+
+
+@as_root
+def test_a_pid_file_that_the_user_may_write_and_not_remove_is_empty_in_the_end():
+    with tempfile.TemporaryDirectory() as where:
+        os.chmod(where, 0o755)
+        path = os.path.join(where, "pid")
+
+        def change() -> str:
+            with pid_file(path):
+                drop("12", "34", [path])
+                with pid_file(path):  # of the next program, after an upgrade
+                    pass
+            return "done"
+
+        assert in_child(change) == "done"
+        with open(path, encoding="ascii") as file:
+            assert file.read() == ""
 
 
 @as_root

@@ -94,7 +94,7 @@ if found is None:
     os.environ["KEPT"] = "yes"
     os.chdir(elsewhere)
     print(json.dumps({"pid": os.getpid(), "file": sock.file and list(sock.file), "worker": pid}), flush=True)
-    worker = takeover.Left(6, pid, ours, board.fd, board.entries, 42)
+    worker = takeover.Left(6, pid, ours, board.fd, board.entries, 42, True)
     listeners = {str(address): (sock, address)}
     takeover.become(where, takeover.Taken(listeners, [worker], lifeline, 9), ["TERM", "HUP"])
     raise SystemExit("it has returned")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import resource
 import signal
 import socket
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +90,15 @@ def ask(program: Program, path: str = "/", timeout: float = 30) -> list[int]:
         return [int(word) for word in answer.read().split()]
     finally:
         client.close()
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process has ended; who inherited it may not have looked yet."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def until(condition, seconds: float = 60) -> None:
@@ -316,14 +328,7 @@ def test_when_the_supervisor_is_killed_the_workers_leave_by_themselves(start):
     program.send(signal.SIGKILL)
     program.process.wait()
 
-    def gone(pid: int) -> bool:
-        try:
-            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-                return file.read().rpartition(")")[2].split()[0] == "Z"
-        except OSError:
-            return True
-
-    until(lambda: all(map(gone, workers)))
+    until(lambda: all(map(is_gone, workers)))
 
 
 def test_many_long_lived_connections_are_spread_evenly(start):
@@ -473,6 +478,146 @@ def test_the_file_of_a_unix_socket_has_the_owner_and_the_mode_that_are_asked_for
     program.reader.join(10)
     assert len(program.lines) == 1 and "socket_owner: there is no user" in program.lines[0]
     assert not (tmp_path / "s").exists()
+
+
+def test_logs_opened_again_while_workers_start_end_none_of_them(start, tmp_path):
+    slow = "import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.01)\n"
+    (tmp_path / "helper.py").write_text(f"import sys\nprint('starting', file=sys.stderr, flush=True)\n{slow}")
+    program = start("-w", "1", ready=False)
+    program.wait_for("starting")
+    for name in ("USR1", "HUP", "USR2", "TTIN", "TTOU", "WINCH"):
+        for pid in children(program.process.pid):
+            os.kill(pid, getattr(signal, f"SIG{name}"))
+    (tmp_path / "go").touch()
+    program.wait_for("HUP reloads")
+    assert ask(program)
+    assert program.stop() == 0
+    assert not any("ERROR" in line for line in program.lines)
+
+
+def test_a_request_that_runs_in_a_worker_that_drains_over_an_upgrade_is_waited_for_at_term(start, tmp_path):
+    program = start("-w", "1")
+    with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        program.wait_for("waiting")
+        program.send(signal.SIGHUP)
+        here = program.wait_for("generation 2 has taken over")
+        program.send(signal.SIGUSR2)
+        program.wait_for("has taken over", here)
+        program.send(signal.SIGTERM)
+        program.wait_for("stopping; running requests")
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.process.wait(1)
+        (tmp_path / "go").touch()
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert program.process.wait(60) == 0
+
+
+def test_an_application_that_writes_to_every_pipe_does_not_disturb_the_supervisor(start, tmp_path):
+    (tmp_path / "helper.py").write_text(
+        "import os, stat\n"
+        "for fd in range(3, 64):\n"
+        "    try:\n"
+        "        stat.S_ISFIFO(os.fstat(fd).st_mode) and os.write(fd, b'hello\\n3\\n[]\\n')\n"
+        "    except OSError:\n"
+        "        pass\n"
+    )
+    program = start("-w", "1")
+    program.wait_for("something else than its word")
+    assert ask(program)
+    assert program.stop() == 0
+
+
+def test_workers_survive_a_pause_of_the_whole_program(start):
+    program = start("-w", "2", "--timeout", "1", "--hub-warn", "0")
+    before = sorted(children(program.process.pid))
+    everybody = [program.process.pid, *before]
+    for pid in everybody:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(5)  # longer than the time-out and its last words; nothing can happen meanwhile
+    for pid in everybody:
+        os.kill(pid, signal.SIGCONT)
+    for _ in range(20):
+        assert ask(program)[0] in before
+        time.sleep(0.1)
+    assert sorted(children(program.process.pid)) == before
+    assert program.stop() == 0
+
+
+def test_a_check_that_hangs_is_ended_with_the_program_and_after_boot_timeout(start, tmp_path):
+    program = start("-w", "1", "--boot-timeout", "3s")
+    (tmp_path / "helper.py").write_text("import time\ntime.sleep(1000)\n")
+    before = children(program.process.pid)
+    program.send(signal.SIGUSR2)
+    program.wait_for("checking the program on disk")
+    program.send(signal.SIGUSR2)
+    program.wait_for("is being checked already")
+    program.wait_for("was not over after 3 s")
+    here = program.wait_for("not upgraded, all stays as it was")
+    assert children(program.process.pid) == before
+    program.send(signal.SIGUSR2)
+    program.wait_for("checking the program on disk", here)
+    until(lambda: set(children(program.process.pid)) - set(before))
+    (check,) = set(children(program.process.pid)) - set(before)
+    assert program.stop() == 0
+    until(lambda: is_gone(check))
+
+
+def test_a_first_worker_that_ends_without_a_word_is_named(start, tmp_path):
+    (tmp_path / "helper.py").write_text("import os\nos._exit(9)\n")
+    program = start("-w", "1", ready=False)
+    assert program.process.wait(60) == 3
+    program.reader.join(10)
+    (line,) = program.lines
+    assert "ended before it was ready, and has not said why: exit code 9" in line
+
+
+def test_a_traceback_comes_once_for_each_reload(start, tmp_path):
+    program = start("-w", "1")
+    (tmp_path / "helper.py").write_text("x = (")
+    here = 0
+    for count in (1, 2):
+        program.send(signal.SIGHUP)
+        here = program.wait_for("the old one serves on", here)
+        assert sum("SyntaxError" in line for line in program.lines) == count
+    assert not any("has taken over" in line for line in program.lines)
+    assert program.stop() == 0
+
+
+def test_without_descriptors_no_worker_is_added_and_all_others_serve_on(start):
+    program = start("-w", "1")
+    open_now = len(os.listdir(f"/proc/{program.process.pid}/fd"))
+    resource.prlimit(program.process.pid, resource.RLIMIT_NOFILE, (open_now, open_now))
+    program.send(signal.SIGTTIN)
+    program.wait_for("its process could not be made: Too many open files")
+    assert ask(program)
+    assert program.stop() == 0
+
+
+def python_is_everybody_s() -> bool:
+    """Whether another user could run this Python and read what is tested."""
+    files = (sys.executable, os.path.realpath(sys.executable), __file__, os.__file__)
+    return all(os.stat(place).st_mode & 1 for file in files for place in Path(file).resolve().parents)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not python_is_everybody_s(), reason="another user cannot run this Python")
+def test_after_the_change_of_user_logs_are_written_and_an_upgrade_works_where_root_owns_the_directory(start, tmp_path):
+    for place in (tmp_path, *tmp_path.parents[:2]):
+        os.chmod(place, 0o755)
+    program = start(
+        "-w", "1", "--user", "nobody", "--pid", "pid", "--error-logfile", "errors", "--access-logfile", "access",
+        ready=False,
+    )  # fmt: skip
+    program.wait_for("HUP reloads")
+    assert ask(program)
+    program.send(signal.SIGUSR1)
+    program.send(signal.SIGUSR2)
+    until(lambda: "has taken over" in (tmp_path / "errors").read_text())
+    assert (tmp_path / "pid").read_text() == f"{program.process.pid}\n"
+    assert ask(program)
+    assert program.stop() == 0
+    assert (tmp_path / "pid").read_text() == ""
+    assert (tmp_path / "access").read_text().count("GET / ") == 2
 
 
 def test_what_contradicts_itself_is_one_line(start):
