@@ -208,7 +208,7 @@ class Master:
                 wait = self.settings.graceful_timeout
                 say(f"stopping; running requests have {wait:g} s to finish" if wait else "stopping")
                 system.notify(os.environ, "STOPPING=1")
-                self._close_listeners(later=True)
+                self._close_listeners()  # the workers take what is in the queues before they go
                 self.policy.stop(wait > 0, when)
         elif name in ("SIGINT", "SIGQUIT"):
             if self.quick:
@@ -293,16 +293,17 @@ class Master:
             owner = f"{ways.user or ''}{f':{ways.group}' if ways.group is not None else ''}"
         return listen(address, ways.backlog, ways.socket_mode, owner, ways.reuse_port)
 
-    def _close_listeners(self, later: bool = False) -> None:
-        """Close them; with `later`, only this process's: the workers take what is in the queues before they go."""
+    def _close_listeners(self) -> None:
+        """Close those of this process, and remove the files: from now on nobody connects. May be repeated.
+
+        Also the file of a UNIX socket goes at once. It would only take connections that nobody accepts any more, and that
+        end without an answer when this process does.
+        """
         if os.getpid() != self.pid:
             return
         for sock, address in self.listeners.values():
-            if later and address.kind == "unix":
-                continue  # its file must stay as long as somebody accepts
             close_listener(sock, address)
-        if not later:
-            self.listeners = {}
+        self.listeners = {}
 
     # ---- workers
 

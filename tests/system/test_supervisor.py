@@ -149,6 +149,20 @@ def test_term_lets_a_running_request_finish_and_ctrl_c_after_it_does_not(start, 
         (tmp_path / "go").unlink(missing_ok=True)
 
 
+def test_while_it_stops_nobody_is_taken_into_a_queue_that_nobody_serves(start, tmp_path):
+    program = start("-w", "1", "-b", "unix:s")
+    with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        program.wait_for("waiting")
+        program.send(signal.SIGTERM)
+        until(lambda: not (tmp_path / "s").exists())
+        with socket.socket(socket.AF_UNIX) as late, pytest.raises((FileNotFoundError, ConnectionRefusedError)):
+            late.connect(str(tmp_path / "s"))
+        (tmp_path / "go").touch()
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+    assert program.process.wait(60) == 0
+
+
 @pytest.mark.parametrize("path", ["/crash", "/exit"])
 def test_a_worker_that_dies_is_named_and_replaced(start, path):
     program = start("-w", "1")
