@@ -17,6 +17,10 @@ import tempfile
 import threading
 from pathlib import Path
 
+import pytest
+
+from tests.system.process import needs
+
 DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
 GREENHTTP = "127.0.0.1:8000"  # what the configurations say
 UNPRIVILEGED = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
@@ -189,4 +193,6 @@ class HAProxy(Front):
         raise AssertionError(f"no {backend}/{server} in {table}")
 
 
-FRONTS = (Nginx, HAProxy)
+def each(*kinds: type[Front]) -> pytest.MarkDecorator:
+    """The parameter `kind`: these fronts, each skipped where its program is not installed."""
+    return pytest.mark.parametrize("kind", [pytest.param(k, marks=needs(k.program), id=k.program) for k in kinds])
