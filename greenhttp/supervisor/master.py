@@ -296,8 +296,8 @@ class Master:
     def _close_listeners(self) -> None:
         """Close those of this process, and remove the files: from now on nobody connects. May be repeated.
 
-        Also the file of a UNIX socket goes at once. It would only take connections that nobody accepts any more, and that
-        end without an answer when this process does.
+        Also the file of a UNIX socket goes at once. It would only take connections that nobody accepts any more, and
+        that end without an answer when this process does.
         """
         if os.getpid() != self.pid:
             return
