@@ -131,7 +131,7 @@ class Master:
                 self._listen(taken)
                 system.drop(self.settings.user, self.settings.group)
                 if self.settings.preload:
-                    self.preloaded = worker.preload(self.plan.name, self.settings, self.plan.file)
+                    self.preloaded = worker.preload(self.plan.name, _counted(self.settings), self.plan.file)
                 self.lifeline = os.pipe() if taken is None else taken.lifeline
                 if self.settings.reload:
                     watch.check(self.settings.reload_dirs)
@@ -344,8 +344,8 @@ class Master:
                 sock.file = None  # the file of a UNIX socket is the master's to remove
                 listeners.append((sock, address))
             return worker.Birth(
-                number=number, generation=generation, name=self.plan.name, settings=self.settings,
-                file=self.plan.file, listeners=listeners, pipe=theirs, lifeline=self.lifeline[0], board=board,
+                number=number, generation=generation, name=self.plan.name,
+                settings=_counted(self.settings), file=self.plan.file, listeners=listeners, pipe=theirs, lifeline=self.lifeline[0], board=board,
                 loads=self.loads, place=place, preloaded=self.preloaded,
             )  # fmt: skip
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -582,6 +582,11 @@ def workers_of(settings: Settings) -> int:
         return max(1, len(os.sched_getaffinity(0)))
     except AttributeError:  # macOS
         return os.cpu_count() or 1
+
+
+def _counted(settings: Settings) -> Settings:
+    """The settings as a worker gets them: WSGI's `wsgi.multiprocess` wants a number."""
+    return settings.replace(workers=workers_of(settings))
 
 
 def _limits(settings: Settings) -> Limits:

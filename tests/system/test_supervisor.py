@@ -119,6 +119,15 @@ def test_workers_answer_and_the_supervisor_has_neither_gevent_nor_the_applicatio
     assert program.stop() == 0
 
 
+@pytest.mark.parametrize("option", [(), ("--preload",)])
+def test_as_many_workers_as_processors(start, option):
+    program = start("-w", "auto", *option, ready=False)
+    program.wait_for("HUP reloads")
+    until(lambda: len(children(program.process.pid)) == len(os.sched_getaffinity(0)))
+    assert ask(program)[1] == program.process.pid
+    assert program.stop() == 0
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGQUIT, 0)])
 def test_it_stops_and_leaves_nobody(start, number, code):
     program = start("-w", "2")
