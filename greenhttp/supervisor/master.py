@@ -344,8 +344,8 @@ class Master:
                 sock.file = None  # the file of a UNIX socket is the master's to remove
                 listeners.append((sock, address))
             return worker.Birth(
-                number=number, generation=generation, name=self.plan.name,
-                settings=_counted(self.settings), file=self.plan.file, listeners=listeners, pipe=theirs, lifeline=self.lifeline[0], board=board,
+                number=number, generation=generation, name=self.plan.name, settings=_counted(self.settings),
+                file=self.plan.file, listeners=listeners, pipe=theirs, lifeline=self.lifeline[0], board=board,
                 loads=self.loads, place=place, preloaded=self.preloaded,
             )  # fmt: skip
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
