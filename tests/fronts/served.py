@@ -53,5 +53,7 @@ def app(environ, start_response):
 
 def events():
     yield b"data: first\n\n"
+    until("seen")
+    yield b"data: second\n\n"
     until("go")
     yield b"data: last\n\n"
