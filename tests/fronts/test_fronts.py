@@ -102,7 +102,7 @@ def test_a_stream_passes_piece_by_piece(kind, serve, front, tmp_path):
     try:
         client.request("GET", "/events/")
         answer = client.getresponse()
-        # The application sends no more before. Two of them, for the first one comes with the head also if it is buffered.
+        # The application sends no more before: nothing is held back, neither with the head nor behind it.
         assert answer.readline() + answer.readline() == b"data: first\n\n"
         (tmp_path / "seen").touch()
         assert answer.readline() + answer.readline() == b"data: second\n\n"
