@@ -59,6 +59,7 @@ class Front:
             shutil.chown(self.where, "nobody", "nogroup")
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.listener.set_inheritable(True)
+        self.listener.setblocking(False)  # nginx takes it as it is; a worker that came second would wait in accept
         self.port = self.listener.getsockname()[1]
         self.file = self.where / "front.conf"
         self.file.write_text(self.configuration(upstream, changes))
