@@ -34,7 +34,9 @@ TIMEOUT = 60  # seconds; only a hang takes as long
 PORT = re.compile(r"""(?<=:|=)[789]0\d\d\b|(?<=--port )[789]0\d\d\b|(?<=", )[789]0\d\d\b""")
 READY = re.compile(r"^greenhttp: Ctrl-C stops at once.*\n", re.MULTILINE)
 NOT_INHERITED = "GREENHTTP_", "PORT", "WEB_CONCURRENCY", "FORCE_COLOR", "PYTHONWARNINGS"
-STRICT = "error,ignore:libuv only supports millisecond timer resolution"
+# A worker that could not be started leaves its listeners to the end of its process; Python by itself says nothing of it.
+STRICT = "error,ignore:libuv only supports millisecond timer resolution,ignore::ResourceWarning"
+STOPPING = re.compile(r"kill (-(TERM|INT|QUIT|KILL) )?%")
 
 
 class Wrong(AssertionError):
@@ -65,7 +67,7 @@ class Job:
         self.lines: list[str] = []
         self.read = 0  # how many of them the page has shown
         self.ended = False
-        self.told = False  # whether the page has sent it a signal
+        self.told = False  # whether the page has sent it a signal to stop
         self.news = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -94,16 +96,14 @@ class Job:
         return True
 
     def end(self) -> None:
-        """Ask it to stop, if it still runs. Raises Wrong if that, or the way it has ended before, was not a good end."""
-        if self.process.poll() is None:
+        """Ask it to stop, unless the page has done so. Raises Wrong if it does not come to a good end."""
+        if self.process.poll() is None and not self.told:
             self.process.send_signal(signal.SIGTERM)
-        elif self.told:
-            return
         try:
             code = self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             raise Wrong(f"{self.command} does not end:\n{''.join(self.lines)}") from None
-        if code:
+        if code and not (self.told and code == -signal.SIGKILL):
             self.reader.join(TIMEOUT)
             raise Wrong(f"{self.command} ended with {code}:\n{''.join(self.lines)}")
 
@@ -224,7 +224,8 @@ class Session:
 
     def _command(self, command: str) -> str:
         """What it prints. `$?` is the code of the command before."""
-        real = re.sub(r"(?<![\w%])%(\d)\b", self._pid, self._real(command))
+        stopping = STOPPING.match(command) is not None
+        real = re.sub(r"(?<![\w%])%(\d)\b", lambda job: self._pid(job[1], stopping), self._real(command))
         process = subprocess.Popen(
             ["bash", "-c", f"(exit {self.code})\n{real}"], cwd=self.directory, env=self.environ, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
@@ -239,10 +240,10 @@ class Session:
         printed = self._shown(printed)
         return printed if not printed or printed.endswith("\n") else printed + "\n"
 
-    def _pid(self, job: "re.Match[str]") -> str:
-        told = self._job(job[1])
-        told.told = True
-        return str(told.process.pid)
+    def _pid(self, number: str, stopping: bool) -> str:
+        job = self._job(number)
+        job.told = job.told or stopping
+        return str(job.process.pid)
 
     def _job(self, number: str) -> Job:
         if int(number) > len(self.jobs):
