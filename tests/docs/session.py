@@ -30,6 +30,7 @@ from pathlib import Path
 from tests.docs.blocks import Block
 
 ROOT = Path(__file__).parent.parent.parent
+PROGRAMS = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where a page finds those it names
 TIMEOUT = 60  # seconds; only a hang takes as long
 PORT = re.compile(r"""(?<=:|=)[789]0\d\d\b|(?<=--port )[789]0\d\d\b|(?<=", )[789]0\d\d\b""")
 READY = re.compile(r"^greenhttp: Ctrl-C stops at once.*\n", re.MULTILINE)
@@ -136,10 +137,9 @@ class Session:
             program = programs / name
             program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{arguments} "$@"\n')
             program.chmod(0o755)
-        path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         clean = {name: text for name, text in os.environ.items() if not name.startswith(NOT_INHERITED)}
         return {
-            **clean, "PATH": path, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHON_COLORS": "0",
+            **clean, "PATH": f"{programs}:{PROGRAMS}", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHON_COLORS": "0",
             "PYTHONWARNINGS": STRICT, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "no_proxy": "*", "LC_ALL": "C.UTF-8",
         }  # fmt: skip
 

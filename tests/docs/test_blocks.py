@@ -31,7 +31,7 @@ def run(tmp_path, text):
 def test_a_page_that_is_right(tmp_path):
     text = (
         "# Page\n\n" + APP + SERVED
-        + '\n```console\n$ kill %1\n$ (exit 3)\n...\n$ echo $?\n3\n```\n'.replace("$ (exit 3)\n...\n", "$ echo; (exit 3)\n\n")
+        + "\n```console\n$ kill %1\n$ echo no; (exit 3)\nno\n$ echo $?\n3\n```\n"
         + '\n```text from="%1"\n... stopping; running requests have 30 s to finish\n```\n'
         + '\n```python\nprint("a", 7)\n```\n\n```text\na ...\n```\n'
         + '\n```toml\nworkers = 2\n```\n'
