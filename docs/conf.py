@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 import generated  # noqa: E402
+
 from greenhttp import __version__  # noqa: E402
 
 project = "greenhttp"

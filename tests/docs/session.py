@@ -2,15 +2,15 @@
 
     python          run as a file, must end with 0; a block of text behind it is what it prints
     title="NAME"    written to that file, whatever its language; a later block must name it
-    console         `$ command`, then what it prints. `> ` goes on with the command. A command that ends in ` &` goes on
-                    in the background; %1, %2 ... are the jobs, as in a shell
+    console         `$ command`, then what it prints. `> ` goes on with the command. One that ends in ` &` goes on in
+                    the background; %1, %2 ... are the jobs, as in a shell
     text from="%1"  what the job says from there on: waited for
     toml            without a title: a file of settings, which greenhttp must accept
 
-`...` stands for anything in a line, alone in a line for any number of lines. A foreground command must print exactly what
-is shown, stderr included; one that fails must print something. A background command is waited for until it has said what
-is shown, and where nothing is shown, until it says how it is stopped. At the end of the page each job gets TERM and must
-end with 0.
+`...` stands for anything in a line, alone in a line for any number of lines. A foreground command must print exactly
+what is shown, stderr included; one that fails must print something. A background command is waited for until it has
+said what is shown, and where nothing is shown, until it says how it is stopped. At the end of the page each job gets
+TERM and must end with 0.
 
 Ports written as 7000, 8000 or 9000 and some (`:8000`) are free ones when the page is run.
 """
@@ -35,7 +35,7 @@ TIMEOUT = 60  # seconds; only a hang takes as long
 PORT = re.compile(r"""(?<=:|=)[789]0\d\d\b|(?<=--port )[789]0\d\d\b|(?<=", )[789]0\d\d\b""")
 READY = re.compile(r"^greenhttp: Ctrl-C stops at once.*\n", re.MULTILINE)
 NOT_INHERITED = "GREENHTTP_", "PORT", "WEB_CONCURRENCY", "FORCE_COLOR", "PYTHONWARNINGS"
-# A worker that could not be started leaves its listeners to the end of its process; Python by itself says nothing of it.
+# A worker that could not be started leaves its listeners to the end of its process; Python alone says nothing of it.
 STRICT = "error,ignore:libuv only supports millisecond timer resolution,ignore::ResourceWarning"
 STOPPING = re.compile(r"kill (-(TERM|INT|QUIT|KILL) )?%")
 
@@ -139,8 +139,9 @@ class Session:
             program.chmod(0o755)
         clean = {name: text for name, text in os.environ.items() if not name.startswith(NOT_INHERITED)}
         return {
-            **clean, "PATH": f"{programs}:{PROGRAMS}", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHON_COLORS": "0",
-            "PYTHONWARNINGS": STRICT, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "no_proxy": "*", "LC_ALL": "C.UTF-8",
+            **clean, "PATH": f"{programs}:{PROGRAMS}", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONWARNINGS": STRICT, "PYTHONUNBUFFERED": "1", "PYTHON_COLORS": "0", "NO_COLOR": "1", "no_proxy": "*",
+            "LC_ALL": "C.UTF-8",
         }  # fmt: skip
 
     def __enter__(self) -> "Session":
@@ -198,7 +199,8 @@ class Session:
             if not pattern(block.body).fullmatch(printed):
                 raise Wrong(f"it prints\n{printed}")
         else:
-            raise Wrong(f"nobody knows how to run {block.language or 'this'}; say `<!-- not run NAME: why -->` before it")
+            what = block.language or "this"
+            raise Wrong(f"nobody knows how to run {what}; say `<!-- not run NAME: why -->` before it")
 
     def _says(self, block: Block) -> None:
         job = self._job(block.job[1:])

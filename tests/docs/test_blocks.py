@@ -57,15 +57,17 @@ WRONG = {
     "text out of nowhere": ("```text\n1\n```", "nobody knows how to run text"),
     "output without a command": ("```console\na\n```", "a command begins with"),
     "a job that does not start": ("```console\n$ greenhttp nothing:app &\n```", "says\n.*nothing"),
-    "a job that says something else": (APP + SERVED + '```text from="%1"\nbye\n```', "does not say that"),
+    "a job that says something else": (
+        "```console\n$ bash -c 'echo up; echo down' &\nup\n```\n```text from=\"%1\"\nsideways\n```",
+        "does not say that, but\ndown",
+    ),
     "a job that is not there": ("```console\n$ kill %1\n```", "there is no job %1"),
     "a job with a bad end": ("```console\n$ bash -c 'echo up; exit 4' &\nup\n```", "ended with 4"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "said"), WRONG.values(), ids=WRONG)
-def test_a_page_with_a_mistake(tmp_path, text, said, monkeypatch):
-    monkeypatch.setattr("tests.docs.session.TIMEOUT", 10)  # for the job that never says it
+def test_a_page_with_a_mistake(tmp_path, text, said):
     with pytest.raises(Wrong, match=f"(?s){said}"):
         run(tmp_path, text)
 
