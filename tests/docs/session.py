@@ -163,11 +163,12 @@ class Session:
     def run(self, blocks: list[Block]) -> None:
         """All of them, and then whether there is a file that nothing has used."""
         for block in blocks:
-            if not block.not_run and not block.elsewhere and not block.language.startswith("{"):
-                try:
-                    self._run(block)
-                except Wrong as error:
-                    raise Wrong(f"{block.place}: {error}") from None
+            if block.not_run or block.elsewhere or block.language.startswith("{"):
+                continue
+            try:
+                self._run(block)
+            except Wrong as error:
+                raise Wrong(f"{block.place}: {error}") from None
         if self.unused:
             block = next(iter(self.unused.values()))
             raise Wrong(f"{block.place}: no later block uses {block.title}")
