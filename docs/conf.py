@@ -19,7 +19,7 @@ author = copyright = "the greenhttp authors"
 version = release = __version__
 
 extensions = ["myst_parser"]
-exclude_patterns = ["README.md"]
+myst_enable_extensions = ["deflist"]  # the members of classes
 html_theme = "furo"
 html_title = f"greenhttp {__version__}"
 html_copy_source = False
@@ -28,6 +28,7 @@ html_theme_options = {"top_of_page_buttons": []}
 myst_heading_anchors = 3  # links may name a heading, and are checked
 myst_links_external_new_tab = False
 nitpicky = True
+smartquotes = False  # texts of the code have quotes that are meant
 
 
 def complete(app: object, page: str, text: list[str]) -> None:

@@ -1,7 +1,8 @@
 """The blocks of a page of the guide, in order.
 
 A block is what stands between two fences. Its first word is the language; `title="shop.py"` makes it a file,
-`from="%1"` what a background job says. What a reader need not see stands in a comment of several lines, in the same form:
+`from="%1"` what a background job says. What a reader need not see stands in a comment of several lines, in the same
+form:
 
     <!-- console
     $ curl -s http://127.0.0.1:8000/
