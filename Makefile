@@ -4,6 +4,7 @@
 # make soak     honest and hostile clients against real servers; MINUTES=10
 # make reload-soak   whether a request is lost while workers come and go; RELOADS=100 UPGRADES=20
 # make build    the virtual environment and the compiled modules
+# make docs     the guide as HTML, in build/docs; a warning is an error
 # make lint     only the linters and types
 # make coverage  which lines the tests run, of the compiled modules and of the Python ones; needs gcov
 # make fuzz     the compiled parsers under clang's sanitizers, for MINUTES (5) in all; tests/fuzz/README.md
@@ -17,7 +18,7 @@ BIN    := $(VENV)/bin
 HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
 STUBS  := $(subst /,.,$(basename $(shell find greenhttp -name '*.pyi')))
 
-.PHONY: serve test test-all build lint coverage fuzz soak reload-soak clean tools
+.PHONY: serve test test-all build docs lint coverage fuzz soak reload-soak clean tools
 
 serve: build
 	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
@@ -37,6 +38,10 @@ reload-soak: build
 	$(BIN)/python -m tests.reload --reloads $(or $(RELOADS),100) --upgrades $(or $(UPGRADES),20)
 
 build: $(VENV)/built
+
+docs: build
+	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
 
 lint: build
 	$(BIN)/ruff check .
