@@ -1,4 +1,4 @@
-"""The servers that tests here ask for by name. One of each serves them all, so each test counts from where it begins."""
+"""The servers that tests ask for by name. One of each serves them all, so each test counts from where it begins."""
 
 import os
 

@@ -1,7 +1,7 @@
-"""POST / with a statement: it is given to a database, and what the first row says comes back as JSON. GET / asks nobody.
+"""POST / with a statement: a database gets it, and the first row comes back as JSON. GET / asks nobody.
 
 The environment says by which driver (DRIVER) and where (SERVICE, a URL). Each driver is used as it is meant to be with
-green threads: a pool, if it has one, else a connection for each green thread, kept and looked at before it is used again.
+green threads: a pool, if it has one, else a connection for each green thread, looked at before it is used again.
 """
 
 import json
@@ -30,9 +30,8 @@ def psycopg():
 
 
 def psycopg2():
-    from psycogreen.gevent import patch_psycopg
-
     import psycopg2
+    from psycogreen.gevent import patch_psycopg
 
     patch_psycopg()  # libpq waits by itself, where no patch of the standard library reaches
 

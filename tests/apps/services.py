@@ -1,6 +1,6 @@
 """Databases and caches as real servers: started on loopback, with all they keep in a directory of their own.
 
-A superuser's processes may not be database servers, so there the servers run as `nobody`, to whom the directory is given.
+A superuser's processes may not be database servers, so there the servers run as `nobody`, who gets the directory.
 None outlives the tests: the kernel ends it if they cannot, on Linux.
 """
 
@@ -89,8 +89,8 @@ class Service:
     def run(self, program, *arguments):
         """To its end, which must be a good one."""
         done = subprocess.run(
-            [self.find(program), *arguments], cwd=self.directory, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=PATIENCE, check=False, **UNPRIVILEGED,
+            [self.find(program), *arguments], cwd=self.directory, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=PATIENCE, check=False, **UNPRIVILEGED,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -185,8 +185,9 @@ class MariaDB(Service):
     def command(self):
         return [
             self.find("mariadbd"), "--no-defaults", f"--datadir={self.data}", f"--socket={self.directory}/socket",
-            f"--pid-file={self.directory}/pid", "--bind-address=127.0.0.1", f"--port={self.port}", "--skip-name-resolve",
-            "--max-connections=300", "--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0",
+            f"--pid-file={self.directory}/pid", "--bind-address=127.0.0.1", f"--port={self.port}",
+            "--skip-name-resolve", "--max-connections=300", "--innodb-buffer-pool-size=16M",
+            "--innodb-flush-log-at-trx-commit=0",
         ]  # fmt: skip
 
     @property
@@ -207,8 +208,8 @@ class Redis(Service):
 
     def command(self):
         return [
-            self.find("redis-server"), "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no",
-            "--dir", self.directory,
+            self.find("redis-server"), "--bind", "127.0.0.1", "--port", str(self.port), "--save", "",
+            "--appendonly", "no", "--dir", self.directory,
         ]  # fmt: skip
 
     @property
