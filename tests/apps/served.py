@@ -1,25 +1,28 @@
 """An application as a process behind greenhttp or another server, and clients that ask it together."""
 
 import contextlib
+import signal
 import threading
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.system.process import Command
+from tests.system.process import Process
 
 HERE = Path(__file__).parent
+OURS = ("-m", "greenhttp", "-b", "127.0.0.1:0")
 TIMEOUT = 60  # seconds; only a hang takes as long
 
 
-class Served(Command):
+class Served(Process):
     """`with Served("module:app", ...) as url:`; what it logs is read all the while, and no pipe fills.
 
-    At the end it is asked to stop, which must be a clean end.
+    At the end it is asked to stop, which must be a clean end of greenhttp's.
     """
 
-    def __init__(self, *arguments, **environ):
-        super().__init__(HERE, "-b", "127.0.0.1:0", *arguments, **environ)
+    def __init__(self, *arguments, server=OURS, **environ):
+        super().__init__(HERE, *server, *arguments, **environ)
+        self.clean = 0 if server is OURS else -signal.SIGTERM
         self.said = []
 
     def __enter__(self):
@@ -38,7 +41,7 @@ class Served(Command):
             self.terminate()
             self.wait(TIMEOUT)
             self.reader.join()
-            assert kind is not None or self.returncode == 0, "".join(self.said)
+            assert kind is not None or self.returncode == self.clean, "".join(self.said)
         finally:
             super().__exit__(kind, *more)
 
