@@ -1,7 +1,8 @@
 """POST / with a statement: a database gets it, and the first row comes back as JSON. GET / asks nobody.
 
-The environment says by which driver (DRIVER) and where (SERVICE, a URL). Each driver is used as it is meant to be with
-green threads: a pool, if it has one, else a connection for each green thread, looked at before it is used again.
+The environment says by which driver (DRIVER), where (SERVICE, a URL), and how many seconds a pool may take to give a
+connection (PATIENCE). Each driver is used as it is meant to be with green threads: a pool, if it has one, else a
+connection for each green thread, looked at before it is used again.
 """
 
 import json
@@ -19,7 +20,7 @@ def psycopg():
 
     pool = ConnectionPool(
         URL, min_size=1, max_size=MOST, kwargs={"autocommit": True}, check=ConnectionPool.check_connection,
-        timeout=5, reconnect_timeout=1, open=True,
+        timeout=float(os.environ["PATIENCE"]), reconnect_timeout=1, open=True,
     )  # fmt: skip
 
     def ask(statement):
