@@ -513,6 +513,12 @@ SETTINGS: tuple[Setting, ...] = (
         _WORK, ("--health-path",),
     ),
     Setting(
+        "context", "choice", "request", "",
+        "Where context variables live: request: each starts with an empty context; thread: with what earlier requests"
+        " in its green thread have left, values of other people among it.",
+        _WORK, ("--context",), _one_of("request", "thread"),
+    ),
+    Setting(
         "connections", "count", None, "connections",
         "Open connections, idle ones included. Beyond it the longest idle one is closed to make room."
         f" Default: the file limit less {DESCRIPTORS_KEPT}.",

@@ -91,6 +91,7 @@ def test_nothing_given_is_the_defaults():
         (["--limit-concurrency", "3"], {"concurrency": 3}),
         (["-k", "gevent"], {}),
         (["--loop", "libuv"], {"loop": "libuv"}),
+        (["--context", "thread"], {"context": "thread"}),
     ],
 )
 def test_options(arguments, values):
@@ -104,7 +105,7 @@ def test_every_setting_has_an_option_and_a_variable():
                 "names": "x", "pairs": "A=1", "file": "x", "path": "x", "text": "x", "header": "x",
                 "target": "/x", "optional": "x", "workers": "3", "mode": "027"}  # fmt: skip
     named = {"interface": "native", "allow_methods": "TRACE", "limit_buffers": "300m", "loop": "libev",
-             "log_level": "error"}  # fmt: skip
+             "log_level": "error", "context": "thread"}  # fmt: skip
     for setting in SETTINGS:
         text = named.get(setting.name) or examples[setting.kind]
         assert read(**{setting.variable: text}) == Settings(**{setting.name: text}), setting.name

@@ -46,6 +46,7 @@ def test_defaults_are_those_of_the_contract():
     assert (settings.error_logfile, settings.log_level) == ("-", "info")
     assert (settings.server_header, settings.allow_headers, settings.allow_methods) == ("greenhttp", (), ())
     assert settings.health_path is None
+    assert settings.context == "request"
     assert (settings.preload, settings.max_requests, settings.max_requests_jitter) == (False, 0, 0)
     assert (settings.max_rss, settings.max_age, settings.timeout, settings.boot_timeout) == (0, 0.0, 30.0, 300.0)
     assert (settings.pid, settings.user, settings.group, settings.umask) == (None, None, None, None)
@@ -235,6 +236,13 @@ def test_interface():
         assert Settings(interface=name.upper()).interface == name
     with pytest.raises(ConfigError, match="interface: 'asgi' is not known; give auto, wsgi, native or stream"):
         Settings(interface="asgi")
+
+
+def test_context():
+    for name in ("request", "thread"):
+        assert Settings(context=name.upper()).context == name
+    with pytest.raises(ConfigError, match="context: 'connection' is not known; give request or thread"):
+        Settings(context="connection")
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ cdef class Pool:
     cdef object check
     cdef object spin
     cdef bint spinning
+    cdef bint keep_context                  # a job finds what the one before in its green thread has left in it
 
     cdef void wake(self, Job job) noexcept
     cdef int submit(self, Job job) except -1
@@ -65,7 +66,7 @@ cdef class Worker(greenlet):
     cdef readonly Job job
     cdef readonly int place                 # on the board, of what its job is at; -1: nowhere
     cdef Py_ssize_t unheld                  # references to this object, seen from `hire`, while nobody else has one
-    cdef object context                     # of the job in progress, or fresh
+    cdef object context                     # of the job in progress, or for the next
     cdef Py_ssize_t alone                   # the same, seen from inside `work`
     cdef unsigned long long serial          # of the piece of work in progress; `kill` means one of them
     cdef bint hired

@@ -31,6 +31,7 @@ class Pool:
         patience: Phase | None = None,
         hub: Any = None,
         reserve: int = 0,
+        keep_context: bool = False,
     ) -> None: ...
     @property
     def hub(self) -> Any: ...

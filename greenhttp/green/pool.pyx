@@ -17,7 +17,7 @@ hub.
 
 Nothing of one job reaches the next:
 
-* each job runs in a context of its own (`contextvars`);
+* each job runs in a context of its own (`contextvars`), unless the pool keeps that of the green thread;
 * a green thread that somebody still refers to once its job is done - a `gevent.Timeout` not cancelled, a kept
   `getcurrent()`, a link - is not used again. It is recognised by its reference count, looked at in the hub, where no
   callback that woke it can still be on the stack;
@@ -154,9 +154,13 @@ cdef class Pool:
         reserve: green threads beyond `limit`, for urgent jobs.
         patience: the phase in which they wait; its duration is the deadline in the queue.
         hub: gevent's hub; by default that of this thread.
+        keep_context: a job finds what the one before it in the same green thread has set in context variables.
     """
 
-    def __init__(self, Py_ssize_t limit=1000, queue_limit=None, Phase patience=None, hub=None, Py_ssize_t reserve=0):
+    def __init__(
+        self, Py_ssize_t limit=1000, queue_limit=None, Phase patience=None, hub=None, Py_ssize_t reserve=0,
+        bint keep_context=False,
+    ):
         if limit < 1:
             raise ValueError("a pool needs room for at least one green thread")
         self.hub = hub or get_hub()
@@ -166,6 +170,7 @@ cdef class Pool:
         self.patience = patience if patience is not None else Phase("queue")
         self.idle = []
         self.reserve = reserve
+        self.keep_context = keep_context
         self.ready = Queue()
         self.later = Queue()
         self.urgent = Queue()
@@ -346,12 +351,13 @@ cdef class Pool:
             return False
 
     cdef bint renew(self, Worker worker, int known) except -1:
-        """After a piece of work: a fresh context. False: somebody holds the green thread, the next piece needs another.
+        """After a piece of work: a fresh context, unless it is kept. False: somebody holds the green thread, the next
+        piece needs another.
 
         `known` references to it are the caller's.
         """
         worker.serial += 1
-        if PyObject_Size(worker.context):
+        if not self.keep_context and PyObject_Size(worker.context):
             # Used: what comes next gets another. An empty one holds nothing that could reach it.
             PyContext_Exit(worker.context)
             worker.context = PyContext_New()

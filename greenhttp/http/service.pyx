@@ -55,7 +55,8 @@ cdef class Service:
             self.draining, self.lingering, self.body, self.writing,
         )
         self.health_path = None if s.health_path is None else s.health_path.encode("ascii")
-        self.pool = Pool(s.concurrency, s.queue, self.queued, hub, 0 if self.health_path is None else RESERVE)
+        reserve = 0 if self.health_path is None else RESERVE
+        self.pool = Pool(s.concurrency, s.queue, self.queued, hub, reserve, s.context == "thread")
         self.limit_body = s.limit_request_body
         self.limit_buffers = s.limit_buffers
         self.limit_extensions = s.limit_chunk_extensions

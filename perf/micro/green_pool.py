@@ -1,5 +1,7 @@
 """What a job costs: submitted, taken by a green thread that is there, done."""
 
+import contextvars
+
 import gevent
 import gevent.event
 
@@ -31,14 +33,26 @@ class Blocking(PythonJob):
         gevent.sleep(0)
 
 
+VARIABLE = contextvars.ContextVar("VARIABLE")
+
+
+class Setting(PythonJob):
+    def work(self):
+        VARIABLE.set(self)
+
+
 def run() -> list[tuple[str, float]]:
-    pool = Pool(1000)
+    pool, keeping = Pool(1000), Pool(1000, keep_context=True)
     pool.start()
+    keeping.start()
     try:
         return [
             ("one job of 500 in a turn", best_of(_jobs(pool, PythonJob, 500), 20_000)),
             ("a turn with one job", best_of(_jobs(pool, PythonJob, 1), 5_000)),
             ("one job of 500 in a turn, each of which suspends", best_of(_jobs(pool, Blocking, 500), 10_000)),
+            ("... sets a context variable, then a fresh context", best_of(_jobs(pool, Setting, 500), 20_000)),
+            ("... sets a context variable in the context kept", best_of(_jobs(keeping, Setting, 500), 20_000)),
         ]
     finally:
         pool.stop()
+        keeping.stop()

@@ -372,8 +372,24 @@ def test_each_job_has_a_context_of_its_own(make):
     assert pool.started == 1
 
 
-def test_two_jobs_at_a_time_have_two_contexts(make):
-    pool, seen, gate = make(2), [], Event()
+def test_a_pool_may_keep_the_context_of_the_green_thread(make):
+    pool, seen = make(1, keep_context=True), []
+    variable = contextvars.ContextVar("variable", default="clean")
+    variable.set("outside")
+
+    def work(value):
+        seen.append(variable.get())
+        variable.set(value)
+
+    for value in ("one", "two", "three"):
+        do(pool, work, value)
+    assert seen == ["clean", "one", "two"]
+    assert variable.get() == "outside"
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_two_jobs_at_a_time_have_two_contexts(make, keep):
+    pool, seen, gate = make(2, keep_context=keep), [], Event()
     variable = contextvars.ContextVar("variable", default="clean")
 
     def work(value):

@@ -131,6 +131,21 @@ def test_with_one_green_thread_the_next_request_is_untouched(serve: Any, leave: 
     assert [clients[0].answer().content, clients[0].answer().content, clients[1].answer().content] == [b"clean"] * 3
 
 
+def test_with_the_context_of_the_thread_values_stay_with_the_green_thread_and_the_rest_is_untouched(serve: Any) -> None:
+    app = Leaver(leave_context)
+    data = [get("/"), get("/leave"), get("/"), get("/wait")]
+    for pieces in ([b"".join(data)], data):
+        outcome = exchange(app, pieces, keep_open=True, context="thread")
+        assert [answer.content for answer in answers(outcome.sent)] == [b"clean", b"clean", b"dirty", b"dirty"]
+    serving = serve(app, context="thread")
+    serving.ask(get("/leave"))
+    # A second green thread, since the first is busy: it has a context of its own, and those stay apart.
+    waiting = serving.connect().send(get("/wait"))
+    serving.until(lambda: serving.count("running"))
+    assert serving.ask(get("/")).content == b"clean"
+    assert waiting.answer().content == b"dirty"
+
+
 def test_a_green_thread_that_nobody_holds_is_used_again(serve: Any) -> None:
     serving = serve(Leaver(leave_context))
     client = serving.connect()
