@@ -61,7 +61,7 @@ settings; 3 the application could not be found or imported, or workers fail one 
 METAVARS = {
     "duration": "TIME", "size": "SIZE", "rate": "RATE", "count": "N", "text": "TEXT", "header": "TEXT",
     "target": "PATH", "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES", "addresses": "ADDRESS",
-    "pairs": "NAME=VALUE", "optional": "NAME", "workers": "N", "mode": "OCTAL",
+    "pairs": "NAME=VALUE", "optional": "NAME", "workers": "N", "mode": "OCTAL", "fields": "NAME=VALUE",
 }  # fmt: skip
 
 COMMANDS = ("serve",)  # a word before APP; the only one so far, and the one that is meant without

@@ -49,7 +49,7 @@ class Foreign:
 
 _TLS = "TLS is not there yet; let a proxy in front do it"
 _BACKGROUND = "it stays in the foreground; let systemd, a container or a supervisor keep it"
-_FORWARDED = "forwarded fields are not interpreted yet; let a middleware in the application do it"
+_FORWARDED = "name the proxy's addresses, --forwarded-allow-ips; only the scheme is taken from its fields"
 _FACTORY = "write the call into the name: module:create()"
 _HTTP2 = "HTTP/2 is not there yet; leave it out"
 
@@ -70,7 +70,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--ssl-ciphers", "--ciphers"), REFUSED, _TLS),
     Foreign(("--http-protocols",), REFUSED, _HTTP2),
     Foreign(("-D", "--daemon"), REFUSED, _BACKGROUND, argument=False),
-    Foreign(("--forwarded-allow-ips",), REFUSED, _FORWARDED),
     Foreign(("--proxy-headers",), REFUSED, _FORWARDED, argument=False),
     Foreign(("--proxy-protocol",), REFUSED, "the PROXY protocol is not there yet; leave it out"),
     Foreign(("--url-prefix", "--url-path-prefix", "--root-path"), REFUSED, "a prefix is not cut off yet; leave it out"),
