@@ -742,8 +742,9 @@ SETTINGS: tuple[Setting, ...] = (
         _ANSWERS, ("--forwarded-allow-ips",), _networks,
     ),
     Setting(
-        "secure_scheme_headers", "fields", ("x-forwarded-protocol=ssl", "x-forwarded-proto=https", "x-forwarded-ssl=on"),
-        "", "Request fields, each with the value that means https; 400 where they disagree. off: none.",
+        "secure_scheme_headers", "fields",
+        ("x-forwarded-protocol=ssl", "x-forwarded-proto=https", "x-forwarded-ssl=on"), "",
+        "Request fields, each with the value that means https; 400 where they disagree. off: none.",
         _ANSWERS, ("--secure-scheme-headers",),
     ),
     Setting(

@@ -1,7 +1,7 @@
 """A format of the access log, from its text to what an entry is made of.
 
 Atoms are gunicorn's, `%(h)s`, and mean the same; `%%` is a percent sign. What an environ says by name, in any case, is
-taken from the request itself where that tells it, `%({REMOTE_ADDR}e)s`: only for other names the environ has to be kept.
+taken from the request itself where that tells it, `%({REMOTE_ADDR}e)s`: only for other names the environ is kept.
 """
 
 import difflib
