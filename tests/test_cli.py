@@ -257,9 +257,22 @@ def test_a_command_line_of_gunicorn_runs_and_what_means_nothing_here_is_said_onc
     line = "-k gevent -w 1 --worker-connections 500 -b 0.0.0.0:80 -t 20 --threads 4 -n shop --access-logfile -"
     given = {"workers": 1, "connections": 500, "bind": "0.0.0.0:80", "timeout": 20, "access_logfile": "-"}
     assert read(*line.split()) == Settings(**given)
-    said = capsys.readouterr().err.splitlines()
-    assert [words.split()[1] for words in said] == ["--threads", "--name"]
-    assert all(" is ignored: " in words for words in said)
+    assert capsys.readouterr().err.splitlines() == [
+        "greenhttp: ignored, for it changes nothing here: --threads (requests run in green threads; see --concurrency),"
+        " --name (the process keeps its name)"
+    ]
+
+
+def test_what_gunicorn_would_have_read_by_itself_is_named(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gunicorn.conf.py").touch()
+    assert read(GUNICORN_CMD_ARGS="-w 4") == Settings()
+    assert capsys.readouterr().err.splitlines() == [
+        "greenhttp: gunicorn.conf.py is there, and is not read: give -c gunicorn.conf.py",
+        "greenhttp: GUNICORN_CMD_ARGS is set, and is not read: give its options here",
+    ]
+    read("-c", "gunicorn.conf.py")
+    assert capsys.readouterr().err == ""
 
 
 def test_each_option_of_other_servers_gets_one_line():

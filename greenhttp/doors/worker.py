@@ -10,6 +10,7 @@ module loads no gevent, for the master imports it: all of that comes after the f
 import faulthandler
 import logging
 import os
+import signal
 import sys
 from types import FrameType
 from typing import Any
@@ -49,6 +50,7 @@ class Worker(Base):  # type: ignore[misc]
 
     def init_process(self) -> None:
         """Patch, then as gunicorn does it, which ends in `run`. Called in the worker, once."""
+        signal.signal(signal.SIGTERM, self._early)
         log.handlers[:] = [_Passed(self.log.error_log)]
         log.setLevel(self.log.error_log.getEffectiveLevel())
         log.propagate = False
@@ -67,6 +69,18 @@ class Worker(Base):  # type: ignore[misc]
         super().init_process()
 
     # ---- signals: handlers of Python's, which may interrupt anything
+
+    def init_signals(self) -> None:
+        """As gunicorn, but without the moment in which TERM would end the process; it waits."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            super().init_signals()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _early(self, sig: int, frame: FrameType | None) -> None:
+        """TERM while it boots: the master sends it once, and waits. What it loads is not interrupted."""
+        self.alive = False
 
     def _wake(self) -> None:
         import gevent
