@@ -137,7 +137,7 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--permit-obsolete-folding",), REFUSED, "folded fields are refused, always; leave it out", False),
     Foreign(("--strip-header-spaces",), REFUSED, "a space behind a name is refused, always; leave it out", False),
     Foreign(("--permit-unconventional-http-method",), IGNORED, "any method is taken as it is sent", argument=False),
-    Foreign(("--permit-unconventional-http-version",), REFUSED, "only HTTP/1.0 and 1.1 are spoken; leave it out", False),
+    Foreign(("--permit-unconventional-http-version",), REFUSED, "HTTP is 1.0 or 1.1; leave it out", False),
     Foreign(("--casefold-http-method",), REFUSED, "methods are taken as they are sent; leave it out", False),
     Foreign(("--forwarder-headers",), REFUSED, _UNDERSCORES),
     Foreign(("--header-map",), ONLY, _UNDERSCORES, values=("drop",)),
