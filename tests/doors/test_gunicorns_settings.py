@@ -12,6 +12,7 @@ TAKEN = {
     "wsgi_app": "app:app", "bind": ["127.0.0.1:1"], "backlog": 7, "workers": 3, "worker_connections": 7,
     "max_requests": 7, "max_requests_jitter": 7, "timeout": 7, "graceful_timeout": 7, "keepalive": 7,
     "limit_request_line": 777, "limit_request_fields": 7, "reload": True, "reload_extra_files": ["x"],
+    "reuse_port": True,
     "preload_app": True, "chdir": "/", "raw_env": ["A=1"], "pidfile": "x", "user": "x", "group": "x", "umask": 0o27,
     "secure_scheme_headers": {"X-A": "on"}, "forwarded_allow_ips": "10.0.0.1", "accesslog": "-",
     "access_log_format": "%(h)s", "errorlog": "x", "loglevel": "debug", "pythonpath": "x",
@@ -38,7 +39,6 @@ REFUSED = {
     "casefold_http_method": True, "forwarder_headers": "X_A", "header_map": "dangerous", "root_path": "/x",
     "dirty_apps": ["x"], "dirty_workers": 1,
 }  # fmt: skip
-OTHERS = {"reuse_port"}  # an option of its own
 HOOKS = {s.name for s in config.KNOWN_SETTINGS if s.section in ("Server Hooks", "Dirty Arbiter Hooks")}
 
 
@@ -56,7 +56,7 @@ def read(tmp_path, monkeypatch):
 
 
 def test_the_lists_are_all_that_gunicorn_knows():
-    named = [*TAKEN, *IGNORED, *REFUSED, *HOOKS, *OTHERS]
+    named = [*TAKEN, *IGNORED, *REFUSED, *HOOKS]
     assert len(named) == len(set(named))
     assert set(named) == {setting.name for setting in config.KNOWN_SETTINGS}
 
@@ -95,7 +95,7 @@ def test_all_that_is_ignored_is_one_line(read):
     assert len(said) == 1 and "threads (" in said[0] and "proc_name (" in said[0]
 
 
-HARMLESS = [s for s in config.KNOWN_SETTINGS if s.name not in {*HOOKS, *OTHERS, *IGNORED, "config", "chdir"}]
+HARMLESS = [s for s in config.KNOWN_SETTINGS if s.name not in {*HOOKS, *IGNORED, "config", "chdir"}]
 
 
 @pytest.mark.parametrize("setting", HARMLESS, ids=lambda setting: setting.name)
