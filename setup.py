@@ -22,6 +22,7 @@ HOT = [
     "greenhttp.green.sender",
     "greenhttp.green.spawn",
     "greenhttp.http.service",
+    "greenhttp.http.forwarded",
     "greenhttp.http.request",
     "greenhttp.http.response",
     "greenhttp.http.connection",

@@ -22,7 +22,7 @@ from greenhttp import __version__, boot, configfile
 from greenhttp.config import BY_NAME, LISTS, SETTINGS, SUPERVISED, Setting, Settings, nearest
 from greenhttp.console import colourful, paint, say
 from greenhttp.errors import AppError, ConfigError
-from greenhttp.foreign import FOREIGN
+from greenhttp.foreign import FOREIGN, ignored
 from greenhttp.sources import (
     APP,
     PLACES,
@@ -61,7 +61,7 @@ settings; 3 the application could not be found or imported, or workers fail one 
 METAVARS = {
     "duration": "TIME", "size": "SIZE", "rate": "RATE", "count": "N", "text": "TEXT", "header": "TEXT",
     "target": "PATH", "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES", "addresses": "ADDRESS",
-    "pairs": "NAME=VALUE", "optional": "NAME", "workers": "N", "mode": "OCTAL",
+    "pairs": "NAME=VALUE", "optional": "NAME", "workers": "N", "mode": "OCTAL", "fields": "NAME=VALUE",
 }  # fmt: skip
 
 COMMANDS = ("serve",)  # a word before APP; the only one so far, and the one that is meant without
@@ -218,7 +218,7 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
     if words:
         source[APP] = Given(words[0], "command line")
     said = [entry.judge(entry.flags[-1], options[entry.name]) for entry in FOREIGN]
-    return source, [line for line in said if line]
+    return source, ignored(said)
 
 
 def _joined(setting: Setting, given: Any) -> Any:
@@ -250,6 +250,10 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
         else:
             file, said = configfile.read_toml(path)
         notices += said
+    elif os.path.exists("gunicorn.conf.py"):
+        notices.append("gunicorn.conf.py is there, and is not read: give -c gunicorn.conf.py")
+    if environ.get("GUNICORN_CMD_ARGS"):
+        notices.append("GUNICORN_CMD_ARGS is set, and is not read: give its options here")
     settings, origins = settled(platform, file, environment, given)
     for line in [*misspelt(environ), *notices]:
         say(line, "yellow")

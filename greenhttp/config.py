@@ -24,6 +24,7 @@ A value may come as Python says it (`header_timeout=2.5`) or as a person types i
     names       ["A", "B"], "A, B"                                  tuple of str
     addresses   ["127.0.0.1:8000", "unix:/run/x,y.sock"], "a, b"    tuple of str; a list is not split at commas
     pairs       ["A=1", "B=2"], {"A": "1", "B": "2"}, "A=1"         tuple of str; commas belong to the value
+    fields      like pairs, "off"                                   tuple of str, names in small letters
 
 A duration of 0 turns that time-out off, unless its help says otherwise. Limits are meant literally: 0 allows nothing.
 """
@@ -278,6 +279,21 @@ def parse_pairs(value: object) -> tuple[str, ...]:
     return tuple(f"{name}={text}" for name, text in pairs.items())
 
 
+def parse_fields(value: object) -> tuple[str, ...]:
+    """A tuple of texts name=value, from one, a list of them, or a mapping of field names to values; `off` for none."""
+    if value is None or value is False or isinstance(value, str) and value.strip().lower() in ("", *_FALSE):
+        return ()
+    fields: dict[str, str] = {}
+    for pair in parse_pairs(value):
+        name, _, text = pair.partition("=")
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} is not a field name; give names like X-Forwarded-Proto")
+        if not (text.isascii() and text.isprintable()) or text != text.strip():
+            raise ValueError(f"{text!r} cannot be a field's value; give printable ASCII, no space around it")
+        fields[name.lower()] = text
+    return tuple(f"{name}={text}" for name, text in fields.items())
+
+
 KINDS: dict[str, Callable[[object], Any]] = {
     "duration": parse_duration,
     "size": parse_size,
@@ -296,8 +312,9 @@ KINDS: dict[str, Callable[[object], Any]] = {
     "names": parse_names,
     "addresses": parse_addresses,
     "pairs": parse_pairs,
+    "fields": parse_fields,
 }
-LISTS = ("names", "addresses", "pairs")  # kinds that keep several texts
+LISTS = ("names", "addresses", "pairs", "fields")  # kinds that keep several texts
 
 # ---- checks: each takes the value its kind has produced and returns the one to keep, or raises ValueError
 
@@ -333,6 +350,18 @@ def _field_names(value: tuple[str, ...]) -> tuple[str, ...]:
         if not _TOKEN.fullmatch(name):
             raise ValueError(f"{name!r} is not a field name; give names like X_Forwarded_For")
     return tuple(dict.fromkeys(name.lower() for name in value))
+
+
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    from ipaddress import ip_network  # only for this: it is no small module
+
+    for text in value:
+        try:
+            if text != "*":
+                ip_network(text)
+        except ValueError as error:
+            raise ValueError(f"{error}; give addresses like 10.0.0.1, networks like 10.0.0.0/8, or *") from None
+    return value
 
 
 def _methods(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -711,6 +740,18 @@ SETTINGS: tuple[Setting, ...] = (
         "allow_headers", "names", (), "",
         "Request fields to let through that are dropped otherwise: names with _ in them, and Proxy. Commas between.",
         _ANSWERS, ("--allow-headers",), _field_names,
+    ),
+    Setting(
+        "forwarded_allow_ips", "names", "127.0.0.1,::1", "",
+        "Addresses and networks of the proxies in front that may say by --secure-scheme-headers that a request came by"
+        " https; *: everybody. Who connects over a UNIX socket always may. Commas between.",
+        _ANSWERS, ("--forwarded-allow-ips",), _networks,
+    ),
+    Setting(
+        "secure_scheme_headers", "fields",
+        ("x-forwarded-protocol=ssl", "x-forwarded-proto=https", "x-forwarded-ssl=on"), "",
+        "Request fields, each with the value that means https; 400 where they disagree. off: none.",
+        _ANSWERS, ("--secure-scheme-headers",),
     ),
     Setting(
         "allow_methods", "names", (), "",

@@ -7,6 +7,9 @@
 Names are those of config.SETTINGS, and other servers' names for them (`worker_connections`). `app = "module:name"` says
 what to serve (`wsgi_app` too).
 
+A file whose name begins with `gunicorn` was written for that: what gunicorn sets is taken, ignored in one line, or
+refused (foreign.py), and other names are the file's own and named.
+
 In a Python file functions, classes, modules, `_names` and NAMES are the file's own. Any other plain value (a text, a
 number, a list ...) must be a setting: what is meant as one but misspelt would be lost otherwise. The file runs with the
 standard library patched already, so it cannot decide about `patch` and `loop`.
@@ -29,7 +32,7 @@ from typing import Any
 
 from greenhttp.config import BY_NAME, SETTINGS, nearest
 from greenhttp.errors import ConfigError
-from greenhttp.foreign import BY_FOREIGN_NAME, HOOKS
+from greenhttp.foreign import BY_FOREIGN_NAME, HOOKS, ignored
 from greenhttp.sources import APP, PLACES, Given, Source
 
 if sys.version_info >= (3, 11):
@@ -47,7 +50,9 @@ NAMES: dict[str, str] = {  # a name in a file -> the setting's
     **{flag[2:].replace("-", "_"): setting.name for setting in SETTINGS for flag in setting.flags if flag[:2] == "--"},
     **{name: name for name in (APP, *PLACES)},
     "wsgi_app": APP,
+    "reload_extra_files": "reload_dirs",
 }
+OF_THE_COMMAND_LINE = ("config", "check_config", "print_config")  # gunicorn takes them from a file too
 
 
 def is_python(path: str) -> bool:
@@ -172,18 +177,34 @@ def run_python(path: str) -> tuple[Source, list[str]]:
     assigned = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
     lines = {node.id: node.lineno for node in assigned}
     settings: dict[str, Any] = {}
+    own: list[str] = []
     for name, value in names.items():
+        if isinstance(value, type) and name in BY_FOREIGN_NAME and name.endswith("_class"):
+            value = f"{value.__module__}.{value.__qualname__}"
         place = _place(path, lines, name)
         if name in TOO_LATE and isinstance(value, PLAIN):
             raise ConfigError(f"{place}: {name} cannot be decided here, it is too late; use {TOO_LATE[name]}")
         if _is_meant(name, value):
             settings[name] = value
         elif isinstance(value, PLAIN) and not name.startswith("_") and name == name.lower():
+            if os.path.basename(path).startswith("gunicorn"):
+                if name in OF_THE_COMMAND_LINE:
+                    if value and name != "config" or name == "config" and value not in (None, f"./{path}", path):
+                        raise ConfigError(f"{place}: {name}: give it on the command line")
+                else:
+                    own.append(name)  # it takes any name; one of ours it would not have known
+                continue
             near = nearest(name, NAMES)
             raise ConfigError(f"{place}: {name}: there is no such setting{near or '; names of your own begin with _'}")
     source, notices = _source(path, settings, lines)
     hooks = [name for name in names if name in HOOKS and callable(names[name])]
-    return source, notices + [f"{path}: {name} is ignored: there are no hooks yet" for name in hooks]
+    if "ssl_context" in hooks:
+        raise ConfigError(f"{path}: ssl_context: TLS is not there yet; let a proxy in front do it")
+    if hooks:
+        notices.append(f"{path}: hooks that do not run here yet: {', '.join(hooks)}")
+    if own:
+        notices.append(f"{path}: no settings, so the file's own: {', '.join(own)}")
+    return source, notices
 
 
 def _is_meant(name: str, value: object) -> bool:
@@ -221,19 +242,26 @@ def _place(path: str, lines: Mapping[str, int], name: str) -> str:
 
 def _source(path: str, given: Mapping[str, Any], lines: Mapping[str, int]) -> tuple[Source, list[str]]:
     source: Source = {}
-    notices: list[str] = []
+    words: list[str] = []
     for name, value in given.items():
         place = _place(path, lines, name)
         if name not in NAMES:
-            notice = BY_FOREIGN_NAME[name].judge(f"{place}: {name}", value)
-            notices.extend([notice] if notice else [])
+            words.append(BY_FOREIGN_NAME[name].judge(f"{place}: {name}", value))
             continue
+        if name == "reload_extra_files":
+            if not value:
+                continue
+            value = [".", *([value] if isinstance(value, str) else value)]  # beside the others, as there
+        if name == "keepalive" and value in (0, "0"):
+            raise ConfigError(f"{place}: keepalive: 0 is no time-out here; for no keep-alive, as there, give '1ms'")
         kept = NAMES[name]
         if kept in source:
             raise ConfigError(f"{place}: {name}: it is given twice; {source[kept].origin} says {kept} already")
+        if kept == APP and value is None:
+            continue
         if kept == APP and not isinstance(value, str):
             raise ConfigError(f"{place}: {name}: give the application's name, like 'module:app'")
         if value is None and kept in BY_NAME and BY_NAME[kept].kind != "header":
             continue  # gunicorn's files say None for "the default"; of a field to send it means "off"
         source[kept] = Given(value, place)
-    return source, notices
+    return source, ignored(words)

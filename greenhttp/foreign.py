@@ -6,6 +6,7 @@ In a file of settings the same names are known, without dashes and with `_` for 
 or 0 is what the other server does by itself, and is passed over.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from greenhttp.errors import ConfigError
@@ -23,6 +24,7 @@ class Foreign:
         why: what is said, after the option's name.
         argument: whether a value follows the flag.
         values: for ONLY.
+        usual: the values that are passed over, as texts in small letters; by default what is false, and 0.
     """
 
     flags: tuple[str, ...]
@@ -30,6 +32,7 @@ class Foreign:
     why: str
     argument: bool = True
     values: tuple[str, ...] = ()
+    usual: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -37,26 +40,42 @@ class Foreign:
         return self.flags[-1][2:].replace("-", "_")
 
     def judge(self, source: str, value: object) -> str:
-        """The line to say, or "" for none. Raises ConfigError if it cannot be served with that."""
-        if value is None or value is False or value in ("", "0", 0):
+        """What to say of it as ignored, or "" for nothing. Raises ConfigError if it cannot be served with that."""
+        text = ",".join(map(str, value)).lower() if isinstance(value, (list, tuple)) else str(value).lower()
+        if value is None or (text in self.usual if self.usual else not value or text == "0"):
             return ""
         if self.verdict == IGNORED:
-            return f"{source} is ignored: {self.why}"
-        if self.verdict == ONLY and str(value).lower() in self.values:
+            return f"{source} ({self.why})"
+        if self.verdict == ONLY and text in self.values:
             return ""
         raise ConfigError(f"{source}{f' {value}' if self.verdict == ONLY else ''}: {self.why}")
 
 
+
+def ignored(words: Iterable[str]) -> list[str]:
+    """All that `judge` has said, as one line; [] if it has said nothing."""
+    said = [word for word in words if word]
+    return [f"ignored, for it changes nothing here: {', '.join(said)}"] if said else []
+
+
 _TLS = "TLS is not there yet; let a proxy in front do it"
 _BACKGROUND = "it stays in the foreground; let systemd, a container or a supervisor keep it"
-_FORWARDED = "forwarded fields are not interpreted yet; let a middleware in the application do it"
+_FORWARDED = "name the proxy's addresses, --forwarded-allow-ips; only the scheme is taken from its fields"
 _FACTORY = "write the call into the name: module:create()"
+_LOGGING = "set logging up in the application; its handlers are kept"
+_SENDFILE = "regular files go by sendfile where they can"
+_SYSLOG = "nothing is sent to syslog"
+_UNDERSCORES = "fields with _ in their names are dropped; those to let through: --allow-headers"
+_DIRTY = "there are no dirty workers; leave it out"
 _HTTP2 = "HTTP/2 is not there yet; leave it out"
 
 FOREIGN: tuple[Foreign, ...] = (
     Foreign(
         ("-k", "--worker-class"), ONLY, "there is one kind of worker, green threads; leave the option out, or gevent",
-        values=("gevent", "greenhttp"),
+        values=(
+            "gevent", "greenhttp", "greenhttp.gunicorn.worker", "greenhttp.doors.worker.worker",
+            "gunicorn.workers.ggevent.geventworker",
+        ),
     ),
     Foreign(("--blocking-threads", "--threads"), IGNORED, "requests run in green threads; see --concurrency"),
     Foreign(("-n", "--process-name", "--proc-name", "--name"), IGNORED, "the process keeps its name"),
@@ -68,21 +87,73 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--ssl-ca-certs", "--ssl-ca", "--ca-certs"), REFUSED, _TLS),
     Foreign(("--ssl-cert-reqs", "--cert-reqs"), REFUSED, _TLS),
     Foreign(("--ssl-ciphers", "--ciphers"), REFUSED, _TLS),
-    Foreign(("--http-protocols",), REFUSED, _HTTP2),
+    Foreign(("--http-protocols",), ONLY, _HTTP2, values=("h1",)),
     Foreign(("-D", "--daemon"), REFUSED, _BACKGROUND, argument=False),
-    Foreign(("--forwarded-allow-ips",), REFUSED, _FORWARDED),
     Foreign(("--proxy-headers",), REFUSED, _FORWARDED, argument=False),
-    Foreign(("--proxy-protocol",), REFUSED, "the PROXY protocol is not there yet; leave it out"),
+    Foreign(("--proxy-protocol",), ONLY, "the PROXY protocol is not there yet; leave it out", values=("off",)),
     Foreign(("--url-prefix", "--url-path-prefix", "--root-path"), REFUSED, "a prefix is not cut off yet; leave it out"),
     Foreign(("--call", "--factory"), REFUSED, _FACTORY, argument=False),
     Foreign(("--env-files", "--env-file"), REFUSED, "files of variables are not read; give -e NAME=VALUE"),
-    Foreign(("--logconfig", "--log-config"), REFUSED, "set logging up in the application; its handlers are kept"),
+    Foreign(("--logconfig", "--log-config"), REFUSED, _LOGGING),
     Foreign(("--capture-output",), REFUSED, "output is not redirected; redirect it in the shell", argument=False),
     Foreign(("--statsd-host",), REFUSED, "statistics are not sent yet; leave it out"),
     Foreign(
-        ("--limit-request-field-size", "--limit-request-field_size"), REFUSED,
-        "fields are limited together; give --limit-request-head",
+        ("--limit-request-field-size", "--limit-request-field_size"), IGNORED,
+        "fields are limited together; see --limit-request-head",
     ),
+    # gunicorn's, in the order of its documentation
+    Foreign(("--tmp-upload-dir",), IGNORED, "content goes to the application as it comes"),
+    Foreign(("--reload-engine",), IGNORED, "files are watched by a process of their own"),
+    Foreign(("--spew",), REFUSED, "there is no such trace; use python -m trace", argument=False),
+    Foreign(("--no-sendfile",), IGNORED, _SENDFILE, argument=False),
+    Foreign(("--sendfile",), IGNORED, _SENDFILE, usual=("true",)),
+    Foreign(("--initgroups",), IGNORED, "--user takes the groups of that user anyway", argument=False),
+    Foreign(("--disable-redirect-access-to-syslog",), IGNORED, _SYSLOG, argument=False),
+    Foreign(("--logger-class",), ONLY, _LOGGING, values=("gunicorn.glogging.logger",)),
+    Foreign(("--logconfig-dict",), REFUSED, _LOGGING),
+    Foreign(("--logconfig-json", "--log-config-json"), REFUSED, _LOGGING),
+    Foreign(("--syslog", "--log-syslog"), REFUSED, f"{_SYSLOG}; let systemd or the shell pass stderr on", False),
+    Foreign(("--syslog-addr", "--log-syslog-to"), IGNORED, _SYSLOG),
+    Foreign(("--syslog-prefix", "--log-syslog-prefix"), IGNORED, _SYSLOG),
+    Foreign(("--syslog-facility", "--log-syslog-facility"), IGNORED, _SYSLOG),
+    Foreign(("-R", "--enable-stdio-inheritance"), IGNORED, "output is inherited anyway", argument=False),
+    Foreign(("--dogstatsd-tags",), IGNORED, "statistics are not sent"),
+    Foreign(("--statsd-prefix",), IGNORED, "statistics are not sent"),
+    Foreign(("--enable-backlog-metric",), IGNORED, "statistics are not sent", argument=False),
+    Foreign(("--default-proc-name",), IGNORED, "the process keeps its name"),
+    Foreign(("--paster", "--paste"), REFUSED, "give a module that calls paste.deploy.loadapp as the application"),
+    Foreign(("--raw-paste-global-conf", "--paste-global"), REFUSED, "there is no --paste to give it to; leave it out"),
+    Foreign(("--proxy-allow-ips", "--proxy-allow-from"), IGNORED, "the PROXY protocol is not spoken"),
+    Foreign(("--protocol",), ONLY, "only HTTP is spoken; leave it out", values=("http",)),
+    Foreign(("--uwsgi-allow-ips", "--uwsgi-allow-from"), IGNORED, "uWSGI's protocol is not spoken"),
+    Foreign(("--ssl-version",), REFUSED, _TLS),
+    Foreign(("--suppress-ragged-eofs",), IGNORED, "TLS is not spoken", usual=("true",)),
+    Foreign(("--do-handshake-on-connect",), IGNORED, "TLS is not spoken", argument=False),
+    Foreign(("--http2-cleartext",), ONLY, _HTTP2, values=("off",)),
+    Foreign(("--http2-max-concurrent-streams",), IGNORED, "HTTP/2 is not spoken"),
+    Foreign(("--http2-initial-window-size",), IGNORED, "HTTP/2 is not spoken"),
+    Foreign(("--http2-max-frame-size",), IGNORED, "HTTP/2 is not spoken"),
+    Foreign(("--http2-max-header-list-size",), IGNORED, "HTTP/2 is not spoken"),
+    Foreign(("--permit-obsolete-folding",), REFUSED, "folded fields are refused, always; leave it out", False),
+    Foreign(("--strip-header-spaces",), REFUSED, "a space behind a name is refused, always; leave it out", False),
+    Foreign(("--permit-unconventional-http-method",), IGNORED, "any method is taken as it is sent", argument=False),
+    Foreign(("--permit-unconventional-http-version",), REFUSED, "HTTP is 1.0 or 1.1; leave it out", False),
+    Foreign(("--casefold-http-method",), REFUSED, "methods are taken as they are sent; leave it out", False),
+    Foreign(("--forwarder-headers",), REFUSED, _UNDERSCORES),
+    Foreign(("--header-map",), ONLY, _UNDERSCORES, values=("drop",)),
+    Foreign(("--asgi-loop",), IGNORED, "ASGI is not spoken"),
+    Foreign(("--asgi-lifespan",), IGNORED, "ASGI is not spoken"),
+    Foreign(("--asgi-disconnect-grace-period",), IGNORED, "ASGI is not spoken"),
+    Foreign(("--websocket-max-message-size",), IGNORED, "WebSocket is not spoken"),
+    Foreign(("--http-parser",), IGNORED, "there is one parser"),
+    Foreign(("--dirty-apps", "--dirty-app"), REFUSED, _DIRTY),
+    Foreign(("--dirty-workers",), REFUSED, _DIRTY),
+    Foreign(("--dirty-timeout",), IGNORED, "there are no dirty workers"),
+    Foreign(("--dirty-threads",), IGNORED, "there are no dirty workers"),
+    Foreign(("--dirty-graceful-timeout",), IGNORED, "there are no dirty workers"),
+    Foreign(("--control-socket",), IGNORED, "there is none"),
+    Foreign(("--control-socket-mode",), IGNORED, "there is none"),
+    Foreign(("--control-socket-disable",), IGNORED, "there is none", argument=False),
 )  # fmt: skip
 
 BY_FOREIGN_NAME = {flag[2:].replace("-", "_"): entry for entry in FOREIGN for flag in entry.flags if flag[:2] == "--"}
@@ -91,5 +162,5 @@ BY_FOREIGN_NAME = {flag[2:].replace("-", "_"): entry for entry in FOREIGN for fl
 HOOKS = frozenset((
     "on_starting", "on_reload", "when_ready", "pre_fork", "post_fork", "post_worker_init", "worker_int", "worker_abort",
     "pre_exec", "pre_request", "post_request", "child_exit", "worker_exit", "nworkers_changed", "on_exit",
-    "ssl_context",
+    "ssl_context", "on_dirty_starting", "dirty_post_fork", "dirty_worker_init", "dirty_worker_exit",
 ))  # fmt: skip

@@ -19,7 +19,8 @@ from gevent import monkey  # noqa: E402
 # Where blocking calls live, and what gevent replaces there although it makes nobody wait.
 _WAITING = ("_thread", "os", "queue", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time")
 _HARMLESS = frozenset(("CompletedProcess", "close", "exit", "get_ident", "stack_size"))
-_OURS = frozenset(("gevent", "greenlet", "greenhttp")) | sys.stdlib_module_names
+# gunicorn: in its workers what it holds is its master's, which makes no green thread wait
+_OURS = frozenset(("gevent", "greenlet", "greenhttp", "gunicorn")) | sys.stdlib_module_names
 
 
 def _patch() -> tuple[str, ...]:

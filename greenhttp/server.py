@@ -29,7 +29,7 @@ from greenhttp.green.deadline import Sweep
 from greenhttp.green.listener import Address, Listener, bound_name, close_listener, listen, parse_address
 from greenhttp.green.loop import choose
 from greenhttp.green.spawn import SpawnDoor, SpawnedJob, Spawner
-from greenhttp.hosting.interface import STREAM, hosted, interface_of
+from greenhttp.hosting.interface import STREAM, Hooks, hosted, interface_of
 from greenhttp.http.connection import Connection, Door
 from greenhttp.http.service import Service
 from greenhttp.observe.access import AccessLog
@@ -55,6 +55,7 @@ class Server:
     Attributes:
         app, settings: as given, the settings complete.
         interface: "native", "wsgi" or "stream".
+        hooks: what is done before and after each WSGI request (see hosting.wsgi.WSGI), to be set before `start`.
 
     Raises ConfigError for a setting that cannot be, and, in `start`, for an address that cannot be used.
     """
@@ -82,6 +83,7 @@ class Server:
         self._entries: deque[tuple[int, str, BaseException | None]] = deque()
         self._entries_lost = 0
         self._log_writer: gevent.Greenlet | None = None
+        self.hooks: Hooks | None = None
         self._access = self._access_log()
 
     def __repr__(self) -> str:
@@ -178,7 +180,8 @@ class Server:
         if self.interface == STREAM:
             return Spawner(self.app, settings, settings.connections, self._report)
         service = Service(settings, settings.connections, self._report)
-        service.attach(hosted(self.app, settings))
+        environ = self._access is not None and self._access.entries.wants_environ
+        service.attach(hosted(self.app, settings, self.hooks, environ))
         if self._access is not None:
             service.observe(self._access.entries)
         return service

@@ -1,6 +1,6 @@
 """Where settings come from, and which source wins.
 
-    default < PORT, WEB_CONCURRENCY < the file < GREENHTTP_<NAME> < the command line
+    default < PORT, WEB_CONCURRENCY, FORWARDED_ALLOW_IPS < the file < GREENHTTP_<NAME> < the command line
 
 A source is a `Source`: raw values by the setting's name, each with its origin as a person would call it (`--flag`,
 `GREENHTTP_NAME`, `file:line`). Only the values that win are read, so a command line can replace what is wrong, or not
@@ -29,13 +29,19 @@ class Given(NamedTuple):
 
 Source = dict[str, Given]
 
+TRUSTED = "FORWARDED_ALLOW_IPS"
 
-PLATFORM = {"PORT": "port", "WEB_CONCURRENCY": "workers"}
+
+PLATFORM = {"PORT": "port", "WEB_CONCURRENCY": "workers", TRUSTED: "forwarded_allow_ips"}
 
 
 def from_platform(environ: Mapping[str, str]) -> Source:
-    """PORT and WEB_CONCURRENCY, as platforms set them; an empty variable is none."""
-    return {name: Given(environ[key], key) for key, name in PLATFORM.items() if environ.get(key, "").strip()}
+    """PORT, WEB_CONCURRENCY and FORWARDED_ALLOW_IPS, as platforms set them.
+
+    An empty variable is none, but that of whom to trust then says: nobody.
+    """
+    given = {key: environ[key] for key in PLATFORM if key in environ and (key == TRUSTED or environ[key].strip())}
+    return {PLATFORM[key]: Given(text, key) for key, text in given.items()}
 
 
 def from_environment(environ: Mapping[str, str]) -> Source:

@@ -23,6 +23,7 @@ HOUSE = Path(greenhttp.__file__).parent
 LINES = (
     ("__main__",),
     ("cli",),
+    ("gunicorn",),
     ("doctor", "doors", "pywsgi", "testing"),
     ("supervisor",),
     ("boot",),

@@ -103,9 +103,9 @@ def test_every_setting_has_an_option_and_a_variable():
     assert {flag for setting in SETTINGS for flag in setting.flags} <= flags
     examples = {"duration": "3s", "size": "1m", "rate": "9", "count": "1", "bool": "no", "addresses": "a:1",
                 "names": "x", "pairs": "A=1", "file": "x", "path": "x", "text": "x", "header": "x",
-                "target": "/x", "optional": "x", "workers": "3", "mode": "027"}  # fmt: skip
+                "target": "/x", "optional": "x", "workers": "3", "mode": "027", "fields": "X-A=1"}  # fmt: skip
     named = {"interface": "native", "allow_methods": "TRACE", "limit_buffers": "300m", "loop": "libev",
-             "log_level": "error", "context": "thread"}  # fmt: skip
+             "log_level": "error", "context": "thread", "forwarded_allow_ips": "10.0.0.0/8"}  # fmt: skip
     for setting in SETTINGS:
         text = named.get(setting.name) or examples[setting.kind]
         assert read(**{setting.variable: text}) == Settings(**{setting.name: text}), setting.name
@@ -258,9 +258,22 @@ def test_a_command_line_of_gunicorn_runs_and_what_means_nothing_here_is_said_onc
     line = "-k gevent -w 1 --worker-connections 500 -b 0.0.0.0:80 -t 20 --threads 4 -n shop --access-logfile -"
     given = {"workers": 1, "connections": 500, "bind": "0.0.0.0:80", "timeout": 20, "access_logfile": "-"}
     assert read(*line.split()) == Settings(**given)
-    said = capsys.readouterr().err.splitlines()
-    assert [words.split()[1] for words in said] == ["--threads", "--name"]
-    assert all(" is ignored: " in words for words in said)
+    assert capsys.readouterr().err.splitlines() == [
+        "greenhttp: ignored, for it changes nothing here: --threads (requests run in green threads; see --concurrency),"
+        " --name (the process keeps its name)"
+    ]
+
+
+def test_what_gunicorn_would_have_read_by_itself_is_named(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gunicorn.conf.py").touch()
+    assert read(GUNICORN_CMD_ARGS="-w 4") == Settings()
+    assert capsys.readouterr().err.splitlines() == [
+        "greenhttp: gunicorn.conf.py is there, and is not read: give -c gunicorn.conf.py",
+        "greenhttp: GUNICORN_CMD_ARGS is set, and is not read: give its options here",
+    ]
+    read("-c", "gunicorn.conf.py")
+    assert capsys.readouterr().err == ""
 
 
 def test_each_option_of_other_servers_gets_one_line():
@@ -306,7 +319,7 @@ def test_help_is_short_enough_for_a_narrow_terminal_and_breaks_no_option(capsys,
     text = capsys.readouterr().out
     assert "\033[" in text
     lines = re.sub(r"\033\[[0-9;]*m", "", text).splitlines()
-    assert len(lines) < 240
+    assert len(lines) < 245
     assert not [line for line in lines if len(line) > 80 or re.search(r"--?[a-z-]*-$", line)]
 
 
@@ -333,7 +346,7 @@ def test_print_config_says_every_setting_its_value_and_where_from(capsys, monkey
     assert words["access_logfile"] == ["=", '"-"', "#", "--access-log"]
     assert words["patch"] == ["=", "true", "#", "default"]
     starts = {line.index(" # ") for line in out.splitlines() if " # " in line}
-    assert len(starts) == 1
+    assert len(starts) == 2  # all but the longest, secure_scheme_headers
 
 
 def test_print_config_can_be_read_again(capsys, monkeypatch, tmp_path):

@@ -98,8 +98,8 @@ def test_what_means_nothing_here_is_said(file):
     found, said = file("s.py", "threads = 4\ndef post_fork(server, worker): pass\n")
     assert found == {}
     assert said == [
-        "s.py:1: threads is ignored: requests run in green threads; see --concurrency",
-        "s.py: post_fork is ignored: there are no hooks yet",
+        "ignored, for it changes nothing here: s.py:1: threads (requests run in green threads; see --concurrency)",
+        "s.py: hooks that do not run here yet: post_fork",
     ]
 
 
@@ -129,7 +129,7 @@ def apart(tmp_path, monkeypatch):
 
 def test_a_python_file_read_apart_gives_the_same_and_leaves_nothing_behind(apart):
     text = "import os, sys\nos.environ['LEFT'] = sys.left = 'x'\nqueue = 7\nthreads = 4\n"
-    said = "s.py:4: threads is ignored: requests run in green threads; see --concurrency"
+    said = "ignored, for it changes nothing here: s.py:4: threads (requests run in green threads; see --concurrency)"
     assert apart(text) == ({"queue": (7, "s.py:3")}, [said])
     assert "LEFT" not in os.environ and not hasattr(sys, "left")
 

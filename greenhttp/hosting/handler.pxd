@@ -12,3 +12,4 @@ cdef class HandlerDelivery(Delivery):
 
 cdef class Handler(App):
     cdef object handler
+    cdef object settings

@@ -3,6 +3,7 @@ from typing import IO, Any, TypeAlias
 
 from typing_extensions import Buffer, disjoint_base
 
+from greenhttp.config import Settings
 from greenhttp.http.request import Request
 from greenhttp.http.response import App, Delivery
 
@@ -23,6 +24,6 @@ class HandlerDelivery(Delivery): ...
 
 @disjoint_base
 class Handler(App):
-    def __init__(self, handler: Callable[[Request], Any]) -> None: ...
+    def __init__(self, handler: Callable[[Request], Any], settings: Settings) -> None: ...
 
 def blocks_of(file: IO[bytes]) -> Iterator[bytes]: ...

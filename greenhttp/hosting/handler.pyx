@@ -5,6 +5,7 @@ piece by piece. A Response is a plain value: it can be made once and returned a 
 iterator or a file, which can be read only once.
 """
 
+from greenhttp.http.forwarded cimport Forwarded
 from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport REASONS, App, Delivery, FileBody, file_range
 
@@ -184,10 +185,15 @@ cdef class Handler(App):
 
     Arguments:
         handler: called with a Request; returns a Response, str, bytes, an iterator of bytes or a file.
+        settings: `forwarded_allow_ips` and `secure_scheme_headers` decide what `Request.scheme` says.
     """
 
-    def __init__(self, handler):
+    def __init__(self, handler, settings):
         self.handler = handler
+        self.settings = settings
+
+    cdef object prepare(self, object name, object port):
+        return Forwarded(self.settings)
 
     cdef Delivery respond(self, Request request):
         cdef HandlerDelivery delivery = <HandlerDelivery>self.take_spare()

@@ -16,6 +16,8 @@ from greenhttp.hosting.wsgi import WSGI
 
 NATIVE, STREAM = "native", "stream"
 
+Hooks = Callable[[dict[str, Any]], Callable[[int, int, bytes], object]]
+
 
 def interface_of(app: Callable[..., Any]) -> str:
     """`"native"` or `"wsgi"`, by the rule above; `"wsgi"` for what has no signature (some of what is written in C)."""
@@ -31,15 +33,23 @@ def interface_of(app: Callable[..., Any]) -> str:
     return NATIVE if len(required) == 1 else "wsgi"
 
 
-def hosted(app: Callable[..., Any], settings: Settings) -> Handler | WSGI:
+def hosted(
+    app: Callable[..., Any],
+    settings: Settings,
+    hooks: Hooks | None = None,
+    keeps_environ: bool = False,
+) -> Handler | WSGI:
     """The application as something that a connection hands requests to, by the setting `interface`.
+
+    Arguments:
+        hooks, keeps_environ: see wsgi.WSGI; a native handler has no environ.
 
     Raises ConfigError for a stream handler, which is handed none.
     """
     interface = interface_of(app) if settings.interface == "auto" else settings.interface
     if interface == STREAM:
         raise ConfigError("interface: a stream handler is given connections, not requests")
-    return Handler(app) if interface == NATIVE else WSGI(app, settings)
+    return Handler(app, settings) if interface == NATIVE else WSGI(app, settings, hooks, keeps_environ)
 
 
 def doubt(app: Callable[..., Any]) -> str | None:

@@ -1,11 +1,14 @@
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from typing_extensions import Self, disjoint_base
 
 from greenhttp.config import Settings
 from greenhttp.http.response import App, Delivery
 from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
+
+_After: TypeAlias = Callable[[int, int, bytes], object]
+_Hooks: TypeAlias = Callable[[dict[str, Any]], _After]
 
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
@@ -23,5 +26,15 @@ class WSGIDelivery(Delivery):
     def __call__(self, status: Any, headers: Any = None, exc_info: Any = None) -> Any: ...
 
 @disjoint_base
+class Ending:
+    def close(self) -> None: ...
+
+@disjoint_base
 class WSGI(App):
-    def __init__(self, app: Callable[..., Any], settings: Settings) -> None: ...
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        settings: Settings,
+        hooks: _Hooks | None = None,
+        keeps_environ: bool = False,
+    ) -> None: ...

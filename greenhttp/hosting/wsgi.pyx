@@ -13,6 +13,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from greenhttp.green.transport cimport SocketStream
+from greenhttp.http.forwarded cimport CONTRADICTED, Forwarded
 from greenhttp.http.request cimport NOTHING, Request
 from greenhttp.http.response cimport App, Delivery, file_range
 from greenhttp.wire.head cimport Field, Form, Head
@@ -46,8 +47,10 @@ cdef str K_ADDR = sys.intern("REMOTE_ADDR")
 cdef str K_PORT = sys.intern("REMOTE_PORT")
 cdef str K_INPUT = sys.intern("wsgi.input")
 cdef str K_HOST = sys.intern("HTTP_HOST")
+cdef str K_SCHEME = sys.intern("wsgi.url_scheme")
 cdef str HTTP_1_0 = "HTTP/1.0"
 cdef str HTTP_1_1 = "HTTP/1.1"
+cdef str HTTPS = "https"
 cdef str GET = "GET"
 
 cdef enum:
@@ -63,8 +66,8 @@ for _name in (
     "accept-charset", "content-type", "cache-control", "pragma", "origin", "upgrade-insecure-requests", "dnt",
     "priority", "sec-gpc", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-user", "sec-fetch-dest", "sec-ch-ua",
     "sec-ch-ua-mobile", "sec-ch-ua-platform", "x-requested-with", "via", "x-scheme", "x-forwarded-proto",
-    "x-forwarded-host", "x-forwarded-port", "x-forwarded-server", "x-forwarded-ssl", "x-forwarded-scheme",
-    "x-forwarded-prefix",
+    "x-forwarded-protocol", "x-forwarded-host", "x-forwarded-port", "x-forwarded-server", "x-forwarded-ssl",
+    "x-forwarded-scheme", "x-forwarded-prefix",
 ):
     REPEATS[KNOWN_NAMES.index(_name)] = 1
 
@@ -148,6 +151,7 @@ cdef class Base:
 
     cdef dict few
     cdef dict many
+    cdef Forwarded forwarded
     cdef unsigned char address[16]
     cdef int family                 # 0: a UNIX socket, or nobody yet
 
@@ -181,6 +185,7 @@ cdef class Base:
 
 
 cdef dict make_environ(Request request):
+    """The environ; None: what it says of its scheme contradicts itself."""
     cdef Head head = request.head
     cdef Base base = <Base>request.base
     cdef const char* p = head.base
@@ -189,7 +194,7 @@ cdef dict make_environ(Request request):
     cdef uint64_t seen[4]
     cdef Field* field
     cdef object key, value, raw
-    cdef int i
+    cdef int i, secure
     cdef dict repeated = None
     cdef bint collide = bool(head.allow_names)      # a name with `_` let through may have taken a known name's key
     if type(request.stream) is SocketStream:
@@ -246,6 +251,12 @@ cdef dict make_environ(Request request):
     if repeated is not None:
         for key, values in repeated.items():
             environ[key] = ("; " if key == "HTTP_COOKIE" else ", ").join(values)
+    if seen[0] & base.forwarded.known[0] | seen[1] & base.forwarded.known[1] | base.forwarded.unknown:
+        secure = base.forwarded.secure(head, request.stream)
+        if secure == CONTRADICTED:
+            return None
+        if secure:
+            PyDict_SetItem(environ, K_SCHEME, HTTPS)
     if head.form == Form.ABSOLUTE:
         environ[K_HOST] = text(p + head.host_at, head.host_len)
     return environ
@@ -314,10 +325,36 @@ cdef class WSGIDelivery(Delivery):
         self.piece(data)
         self.stream.flush_all()
 
+    cdef int contradicted(self) except -1:
+        """Answer for the application: who cannot say by what scheme the request came is not to be believed at all."""
+        self.service.report("info", "refused with 400: fields that contradict each other about the scheme")
+        self.begin("400 Bad Request")
+        self.add("Content-Type", "text/plain")
+        self.add("Connection", "close")
+        self.called = True
+        self.content = [b"Bad Request\n"]
+        return 0
+
     cdef int start(self, int64_t known) except -1:
         if not self.called:
             raise AssertionError("the application sent content without calling start_response")
         return Delivery.start(self, known)
+
+
+cdef class Ending:
+    """What is closed in place of what the application returned: that, and then the hook after the answer."""
+
+    def close(self):
+        cdef WSGIDelivery response = self.response
+        self.response = None
+        try:
+            if self.closer is not None:
+                self.closer.close()
+        finally:
+            if response.request.head_out:
+                self.after(response.status, response.sent, response.data[:response.size])
+            else:
+                self.after(0, 0, b"")
 
 
 cdef class WSGI(App):
@@ -325,15 +362,22 @@ cdef class WSGI(App):
 
     Arguments:
         app: the application callable.
-        settings: concurrency and workers decide what `wsgi.multithread` and `wsgi.multiprocess` say.
+        settings: concurrency and workers decide what `wsgi.multithread` and `wsgi.multiprocess` say,
+            `forwarded_allow_ips` and `secure_scheme_headers` what `wsgi.url_scheme` does.
+        hooks: called with each environ before the application is; what it returns is called after the answer, with
+            its status, the bytes of its content, and its head as it went out (0, 0, b"" if none did). None: nobody.
+        keeps_environ: leave the environ with the request, for the observer.
     """
 
-    def __init__(self, app, settings):
+    def __init__(self, app, settings, hooks=None, bint keeps_environ=False):
         self.app = app
         self.settings = settings
+        self.hooks = hooks
+        self.keeps_environ = keeps_environ
 
     cdef object prepare(self, object name, object port):
         cdef Base base = Base.__new__(Base)
+        base.forwarded = Forwarded(self.settings)
         base.fill({
             K_METHOD: GET, K_PATH: "", K_URI: "", K_INPUT: NOTHING, K_QUERY: "", K_PROTOCOL: HTTP_1_1,
             K_ADDR: "", K_PORT: "",
@@ -342,7 +386,7 @@ cdef class WSGI(App):
             "SERVER_PORT": str(port),
             "SERVER_SOFTWARE": f"greenhttp/{__version__}",
             "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
+            K_SCHEME: "http",
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": self.settings.concurrency > 1,      # green threads share the application object
             "wsgi.multiprocess": self.settings.workers > 1,
@@ -354,7 +398,6 @@ cdef class WSGI(App):
 
     cdef Delivery respond(self, Request request):
         cdef WSGIDelivery response = <WSGIDelivery>self.take_spare()
-        cdef object result
         cdef dict environ
         if response is None:
             response = WSGIDelivery.__new__(WSGIDelivery)
@@ -362,7 +405,19 @@ cdef class WSGI(App):
         response.bind(request)
         environ = make_environ(request)
         request.take_input()
-        result = self.app(environ, response)
+        if environ is None:
+            response.contradicted()
+        else:
+            if self.keeps_environ:
+                request.environ = environ
+            if self.hooks is None:
+                self.call(environ, response)
+            else:
+                self.call_between(environ, response)
+        return response
+
+    cdef inline int call(self, dict environ, WSGIDelivery response) except -1:
+        cdef object result = self.app(environ, response)
         if type(result) is not list and type(result) is not tuple:
             if result is None:
                 raise TypeError("the application returned None; a WSGI application returns an iterable of bytes")
@@ -370,7 +425,23 @@ cdef class WSGI(App):
                 raise TypeError(f"the application returned {type(result).__name__}; return a list of bytes")
             if hasattr(result, "close"):
                 response.closer = result
-            if type(result) is FileWrapper and not request.head_out:
+            if type(result) is FileWrapper and not response.request.head_out:
                 result = file_range(result.filelike) or result  # after write() it goes on piece by piece
         response.content = result
-        return response
+        return 0
+
+    cdef int call_between(self, dict environ, WSGIDelivery response) except -1:
+        """Call the application between what `hooks` has to do before, and after the answer."""
+        cdef Ending ending = Ending.__new__(Ending)
+        ending.after = self.hooks(environ)
+        ending.response = response
+        try:
+            self.call(environ, response)
+        except BaseException:
+            ending.closer = response.closer
+            response.closer = None
+            ending.close()
+            raise
+        ending.closer = response.closer
+        response.closer = ending
+        return 0

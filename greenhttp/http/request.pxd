@@ -50,6 +50,7 @@ cdef class Request:
     cdef object base                # what the application prepared for the address this came in by
     cdef bint input_taken
     cdef bint head_out              # the head of an answer is in the output
+    cdef dict environ               # what a WSGI application was given, for the observer; None unless it asks
     cdef object answer              # the response.Delivery it is the head of, for the observer; None without one
     cdef bint over                  # answered: nothing more may be written
     # what a native handler has asked for, else None

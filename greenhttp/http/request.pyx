@@ -13,6 +13,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcpy
 
 from greenhttp.green.stream cimport Stream
+from greenhttp.http.forwarded cimport CONTRADICTED, Forwarded
 from greenhttp.http.service cimport Service
 from greenhttp.wire.body cimport ChunkedDecoder, Step
 from greenhttp.wire.head cimport Framing, Head
@@ -469,8 +470,16 @@ cdef class Request:
 
     @property
     def scheme(self):
-        """`http`."""
-        return "http"
+        """`https` where a proxy in front says so that may (`forwarded_allow_ips`, `secure_scheme_headers`), else `http`.
+
+        Raises HTTPError (400) if the fields that say it contradict each other.
+        """
+        cdef int secure = 0
+        if type(self.base) is Forwarded:
+            secure = (<Forwarded>self.base).secure(self.head, self.stream)
+            if secure == CONTRADICTED:
+                raise HTTPError(400, "the fields that tell the scheme contradict each other")
+        return "https" if secure else "http"
 
     @property
     def peer(self):

@@ -1,7 +1,7 @@
 """A format of the access log, from its text to what an entry is made of.
 
-Atoms are gunicorn's, `%(h)s`, and mean the same; `%%` is a percent sign. What an environ would say by name,
-`%({REMOTE_ADDR}e)s`, is taken from the request itself: the environ is the application's and gone by then.
+Atoms are gunicorn's, `%(h)s`, and mean the same; `%%` is a percent sign. What an environ says by name, in any case, is
+taken from the request itself where that tells it, `%({REMOTE_ADDR}e)s`: only for other names the environ is kept.
 """
 
 import difflib
@@ -69,8 +69,8 @@ class Step(NamedTuple):
 
     Attributes:
         atom: a name of `ATOMS`, "port", "target", "iso", "complete", "i" (request field), "o" (response field),
-            or "text".
-        text: the text itself, or the field's name in lower case; "" for the other atoms.
+            "e" (what an environ says), or "text".
+        text: the text itself, the field's name in lower case, or a name in the environ; "" for the other atoms.
     """
 
     atom: str
@@ -131,11 +131,12 @@ def _step(match: re.Match[str]) -> Step:
 def _by_name(name: str, kind: str) -> Step:
     if kind != "e":
         return Step(kind, name.lower())
-    if name in ENVIRON:
-        return Step(ENVIRON[name])
-    if name.startswith("HTTP_") or name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        return Step("i", name.removeprefix("HTTP_").replace("_", "-").lower())
-    return Step("text", "-")
+    key = name.upper()
+    if key in ENVIRON:
+        return Step(ENVIRON[key])
+    if key.startswith("HTTP_") or key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        return Step("i", key.removeprefix("HTTP_").replace("_", "-").lower())
+    return Step("e", name)
 
 
 def _nearest(name: str) -> list[str]:

@@ -20,6 +20,8 @@ cdef class Entries(Observer):
     cdef public object wake             # called when there is something to write; must not suspend
     cdef bint awake
 
+    cdef readonly bint wants_environ    # there is an atom that only the environ tells
+    cdef dict environ                   # that of the request an entry is made of, or None
     cdef bytes texts
     cdef Part* parts
     cdef int part_count
@@ -38,6 +40,7 @@ cdef class Entries(Observer):
     cdef int of_request(self, Head head, Part* part) except -1
     cdef int request_field(self, Head head, Part* part) except -1
     cdef int response_field(self, Delivery answer, Part* part) except -1
+    cdef int of_environ(self, Part* part) except -1
     cdef int user(self, Head head) except -1
     cdef int duration(self, int atom, int64_t took) except -1
     cdef int time(self, int atom, int64_t took) except -1

@@ -77,13 +77,13 @@ cdef enum:
 
 cdef enum Atom:
     TEXT, PEER, PORT, NOTHING, USER, TIME, ISO_TIME, LINE, STATUS, SIZE, BYTES, METHOD, TARGET, PATH, QUERY, VERSION
-    SECONDS, MILLISECONDS, MICROSECONDS, DECIMAL, COMPLETE, PROCESS, REQUEST_FIELD, RESPONSE_FIELD
+    SECONDS, MILLISECONDS, MICROSECONDS, DECIMAL, COMPLETE, PROCESS, REQUEST_FIELD, RESPONSE_FIELD, ENVIRON
 
 cdef dict ATOMS = {
     "text": TEXT, "h": PEER, "port": PORT, "l": NOTHING, "u": USER, "t": TIME, "iso": ISO_TIME, "r": LINE, "s": STATUS,
     "b": SIZE, "B": BYTES, "m": METHOD, "target": TARGET, "U": PATH, "q": QUERY, "H": VERSION, "T": SECONDS,
     "M": MILLISECONDS, "D": MICROSECONDS, "L": DECIMAL, "complete": COMPLETE, "p": PROCESS,
-    "i": REQUEST_FIELD, "o": RESPONSE_FIELD,
+    "i": REQUEST_FIELD, "o": RESPONSE_FIELD, "e": ENVIRON,
 }
 
 cdef const char* HEX = b"0123456789abcdef"
@@ -130,6 +130,7 @@ cdef class Entries(Observer):
         held: bytes of memory that it takes, the batch that is being written included.
         count: entries gathered since the last `take`.
         dropped: entries that were not kept since then: too many, or no memory.
+        wants_environ: whether an entry needs `Request.environ`.
         wake: called without arguments when there is something to take, and then not again before `rest`.
     """
 
@@ -147,6 +148,7 @@ cdef class Entries(Observer):
         for step, text in zip(steps, texts):
             part = &self.parts[self.part_count]
             part.atom = ATOMS[step.atom]
+            self.wants_environ = self.wants_environ or part.atom == ENVIRON
             part.at = at
             part.size = len(text)
             part.known = find_known(<const unsigned char*>PyBytes_AS_STRING(text), len(text))
@@ -160,10 +162,13 @@ cdef class Entries(Observer):
     cdef void answered(self, Request request, int64_t began) noexcept:
         cdef int64_t took = nanoseconds() - began
         cdef Delivery answer = <Delivery>request.answer
+        self.environ = request.environ
+        request.environ = None              # it may refer to the request
         if answer is None:
             self.gather(request.stream, request.head, None, NO_ANSWER, 0, took)
         else:
             self.gather(request.stream, request.head, answer, answer.status, answer.sent, took)
+        self.environ = None
 
     cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept:
         self.gather(stream, head, None, status, sent, -1)
@@ -242,6 +247,8 @@ cdef class Entries(Observer):
                     self.raw(b"false", 5)
             elif part.atom == RESPONSE_FIELD:
                 self.response_field(answer, part)
+            elif part.atom == ENVIRON:
+                self.of_environ(part)
             elif SECONDS <= part.atom <= DECIMAL:
                 self.duration(part.atom, took)
             elif head is None:
@@ -308,6 +315,30 @@ cdef class Entries(Observer):
                 return self.text(line + part.size + 2, p - line - part.size - 2)
             p += 2
         return self.absent()
+
+    cdef int of_environ(self, Part* part) except -1:
+        """What stands in the environ by that name, in any case, once the application is done with it.
+
+        Texts and numbers alone: to make a text of anything else could run code that waits.
+        """
+        cdef str name = self.texts[part.at:part.at + part.size].decode()
+        cdef object value = None
+        cdef bytes data
+        if self.environ is not None:
+            value = self.environ.get(name)
+            if value is None:
+                value = self.environ.get(name.upper())
+            if value is None:
+                name = name.lower()
+                for key in list(self.environ):
+                    if type(key) is str and (<str>key).lower() == name:
+                        value = self.environ[key]
+        if type(value) is int or type(value) is float or type(value) is bool:
+            value = str(value)
+        if type(value) is not str or not value:
+            return self.absent()
+        data = (<str>value).encode("utf-8", "backslashreplace")
+        return self.text(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
     cdef int user(self, Head head) except -1:
         """The name in Basic credentials (RFC 7617). Whether the application accepts it, the server does not know."""

@@ -14,7 +14,7 @@ WAYS = "; give combined, common, json or atoms like %(h)s"
 
 def test_every_atom_of_gunicorn_is_known():
     atoms = [step.atom for step in parse(GUNICORN) if step.atom != "text"]
-    assert atoms == [*"hlutrsbB", "i", "i", *"mUqHTMDLp", "i", "o"]
+    assert atoms == [*"hlutrsbB", "i", "i", *"mUqHTMDLp", "i", "o", "e"]
     assert set(ATOMS) == set("hlutrsbBfamUqHTMDLp")
 
 
@@ -43,7 +43,9 @@ def test_names_of_fields_have_no_case():
         ("RAW_URI", Step("target")),
         ("HTTP_X_REAL_IP", Step("i", "x-real-ip")),
         ("CONTENT_TYPE", Step("i", "content-type")),
-        ("myapp.user", Step("text", "-")),
+        ("remote_port", Step("port")),
+        ("http_x_real_ip", Step("i", "x-real-ip")),
+        ("myapp.user", Step("e", "myapp.user")),
     ],
 )
 def test_the_environ_is_what_the_request_tells(key, step):

@@ -1,0 +1,60 @@
+"""gunicorn's configuration as settings of a worker: what it means for connections and requests.
+
+What guards something that is not there refuses to start; what only gunicorn's own workers know changes nothing.
+"""
+
+from typing import Any
+
+from greenhttp.config import BY_NAME, Settings
+from greenhttp.errors import ConfigError
+
+LARGEST_LINE = 8190  # bytes: what a limit of 0 means in gunicorn
+AT_ONCE = 0.001  # seconds of keep-alive for gunicorn's 0: here that would be no time-out
+
+# names whose values other than these ask for what is not there
+REFUSED = {
+    "proxy_protocol": (("off", False), "the PROXY protocol is not there yet"),
+    "protocol": (("http",), "only HTTP is spoken"),
+    "http2_cleartext": (("off", False), "HTTP/2 is not there yet"),
+    "header_map": (("drop",), "fields with _ in their names are dropped, always"),
+    "root_path": (("",), "a prefix is not cut off yet"),
+    "permit_obsolete_folding": ((False,), "folded fields are refused, always"),
+    "strip_header_spaces": ((False,), "names with a space behind them are refused, always"),
+    "permit_unconventional_http_version": ((False,), "HTTP/1.0 and 1.1 are spoken, nothing else"),
+    "casefold_http_method": ((False,), "methods are taken as they are sent"),
+}
+
+
+def settings_of(cfg: Any) -> Settings:
+    """The settings for a worker under gunicorn.
+
+    Arguments:
+        cfg: a gunicorn.config.Config.
+
+    Raises ConfigError, in one line, for what cannot be served like that.
+    """
+    if cfg.is_ssl:
+        raise ConfigError("certfile, keyfile: TLS is not there yet; let a proxy in front do it, or leave them out")
+    for name, (usual, why) in REFUSED.items():
+        value = getattr(cfg, name, usual[0])
+        if value not in usual:
+            raise ConfigError(f"{name} {value}: {why}; leave it out")
+    if "h2" in (getattr(cfg, "http_protocols", None) or ()):
+        raise ConfigError("http_protocols: HTTP/2 is not there yet; leave it out")
+    head = BY_NAME["limit_request_head"]
+    return Settings(
+        concurrency=cfg.worker_connections,
+        connections=cfg.worker_connections,
+        workers=cfg.workers,  # says whether there are several, nothing else
+        timeout=cfg.timeout,
+        graceful_timeout=cfg.graceful_timeout,
+        keepalive_timeout=cfg.keepalive or AT_ONCE,
+        limit_request_line=cfg.limit_request_line or LARGEST_LINE,
+        limit_request_fields=cfg.limit_request_fields or 32768,
+        limit_request_head=max(head.parse(head.default), cfg.limit_request_field_size),
+        forwarded_allow_ips=list(cfg.forwarded_allow_ips),
+        secure_scheme_headers=cfg.secure_scheme_headers,
+        access_logfile=cfg.accesslog or "off",
+        access_log_format=cfg.access_log_format,
+        interface="wsgi",
+    )

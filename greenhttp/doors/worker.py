@@ -1,0 +1,208 @@
+"""gunicorn's worker class: its master's child, with our server in it.
+
+    master forks -> init_process: patch, then gunicorn's own: signals, load, post_worker_init -> run
+    run: Server on the master's sockets, a beat, until TERM, QUIT, max_requests, or the master is gone; then drain
+
+The sockets stay the master's: closing ours here takes nothing out of their queues, so a reload loses no request. This
+module loads no gevent, for the master imports it: all of that comes after the fork.
+"""
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from gunicorn.workers.base import Worker as Base
+
+from greenhttp.doors.hooks import around
+from greenhttp.doors.translated import settings_of
+from greenhttp.errors import ConfigError
+
+BEAT = 0.25  # seconds between two beats
+NOT_BOOTED = 3  # the exit code at which gunicorn's master stops instead of trying again
+
+log = logging.getLogger("greenhttp")
+
+
+class _Passed(logging.Handler):
+    """What greenhttp logs goes where gunicorn's errors go."""
+
+    def __init__(self, to: logging.Logger) -> None:
+        super().__init__()
+        self.to = to
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.to.handle(record)
+
+
+class Worker(Base):  # type: ignore[misc]
+    """A worker for gunicorn: `gunicorn -k greenhttp.gunicorn.Worker app:app`.
+
+    Patches the standard library before the application is loaded, then serves it as a WSGI application. In force are
+    bind, worker_connections (requests at once, and connections), timeout, graceful_timeout, keepalive, max_requests and
+    its jitter, limit_request_line, limit_request_fields, the access log and its format, forwarded_allow_ips,
+    secure_scheme_headers, reload, and the hooks of workers and requests. What greenhttp has beyond them has its
+    defaults. TLS, HTTP/2 and the PROXY protocol refuse to start.
+    """
+
+    def init_process(self) -> None:
+        """Patch, then as gunicorn does it, which ends in `run`. Called in the worker, once."""
+        signal.signal(signal.SIGTERM, self._early)
+        log.handlers[:] = [_Passed(self.log.error_log)]
+        log.setLevel(self.log.error_log.getEffectiveLevel())
+        log.propagate = False
+        try:
+            self.settings = settings_of(self.cfg)
+        except ConfigError as error:
+            log.error("%s", error)
+            sys.exit(NOT_BOOTED)
+        _patch(self.cfg.preload_app)
+        from gevent.event import Event
+
+        self.stopping = Event()
+        self.quick = False
+        if self.cfg.reload and self.cfg.reload_engine == "auto":
+            self.cfg.set("reload_engine", "poll")  # inotify's reads would block the hub
+        super().init_process()
+
+    # ---- signals: handlers of Python's, which may interrupt anything
+
+    def init_signals(self) -> None:
+        """As gunicorn, but without the moment in which TERM would end the process; it waits."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            super().init_signals()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _early(self, sig: int, frame: FrameType | None) -> None:
+        """TERM while it boots: the master sends it once, and waits. What it loads is not interrupted."""
+        self.alive = False
+
+    def _wake(self) -> None:
+        import gevent
+
+        gevent.get_hub().loop.run_callback_threadsafe(self.stopping.set)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """TERM: what has come is answered."""
+        self.alive = False
+        self._wake()
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """INT and QUIT: at once. A second one does not wait for anything."""
+        if self.quick:
+            os._exit(1)
+        self.alive, self.quick = False, True
+        self._wake()
+
+    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
+        """USR1: the logs are opened again."""
+        import gevent
+
+        gevent.get_hub().loop.run_callback_threadsafe(gevent.spawn, self._reopen)
+
+    def handle_abort(self, sig: int, frame: FrameType | None) -> None:
+        """ABRT, by the master, when the loop has not turned for `timeout`: says where it is, and ends.
+
+        An exception would only end whatever request holds the loop.
+        """
+        self.alive = False
+        faulthandler.dump_traceback()
+        try:
+            self.cfg.worker_abort(self)
+        finally:
+            os._exit(1)
+
+    def _reopen(self) -> None:
+        self.log.reopen_files()
+        self.server.reopen()
+
+    # ---- serving
+
+    def run(self) -> None:
+        """Serve until told to stop, then drain. Called by gunicorn, once."""
+        import gevent
+
+        from greenhttp import boot
+        from greenhttp.green.board import Board
+        from greenhttp.green.listener import Address, Listener
+        from greenhttp.green.watchdog import Watchdog
+        from greenhttp.server import Server
+
+        loop = gevent.get_hub().loop
+        waker = loop.io(self.PIPE[0], 1, ref=False)  # a signal in the moment before the poll does not interrupt it
+        waker.start(os.read, self.PIPE[0], 4096)
+        listeners = [
+            (Listener(fileno=os.dup(one.fileno())), Address("fd", fd=one.fileno())) for one in self.sockets
+        ]
+        for sock, _ in listeners:
+            sock.setblocking(False)
+        board = Board(self.settings.concurrency + 16)
+        board.own()
+        try:
+            self.server = Server(self.wsgi, self.settings)
+            self.server.hooks = around(self, self._own("pre_request"), self._own("post_request"))
+            self.server.start(listeners, None, board)
+        except ConfigError as error:
+            log.error("%s", error)
+            sys.exit(NOT_BOOTED)
+        boot.tune_collector()
+        dog = Watchdog(loop, self.settings.hub_warn, 0.0, self.server.in_progress, board)
+        dog.start()
+        beats = gevent.spawn(self._beat)
+        try:
+            self.stopping.wait()
+            if self.quick:
+                self.cfg.worker_int(self)
+                self.server.stop(0)
+            elif not self.server.stop(self.cfg.graceful_timeout, self.settings.drain_linger):
+                log.warning("requests that did not finish in %g s were cut", self.cfg.graceful_timeout)
+        finally:
+            beats.kill()
+            dog.stop()
+            waker.stop()
+            waker.close()
+
+    def _beat(self) -> None:
+        """Tell the master that the loop turns, also while it drains; see to what else may end the worker."""
+        import gevent
+
+        while True:
+            self.notify()
+            if not self.stopping.is_set():
+                self.nr = self.server.statistics().get("requests", 0)
+                if self.nr >= self.max_requests:
+                    self.log.info("Autorestarting worker after current request.")
+                    self.alive = False
+                elif self.ppid != os.getppid():
+                    self.log.info("Parent changed, shutting down: %s", self)
+                    self.alive = False
+                if not self.alive:
+                    self.stopping.set()
+            gevent.sleep(BEAT)
+
+    def _own(self, name: str) -> Any:
+        """The hook of that name, or None where gunicorn's own stands, which only says at debug that it was called."""
+        hook = getattr(self.cfg, name)
+        return None if hook.__qualname__.endswith(f"Request.{name}") else hook
+
+
+def _patch(preloaded: bool) -> None:
+    from gevent import monkey
+
+    if preloaded and not monkey.is_module_patched("socket"):
+        log.warning(
+            "preload_app: the application was imported before the standard library was patched, and may block all"
+            " requests of a worker; make `import greenhttp.patch` the first line of gunicorn's configuration file"
+        )
+    import greenhttp.patch  # noqa: F401
+
+    import gevent
+
+    gevent.reinit()  # the master may have had a loop
+
+

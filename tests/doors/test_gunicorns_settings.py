@@ -1,0 +1,137 @@
+"""Every setting that gunicorn knows is taken, ignored by name, or refused: none is lost."""
+
+import pytest
+
+from greenhttp.configfile import run_python
+from greenhttp.errors import ConfigError
+from greenhttp.sources import settled
+
+config = pytest.importorskip("gunicorn.config")
+
+TAKEN = {
+    "wsgi_app": "app:app", "bind": ["127.0.0.1:1"], "backlog": 7, "workers": 3, "worker_connections": 7,
+    "max_requests": 7, "max_requests_jitter": 7, "timeout": 7, "graceful_timeout": 7, "keepalive": 7,
+    "limit_request_line": 777, "limit_request_fields": 7, "reload": True, "reload_extra_files": ["x"],
+    "reuse_port": True,
+    "preload_app": True, "chdir": "/", "raw_env": ["A=1"], "pidfile": "x", "user": "x", "group": "x", "umask": 0o27,
+    "secure_scheme_headers": {"X-A": "on"}, "forwarded_allow_ips": "10.0.0.1", "accesslog": "-",
+    "access_log_format": "%(h)s", "errorlog": "x", "loglevel": "debug", "pythonpath": "x",
+}  # fmt: skip
+IGNORED = {
+    "threads": 4, "limit_request_field_size": 9000, "reload_engine": "poll", "sendfile": False, "worker_tmp_dir": "x",
+    "initgroups": True, "tmp_upload_dir": "x", "disable_redirect_access_to_syslog": True, "syslog_addr": "x",
+    "syslog_prefix": "x", "syslog_facility": "user", "enable_stdio_inheritance": True, "dogstatsd_tags": "x",
+    "statsd_prefix": "x", "enable_backlog_metric": True, "proc_name": "x", "default_proc_name": "x",
+    "proxy_allow_ips": "*", "uwsgi_allow_ips": "*", "suppress_ragged_eofs": False, "do_handshake_on_connect": True,
+    "http2_max_concurrent_streams": 7, "http2_initial_window_size": 7, "http2_max_frame_size": 7,
+    "http2_max_header_list_size": 7, "permit_unconventional_http_method": True, "asgi_loop": "auto",
+    "asgi_lifespan": "on", "asgi_disconnect_grace_period": 7, "websocket_max_message_size": 7, "http_parser": "fast",
+    "dirty_timeout": 7, "dirty_threads": 7, "dirty_graceful_timeout": 7, "control_socket": "x",
+    "control_socket_mode": 0o660, "control_socket_disable": True,
+}  # fmt: skip
+REFUSED = {
+    "config": "x", "check_config": True, "print_config": True, "worker_class": "sync", "spew": True, "daemon": True,
+    "capture_output": True, "logger_class": "x", "logconfig": "x", "logconfig_dict": {"version": 1},
+    "logconfig_json": "x", "syslog": True, "statsd_host": "x:1", "paste": "x", "raw_paste_global_conf": ["a=1"],
+    "proxy_protocol": "v1", "protocol": "uwsgi", "keyfile": "x", "certfile": "x", "ssl_version": 2, "cert_reqs": 2,
+    "ca_certs": "x", "ciphers": "x", "http_protocols": ["h2", "h1"], "http2_cleartext": "on",
+    "permit_obsolete_folding": True, "strip_header_spaces": True, "permit_unconventional_http_version": True,
+    "casefold_http_method": True, "forwarder_headers": "X_A", "header_map": "dangerous", "root_path": "/x",
+    "dirty_apps": ["x"], "dirty_workers": 1,
+}  # fmt: skip
+HOOKS = {s.name for s in config.KNOWN_SETTINGS if s.section in ("Server Hooks", "Dirty Arbiter Hooks")}
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def read(text):
+        (tmp_path / "gunicorn.conf.py").write_text(text)
+        source, said = run_python("gunicorn.conf.py")
+        settled(source)
+        return source, said
+
+    return read
+
+
+def test_the_lists_are_all_that_gunicorn_knows():
+    named = [*TAKEN, *IGNORED, *REFUSED, *HOOKS]
+    assert len(named) == len(set(named))
+    assert set(named) == {setting.name for setting in config.KNOWN_SETTINGS}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_it_is_taken(read, name):
+    source, said = read(f"{name} = {TAKEN[name]!r}")
+    assert len(source) == 1 and said == []
+
+
+@pytest.mark.parametrize("name", IGNORED)
+def test_it_is_ignored_and_named(read, name):
+    source, said = read(f"{name} = {IGNORED[name]!r}")
+    assert source == {} and len(said) == 1
+    assert said[0].startswith(f"ignored, for it changes nothing here: gunicorn.conf.py:1: {name} (")
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_is_refused(read, name):
+    with pytest.raises(ConfigError, match=rf"^gunicorn\.conf\.py:1: {name}[ :][^\n]+$"):
+        read(f"{name} = {REFUSED[name]!r}")
+
+
+@pytest.mark.parametrize("name", sorted(HOOKS))
+def test_a_hook_is_named_or_refused(read, name):
+    text = f"def {name}(*words): pass"
+    if name == "ssl_context":
+        with pytest.raises(ConfigError, match="ssl_context: TLS is not there yet"):
+            read(text)
+    else:
+        assert read(text) == ({}, [f"gunicorn.conf.py: hooks that do not run here yet: {name}"])
+
+
+def test_all_that_is_ignored_is_one_line(read):
+    _, said = read("threads = 4\nproc_name = 'x'\n")
+    assert len(said) == 1 and "threads (" in said[0] and "proc_name (" in said[0]
+
+
+HARMLESS = [s for s in config.KNOWN_SETTINGS if s.name not in {*HOOKS, *IGNORED, "config", "chdir"}]
+
+
+@pytest.mark.parametrize("setting", HARMLESS, ids=lambda setting: setting.name)
+def test_gunicorns_own_default_refuses_nothing(read, setting):
+    """Files that spell defaults out are common."""
+    value = "'gevent'" if setting.name == "worker_class" else repr(setting.default)
+    if setting.name in ("ssl_version", "cert_reqs"):
+        value = "None"  # the numbers of Python's ssl mean something with certificates alone
+    if setting.name in ("user", "group"):
+        value = "0"
+    if setting.name == "forwarder_headers":
+        value = "None"
+    _, said = read(f"{setting.name} = {value}")
+    assert said == []
+
+
+def test_names_of_the_files_own_are_named_and_left_alone(read):
+    source, said = read("import os\ncores = 2\nworkers = cores * 2 + 1\n_mine = 1\n")
+    assert source["workers"].value == 5
+    assert said == ["gunicorn.conf.py: no settings, so the file's own: cores"]
+
+
+def test_no_keep_alive_is_not_taken_for_no_time_out(read):
+    with pytest.raises(ConfigError, match=r":1: keepalive: 0 is no time-out here; for no keep-alive, .* '1ms'"):
+        read("keepalive = 0")
+
+
+def test_extra_files_are_watched_beside_the_others(read):
+    assert read("reload_extra_files = ['a.yml']")[0]["reload_dirs"].value == [".", "a.yml"]
+
+
+@pytest.mark.parametrize("value", ["'gevent'", "'greenhttp.gunicorn.Worker'", "Worker"])
+def test_our_worker_class_may_stay_in_the_file(read, value):
+    assert read(f"from greenhttp.gunicorn import Worker\nworker_class = {value}") == ({}, [])
+
+
+def test_another_worker_class_is_refused(read):
+    with pytest.raises(ConfigError, match="worker_class builtins.dict: there is one kind of worker"):
+        read("worker_class = dict")
