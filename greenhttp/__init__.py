@@ -35,6 +35,8 @@ __all__ = [
     "GreenError",
     "HTTPError",
     "LineTooLong",
+    "OffloadError",
+    "OffloadTimeout",
     "Request",
     "RequestTimeout",
     "Response",
@@ -45,6 +47,8 @@ __all__ = [
     "StreamTimeout",
     "__version__",
     "connect",
+    "offload",
+    "offloaded",
     "serve",
     "serve_stream",
 ]
@@ -57,11 +61,14 @@ if TYPE_CHECKING:
         GreenError,
         HTTPError,
         LineTooLong,
+        OffloadError,
+        OffloadTimeout,
         RequestTimeout,
         ResponseError,
         StreamClosed,
         StreamTimeout,
     )
+    from greenhttp.green.offload import offload, offloaded
     from greenhttp.green.stream import Stream
     from greenhttp.green.transport import connect
     from greenhttp.hosting.handler import Response
@@ -75,6 +82,8 @@ _ELSEWHERE = {  # all others: errors
     "Server": "greenhttp.server",
     "Stream": "greenhttp.green.stream",
     "connect": "greenhttp.green.transport",
+    "offload": "greenhttp.green.offload",
+    "offloaded": "greenhttp.green.offload",
     "serve": "greenhttp.running",
     "serve_stream": "greenhttp.running",
 }
