@@ -4,6 +4,7 @@ A byte's way in and back out; each arrow is one call, and imports go the same wa
 
     cli, __main__     the command: settings from the command line, patching, signals
     pywsgi            gevent.pywsgi's WSGIServer by its own name, on server
+    doctor/           `greenhttp doctor`: what would bite in an application
     supervisor/       many processes: forks workers, replaces them, loses no request
     boot              the process as an application should find it, then the application
     running, logs     a server as a program: signals, what the terminal is told, where the log goes
