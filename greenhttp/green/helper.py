@@ -46,6 +46,7 @@ class Helper:
 
     def __init__(self) -> None:
         self.pid = 0
+        self.doomed = False  # by `kill`, also where there is no process yet; reset with the next call
         self._socket: _socket.socket | None = None
 
     def call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -75,6 +76,7 @@ class Helper:
 
     def kill(self) -> None:
         """End the process, whatever it is at; `call` notices."""
+        self.doomed = True
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -90,6 +92,8 @@ class Helper:
         finally:
             theirs.close()
         self._socket = ours
+        if self.doomed:
+            self.kill()
 
     def _bury(self) -> str:
         """Forget the dead process. Says how it died."""

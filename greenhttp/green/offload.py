@@ -183,6 +183,8 @@ class Crew:
                 else:
                     call.hand = hand
                     self.running += 1
+                    if hand.helper is not None:
+                        hand.helper.doomed = False
             if call is None:
                 hand.called.acquire()
                 continue

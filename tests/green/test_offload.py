@@ -18,6 +18,7 @@ from gevent import monkey
 
 import greenhttp
 from greenhttp import ConfigError, OffloadError, OffloadTimeout, Server, offload, offloaded
+from greenhttp.green.helper import Helper
 from tests.green.green import until
 
 module = sys.modules["greenhttp.green.offload"]
@@ -97,8 +98,8 @@ def test_a_higher_bound_counts_from_then_on(held, bounded):
 
 def test_a_deadline_abandons_the_call_which_keeps_its_place_until_it_ends(held, bounded, caplog):
     bounded(1, 0)
-    with pytest.raises(OffloadTimeout, match=r"was not finished within 0\.01 s"):
-        offload(held, "late", timeout=0.01)
+    with pytest.raises(OffloadTimeout, match=r"was not finished within 0\.5 s"):
+        offload(held, "late", timeout=0.5)  # long enough to begin
     assert module.statistics() == {"running": 1, "abandoned": 1, "waiting": 0}
     assert "Held() was abandoned and still runs: it keeps one of 1 threads (offload_threads)" in caplog.text
     with pytest.raises(TimeoutError):  # its wait for a place counts; it never begins
@@ -210,6 +211,26 @@ def test_a_deadline_ends_the_process_and_frees_its_place(bounded):
     until(lambda: module.statistics() == IDLE)
 
 
+def test_a_call_that_is_given_up_before_there_is_a_process_is_ended_too(bounded, monkeypatch):
+    bounded(1, 1)
+    held, start = Held(), Helper._start
+
+    def late(self):
+        held()
+        start(self)
+
+    assert offload(os.getpid, process=True)
+    with pytest.raises(OffloadError):
+        offload(os._exit, 1, process=True)  # the next one needs a new process
+    monkeypatch.setattr(Helper, "_start", late)
+    call = gevent.spawn(offload, forever, process=True)
+    running(1)
+    call.kill()
+    assert module.statistics()["abandoned"] == 1
+    held.end()
+    until(lambda: module.statistics() == IDLE)
+
+
 class Stubborn(Exception):
     def __init__(self, one, two):
         super().__init__(one)
@@ -284,7 +305,7 @@ def test_a_patched_program_ends_and_its_processes_with_it(tmp_path):
 
 
 def test_request_timeout_abandons_and_the_server_counts_it(held):
-    server = Server(lambda request: offload(held), bind="127.0.0.1:0", request_timeout=0.05)
+    server = Server(lambda request: offload(held), bind="127.0.0.1:0", request_timeout=0.5)
     server.start()
     try:
         client = gevent.socket.create_connection(server.address)
