@@ -4,6 +4,7 @@ A byte's way in and back out; each arrow is one call, and imports go the same wa
 
     cli, __main__     the command: settings from the command line, patching, signals
     pywsgi            gevent.pywsgi's WSGIServer by its own name, on server
+    doctor/           `greenhttp doctor`: what would bite in an application
     supervisor/       many processes: forks workers, replaces them, loses no request
     boot              the process as an application should find it, then the application
     running, logs     a server as a program: signals, what the terminal is told, where the log goes
@@ -35,6 +36,8 @@ __all__ = [
     "GreenError",
     "HTTPError",
     "LineTooLong",
+    "OffloadError",
+    "OffloadTimeout",
     "Request",
     "RequestTimeout",
     "Response",
@@ -45,6 +48,8 @@ __all__ = [
     "StreamTimeout",
     "__version__",
     "connect",
+    "offload",
+    "offloaded",
     "serve",
     "serve_stream",
 ]
@@ -57,11 +62,14 @@ if TYPE_CHECKING:
         GreenError,
         HTTPError,
         LineTooLong,
+        OffloadError,
+        OffloadTimeout,
         RequestTimeout,
         ResponseError,
         StreamClosed,
         StreamTimeout,
     )
+    from greenhttp.green.offload import offload, offloaded
     from greenhttp.green.stream import Stream
     from greenhttp.green.transport import connect
     from greenhttp.hosting.handler import Response
@@ -75,6 +83,8 @@ _ELSEWHERE = {  # all others: errors
     "Server": "greenhttp.server",
     "Stream": "greenhttp.green.stream",
     "connect": "greenhttp.green.transport",
+    "offload": "greenhttp.green.offload",
+    "offloaded": "greenhttp.green.offload",
     "serve": "greenhttp.running",
     "serve_stream": "greenhttp.running",
 }

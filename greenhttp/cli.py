@@ -1,4 +1,4 @@
-"""The command: `greenhttp [serve] [OPTIONS] APP`.
+"""The command: `greenhttp [serve | doctor] [OPTIONS] APP`.
 
 The order of work is the point of this file: read the settings, patch the standard library, and only then import
 anything that could keep an unpatched socket or lock: the application first of all. So this module imports click, the
@@ -39,7 +39,8 @@ STOPPED, BROKEN, MISUSED, APP_FAILED = 0, 1, 2, 3
 ABOUT = """\
 Serves the application APP: module, module:name or module:create(), looked for here first.
 
-greenhttp serve APP is the same. APP may also stand in the file of settings, as app.
+greenhttp serve APP is the same. greenhttp doctor APP tells what would block in it, and serves nobody else. APP may also
+stand in the file of settings, as app.
 """
 
 AFTERWORD = """\
@@ -55,7 +56,8 @@ With workers, HUP reads the settings again and replaces all workers, one at a ti
 the same process; TTIN and TTOU add and remove a worker; WINCH lets all workers drain, until HUP.
 
 Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log cannot be used, or stopped by force; 2 wrong usage or
-settings; 3 the application could not be found or imported, or workers fail one after the other.
+settings; 3 the application could not be found or imported, or workers fail one after the other. Of doctor: 0
+nothing blocks; 1 something does; 2 and 3 as above.
 """
 
 METAVARS = {
@@ -64,7 +66,7 @@ METAVARS = {
     "pairs": "NAME=VALUE", "optional": "NAME", "workers": "N", "mode": "OCTAL", "fields": "NAME=VALUE",
 }  # fmt: skip
 
-COMMANDS = ("serve",)  # a word before APP; the only one so far, and the one that is meant without
+COMMANDS = ("serve", "doctor")  # a word before APP; without one it is the first
 
 SWITCHES = {  # option of click's -> the setting, the flag, the value it stands for
     flag[2:].replace("-", "_"): (setting.name, flag, value) for setting in SETTINGS for flag, value in setting.switches
@@ -88,7 +90,7 @@ class _Command(click.Command):
         return super().get_help(ctx).replace(_HYPHEN, "-")
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_usage(ctx.command_path, "[serve] [OPTIONS] APP")
+        formatter.write_usage(ctx.command_path, "[serve | doctor] [OPTIONS] APP")
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_paragraphs(formatter, ABOUT)
@@ -174,6 +176,10 @@ command = _Command(
             help="Read the settings, import the application, say what would be served, and exit.",
         ),
         click.Option(
+            ["--request"], multiple=True, metavar="'GET /'", help="doctor: a request to make; may be repeated."
+        ),
+        click.Option(["as_json", "--json"], is_flag=True, help="doctor: the findings as JSON."),
+        click.Option(
             ["--print-config"], is_flag=True, help="Every setting, its value and where it came from, as TOML, and exit."
         ),
         click.Option(
@@ -211,7 +217,7 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
         if options[place] is not None:
             source[place] = Given(options[place], f"--{place}")
     words = options["words"]
-    if words and words[0] in COMMANDS:
+    if words and words[0] in COMMANDS and (len(words) > 1 or words[0] == "serve"):
         words = words[1:]
     if len(words) > 1:
         raise ConfigError(f"one application, please; {words[1]!r} is left over")
@@ -296,6 +302,7 @@ def _main(arguments: Sequence[str]) -> int:
                 return STOPPED
             if not app:
                 raise ConfigError("no application; give APP, like module:name (see greenhttp --help)")
+            doctor = _is_doctor(options)
             where = _here()
             supervised = _is_supervised(settings, origins)
             boot.enter(settings)
@@ -304,6 +311,8 @@ def _main(arguments: Sequence[str]) -> int:
             say(str(error), "red")
             return MISUSED
         file = os.path.join(where, path) if (path := _file(options, os.environ)).endswith(".py") else ""
+        if doctor:
+            return _examine(app, settings, options, file)
         if supervised and not options["check"]:
             return _supervise(app, settings, options, where, file)
         return _run(app, settings, options["check"], file)
@@ -322,6 +331,19 @@ def _main(arguments: Sequence[str]) -> int:
     except ConfigError as error:
         say(str(error), "red")
         return BROKEN
+
+
+def _is_doctor(options: Mapping[str, Any]) -> bool:
+    """Whether the application is to be examined. Raises ConfigError for options that only make sense then."""
+    if len(options["words"]) > 1 and options["words"][0] == "doctor":
+        from greenhttp.doctor.report import parse_request
+
+        for text in options["request"]:
+            parse_request(text)
+        return True
+    if options["request"] or options["as_json"]:
+        raise ConfigError("--request and --json are for greenhttp doctor APP")
+    return False
 
 
 def _here() -> str:
@@ -380,6 +402,19 @@ def _app_failed(name: str, error: AppError) -> int:
     traceback.print_exception(error.__cause__)
     say(f"{name} could not be loaded; the traceback above is its own", "red")
     return APP_FAILED
+
+
+def _examine(name: str, settings: Settings, options: Mapping[str, Any], file: str) -> int:
+    """Tell what would bite in the application."""
+    from greenhttp.doctor.report import run
+
+    try:
+        return run(name, settings, file, options["request"], options["as_json"])
+    except AppError:
+        raise
+    except ConfigError as error:  # BROKEN has another meaning here
+        say(str(error), "red")
+        return MISUSED
 
 
 def _supervise(name: str, settings: Settings, options: Mapping[str, Any], where: str, file: str) -> int:

@@ -536,6 +536,16 @@ SETTINGS: tuple[Setting, ...] = (
         _WORK, ("--queue-timeout",),
     ),
     Setting(
+        "offload_threads", "count", 16, "threads",
+        "Calls that `greenhttp.offload` makes on threads at the same time; more wait.",
+        _WORK, ("--offload-threads",), _at_least(1),
+    ),
+    Setting(
+        "offload_processes", "count", 0, "processes",
+        "The same for `process=True`, in processes of each worker. 0: one for each processor.",
+        _WORK, ("--offload-processes",),
+    ),
+    Setting(
         "health_path", "target", "off", "",
         "Requests for exactly this path, such as /healthz, never wait in the queue: without content, they run although"
         " --concurrency others do. off: none.",

@@ -12,7 +12,9 @@
     ├── RequestTimeout         the request ran longer than `request_timeout`
     ├── StreamClosed           read from or write to a stream that was closed on this side
     ├── StreamTimeout          a stream operation passed its deadline (also a TimeoutError)
-    └── LineTooLong            no line end within the limit given to readline or readuntil
+    ├── LineTooLong            no line end within the limit given to readline or readuntil
+    └── OffloadError           a call could not be done in a process of its own
+        └── OffloadTimeout     an offloaded call was not finished within its `timeout` (also a TimeoutError)
 
 Wire errors never name the offending bytes: what a client sent does not belong in an answer.
 """
@@ -109,3 +111,11 @@ class StreamTimeout(GreenError, TimeoutError):
 
 class LineTooLong(GreenError, ValueError):
     """No terminator within the limit; the bytes stay in the stream."""
+
+
+class OffloadError(GreenError):
+    """An offloaded call could not be done: its process died, or what it takes or gives cannot be pickled."""
+
+
+class OffloadTimeout(OffloadError, TimeoutError):
+    """An offloaded call was not finished within its `timeout`, its wait for a thread included."""

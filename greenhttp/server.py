@@ -23,6 +23,7 @@ from gevent.event import Event
 
 from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
+from greenhttp.green import offload
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.board import Board, Loads
 from greenhttp.green.deadline import Sweep
@@ -116,8 +117,12 @@ class Server:
         return [str(name) if name.kind == "unix" else f"{scheme}{name}" for name in self._names]
 
     def statistics(self) -> dict[str, int]:
-        """Counts of connections by what they wait for, of green threads and of requests; {} when stopped."""
-        return self._service.statistics() if self._service else {}
+        """Counts of connections by what they wait for, of green threads, of requests and of offloaded calls of the
+        calling thread's hub; {} when stopped."""
+        if self._service is None:
+            return {}
+        calls = {f"offload_{name}": count for name, count in offload.statistics().items()}
+        return {**self._service.statistics(), **calls}
 
     def in_progress(self) -> list[tuple[float, str, Any]]:
         """What runs in the application: seconds, `GET /path`, green thread; the oldest first. Needs a board.
@@ -161,6 +166,7 @@ class Server:
             for sock, address in opened:
                 close_listener(sock, address)
             raise
+        offload.bound(self.settings.offload_threads, self.settings.offload_processes)
         service = self._make_service()
         service.show(board)
         self._listeners = opened if listeners is None else list(listeners)

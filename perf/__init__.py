@@ -7,6 +7,7 @@
     models    architectures beside each other           models/ the programs, argument/ what is asked of them
     reach     scenarios with a bound each, pass or fail reach/*.py
     c10k      connections up to the descriptor limit    c10k/*.py, clients in holder.py
+    offload   fast requests while heavy ones run        offload/*.py
     profile   where the microseconds go                 profile/*.py: perf, strace, callgrind, lines of a .pyx
     clients   clients.py; honest.py well-behaved ones, crowd.py slow ones, each in a process of its own
     below     procfs.py (CPU and memory of a process tree), wrk.py (the load generator), build.py (floor, Go)

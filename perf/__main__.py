@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from perf import CLIENT_CORE, argument, c10k, micro, peers, profile, reach
+from perf import CLIENT_CORE, argument, c10k, micro, offload, peers, profile, reach
 
 USAGE = """usage: python -m perf COMMAND [OPTION ...]
 
@@ -16,6 +16,8 @@ USAGE = """usage: python -m perf COMMAND [OPTION ...]
                       ways to build a server beside each other: threads, pools, state machines, coroutines, greenlets
   reach [NAME ...] [--server greenhttp]
                       scenarios with a bound each (perf/reach/*.py)
+  offload [--rounds 3] [--seconds 4] [--out perf/results]
+                      latency of fast requests while heavy ones run, with and without greenhttp.offload
   profile WORKLOAD [--server greenhttp] [--seconds 3] [--callgrind] [--lines MODULE]
                       where the microseconds go: perf stat, perf record, strace; callgrind; lines of a .pyx
   c10k [--workers 3] [--connections N] [--seconds 5] [--server greenhttp] [--results DIRECTORY] [--no-results]
@@ -28,6 +30,7 @@ COMMANDS = {
     "models": argument.main,
     "reach": reach.main,
     "c10k": c10k.main,
+    "offload": offload.main,
     "profile": profile.main,
 }
 

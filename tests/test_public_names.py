@@ -14,6 +14,8 @@ ELSEWHERE = {
     "Server": "greenhttp.server",
     "Stream": "greenhttp.green.stream",
     "connect": "greenhttp.green.transport",
+    "offload": "greenhttp.green.offload",
+    "offloaded": "greenhttp.green.offload",
     "serve": "greenhttp.running",
     "serve_stream": "greenhttp.running",
 }
@@ -37,9 +39,9 @@ def test_importing_the_package_loads_no_gevent_and_opens_nothing():
 
 def test_the_names_are_these():
     assert greenhttp.__all__ == [
-        "BodyError", "BodyTimeout", "ConfigError", "GreenError", "HTTPError", "LineTooLong", "Request",
-        "RequestTimeout", "Response", "ResponseError", "Server", "Stream", "StreamClosed", "StreamTimeout",
-        "__version__", "connect", "serve", "serve_stream",
+        "BodyError", "BodyTimeout", "ConfigError", "GreenError", "HTTPError", "LineTooLong", "OffloadError",
+        "OffloadTimeout", "Request", "RequestTimeout", "Response", "ResponseError", "Server", "Stream", "StreamClosed",
+        "StreamTimeout", "__version__", "connect", "offload", "offloaded", "serve", "serve_stream",
     ]  # fmt: skip
     assert set(greenhttp.__all__) <= set(dir(greenhttp))
 

@@ -9,6 +9,7 @@
     spawn       stream handlers: a green thread per connection, handler(stream)
     board       what this process does at this moment, in memory that its supervisor can read
     watchdog    a thread that says what holds the hub up
+    offload     calls that block or compute, on real threads or in processes; helper: such a process
     nap         time.sleep of a patched process: one heap and one timer for all that sleep
     deadline    one list per phase of a connection, one sweep for all
     switch      greenlet's C interface

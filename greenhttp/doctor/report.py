@@ -1,0 +1,54 @@
+"""Findings as people and as machines read them, and the whole visit: load, look, probe, report."""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from greenhttp import boot
+from greenhttp.config import Settings
+from greenhttp.console import colourful, paint
+from greenhttp.errors import ConfigError
+
+HEALTHY, BLOCKED = 0, 1
+
+
+def parse_request(text: str) -> tuple[str, str]:
+    """`GET /path` or `/path`. Raises ConfigError."""
+    method, _, target = text.strip().rpartition(" ")
+    if not target.startswith("/") or " " in method:
+        raise ConfigError(f"--request: {text!r} is no request; give it like 'GET /path'")
+    return method or "GET", target
+
+
+def run(name: str, settings: Settings, file: str, requests: Sequence[str], as_json: bool) -> int:
+    """Examine the application. Returns the exit code. Raises what boot.load raises, and ConfigError.
+
+    Arguments:
+        file: a Python file of settings, as for boot.load.
+        requests: as `parse_request` takes them; without any, GET /.
+    """
+    asked = [parse_request(text) for text in requests or ["GET /"]]
+    boot.configure(settings)
+    from greenhttp.doctor.look import look, signals
+
+    before = signals()
+    server = boot.load(name, settings, file)
+    from greenhttp.doctor.probe import probe
+    from greenhttp.hosting.interface import STREAM
+
+    found = look(before)
+    if server.interface != STREAM:
+        found += probe(server, asked)
+        found += [finding for finding in look(before) if finding not in found]  # what the requests have imported
+    found.sort(key=lambda finding: not finding.blocks)
+    blocking = sum(finding.blocks for finding in found)
+    if as_json:
+        print(json.dumps({"app": name, "requests": [" ".join(each) for each in asked], "blocking": blocking,
+                          "findings": [finding.as_dict() for finding in found]}, indent=1), flush=True)  # fmt: skip
+    else:
+        on = colourful(sys.stdout)
+        for finding in found:
+            mark = paint("blocks", "bold", "red", on=on) if finding.blocks else paint("note  ", "yellow", on=on)
+            print(f"{mark}  {finding.what}\n        {paint(finding.advice, 'dim', on=on)}")
+        print(f"{name}: {blocking or 'nothing'} that blocks, notes: {len(found) - blocking}", flush=True)
+    return BLOCKED if blocking else HEALTHY
