@@ -42,6 +42,7 @@ from greenhttp.errors import ConfigError
 LONGEST = 366 * 86400.0  # seconds. A longer time-out is a slip, and timers must be able to hold the value
 LARGEST = 1 << 62  # bytes. Sizes are signed 64-bit numbers in the compiled modules, with room for one addition
 MOST = (1 << 31) - 1  # counts are C ints there
+MOST_RUNNING = 1 << 20  # requests; each has a line of 128 bytes on a worker's board
 LARGEST_HEAD = 1 << 30  # bytes, fields. The head parser keeps offsets into line and fields in 32 bits
 
 DESCRIPTORS_KEPT = 128  # descriptors left to the application, its databases and logs when `connections` is derived
@@ -523,7 +524,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "concurrency", "count", 1000, "requests",
         "Requests that run at the same time. More wait in the queue; idle connections do not count.",
-        _WORK, ("--concurrency", "--limit-concurrency", "--backpressure"), _at_least(1, "", 1 << 20),
+        _WORK, ("--concurrency", "--limit-concurrency", "--backpressure"), _at_least(1, "", MOST_RUNNING),
     ),
     Setting(
         "queue", "count", None, "requests",

@@ -33,7 +33,7 @@ from gevent import pywsgi as original
 from gevent.pool import Pool
 
 from greenhttp import __version__
-from greenhttp.config import LONGEST, MOST, nearest
+from greenhttp.config import LONGEST, MOST, MOST_RUNNING, nearest
 from greenhttp.errors import ConfigError
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.listener import Address, listen
@@ -221,7 +221,7 @@ class _Serving(Server):
     def __init__(self, front: WSGIServer) -> None:
         size = front.pool.size if front.pool is not None else None
         values = {"queue_timeout": 0, "server_header": "off", **front._settings}
-        super().__init__(self.answer, interface="wsgi", concurrency=size or MOST, queue=MOST, **values)
+        super().__init__(self.answer, interface="wsgi", concurrency=size or MOST_RUNNING, queue=MOST, **values)
         self.front = front
         self.lines = Entries(LINE, False, LIMIT)
         self.lines.wake = self._lines_came

@@ -470,7 +470,7 @@ cdef class Request:
 
     @property
     def scheme(self):
-        """`https` where a proxy in front says so that may (`forwarded_allow_ips`, `secure_scheme_headers`), else `http`.
+        """`http`, or `https` where a proxy may say so (`forwarded_allow_ips`) and does (`secure_scheme_headers`).
 
         Raises HTTPError (400) if the fields that say it contradict each other.
         """

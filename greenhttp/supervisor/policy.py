@@ -401,8 +401,10 @@ class Policy:
             return
         pause = min(self.limits.first_pause * 2 ** (self._failures - 1), self.limits.longest_pause)
         self._not_before = now + pause
-        what = "died right after it was ready" if booted else f"could not be started ({how})"
-        self._say("error", f"worker {worker.number} {what}; the next attempt is in {pause:g} s")
+        if booted:
+            self._say("error", f"worker {worker.number} was just ready; the next attempt is in {pause:g} s")
+            return
+        self._say("error", f"worker {worker.number} could not be started ({how}); the next attempt is in {pause:g} s")
 
     def _missing(self) -> int:
         present = [w for w in self.workers.values() if w.state in (State.STARTING, State.SERVING)]

@@ -33,8 +33,9 @@ KNOWN_NAMES: tuple[str, ...] = (
     "sec-ch-prefers-color-scheme", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-user", "sec-fetch-dest",
     "sec-fetch-storage-access", "x-requested-with", "x-csrf-token", "x-csrftoken", "x-http-method-override",
     # proxies and tracing
-    "x-forwarded", "x-forwarded-prefix", "x-forwarded-server", "x-forwarded-ssl", "x-forwarded-scheme", "x-forwarded-protocol",
-    "x-client-ip", "x-correlation-id", "x-amzn-trace-id", "x-cloud-trace-context", "x-api-key", "x-scheme",
+    "x-forwarded", "x-forwarded-prefix", "x-forwarded-server", "x-forwarded-ssl", "x-forwarded-scheme",
+    "x-forwarded-protocol", "x-client-ip", "x-correlation-id", "x-amzn-trace-id", "x-cloud-trace-context", "x-api-key",
+    "x-scheme",
     "true-client-ip", "cdn-loop", "cf-connecting-ip", "cf-ipcountry", "cf-ray", "cf-visitor",
     "traceparent", "tracestate", "baggage", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled",
 )

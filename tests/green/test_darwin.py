@@ -55,7 +55,7 @@ def compiled(source, path, *options):
     assert done.returncode == 0, done.stderr
 
 
-MODULES = ["acceptor.pyx", "deadline.pyx", "nap.pyx", "transport.pyx"]
+MODULES = ["acceptor.pyx", "deadline.pyx", "nap.pyx", "sender.pyx", "transport.pyx"]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -209,7 +209,8 @@ def test_int_ends_at_once_although_a_request_runs():
     patient = "--graceful-timeout", "1h"
     with Command(HERE, "-b", "127.0.0.1:0", *patient, "busy_app:app") as command, begun(command) as client:
         command.send_signal(signal.SIGINT)
-        assert command.rest() == (0, "", "")
+        code, out, err = command.rest()
+        assert (code, out) == (0, "") and len(err.splitlines()) == 1 and " SIGINT, sent by process " in err
         assert client.at_end()
 
 
