@@ -62,7 +62,10 @@ WRONG = {
         "does not say that, but\ndown",
     ),
     "a job that is not there": ("```console\n$ kill %1\n```", "there is no job %1"),
-    "a job with a bad end": ("```console\n$ bash -c 'echo up; exit 4' &\nup\n```", "ended with 4"),
+    "a job with a bad end": (
+        "```console\n$ bash -c 'trap \"exit 4\" TERM; echo up; while :; do sleep 0.1; done' &\nup\n```",
+        "ended with 4",
+    ),
 }  # fmt: skip
 
 

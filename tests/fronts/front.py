@@ -194,6 +194,43 @@ class HAProxy(Front):
         raise AssertionError(f"no {backend}/{server} in {table}")
 
 
+class TLS:
+    """In a front that is spoken to by https: what a reader adds to the line that says where to listen.
+
+    Attributes:
+        certificate: a file, its own authority, for 127.0.0.1.
+    """
+
+    where: Path
+    listener: socket.socket
+    listening = ""  # how that line ends
+    adds = ""  # what follows
+
+    def configuration(self, upstream: str, changes: dict[str, str]) -> str:
+        self.certificate, key = self.where / "certificate.pem", self.where / "certificate.pem.key"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+             "-addext", "subjectAltName=IP:127.0.0.1", "-out", self.certificate, "-keyout", key],
+            check=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+        if UNPRIVILEGED:
+            shutil.chown(key, "nobody", "nogroup")
+        text: str = super().configuration(upstream, changes)  # type: ignore[misc]
+        before = self.listening.format(front=self, fd=self.listener.fileno())
+        assert text.count(before) == 1
+        return text.replace(before, before.removesuffix(";") + self.adds.format(front=self))
+
+
+class TLSNginx(TLS, Nginx):
+    listening = "listen 127.0.0.1:{front.port};"
+    adds = " ssl; ssl_certificate {front.certificate}; ssl_certificate_key {front.certificate}.key;"
+
+
+class TLSHAProxy(TLS, HAProxy):
+    listening = "bind fd@{fd}"
+    adds = " ssl crt {front.certificate}"
+
+
 def each(*kinds: type[Front]) -> pytest.MarkDecorator:
     """The parameter `kind`: these fronts, each skipped where its program is not installed."""
     return pytest.mark.parametrize("kind", [pytest.param(k, marks=needs(k.program), id=k.program) for k in kinds])

@@ -43,6 +43,8 @@ def app(environ, start_response):
     elif path == "/orphan":
         script = "(while [ ! -e go ]; do sleep 0.02; done) >&- 2>&- & echo $!"
         body = subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, check=True).stdout
+    elif path == "/scheme":
+        body = environ["wsgi.url_scheme"].encode()
     elif path == "/pid":
         body = f"{os.getpid()} {os.getppid()}".encode()
     else:  # as the clients of tests/reload expect it

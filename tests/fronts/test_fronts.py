@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import sys
 import tempfile
 import threading
@@ -16,8 +17,9 @@ from collections import Counter
 import pytest
 
 from greenhttp.config import Settings, parse_duration, parse_size
-from tests.fronts.front import DEPLOY, HAProxy, Nginx, each
+from tests.fronts.front import DEPLOY, HAProxy, Nginx, TLSHAProxy, TLSNginx, each
 from tests.reload import ANSWERED, KINDS, finish, rounds, table
+from tests.system.process import needs
 from tests.system.test_supervisor import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look at processes through /proc")
@@ -173,6 +175,26 @@ def test_what_a_client_claims_of_itself_does_not_come_through(kind, serve, front
     assert program.stop() == 0
     logged = [line.split()[0] for line in (tmp_path / "access.log").read_text().splitlines() if "/fields" in line]
     assert logged == seen
+
+
+@needs("openssl")
+@each(TLSNginx, TLSHAProxy)
+@pytest.mark.parametrize(("trusted", "scheme"), [((), b"https"), (("--forwarded-allow-ips", "192.0.2.1"), b"http")])
+def test_behind_a_front_that_speaks_tls_the_application_sees_https_if_that_front_is_trusted(
+    kind, trusted, scheme, serve, front
+):
+    program = serve("-w", "1", *trusted)
+    it = front(kind, at(program))
+    client = http.client.HTTPSConnection(
+        "127.0.0.1", it.port, timeout=60, context=ssl.create_default_context(cafile=it.certificate)
+    )
+    try:
+        client.request("GET", "/scheme", headers={"X-Forwarded-Proto": "http", "X-Forwarded-Ssl": "off"})
+        answer = client.getresponse()
+        assert (answer.status, answer.read()) == (200, scheme)
+    finally:
+        client.close()
+    assert program.stop() == 0
 
 
 @both
