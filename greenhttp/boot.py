@@ -2,6 +2,7 @@
 
     enter(settings)             the directory
     patch(settings)             the environment; the loop is chosen, the standard library patched
+    run_file(settings, file)    patch, then a Python file of settings -> its hooks
     load(name, settings)        patch, then -> a Server, not started
     warm_up(settings)           what the application wants to do before it is asked
     tune_collector()            after the application is loaded
@@ -11,8 +12,9 @@ Imports nothing that the patch would come too late for: all else is imported ins
 
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
@@ -79,20 +81,31 @@ def configure(settings: Settings) -> None:
     look_in()
 
 
-def load(name: str, settings: Settings, file: str = "") -> "Server":
+def run_file(settings: Settings, file: str) -> dict[str, Callable[..., Any]]:
+    """Patch, and run a Python file of settings: its settings have been read already, its effects and hooks count.
+
+    Arguments:
+        file: its name; "": there is none.
+
+    Raises ConfigError.
+    """
+    configure(settings)
+    if not file:
+        return {}
+    from greenhttp.configfile import run_hooks
+
+    return run_hooks(file)
+
+
+def load(name: str, settings: Settings) -> "Server":
     """Patch, import the application and make its server.
 
     Arguments:
         name: of the application.
-        file: a Python file of settings that is run before; its settings have been read already, its effects count.
 
     Raises AppError; AppImportError with its cause; ConfigError.
     """
     configure(settings)
-    if file:
-        from greenhttp.configfile import run_python
-
-        run_python(file)
     from greenhttp import loading
 
     app = loading.load(name, settings.pythonpath)

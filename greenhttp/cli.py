@@ -22,9 +22,10 @@ from greenhttp import __version__, boot, configfile
 from greenhttp.config import BY_NAME, LISTS, SETTINGS, SUPERVISED, Setting, Settings, nearest
 from greenhttp.console import colourful, paint, say
 from greenhttp.errors import AppError, ConfigError
-from greenhttp.foreign import FOREIGN, ignored
+from greenhttp.foreign import FOREIGN, HOOKS_OF_MANY, ignored
 from greenhttp.sources import (
     APP,
+    HOOKS,
     PLACES,
     Given,
     Source,
@@ -313,9 +314,11 @@ def _main(arguments: Sequence[str]) -> int:
         file = os.path.join(where, path) if (path := _file(options, os.environ)).endswith(".py") else ""
         if doctor:
             return _examine(app, settings, options, file)
-        if supervised and not options["check"]:
-            return _supervise(app, settings, options, where, file)
-        return _run(app, settings, options["check"], file)
+        if options["check"]:
+            return _check(app, settings, file)
+        if supervised:
+            return _supervise(app, settings, options, where, file, _hooks(origins))
+        return _run(app, settings, file)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.NoSuchOption as error:
@@ -359,7 +362,8 @@ def _is_supervised(settings: Settings, origins: Source) -> bool:
     asking = [name for name in SUPERVISED if name in origins and name != "workers" and not _is_off(settings, name)]
     systemd = os.environ.get("LISTEN_PID") == str(os.getpid())
     if "workers" not in origins:  # one that systemd waits for, or opens sockets for, is told of by a supervisor
-        return bool(asking) or systemd or "NOTIFY_SOCKET" in os.environ
+        hooks = not _hooks(origins).isdisjoint(HOOKS_OF_MANY)
+        return bool(asking) or hooks or systemd or "NOTIFY_SOCKET" in os.environ
     if settings.workers == 0 and systemd:
         raise ConfigError("systemd has opened sockets (LISTEN_FDS), which a supervisor takes, but workers is 0; give 1")
     if settings.workers == 0 and asking:
@@ -375,32 +379,49 @@ def _is_off(settings: Settings, name: str) -> bool:
     return not default and bool(getattr(settings, name) == default)
 
 
-def _run(name: str, settings: Settings, check: bool, file: str) -> int:
-    """Serve in this process, or say what would be served."""
-    server = boot.load(name, settings, file)
-    if not check:
-        boot.warm_up(settings)
-    from greenhttp.running import check_files, described, doubts, run
+def _run(name: str, settings: Settings, file: str) -> int:
+    """Serve in this process."""
+    functions = boot.run_file(settings, file)
+    from greenhttp.hooks import Arbiter, Hooks, Life, Worker
 
-    if check:
-        check_files(server)
-        for line in doubts(server):
-            say(line, "yellow")
-        print(f"ok: {name} as {described(server)} at {', '.join(settings.bind)}", flush=True)
-        return STOPPED
-    boot.tune_collector()
-    return run(server, name)
+    arbiter = Arbiter(settings, 1)
+    life = Life(Hooks(os.path.basename(file), functions), arbiter, Worker(1, arbiter), settings, alone=True)
+    if unused := [hook for hook in HOOKS_OF_MANY if hook in functions]:
+        say(f"hooks that run only with workers; give -w 1 or more: {', '.join(unused)}", "yellow")
+    try:
+        life.fork()
+        server = boot.load(name, settings)
+        life.load(server)
+        boot.warm_up(settings)
+        life.ready()
+        boot.tune_collector()
+        from greenhttp.running import run
+
+        return run(server, name, life)
+    finally:
+        life.over()
+
+
+def _check(name: str, settings: Settings, file: str) -> int:
+    """Say what would be served."""
+    boot.run_file(settings, file)
+    server = boot.load(name, settings)
+    from greenhttp.running import check_files, described, doubts
+
+    check_files(server)
+    for line in doubts(server):
+        say(line, "yellow")
+    print(f"ok: {name} as {described(server)} at {', '.join(settings.bind)}", flush=True)
+    return STOPPED
 
 
 def _app_failed(name: str, error: AppError) -> int:
     """Say why: one line, or the traceback of what the application itself raised. Returns the exit code."""
-    if error.__cause__ is None:
-        say(str(error), "red")
-        return APP_FAILED
-    import traceback
+    from greenhttp.hooks import told
 
-    traceback.print_exception(error.__cause__)
-    say(f"{name} could not be loaded; the traceback above is its own", "red")
+    trace, line = told(error, name)
+    print(trace, end="", file=sys.stderr)
+    say(line, "red")
     return APP_FAILED
 
 
@@ -417,11 +438,18 @@ def _examine(name: str, settings: Settings, options: Mapping[str, Any], file: st
         return MISUSED
 
 
-def _supervise(name: str, settings: Settings, options: Mapping[str, Any], where: str, file: str) -> int:
+def _hooks(origins: Source) -> frozenset[str]:
+    """The names of the hooks in the file of settings."""
+    return frozenset(origins[HOOKS].value) if HOOKS in origins else frozenset()
+
+
+def _supervise(
+    name: str, settings: Settings, options: Mapping[str, Any], where: str, file: str, hooks: frozenset[str]
+) -> int:
     """Have workers serve."""
     from greenhttp.supervisor.master import Plan, supervise
 
-    def reread() -> tuple[str, Settings]:
+    def reread() -> tuple[str, Settings, frozenset[str]]:
         try:
             os.chdir(where)
         except OSError as error:  # an old release, which a deployment has removed
@@ -435,9 +463,9 @@ def _supervise(name: str, settings: Settings, options: Mapping[str, Any], where:
             boot.enter(settings)
             raise
         boot.enter(fresh)
-        return str(origins[APP].value), fresh
+        return str(origins[APP].value), fresh, _hooks(origins)
 
-    return supervise(Plan(name, settings, file, reread, where))
+    return supervise(Plan(name, settings, file, reread, where, hooks))
 
 
 # ---- --print-config

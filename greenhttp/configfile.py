@@ -19,6 +19,7 @@ Every mistake is one line, `file:line: what is wrong`, where the line is known.
 
 import ast
 import contextlib
+import inspect
 import mmap
 import os
 import pickle
@@ -32,8 +33,15 @@ from typing import Any
 
 from greenhttp.config import BY_NAME, SETTINGS, nearest
 from greenhttp.errors import ConfigError
-from greenhttp.foreign import BY_FOREIGN_NAME, HOOKS, ignored
-from greenhttp.sources import APP, PLACES, Given, Source
+from greenhttp.foreign import (
+    BY_FOREIGN_NAME,
+    HOOKS_OF_MASTER,
+    HOOKS_OF_NOBODY,
+    HOOKS_OF_WORKER,
+    HOOKS_REFUSED,
+    ignored,
+)
+from greenhttp.sources import APP, HOOKS, PLACES, Given, Source
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -163,17 +171,7 @@ def _answer(path: str, prepare: Callable[[], None]) -> bytes:
 
 def run_python(path: str) -> tuple[Source, list[str]]:
     """What a Python file assigns, and lines to say about it. Raises ConfigError, also for what the file raises."""
-    code = _bytes(path)
-    names: dict[str, Any] = {"__name__": "__config__", "__file__": path}
-    try:
-        tree = ast.parse(code, path)
-        exec(compile(tree, path, "exec"), names)
-    except SyntaxError as error:
-        raise ConfigError(f"{path}:{error.lineno or 1}: {error.msg}") from None
-    except (Exception, SystemExit) as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-        said = traceback.format_exception_only(type(error), error)[-1].strip()
-        raise ConfigError(f"{path}:{frames[-1].lineno}: {said}" if frames else f"{path}: {said}") from None
+    tree, names = _executed(path)
     assigned = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
     lines = {node.id: node.lineno for node in assigned}
     settings: dict[str, Any] = {}
@@ -197,14 +195,64 @@ def run_python(path: str) -> tuple[Source, list[str]]:
             near = nearest(name, NAMES)
             raise ConfigError(f"{place}: {name}: there is no such setting{near or '; names of your own begin with _'}")
     source, notices = _source(path, settings, lines)
-    hooks = [name for name in names if name in HOOKS and callable(names[name])]
-    if "ssl_context" in hooks:
-        raise ConfigError(f"{path}: ssl_context: TLS is not there yet; let a proxy in front do it")
-    if hooks:
-        notices.append(f"{path}: hooks that do not run here yet: {', '.join(hooks)}")
+    if hooks := tuple(_hooks(path, names)):
+        source[HOOKS] = Given(hooks, path)
+    if unused := [name for name in HOOKS_OF_NOBODY if callable(names.get(name))]:
+        notices.append(f"{path}: hooks that never run, for there are no dirty workers: {', '.join(unused)}")
     if own:
         notices.append(f"{path}: no settings, so the file's own: {', '.join(own)}")
     return source, notices
+
+
+def run_hooks(path: str) -> dict[str, Callable[..., Any]]:
+    """Run a Python file for what it does: its hooks by name. Raises ConfigError, also for what the file raises."""
+    return _hooks(path, _executed(path)[1])
+
+
+def _executed(path: str) -> tuple[ast.Module, dict[str, Any]]:
+    """The file's syntax tree, and the names in it when it has run."""
+    code = _bytes(path)
+    names: dict[str, Any] = {"__name__": "__config__", "__file__": path}
+    try:
+        tree = ast.parse(code, path)
+        exec(compile(tree, path, "exec"), names)
+    except SyntaxError as error:
+        raise ConfigError(f"{path}:{error.lineno or 1}: {error.msg}") from None
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+        said = traceback.format_exception_only(type(error), error)[-1].strip()
+        raise ConfigError(f"{path}:{frames[-1].lineno}: {said}" if frames else f"{path}: {said}") from None
+    return tree, names
+
+
+def _hooks(path: str, names: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
+    """Those that run here. Raises ConfigError for one that could not be called as gunicorn calls it."""
+    hooks = {}
+    for name, given in {**HOOKS_OF_MASTER, **HOOKS_OF_WORKER}.items():
+        hook = names.get(name)
+        if isinstance(hook, str) and hook:
+            raise ConfigError(f"{path}: {name}: give the function itself, not its name")
+        if callable(hook):
+            hooks[name] = _fitting(f"{path}: {name}", hook, given)
+    for name, why in HOOKS_REFUSED.items():
+        if callable(names.get(name)):
+            raise ConfigError(f"{path}: {name}: {why}")
+    return hooks
+
+
+def _fitting(place: str, hook: Callable[..., Any], given: tuple[str, ...]) -> Callable[..., Any]:
+    """The hook as it can be called; one of post_request may leave out resp, and environ too, as there."""
+    try:
+        signature = inspect.signature(hook)
+    except (TypeError, ValueError):  # one written in C: nobody knows
+        return hook
+    for many in (4, 3, 2) if given[-1] == "resp" else (len(given),):
+        try:
+            signature.bind(*given[:many])
+        except TypeError:
+            continue
+        return hook if many == len(given) else lambda *words, many=many: hook(*words[:many])
+    raise ConfigError(f"{place}: it must take {', '.join(given)}")
 
 
 def _is_meant(name: str, value: object) -> bool:

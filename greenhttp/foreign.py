@@ -158,9 +158,26 @@ FOREIGN: tuple[Foreign, ...] = (
 
 BY_FOREIGN_NAME = {flag[2:].replace("-", "_"): entry for entry in FOREIGN for flag in entry.flags if flag[:2] == "--"}
 
-# gunicorn's hooks: functions in its files of settings
-HOOKS = frozenset((
-    "on_starting", "on_reload", "when_ready", "pre_fork", "post_fork", "post_worker_init", "worker_int", "worker_abort",
-    "pre_exec", "pre_request", "post_request", "child_exit", "worker_exit", "nworkers_changed", "on_exit",
-    "ssl_context", "on_dirty_starting", "dirty_post_fork", "dirty_worker_init", "dirty_worker_exit",
-))  # fmt: skip
+# gunicorn's hooks, functions in a Python file of settings, and what each is given; see hooks.py
+HOOKS_OF_MASTER: dict[str, tuple[str, ...]] = {
+    "on_starting": ("server",),
+    "on_reload": ("server",),
+    "when_ready": ("server",),
+    "pre_fork": ("server", "worker"),
+    "child_exit": ("server", "worker"),
+    "nworkers_changed": ("server", "new_value", "old_value"),
+    "pre_exec": ("server",),
+    "on_exit": ("server",),
+}
+HOOKS_OF_MANY = ("on_reload", "pre_fork", "child_exit", "nworkers_changed", "pre_exec")  # no process alone has these
+HOOKS_OF_WORKER: dict[str, tuple[str, ...]] = {
+    "post_fork": ("server", "worker"),
+    "post_worker_init": ("worker",),
+    "worker_int": ("worker",),
+    "worker_abort": ("worker",),
+    "pre_request": ("worker", "req"),
+    "post_request": ("worker", "req", "environ", "resp"),
+    "worker_exit": ("server", "worker"),
+}
+HOOKS_REFUSED = {"ssl_context": _TLS}
+HOOKS_OF_NOBODY = ("on_dirty_starting", "dirty_post_fork", "dirty_worker_init", "dirty_worker_exit")

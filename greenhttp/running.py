@@ -29,6 +29,7 @@ from greenhttp.server import Server
 
 if TYPE_CHECKING:
     from greenhttp.green.stream import Stream
+    from greenhttp.hooks import Life
 
 STOPPED, BROKEN = 0, 1
 
@@ -96,14 +97,15 @@ def _serve(app: Callable[..., Any], **settings: Any) -> None:
         sys.exit(BROKEN)
 
 
-def run(server: Server, name: str) -> int:
+def run(server: Server, name: str, life: "Life | None" = None) -> int:
     """Set up the log, start the server, wait for a signal, stop it. Returns the exit code.
 
     Arguments:
         server: not started yet.
         name: the application's, for people.
+        life: the hooks of this process.
 
-    Raises ConfigError if the log cannot be written or an address cannot be used.
+    Raises ConfigError if the log cannot be written or an address cannot be used; HookError.
 
     The handlers are Python's, not the loop's: they also run while the application keeps the loop busy, so that a second
     Ctrl-C always gets through.
@@ -114,6 +116,9 @@ def run(server: Server, name: str) -> int:
         board = Board(settings.concurrency + 16)
         board.own()
         server.start(board=board)
+        if life is not None:
+            life.watch_abort()
+            life.listen(server)
         dog = Watchdog(loop, settings.hub_warn, 0.0, server.in_progress)
         dog.start()
         for line in introduction(server, name, loop):
@@ -121,6 +126,8 @@ def run(server: Server, name: str) -> int:
         stop.wait()
         if sent := sender(asked[0]):
             log.info("%s, sent by %s", signal.Signals(asked[0]).name, by_whom(*sent))
+        if life is not None:
+            life.told(asked[0])
         if asked[0] == signal.SIGTERM and settings.graceful_timeout:
             say(f"stopping; running requests have {settings.graceful_timeout:g} s to finish")
             server.stop(settings.graceful_timeout, settings.drain_linger)
@@ -212,6 +219,8 @@ def doubts(server: Server) -> list[str]:
         lines.append(line)
     if server.interface == STREAM and server.settings.access_logfile is not None:
         lines.append("access_logfile is ignored: there is no access log of stream handlers")
+    if server.hooks is not None and server.interface != "wsgi":
+        lines.append("pre_request and post_request do not run: only WSGI applications have them")
     return lines
 
 

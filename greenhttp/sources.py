@@ -4,7 +4,8 @@
 
 A source is a `Source`: raw values by the setting's name, each with its origin as a person would call it (`--flag`,
 `GREENHTTP_NAME`, `file:line`). Only the values that win are read, so a command line can replace what is wrong, or not
-there yet, in a file. The application's name, `app`, travels with them; it is no setting.
+there yet, in a file. The application's name, `app`, and the names of a file's hooks travel with them; they are no
+settings.
 
 Where to listen is one question: the last source that says anything about it (bind, host, port, uds, fd) answers it.
 Only a host without a port, or a port without a host, is completed from the sources before.
@@ -17,6 +18,7 @@ from greenhttp.config import BY_NAME, SETTINGS, Settings, nearest
 from greenhttp.errors import ConfigError
 
 APP = "app"
+HOOKS = "hooks"  # a tuple of names, see hooks.py
 PLACES = ("host", "port", "uds", "fd")  # other servers' parts of an address; they become addresses of `bind`
 
 
@@ -110,7 +112,7 @@ def settled(*sources: Source) -> tuple[Settings, Source]:
         won.update((name, given) for name, given in source.items() if name not in PLACES)
     if where := _addresses(sources):
         won["bind"] = where
-    return Settings(**{name: _parsed(name, given) for name, given in won.items() if name != APP}), won
+    return Settings(**{name: _parsed(name, given) for name, given in won.items() if name in BY_NAME}), won
 
 
 def _parsed(name: str, given: Given) -> Any:

@@ -28,6 +28,7 @@ LINES = (
     ("supervisor",),
     ("boot",),
     ("running",),
+    ("hooks",),
     ("logs",),
     ("server",),
     ("hosting", "observe"),
@@ -206,7 +207,7 @@ def test_wire_knows_no_socket_green_thread_clock_log_or_environment():
 
 SUPERVISORS = {
     "accounts", "logs", "console", "config", "errors", "green.board", "green.listener", "green.sender", "boot",
-    "supervisor",
+    "hooks", "supervisor",
 }  # fmt: skip
 
 

@@ -95,11 +95,11 @@ def test_what_is_wrong_is_one_line_with_its_place(file, name, text, line):
 
 
 def test_what_means_nothing_here_is_said(file):
-    found, said = file("s.py", "threads = 4\ndef post_fork(server, worker): pass\n")
+    found, said = file("s.py", "threads = 4\ndef dirty_post_fork(arbiter, worker): pass\n")
     assert found == {}
     assert said == [
         "ignored, for it changes nothing here: s.py:1: threads (requests run in green threads; see --concurrency)",
-        "s.py: hooks that do not run here yet: post_fork",
+        "s.py: hooks that never run, for there are no dirty workers: dirty_post_fork",
     ]
 
 

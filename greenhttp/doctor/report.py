@@ -24,7 +24,7 @@ def run(name: str, settings: Settings, file: str, requests: Sequence[str], as_js
     """Examine the application. Returns the exit code. Raises what boot.load raises, and ConfigError.
 
     Arguments:
-        file: a Python file of settings, as for boot.load.
+        file: a Python file of settings, as for boot.run_file.
         requests: as `parse_request` takes them; without any, GET /.
     """
     asked = [parse_request(text) for text in requests or ["GET /"]]
@@ -32,7 +32,8 @@ def run(name: str, settings: Settings, file: str, requests: Sequence[str], as_js
     from greenhttp.doctor.look import look, signals
 
     before = signals()
-    server = boot.load(name, settings, file)
+    boot.run_file(settings, file)
+    server = boot.load(name, settings)
     from greenhttp.doctor.probe import probe
     from greenhttp.hosting.interface import STREAM
 

@@ -1,7 +1,6 @@
 """The same server under other people's names.
 
     worker      gunicorn's worker class; its public name is greenhttp.gunicorn
-    hooks       gunicorn's hooks around a request, in the terms of hosting.wsgi.WSGI
     translated  gunicorn's configuration as settings
 
 Nothing else of greenhttp imports these.

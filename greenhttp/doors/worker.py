@@ -17,9 +17,9 @@ from typing import Any
 
 from gunicorn.workers.base import Worker as Base
 
-from greenhttp.doors.hooks import around
 from greenhttp.doors.translated import settings_of
 from greenhttp.errors import ConfigError
+from greenhttp.hosting.hooks import around
 
 BEAT = 0.25  # seconds between two beats
 NOT_BOOTED = 3  # the exit code at which gunicorn's master stops instead of trying again

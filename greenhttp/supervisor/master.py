@@ -2,7 +2,7 @@
 
 One thread, one poll over: the pipe that signals write to, a pipe from each worker, and nothing else. It owns the
 listening sockets, so that what has reached the kernel's queue survives any worker. It imports neither gevent nor the
-application, unless `preload`.
+application, unless `preload`, or the file of settings has hooks of its own for it.
 
 Long, but one thing: every part of it touches the same children, listeners and poll. What can be decided without them is
 `policy`, what can be done without them `system`, `takeover`, `watch` and `death`.
@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from select import POLLIN, poll  # before a preloaded application patches them: this process has no green threads
 from time import monotonic
+from typing import TYPE_CHECKING
 
-from greenhttp import logs
+from greenhttp import boot, logs
 from greenhttp.config import Settings
 from greenhttp.console import colourful, paint, say
 from greenhttp.errors import ConfigError
@@ -30,9 +31,13 @@ from greenhttp.green.board import Board, Loads, now
 from greenhttp.green.listener import Address, Listener, close_listener, listen, parse_address
 from greenhttp.green.sender import described, sender
 from greenhttp.green.sender import watch as watch_senders
-from greenhttp.supervisor import system, takeover, watch, worker
+from greenhttp.hooks import HookError, told
+from greenhttp.supervisor import hooked, system, takeover, watch, worker
 from greenhttp.supervisor.death import how, oom_counter
 from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Settled, Start, State, Tell
+
+if TYPE_CHECKING:
+    from greenhttp.server import Server
 
 log = logging.getLogger("greenhttp")
 
@@ -63,15 +68,17 @@ class Plan:
         name: of the application, as the command got it.
         settings: complete.
         file: the file of settings if it is Python, which every worker runs for what it does; or "".
-        reread: gives name and settings anew, for a reload. Raises ConfigError.
+        reread: gives name, settings and the names of hooks anew, for a reload. Raises ConfigError.
         where: the directory the command was started in.
+        hooks: the names of the hooks in that file.
     """
 
     name: str
     settings: Settings
     file: str = ""
-    reread: Callable[[], tuple[str, Settings]] | None = None
+    reread: Callable[[], tuple[str, Settings, frozenset[str]]] | None = None
     where: str = field(default_factory=os.getcwd)
+    hooks: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -122,7 +129,8 @@ class Master:
         self.looked = self.awake = now()  # at the beats; and when this process, or the machine, last woke up
         self.watcher: tuple[int, int] = (0, -1)
         self.files: list[Callable[[], None]] = []
-        self.preloaded: object = None
+        self.hooked = hooked.Hooked(plan.file, _counted(plan.settings), self.policy.target)
+        self.preloaded: Server | None = None
 
     def run(self) -> "int | worker.Birth":
         """Until the end: the exit code, or in a child what it was born with."""
@@ -132,11 +140,17 @@ class Master:
             taken = takeover.taken(os.environ)
             stack.enter_context(system.pid_file(self.settings.pid))
             try:
+                self.hooked.serving = taken is not None
+                if not self.settings.preload:
+                    self.hooked.begin(lambda: hooked.read(self.plan.file, self.plan.hooks))
                 self._listen(taken)
                 kept = (self.settings.pid, self.settings.error_logfile, self.settings.access_logfile)
                 system.drop(self.settings.user, self.settings.group, kept)
                 if self.settings.preload:
-                    self.preloaded = worker.preload(self.plan.name, _counted(self.settings), self.plan.file)
+                    self.hooked.begin(lambda: boot.run_file(self.settings, self.plan.file))
+                    self.preloaded = worker.preload(self.plan.name, _counted(self.settings))
+                    self.hooked.server.app.callable = self.preloaded.app
+                self.hooked.listen(self.listeners.values())
                 self.lifeline = os.pipe() if taken is None else taken.lifeline
                 self._watch_files()
                 if taken is not None:
@@ -155,6 +169,7 @@ class Master:
             self._close_listeners()
             self._watch_no_files()
             self._end_check()
+            self.hooked.over()
             return outcome
 
     # ---- the loop
@@ -163,20 +178,22 @@ class Master:
         period = system.watchdog_period(os.environ)
         alive = monotonic()
         while True:
-            for action in self.policy.take():
-                match action:
-                    case Start(number, generation):
-                        born = self._fork(number, generation)
-                        if born is not None:
-                            return born
-                    case Tell(number, order):
-                        self._tell(number, order)
-                    case Say(level, line):
-                        log.log(LEVELS[level], "%s", line)
-                    case Settled():
-                        system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
-                    case Exit(code):
-                        return code
+            self.hooked.resized(self.policy.target)
+            while actions := self.policy.take():  # a fork that fails at once decides on others
+                for action in actions:
+                    match action:
+                        case Start(number, generation):
+                            born = self._fork(number, generation)
+                            if born is not None:
+                                return born
+                        case Tell(number, order):
+                            self._tell(number, order)
+                        case Say(level, line):
+                            log.log(LEVELS[level], "%s", line)
+                        case Settled():
+                            system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
+                        case Exit(code):
+                            return code
             due = self.policy.due()
             wait = LOOK if self.children else None
             if due is not None:
@@ -314,6 +331,13 @@ class Master:
 
     def _fork(self, number: int, generation: int) -> "worker.Birth | None":
         """A new worker. In the child: what it needs to know."""
+        try:
+            seen = self.hooked.fork(number)
+        except HookError as error:
+            trace, line = told(error, self.plan.name)
+            self._tell_once(f"{trace}greenhttp: {line}\n")
+            self.policy.gone(number, str(error), monotonic())
+            return None
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
@@ -346,11 +370,13 @@ class Master:
                 number=number, generation=generation, name=self.plan.name, settings=_counted(self.settings),
                 file=self.plan.file, listeners=listeners, pipe=theirs, lifeline=self.lifeline[0], board=board,
                 loads=self.loads, place=place, preloaded=self.preloaded,
+                arbiter=self.hooked.server, seen=seen, hooks=self.hooked.hooks,
             )  # fmt: skip
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(theirs)
         self.children[pid] = Child(number, pid, ours, board, place, self.oom_kills())
         self.poll.register(ours, POLLIN)
+        self.hooked.forked(seen, pid)
         return None
 
     def _unblock_child(self) -> None:
@@ -379,7 +405,9 @@ class Master:
             return
         if order is Order.DUMP:
             self._report_hang(child)
-        value = ORDERS[Order.KILL if order is Order.DUMP and child.board.spoken else order]
+        if order is Order.DUMP and child.board.spoken and "worker_abort" not in self.plan.hooks:
+            order = Order.KILL
+        value = ORDERS[order]
         child.told = value.name
         with contextlib.suppress(ProcessLookupError):
             kill(child.pid, value)
@@ -461,16 +489,22 @@ class Master:
             for age, text in child.board.listed()[:20]:
                 log.warning("worker %d was at this when it died: %s, for %.1f s", child.number, text, age)
         child.board.close()
-        if child.said and child.said != self.last_words:
-            self.last_words = child.said
-            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
-                out = logs.stream()
-                out.write(child.said)
-                out.flush()
-        elif not child.said and not expected and not self.introduced:
+        if child.said:
+            self._tell_once(child.said)
+        elif not expected and not self.introduced:
             log.critical("worker %d ended before it was ready, and has not said why: %s", child.number, reason)
         code = child.code if child.code is not None else 3
+        self.hooked.gone(child.pid)
         self.policy.gone(child.number, reason, monotonic(), code)
+
+    def _tell_once(self, text: str) -> None:
+        """Write what went wrong, unless it is what went wrong before."""
+        if text != self.last_words:
+            self.last_words = text
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+                out = logs.stream()
+                out.write(text)
+                out.flush()
 
     # ---- hung workers
 
@@ -518,7 +552,8 @@ class Master:
         system.notify(os.environ, "RELOADING=1", f"MONOTONIC_USEC={int(when * 1_000_000)}")
         try:
             if self.plan.reread is not None:
-                name, settings = self.plan.reread()
+                name, settings, hooks = self.plan.reread()
+                functions = hooked.read(self.plan.file, hooks)
                 before, self.settings = self.settings, settings
                 try:
                     self._open([parse_address(text) for text in settings.bind] if settings.bind != before.bind
@@ -526,7 +561,9 @@ class Master:
                 except ConfigError:
                     self.settings = before
                     raise
-                self.plan.name = name
+                self.plan.name, self.plan.hooks = name, hooks
+                self.hooked.listens(self.listeners.values())
+                self.hooked.reload(functions, _counted(settings))
                 self.policy.limits = _limits(settings)
                 late = [name for name in AT_START if getattr(before, name) != getattr(settings, name)]
         except ConfigError as error:
@@ -608,6 +645,9 @@ class Master:
         if os.waitstatus_to_exitcode(status) != 0:
             log.error("not upgraded, all stays as it was: the new program's check failed (see above)")
             return
+        if not self.hooked.exec():
+            log.error("not upgraded, all stays as it was: pre_exec failed")
+            return
         log.info("this process becomes the program on disk; its workers serve until others have taken over")
         workers = [
             takeover.Left(
@@ -641,6 +681,7 @@ class Master:
             board = Board(left.entries, left.board)
             self.children[left.pid] = Child(left.number, left.pid, left.pipe, board, -1, self.oom_kills())
             self.poll.register(left.pipe, POLLIN)
+            self.hooked.adopt(left.number, left.pid)
         self.policy.reload(when)
 
 

@@ -20,6 +20,7 @@ from greenhttp.config import Settings
 from greenhttp.errors import AppError, ConfigError
 from greenhttp.green.board import Board, Loads
 from greenhttp.green.listener import Address, Listener
+from greenhttp.hooks import Arbiter, Hooks, Life, Worker, told
 from greenhttp.supervisor.recycle import Bounds, bounds_for, resident
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Birth:
         board: its own, to write on.
         loads, place: where it says how many connections it has, and sees others'.
         preloaded: the Server that was made before the fork, or None.
+        arbiter, seen: what hooks are given as `server` and as `worker`.
+        hooks: the supervisor's; the worker's too, if the file has run before the fork.
     """
 
     number: int
@@ -57,11 +60,14 @@ class Birth:
     loads: Loads
     place: int
     preloaded: Any
+    arbiter: Arbiter
+    seen: Worker
+    hooks: Hooks
 
 
-def preload(name: str, settings: Settings, file: str) -> "Server":
+def preload(name: str, settings: Settings) -> "Server":
     """Load the application before any fork, so that its memory is shared. Raises AppError, ConfigError."""
-    server = boot.load(name, settings, file)
+    server = boot.load(name, settings)
     boot.tune_collector()
     return server
 
@@ -69,20 +75,24 @@ def preload(name: str, settings: Settings, file: str) -> "Server":
 def main(birth: Birth) -> int:
     """The worker's life. Returns its exit code."""
     tell = _Pipe(birth.pipe)
+    life = Life(birth.hooks, birth.arbiter, birth.seen, birth.settings)
     try:
         if birth.preloaded is None:
-            server = boot.load(birth.name, birth.settings, birth.file)
+            life.hooks = Hooks(birth.hooks.file, boot.run_file(birth.settings, birth.file))
+            life.fork()
+            server = boot.load(birth.name, birth.settings)
             boot.tune_collector()
         else:
             server = birth.preloaded
             _after_preload(birth.number)
+            life.fork()
+        life.load(server)
         boot.warm_up(server.settings)
-        _serve(birth, server, tell)
+        life.ready()
+        _serve(birth, server, tell, life)
     except AppError as error:
-        cause = error.__cause__
-        text = "".join(traceback.format_exception(cause)) if cause is not None else ""
-        told = f"{birth.name} could not be loaded; the traceback above is its own" if cause is not None else str(error)
-        tell.say(failed=f"{text}greenhttp: {told}\n", code=APP_FAILED)
+        text, line = told(error, birth.name)
+        tell.say(failed=f"{text}greenhttp: {line}\n", code=APP_FAILED)
         return APP_FAILED
     except ConfigError as error:
         tell.say(failed=f"greenhttp: {error}\n", code=BROKEN)
@@ -90,6 +100,8 @@ def main(birth: Birth) -> int:
     except Exception as error:
         tell.say(failed="".join(traceback.format_exception(error)), code=APP_FAILED)
         return APP_FAILED
+    finally:
+        life.over()
     return STOPPED
 
 
@@ -113,7 +125,7 @@ def _after_preload(number: int) -> None:
         )
 
 
-def _serve(birth: Birth, server: "Server", tell: "_Pipe") -> None:
+def _serve(birth: Birth, server: "Server", tell: "_Pipe", life: Life) -> None:
     import gevent
 
     from greenhttp import logs, running
@@ -127,13 +139,14 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe") -> None:
         running.opened_again([*files, server.reopen]),
         running.signals(loop, supervised=True) as (asked, stop),
     ):
+        life.watch_abort()
         faulthandler.enable(logs.stream(), all_threads=True)  # SIGABRT, and every crash: where was it
         birth.loads.own(birth.place)
         birth.board.own()
         server.start(birth.listeners, birth.loads, birth.board)
         keeper = _Keeper(birth, server, tell, bounds_for(settings, random.Random()))
-        life = loop.io(birth.lifeline, 1, ref=False)
-        life.start(_supervisor_died, asked, stop)
+        lifeline = loop.io(birth.lifeline, 1, ref=False)
+        lifeline.start(_supervisor_died, asked, stop)
         dog = Watchdog(loop, settings.hub_warn, settings.timeout, server.in_progress, birth.board)
         dog.start()
         tell.say(ready=running.introduction(server, birth.name, loop, supervised=True))
@@ -141,8 +154,9 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe") -> None:
         keeper.stop()
         if (sent := sender(asked[0])) and sent[0] != os.getppid():
             tell.say(drains=f"{signal.Signals(asked[0]).name}, sent by {described(*sent)}")
-        life.stop()
-        life.close()
+        lifeline.stop()
+        lifeline.close()
+        life.told(asked[0])
         graceful = asked[0] == signal.SIGTERM and settings.graceful_timeout > 0
         server.stop(settings.graceful_timeout if graceful else 0, settings.drain_linger if graceful else 0)
         dog.stop()
@@ -179,6 +193,7 @@ class _Keeper:
         import gevent
 
         self.board, self.loads, self.server, self.tell, self.bounds = birth.board, birth.loads, server, tell, bounds
+        self.seen = birth.seen
         self.clock, self.since, self.beats, self.asked = monotonic, monotonic(), 0, False
         self.timer = gevent.get_hub().loop.timer(0.001, BEAT, ref=False)
         self.timer.start(self.beat)
@@ -190,6 +205,9 @@ class _Keeper:
         self.board.beat(counts.get("connections", 0), counts.get("running", 0), requests)
         self.loads.publish(counts.get("connections", 0))
         self.beats += 1
+        if not self.seen.alive and not self.asked:
+            self.asked = True
+            self.tell.say(leaving="a hook has set worker.alive to False")
         if self.bounds.any and not self.asked:
             rss = resident() if self.bounds.rss and self.beats % 4 == 0 else 0
             if why := self.bounds.reason(requests, rss, self.clock() - self.since):

@@ -1,10 +1,13 @@
 """Every setting that gunicorn knows is taken, ignored by name, or refused: none is lost."""
 
+import inspect
+
 import pytest
 
-from greenhttp.configfile import run_python
+from greenhttp.configfile import run_hooks, run_python
 from greenhttp.errors import ConfigError
-from greenhttp.sources import settled
+from greenhttp.foreign import HOOKS_OF_MASTER, HOOKS_OF_NOBODY, HOOKS_OF_WORKER, HOOKS_REFUSED
+from greenhttp.sources import Given, settled
 
 config = pytest.importorskip("gunicorn.config")
 
@@ -80,14 +83,45 @@ def test_it_is_refused(read, name):
         read(f"{name} = {REFUSED[name]!r}")
 
 
-@pytest.mark.parametrize("name", sorted(HOOKS))
-def test_a_hook_is_named_or_refused(read, name):
-    text = f"def {name}(*words): pass"
-    if name == "ssl_context":
-        with pytest.raises(ConfigError, match="ssl_context: TLS is not there yet"):
-            read(text)
-    else:
-        assert read(text) == ({}, [f"gunicorn.conf.py: hooks that do not run here yet: {name}"])
+RUN = {**HOOKS_OF_MASTER, **HOOKS_OF_WORKER}
+
+
+def test_each_hook_runs_is_named_or_is_refused():
+    named = [*RUN, *HOOKS_OF_NOBODY, *HOOKS_REFUSED]
+    assert len(named) == len(set(named)) and set(named) == HOOKS
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_a_hook_is_taken_with_gunicorns_arguments(read, name):
+    default = next(s.default for s in config.KNOWN_SETTINGS if s.name == name)
+    many = len(inspect.signature(default).parameters)
+    words = ", ".join("abcd"[:many])
+    assert read(f"def {name}({words}): pass") == ({"hooks": Given((name,), "gunicorn.conf.py")}, [])
+    with pytest.raises(ConfigError, match=rf"^gunicorn\.conf\.py: {name}: it must take [a-z_, ]+$"):
+        read(f"def {name}(): pass")
+    with pytest.raises(ConfigError, match=rf"^gunicorn\.conf\.py: {name}: give the function itself"):
+        read(f"{name} = 'module.hook'")
+
+
+@pytest.mark.parametrize("words", ["worker, req", "worker, req, environ", "worker, req, environ, resp"])
+def test_post_request_may_leave_out_what_it_does_not_use(tmp_path, words):
+    path = tmp_path / "gunicorn.conf.py"
+    path.write_text(f"said = []\ndef post_request({words}): said.append(({words}))\n")
+    hook = run_hooks(str(path))["post_request"]
+    assert hook(1, 2, 3, 4) is None
+    inner = hook if words.endswith("resp") else hook.__closure__[0].cell_contents
+    assert inner.__globals__["said"] == [(1, 2, 3, 4)[: words.count(",") + 1]]
+
+
+@pytest.mark.parametrize("name", HOOKS_OF_NOBODY)
+def test_a_hook_of_workers_that_are_not_there_is_named(read, name):
+    said = [f"gunicorn.conf.py: hooks that never run, for there are no dirty workers: {name}"]
+    assert read(f"def {name}(*words): pass") == ({}, said)
+
+
+def test_a_hook_that_makes_a_tls_context_is_refused(read):
+    with pytest.raises(ConfigError, match=r"^gunicorn\.conf\.py: ssl_context: TLS is not there yet"):
+        read("def ssl_context(*words): pass")
 
 
 def test_all_that_is_ignored_is_one_line(read):
