@@ -8,6 +8,7 @@ A byte's way in and back out; each arrow is one call, and imports go the same wa
     supervisor/       many processes: forks workers, replaces them, loses no request
     boot              the process as an application should find it, then the application
     running, logs     a server as a program: signals, what the terminal is told, where the log goes
+    hooks             gunicorn's server hooks, in a Python file of settings
     server            one process: listeners, limits, start, drain, stop
     hosting/          what a request is handed to: native handlers, WSGI
     observe/          is told of each answer, never decides: the access log

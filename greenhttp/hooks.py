@@ -207,7 +207,7 @@ class Life:
 
     def listen(self, server: "Server") -> None:
         """It serves. Raises HookError."""
-        if self.alone:
+        if self.alone and self.hooks.functions:
             self.server.address = [server.address]
             self.hooks.call("when_ready", self.server)
 

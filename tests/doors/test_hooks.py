@@ -354,6 +354,7 @@ def test_pre_fork_that_raises_later_is_a_failed_start(start):
     assert ask(program)[2] == first
     program.send(signal.SIGHUP)
     program.wait_for("generation 3 has taken over")
+    until(lambda: int(first) not in workers(program))  # it answers what is in the queue before it goes
     assert ask(program)[2] != first
     assert program.stop() == 0
     assert "".join(program.lines).count("ZeroDivisionError") == 1
