@@ -76,6 +76,9 @@ def _warn() -> None:
     # --no-patch it is the application that imports this, and the first line is its own again.
     if "greenhttp.cli" in sys.modules and "greenhttp.loading" not in sys.modules:
         print(f"greenhttp: {what} A sitecustomize or .pth file imports them", file=sys.stderr, flush=True)
+    elif getattr(sys.modules.get("greenhttp.supervisor.hooked"), "has_run", False):
+        why = "The supervisor runs the file of settings for the hooks in it: import them in the hooks"
+        print(f"greenhttp: {what} {why}", file=sys.stderr, flush=True)
     else:
         print(f'greenhttp.patch: {what} Make "import greenhttp.patch" the first line', file=sys.stderr, flush=True)
 

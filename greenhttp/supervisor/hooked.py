@@ -4,32 +4,35 @@ A file of settings without such hooks is not run in the supervisor. A hook that 
 it has begun to serve; afterwards its traceback is logged, and all goes on.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from greenhttp import configfile
+from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
 from greenhttp.foreign import HOOKS_OF_MASTER
 from greenhttp.green.listener import Address, Listener, bound_name
 from greenhttp.hooks import Arbiter, Config, Hooks, Worker, log
-from greenhttp.loading import look_in
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from typing import Any
+Functions = Mapping[str, Callable[..., Any]]
 
-    from greenhttp.config import Settings
+has_run = False  # whether a file was run here: what it imports is not patched, in the workers neither
 
 
-def wanted(names: "Iterable[str]") -> bool:
+def wanted(names: Iterable[str]) -> bool:
     """Whether any of these hooks is one of the supervisor."""
     return not HOOKS_OF_MASTER.keys().isdisjoint(names)
 
 
-def read(file: str, names: "Iterable[str]") -> "Mapping[str, Callable[..., Any]]":
+def read(file: str, names: Iterable[str]) -> Functions:
     """Run the file here if it has such hooks; else there are none. Raises ConfigError."""
     if not file or not wanted(names):
         return {}
-    look_in()  # what is beside it, as in a worker
+    global has_run
+    from greenhttp.loading import look_in  # not before: by that a worker's patch tells who has imported too early
+
+    has_run = True
+    look_in()  # what is beside the file can be imported, as in a worker
     return configfile.run_hooks(file)
 
 
@@ -47,13 +50,13 @@ class Hooked:
         server: what they are given.
     """
 
-    def __init__(self, file: str, settings: "Settings", workers: int) -> None:
+    def __init__(self, file: str, settings: Settings, workers: int) -> None:
         self.file = file
         self.hooks = Hooks(file.rpartition("/")[2])
         self.server = Arbiter(settings, workers)
         self.serving = False
 
-    def begin(self, get: "Callable[[], Mapping[str, Callable[..., Any]]]") -> None:
+    def begin(self, get: Callable[[], Functions]) -> None:
         """The hooks are read, and told that all begins. Raises ConfigError, HookError unless workers serve."""
         try:
             self.hooks.functions = get()
@@ -64,12 +67,12 @@ class Hooked:
         self._first("nworkers_changed", self.server.num_workers, None)
         self._first("on_starting")
 
-    def listen(self, listeners: "Iterable[tuple[Listener, Address]]") -> None:
+    def listen(self, listeners: Iterable[tuple[Listener, Address]]) -> None:
         """It listens there. Raises HookError unless workers serve."""
         self.listens(listeners)
         self._first("when_ready")
 
-    def listens(self, listeners: "Iterable[tuple[Listener, Address]]") -> None:
+    def listens(self, listeners: Iterable[tuple[Listener, Address]]) -> None:
         """It listens there from now on."""
         names = [bound_name(sock) for sock, _ in listeners]
         self.server.address = [name.path if name.kind == "unix" else (name.host, name.port) for name in names]
@@ -80,7 +83,7 @@ class Hooked:
         else:
             self.hooks.call(name, self.server, *words)
 
-    def reload(self, functions: "Mapping[str, Callable[..., Any]]", settings: "Settings") -> None:
+    def reload(self, functions: Functions, settings: Settings) -> None:
         """Other hooks, and other settings, from now on."""
         self.hooks.functions = functions
         self.server.cfg = Config(settings)

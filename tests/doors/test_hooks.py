@@ -289,6 +289,14 @@ def test_with_hooks_of_its_own_the_supervisor_has_neither_gevent_nor_the_applica
     assert notes(program) == ["M False False"]
 
 
+def test_what_the_file_imports_in_the_supervisor_is_named(start, tmp_path):
+    (tmp_path / "early_bird.py").write_text("from time import sleep\n")
+    program = start("import early_bird\ndef on_exit(server): pass\n", "-w", "1")
+    assert program.stop() == 0
+    said = "greenhttp: imported too early: early_bird; they keep blocking calls. The supervisor runs the file of settings"
+    assert "".join(program.lines).count(said) == 1
+
+
 def test_what_hooks_say_is_logged(start):
     text = "".join(
         f"def {name}({', '.join(words)}): {words[0]}.log.info('%s said', '{name}')\n"
