@@ -293,7 +293,7 @@ def test_what_the_file_imports_in_the_supervisor_is_named(start, tmp_path):
     (tmp_path / "early_bird.py").write_text("from time import sleep\n")
     program = start("import early_bird\ndef on_exit(server): pass\n", "-w", "1")
     assert program.stop() == 0
-    said = "greenhttp: imported too early: early_bird; they keep blocking calls. The supervisor runs the file of settings"
+    said = "greenhttp: imported too early: early_bird; they keep blocking calls. The supervisor runs the file"
     assert "".join(program.lines).count(said) == 1
 
 
