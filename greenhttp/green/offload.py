@@ -106,8 +106,10 @@ class Crew:
         self.finished: deque[Call] = deque()
         self.idle: list[Hand] = []
         self.size = self.running = self.abandoned = self.outstanding = 0
-        # Rung by the threads. While calls are outstanding it is a reason for the loop to go on.
-        self.bell = hub.loop.async_()
+        # Rung by the threads. While calls are outstanding it is a reason for the loop to go on. It is never stopped:
+        # on libuv what was rung just before that would be an error in the log.
+        self.bell = hub.loop.async_(ref=False)
+        self.bell.start(self._rung)
 
     @property
     def limit(self) -> int:
@@ -118,7 +120,7 @@ class Crew:
         """Have the call made, and wait for it."""
         self.outstanding += 1
         if self.outstanding == 1:
-            self.bell.start(self._rung)
+            self.bell.ref = True
         try:
             self._submit(call)
             with Timeout(timeout) as timer:
@@ -130,7 +132,7 @@ class Crew:
         finally:
             self.outstanding -= 1
             if self.outstanding == 0:
-                self.bell.stop()
+                self.bell.ref = False
             if not call.done:
                 self._abandon(call)
         if call.error is not None:
@@ -143,8 +145,8 @@ class Crew:
             if self.idle:
                 self.idle.pop().called.release()
             elif self.size < self.limit:
+                _start_thread(self._work, (Hand(self.process),))  # waits for the lock
                 self.size += 1
-                _start_thread(self._work, (Hand(self.process),))
 
     def _abandon(self, call: Call) -> None:
         with self.lock:
