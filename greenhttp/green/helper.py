@@ -24,12 +24,14 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any, NoReturn
 
 from greenhttp.errors import OffloadError
 
 LENGTH = struct.Struct("!Q")
 SLICE = 1 << 20  # bytes received at a time
+LEFT = (signal.SIGTERM, signal.SIGHUP)  # may go to all of a process group or systemd unit; the server drains then
 
 inside = False  # whether this is such a process
 
@@ -88,6 +90,7 @@ class Helper:
             self.pid = posix.posix_spawn(
                 sys.executable, [sys.executable, "-c", code], os.environ,
                 file_actions=[(posix.POSIX_SPAWN_DUP2, theirs.fileno(), 0)],
+                setsigmask=(signal.SIGINT, *LEFT),  # they wait until `main` has said what becomes of them
             )  # fmt: skip
         finally:
             theirs.close()
@@ -149,6 +152,9 @@ def main() -> NoReturn:
     sock = _socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # what a call reads from stdin is not ours
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; it is meant for the server
+    for number in LEFT:
+        signal.signal(number, _left_to_the_server)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def listen() -> None:
@@ -163,6 +169,10 @@ def main() -> NoReturn:
         answer = _answer(asked.get())
         with contextlib.suppress(OSError):
             _send(sock, answer)
+
+
+def _left_to_the_server(sig: int, frame: FrameType | None) -> None:
+    """Nothing; and unlike SIG_IGN nothing that the programs inherit which a call starts."""
 
 
 def _answer(asked: bytes) -> bytes:

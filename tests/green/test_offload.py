@@ -202,6 +202,16 @@ def forever():
         pass
 
 
+def told_to_end(number):
+    os.kill(os.getpid(), number)
+    return subprocess.run(["sh", "-c", f"kill -{int(number)} $$"], check=False).returncode
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_process_leaves_the_signals_of_its_group_to_the_server_and_its_programs_do_not(number):
+    assert offload(told_to_end, number, process=True) == -number
+
+
 def test_a_deadline_ends_the_process_and_frees_its_place(bounded):
     bounded(1, 1)
     before = offload(os.getpid, process=True)
@@ -229,6 +239,55 @@ def test_a_call_that_is_given_up_before_there_is_a_process_is_ended_too(bounded,
     assert module.statistics()["abandoned"] == 1
     held.end()
     until(lambda: module.statistics() == IDLE)
+
+
+def test_a_thread_that_cannot_be_started_takes_no_place(bounded, monkeypatch):
+    def none_left(*args):
+        raise RuntimeError("can't start new thread")
+
+    bounded(1, 0)
+    crew = module.Crew(gevent.get_hub(), False)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_start_thread", none_left)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            crew.do(module.Call(int, ("1",), {}), None)
+    assert (crew.size, len(crew.waiting)) == (0, 0)
+    assert crew.do(module.Call(int, ("1",), {}), 10) == 1
+
+
+RUNG = """
+import gevent
+from gevent import monkey
+from greenhttp import offload
+from greenhttp.green.offload import statistics
+
+lock = monkey.get_original("_thread", "allocate_lock")()
+
+def finish():
+    with lock:
+        pass
+
+lock.acquire()
+call = gevent.spawn(offload, finish)
+while statistics()["running"] != 1:
+    gevent.sleep(0)
+lock.release()
+while statistics()["running"]:
+    pass  # the hub does not turn: the bell is rung, and nobody has heard it
+gevent.get_hub().loop.run_callback(gevent.getcurrent().switch)  # back here
+call.throw(gevent.GreenletExit)  # at once, not by a callback of the hub, which would hear the bell before
+gevent.sleep(0.001)  # at least one turn of the loop, with a poll
+assert offload(int, "1") == 1
+"""
+
+
+@pytest.mark.parametrize("loop", ["libev-cext", "libuv-cffi"])
+def test_a_call_given_up_the_moment_it_finishes_leaves_nothing_behind(loop):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUNG], capture_output=True, text=True, timeout=20, check=False,
+        env={**os.environ, "GEVENT_LOOP": loop},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 class Stubborn(Exception):
