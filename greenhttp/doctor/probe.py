@@ -69,7 +69,7 @@ def _one(address: tuple[str, int], method: str, target: str, longest: float) -> 
         timer.close()
         ended.release()
     found, subject = [], f"{method} {target}"
-    if isinstance(status, str) or status >= 500:
+    if isinstance(status, str) or status >= 400:
         what = f"{subject} was answered with {status}"
         found.append(Finding("answer", subject, what, "give --request a page that works", False))
     if hub.longest > longest:

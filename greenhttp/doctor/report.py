@@ -15,8 +15,8 @@ HEALTHY, BLOCKED = 0, 1
 def parse_request(text: str) -> tuple[str, str]:
     """`GET /path` or `/path`. Raises ConfigError."""
     method, _, target = text.strip().rpartition(" ")
-    if not target.startswith("/") or " " in method:
-        raise ConfigError(f"--request: {text!r} is no request; give it like 'GET /path'")
+    if not target.startswith("/") or " " in method or not (text.isascii() and text.isprintable()):
+        raise ConfigError(f"--request: {text!r} is no request; give it like 'GET /path', what is not ASCII as %C3%A9")
     return method or "GET", target
 
 

@@ -156,8 +156,20 @@ def test_an_answer_that_is_an_error_is_said(doctor):
     assert [each["what"] for each in findings(out, "answer")] == ["GET / was answered with 500"]
 
 
+def test_an_answer_that_refuses_the_request_is_said(doctor):
+    refusing = APP + "\n@app.before_request\ndef refuse():\n    return 'who are you?', 403\n"
+    status, out, _ = doctor(refusing, "--json")
+    assert status == 0
+    assert [each["what"] for each in findings(out, "answer")] == ["GET / was answered with 403"]
+
+
+@pytest.mark.parametrize("asked", ["nonsense", "GET /caf\u00e9", "GET /a\tb"])
+def test_what_is_no_request_is_refused_in_a_line(doctor, asked):
+    code, out, err = doctor(APP, "--request", asked)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+
+
 def test_exit_codes_of_mistakes(doctor):
-    assert doctor(APP, "--request", "nonsense")[0] == 2
     assert doctor("1 / 0")[0] == 3
     assert doctor(APP, app="absent:app")[0] == 3
 
