@@ -235,6 +235,8 @@ class _Serving(Server):
             start_response("501 Not Implemented", [("Content-Type", "text/plain")])
             return [b"There is no WebSocket here yet; use long polling.\n"]
         whole = front.get_environ()
+        if environ["wsgi.url_scheme"] == "https":  # says a proxy that may, forwarded_allow_ips
+            whole["wsgi.url_scheme"] = "https"
         for key in SERVERS:
             if key in whole:
                 del environ[key]

@@ -318,6 +318,14 @@ def test_the_environ_is_pywsgis(run):
     assert type(seen.environ) is dict
 
 
+def test_a_proxy_that_is_trusted_says_https(run):
+    seen = Seen()
+    run(seen).ask(get("/", b"X-Forwarded-Proto: https"))
+    assert seen.environ["wsgi.url_scheme"] == "https"
+    run(seen, settings={"forwarded_allow_ips": ""}).ask(get("/", b"X-Forwarded-Proto: https"))
+    assert seen.environ["wsgi.url_scheme"] == "http"
+
+
 def test_the_environ_can_be_made_by_a_subclass(run):
     class Counting(WSGIServer):
         environ_class = gevents.SecureEnviron
