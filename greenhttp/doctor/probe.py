@@ -8,6 +8,7 @@ and the line is not.
 """
 
 import http.client
+import os
 import sys
 import traceback
 from dataclasses import dataclass
@@ -18,13 +19,15 @@ import gevent
 from gevent import monkey
 
 from greenhttp.doctor.look import Finding, own
+from greenhttp.doctor.report import BLOCKED
 from greenhttp.green.board import now
 from greenhttp.green.offload import offload
 from greenhttp.server import Server
 
 TICK = 0.005  # seconds between two looks
 LONGEST = 0.05  # seconds that the hub may stand still
-PATIENCE = 60.0  # seconds for one answer
+PATIENCE = 60.0  # seconds for one answer; also for the hub to turn
+UNKNOWN = "an unknown place, in C"
 
 # Real ones, also in a patched process
 _start_thread = monkey.get_original("_thread", "start_new_thread")
@@ -58,7 +61,7 @@ def _one(address: tuple[str, int], method: str, target: str, longest: float) -> 
     loop = gevent.get_hub().loop
     timer = loop.timer(TICK, TICK, ref=False)
     timer.start(_turned, hub)
-    _start_thread(_watch, (hub, ended, _ident(), longest))
+    _start_thread(_watch, (hub, ended, _ident(), longest, f"{method} {target}"))
     try:
         status: int | str = offload(_ask, address, method, target)
     except (OSError, http.client.HTTPException) as error:
@@ -73,7 +76,7 @@ def _one(address: tuple[str, int], method: str, target: str, longest: float) -> 
         what = f"{subject} was answered with {status}"
         found.append(Finding("answer", subject, what, "give --request a page that works", False))
     if hub.longest > longest:
-        where = hub.where or "an unknown place, in C"
+        where = hub.where or UNKNOWN
         found.append(Finding("blocked", subject, f"{subject} held the hub for {hub.longest:.2f} s at {where}",
                              "make that call cooperative, or put it through greenhttp.offload", True))  # fmt: skip
     return found
@@ -85,13 +88,18 @@ def _turned(hub: Hub) -> None:
     hub.beat = moment
 
 
-def _watch(hub: Hub, ended: Any, thread: int, longest: float) -> None:
+def _watch(hub: Hub, ended: Any, thread: int, longest: float, subject: str) -> None:
     seen = 0.0
     while not ended.acquire(True, TICK):
         beat = hub.beat
         if (silent := now() - beat) > max(longest, seen) and silent > hub.longest:
             seen = silent
             hub.where = _place(sys._current_frames().get(thread)) or hub.where
+            if silent > PATIENCE:  # for ever, as it seems: nothing in this process can end that
+                where = hub.where or UNKNOWN
+                print(f"{subject} holds the hub for more than {PATIENCE:g} s at {where}: given up", file=sys.stderr)
+                sys.stderr.flush()
+                os._exit(BLOCKED)
         elif silent < longest:
             seen = 0.0
 

@@ -72,6 +72,30 @@ def test_a_request_that_holds_the_hub_is_found_with_its_line(doctor, tmp_path):
     assert found["blocks"]
 
 
+ENDLESS = """
+import greenhttp.patch
+from greenhttp.doctor import probe
+from greenhttp import Server
+
+def app(request):
+    while True:
+        pass
+
+probe.PATIENCE = 0.3
+probe.probe(Server(app), [("GET", "/")])
+"""
+
+
+def test_a_request_that_holds_the_hub_for_ever_is_given_up(tmp_path):
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    done = subprocess.run(
+        [sys.executable, "endless.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.match(r"GET / holds the hub for more than 0\.3 s at .*endless\.py:\d+ in app", done.stderr), done.stderr
+
+
 def test_the_report_for_people_says_what_to_do(doctor):
     code, out, _ = doctor(BLOCKS, "--request", "/slow")
     assert code == 1
