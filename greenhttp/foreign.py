@@ -51,7 +51,6 @@ class Foreign:
         raise ConfigError(f"{source}{f' {value}' if self.verdict == ONLY else ''}: {self.why}")
 
 
-
 def ignored(words: Iterable[str]) -> list[str]:
     """All that `judge` has said, as one line; [] if it has said nothing."""
     said = [word for word in words if word]

@@ -111,8 +111,8 @@ class Worker(Base):  # type: ignore[misc]
         An exception would only end whatever request holds the loop.
         """
         self.alive = False
-        faulthandler.dump_traceback()
         try:
+            faulthandler.dump_traceback()  # may raise where stderr is no file
             self.cfg.worker_abort(self)
         finally:
             os._exit(1)
@@ -204,5 +204,3 @@ def _patch(preloaded: bool) -> None:
     import gevent
 
     gevent.reinit()  # the master may have had a loop
-
-
