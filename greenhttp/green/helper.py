@@ -49,10 +49,13 @@ class Helper:
     def __init__(self) -> None:
         self.pid = 0
         self.doomed = False  # by `kill`, also where there is no process yet; reset with the next call
+        self._killed = 0  # the process that `kill` has ended; it may have answered before
         self._socket: _socket.socket | None = None
 
     def call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Raises what fn raises; OffloadError where it cannot travel there or its result back, or the process died."""
+        if self.pid and self.pid == self._killed:
+            self._bury()
         try:
             asked = _dumps((fn, args, kwargs))
         except Exception as error:  # whatever the pickling of a user's class raises
@@ -80,6 +83,7 @@ class Helper:
         """End the process, whatever it is at; `call` notices."""
         self.doomed = True
         if self.pid:
+            self._killed = self.pid
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
@@ -102,7 +106,7 @@ class Helper:
         """Forget the dead process. Says how it died."""
         assert self._socket is not None
         self._socket.close()
-        pid, self.pid, self._socket = self.pid, 0, None
+        pid, self.pid, self._killed, self._socket = self.pid, 0, 0, None
         with contextlib.suppress(OSError):  # libev may have reaped it already
             code = os.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
             return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"

@@ -33,8 +33,10 @@ class Held:
         self.lock = threading.Lock()
         self.lock.acquire()
         self.made = []
+        self.entered = False
 
     def __call__(self, name=None):
+        self.entered = True
         with self.lock:
             self.made.append(name)
         return name
@@ -288,6 +290,30 @@ def test_a_call_given_up_the_moment_it_finishes_leaves_nothing_behind(loop):
         env={**os.environ, "GEVENT_LOOP": loop},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+unpacking = Held()
+
+
+class Unpacked:
+    """Takes its time where it arrives."""
+
+    def __reduce__(self):
+        return unpacking_is_held, ()
+
+
+def unpacking_is_held():
+    return unpacking()
+
+
+def test_a_call_given_up_after_its_process_has_answered_costs_the_next_one_nothing(bounded):
+    bounded(1, 1)
+    call = gevent.spawn(offload, Unpacked, process=True)
+    running(1)
+    until(lambda: unpacking.entered)
+    call.kill()
+    unpacking.end()
+    assert offload(abs, -3, process=True) == 3
 
 
 class Stubborn(Exception):
