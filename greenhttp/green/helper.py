@@ -54,7 +54,7 @@ class Helper:
 
     def call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Raises what fn raises; OffloadError where it cannot travel there or its result back, or the process died."""
-        if self.pid and self.pid == self._killed:
+        if self._socket is not None and (self.pid == self._killed or _hung_up(self._socket)):
             self._bury()
         try:
             asked = _dumps((fn, args, kwargs))
@@ -131,6 +131,16 @@ def _send(sock: _socket.socket, data: bytes) -> None:
 
 def _receive(sock: _socket.socket) -> bytes:
     return bytes(_exactly(sock, LENGTH.unpack(_exactly(sock, LENGTH.size))[0]))
+
+
+def _hung_up(sock: _socket.socket) -> bool:
+    """Whether the other side has gone. It says nothing unasked."""
+    try:
+        return not sock.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _exactly(sock: _socket.socket, count: int) -> bytearray:

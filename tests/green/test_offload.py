@@ -204,6 +204,14 @@ def forever():
         pass
 
 
+def test_a_process_that_died_between_two_calls_is_replaced(bounded):
+    bounded(1, 1)
+    before = offload(os.getpid, process=True)
+    os.kill(before, signal.SIGKILL)
+    os.waitid(os.P_PID, before, os.WEXITED | os.WNOWAIT)  # it has ended, and is still to be reaped
+    assert offload(os.getpid, process=True) != before
+
+
 def told_to_end(number):
     os.kill(os.getpid(), number)
     return subprocess.run(["sh", "-c", f"kill -{int(number)} $$"], check=False).returncode
