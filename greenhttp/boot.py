@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from greenhttp.accounts import group_id, owner_ids, user_id
 from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
 
@@ -70,6 +71,12 @@ def check(settings: Settings) -> None:
 
     for text in settings.bind:
         parse_address(text)
+    if settings.user is not None:
+        user_id(settings.user)
+    if settings.group is not None:
+        group_id(settings.group)
+    if settings.socket_owner is not None:
+        owner_ids(settings.socket_owner, "socket_owner")
     parse(settings.access_log_format)
 
 
@@ -114,12 +121,12 @@ def load(name: str, settings: Settings) -> "Server":
     return Server(app, settings)
 
 
-def warm_up(settings: Settings) -> None:
-    """Call what `warm_up` names. Raises AppError; AppImportError with its cause."""
+def warm_up(settings: Settings, call: bool = True) -> None:
+    """Call what `warm_up` names, or only look for it. Raises AppError; AppImportError with its cause."""
     if settings.warm_up is not None:
         from greenhttp.loading import warm_up
 
-        warm_up(settings.warm_up)
+        warm_up(settings.warm_up, call)
 
 
 def tune_collector() -> None:

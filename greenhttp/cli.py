@@ -218,7 +218,7 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
         if options[place] is not None:
             source[place] = Given(options[place], f"--{place}")
     words = options["words"]
-    if words and words[0] in COMMANDS and (len(words) > 1 or words[0] == "serve"):
+    if words and words[0] in COMMANDS:
         words = words[1:]
     if len(words) > 1:
         raise ConfigError(f"one application, please; {words[1]!r} is left over")
@@ -338,7 +338,7 @@ def _main(arguments: Sequence[str]) -> int:
 
 def _is_doctor(options: Mapping[str, Any]) -> bool:
     """Whether the application is to be examined. Raises ConfigError for options that only make sense then."""
-    if len(options["words"]) > 1 and options["words"][0] == "doctor":
+    if options["words"] and options["words"][0] == "doctor":
         from greenhttp.doctor.report import parse_request
 
         for text in options["request"]:
@@ -406,6 +406,7 @@ def _check(name: str, settings: Settings, file: str) -> int:
     """Say what would be served."""
     boot.run_file(settings, file)
     server = boot.load(name, settings)
+    boot.warm_up(settings, call=False)
     from greenhttp.running import check_files, described, doubts
 
     check_files(server)

@@ -792,6 +792,8 @@ SETTINGS: tuple[Setting, ...] = (
 )  # fmt: skip
 
 SUPERVISED = tuple(setting.name for setting in SETTINGS if setting.group == _PROCESSES)  # ask for a supervisor
+# What a Server cannot do; `workers` and `timeout` are facts about it too.
+OF_THE_COMMAND = frozenset(SUPERVISED) - {"workers", "timeout"} | {"chdir", "env", "pythonpath", "warm_up"}
 
 BY_NAME: dict[str, Setting] = {setting.name: setting for setting in SETTINGS}
 

@@ -93,6 +93,9 @@ def read_toml(path: str) -> tuple[Source, list[str]]:
     for name in table:
         if name not in NAMES and name not in BY_FOREIGN_NAME:
             raise ConfigError(f"{_place(path, lines, name)}: {name}: there is no such setting{nearest(name, NAMES)}")
+        if name in BY_NAME and BY_NAME[name].kind == "mode" and type(table[name]) is int and table[name]:
+            place = _place(path, lines, name)  # 660 would be decimal, and the mode 1224
+            raise ConfigError(f'{place}: {name}: give its octal digits as a text, like "{table[name]:03d}"')
     return _source(path, table, lines)
 
 
@@ -301,7 +304,7 @@ def _source(path: str, given: Mapping[str, Any], lines: Mapping[str, int]) -> tu
                 continue
             value = [".", *([value] if isinstance(value, str) else value)]  # beside the others, as there
         if name == "keepalive" and value in (0, "0"):
-            raise ConfigError(f"{place}: keepalive: 0 is no time-out here; for no keep-alive, as there, give '1ms'")
+            raise ConfigError(f"{place}: keepalive: 0 is no time-out here; for short ones give '2s'")
         kept = NAMES[name]
         if kept in source:
             raise ConfigError(f"{place}: {name}: it is given twice; {source[kept].origin} says {kept} already")

@@ -64,14 +64,18 @@ def load(spec: str, directories: Iterable[str] = ()) -> Callable[..., Any]:
     return _servable(spec, found)
 
 
-def warm_up(spec: str) -> None:
-    """Call the function `module:name` without arguments; `load` has said where to look. Raises as `load` does."""
+def warm_up(spec: str, call: bool = True) -> None:
+    """Find the function `module:name`, and call it without arguments; `load` has said where to look. Raises as that."""
     module_name, _, name = spec.partition(":")
     name = name.strip().removesuffix("()")
     if not name or not all(part.isidentifier() for part in name.split(".")):
         raise AppError(f"warm_up: {spec}: give module:function")
     _check_module_name(spec, module_name)
-    _create(spec, _attribute(spec, _import(spec, module_name), name), name)
+    found = _attribute(spec, _import(spec, module_name), name)
+    if not callable(found):
+        raise AppError(f"warm_up: {spec}: {name} is {_a(found)} and cannot be called")
+    if call:
+        _create(spec, found, name)
 
 
 # ---- the module

@@ -17,7 +17,7 @@ from gevent import monkey
 from gevent.event import Event
 
 from greenhttp import __version__, logs
-from greenhttp.config import BY_NAME
+from greenhttp.config import BY_NAME, OF_THE_COMMAND
 from greenhttp.console import colourful, paint, say
 from greenhttp.errors import ConfigError
 from greenhttp.green.board import Board
@@ -35,7 +35,7 @@ STOPPED, BROKEN = 0, 1
 
 KINDS = {"wsgi": "a WSGI application", "native": "a native handler", "stream": "a stream handler"}
 
-OF_THE_COMMAND = frozenset(("chdir", "env", "patch", "pythonpath"))  # settings that come too late for a running program
+TOO_LATE = OF_THE_COMMAND | {"patch", "workers", "timeout"}  # settings of a program that is not running yet
 
 log = logging.getLogger("greenhttp")
 
@@ -87,7 +87,7 @@ def _serve(app: Callable[..., Any], **settings: Any) -> None:
     except ValueError:
         raise ConfigError("signals arrive in the main thread: call serve there, or use Server, without them") from None
     for name in settings:
-        if name in OF_THE_COMMAND:
+        if name in TOO_LATE:
             raise ConfigError(f"{name}: only the command can do that, before the program is loaded")
     server = Server(app, **settings)
     try:

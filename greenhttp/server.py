@@ -21,7 +21,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from greenhttp.config import Settings
+from greenhttp.config import OF_THE_COMMAND, Settings
 from greenhttp.errors import ConfigError
 from greenhttp.green import offload
 from greenhttp.green.acceptor import Acceptor
@@ -66,6 +66,9 @@ class Server:
             raise ConfigError(f"the application must be callable, not {type(app).__name__}")
         if inspect.iscoroutinefunction(app):
             raise ConfigError("the application is a coroutine function; give one that is written as if it blocked")
+        for name in values:
+            if name in OF_THE_COMMAND:
+                raise ConfigError(f"{name}: only the command greenhttp does that; here it would do nothing")
         settings = Settings(**values) if settings is None else settings.replace(**values)
         self.app = app
         self.settings = settings.resolved(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
@@ -194,6 +197,11 @@ class Server:
 
     def _make_door(self, service: Service | Spawner, sock: Listener) -> Acceptor:
         return SpawnDoor(service, sock) if isinstance(service, Spawner) else Door(service, sock)
+
+    def announce_close(self) -> None:
+        """From now on every answer says that it is the last on its connection: no request meets its end on the way."""
+        if isinstance(self._service, Service):
+            self._service.announce_close()
 
     def serve_forever(self) -> None:
         """Serve until `stop` has been called, from another green thread, and is done."""

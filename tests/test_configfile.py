@@ -192,3 +192,13 @@ def test_what_cannot_be_prepared_is_said(apart):
 
     with pytest.raises(ConfigError, match="^loop: there is no libuv$"):
         apart("queue = 7", prepare)
+
+
+@pytest.mark.parametrize("name", ["umask", "socket_mode"])
+def test_a_mode_in_toml_is_a_text_for_a_number_would_be_decimal(tmp_path, name):
+    path = tmp_path / "s.toml"
+    path.write_text(f"{name} = 660\n")
+    with pytest.raises(ConfigError, match=rf':1: {name}: give its octal digits as a text, like "660"$'):
+        configfile.read_toml(str(path))
+    path.write_text(f'{name} = "660"\n')
+    assert configfile.read_toml(str(path))[0][name].value == "660"

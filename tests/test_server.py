@@ -292,3 +292,9 @@ def test_stop_is_complete_although_a_listener_is_broken(serve: Any, caplog: Any)
     assert serving.server.stop(10)
     assert client.ended() and not serving.server.started and sock.fileno() == -1
     assert [record.getMessage() for record in caplog.records if "is broken" in record.getMessage()] != []
+
+
+@pytest.mark.parametrize("name", ["user", "pid", "preload", "reload", "max_requests", "warm_up", "chdir", "env"])
+def test_what_only_the_command_can_do_is_refused_and_not_passed_over(name):
+    with pytest.raises(ConfigError, match=f"^{name}: only the command greenhttp does that"):
+        Server(lambda environ, start_response: [], **{name: "nobody"})

@@ -147,6 +147,8 @@ class Worker(Base):  # type: ignore[misc]
             self.server = Server(self.wsgi, self.settings)
             self.server.hooks = around(self, self._own("pre_request"), self._own("post_request"))
             self.server.start(listeners, None, board)
+            if not self.cfg.keepalive:
+                self.server.announce_close()
         except ConfigError as error:
             log.error("%s", error)
             sys.exit(NOT_BOOTED)

@@ -586,7 +586,8 @@ class Master:
             self._reload(monotonic())
             return
         self._watch_no_files()
-        log.error("files are not watched any more; HUP reloads")
+        if not self.policy.stopping:
+            log.error("files are not watched any more; HUP reloads")
 
     def _watch_files(self) -> None:
         if self.settings.reload:

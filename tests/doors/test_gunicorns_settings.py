@@ -153,7 +153,7 @@ def test_names_of_the_files_own_are_named_and_left_alone(read):
 
 
 def test_no_keep_alive_is_not_taken_for_no_time_out(read):
-    with pytest.raises(ConfigError, match=r":1: keepalive: 0 is no time-out here; for no keep-alive, .* '1ms'"):
+    with pytest.raises(ConfigError, match=r":1: keepalive: 0 is no time-out here; for short ones give '2s'"):
         read("keepalive = 0")
 
 
