@@ -16,7 +16,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from greenhttp.accounts import group_id, owner_ids, user_id
 from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
 
@@ -66,6 +65,7 @@ def patch_once(patch: bool, loop: str) -> None:
 
 def check(settings: Settings) -> None:
     """What is misspelt is said before a long import. Raises ConfigError."""
+    from greenhttp.accounts import group_id, owner_ids, user_id
     from greenhttp.green.listener import parse_address
     from greenhttp.observe.atoms import parse
 
