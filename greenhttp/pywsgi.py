@@ -20,6 +20,7 @@ between the listening socket and the application is a greenhttp.Server and behav
 """
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -36,7 +37,7 @@ from greenhttp import __version__
 from greenhttp.config import LONGEST, MOST, MOST_RUNNING, nearest
 from greenhttp.errors import ConfigError
 from greenhttp.green.acceptor import Acceptor
-from greenhttp.green.listener import Address, listen
+from greenhttp.green.listener import Address, Listener, listen
 from greenhttp.http.connection import Door
 from greenhttp.http.service import Service
 from greenhttp.observe.access import LIMIT
@@ -151,7 +152,12 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
     def get_listener(cls, address: Any, backlog: int | None = None, family: int | None = None) -> Any:
         if family == AF_UNIX:
             return listen(Address("unix", path=address), cls.backlog if backlog is None else backlog)
-        return super().get_listener(address, backlog, family)
+        sock = super().get_listener(address, backlog, family)
+        # gevent's class has watchers, which gevent forgets to close. On libuv they would be in the way of whoever gets
+        # the descriptor's number next.
+        plain = Listener(fileno=os.dup(sock.fileno()))
+        sock.close()
+        return plain
 
     def set_spawn(self, spawn: Any) -> None:
         if isinstance(spawn, int) and not isinstance(spawn, bool):

@@ -52,6 +52,10 @@ class Helper:
         self._killed = 0  # the process that `kill` has ended; it may have answered before
         self._socket: _socket.socket | None = None
 
+    def __del__(self) -> None:
+        if self._socket is not None:  # of a thread that has left; the process ends with it
+            self._socket.close()
+
     def call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Raises what fn raises; OffloadError where it cannot travel there or its result back, or the process died."""
         if self._socket is not None and (self.pid == self._killed or _hung_up(self._socket)):

@@ -42,7 +42,7 @@ def connect(program):
     clients = []
 
     def make(*transports):
-        client, told = socketio.Client(reconnection=False), queue.SimpleQueue()
+        client, told = socketio.Client(reconnection=False, handle_sigint=False), queue.SimpleQueue()
         client.on("told", told.put)
         client.connect(program.where, transports=list(transports) or None, wait_timeout=TIMEOUT)
         clients.append(client)

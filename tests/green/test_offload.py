@@ -398,7 +398,7 @@ def test_a_patched_program_ends_and_its_processes_with_it(tmp_path):
 
 
 def test_request_timeout_abandons_and_the_server_counts_it(held):
-    server = Server(lambda request: offload(held), bind="127.0.0.1:0", request_timeout=0.5)
+    server = Server(lambda request: offload(held), bind="127.0.0.1:0", request_timeout=3)
     server.start()
     try:
         client = gevent.socket.create_connection(server.address)

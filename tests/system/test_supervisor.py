@@ -476,7 +476,7 @@ def test_the_file_of_a_unix_socket_has_the_owner_and_the_mode_that_are_asked_for
         assert program.stop() == 0
         assert not (tmp_path / "s").exists()
     program = start("-w", "1", "-b", "unix:s", "--socket-owner", "nobody-of-that-name", ready=False)
-    assert program.process.wait(60) == 1
+    assert program.process.wait(60) == 2
     program.reader.join(10)
     assert len(program.lines) == 1 and "socket_owner: there is no user" in program.lines[0]
     assert not (tmp_path / "s").exists()
@@ -646,7 +646,7 @@ def test_a_pid_file_a_busy_port_and_a_user_that_is_not_there(start, tmp_path):
     busy.reader.join(10)
     assert len(busy.lines) == 1 and f"in use by process {program.process.pid}" in busy.lines[0]
     wrong = start("-w", "1", "-u", "nobody-of-that-name", ready=False)
-    assert wrong.process.wait(60) == 1
+    assert wrong.process.wait(60) == 2
     wrong.reader.join(10)
     assert len(wrong.lines) == 1 and "there is no user 'nobody-of-that-name' here" in wrong.lines[0]
     assert program.stop() == 0
