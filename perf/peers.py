@@ -61,10 +61,7 @@ def _options(command: str, only: str | None, arguments: list[str]) -> argparse.N
     parser.add_argument("--servers", metavar="NAME,...", help=", ".join(each.name for each in servers.SERVERS))
     parser.add_argument("--rounds", type=count, default=5)
     parser.add_argument("--seconds", type=count, default=3, help="length of a window")
-    parser.add_argument(
-        "--out", metavar="DIR", default=str(results.RESULTS),
-        help=f"where {command}.json, {command}.md and plots go, perf/results by default; - writes nothing",
-    )  # fmt: skip
+    results.add_out(parser, command)
     return parser.parse_args(arguments)
 
 

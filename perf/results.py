@@ -1,5 +1,6 @@
 """Where results are kept: NAME.json for programs, NAME.md for people, both with the machine, versions and command."""
 
+import argparse
 import json
 import os
 import shlex
@@ -50,6 +51,14 @@ def _row(line: Sequence[str], widths: list[int]) -> str:
 
 def command_line() -> str:
     return shlex.join(["python", "-m", "perf", *sys.argv[1:]])
+
+
+def add_out(parser: argparse.ArgumentParser, name: str) -> None:
+    """The option that says where results go; `name` is that of their files, without an ending."""
+    parser.add_argument(
+        "--out", metavar="DIR", default=str(RESULTS),
+        help=f"where {name}.json, {name}.md and plots go, perf/results by default; - writes nothing",
+    )  # fmt: skip
 
 
 def prepare(directory: Path) -> None:

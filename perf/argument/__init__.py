@@ -38,10 +38,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--models", metavar="NAME,...", help=", ".join(each.name for each in MODELS))
     parser.add_argument("--rounds", type=count, default=3)
     parser.add_argument("--seconds", type=count, default=2, help="length of a window")
-    parser.add_argument(
-        "--out", metavar="DIR", default=str(results.RESULTS),
-        help="where models.json, models.md and plots go, perf/results by default; - writes nothing",
-    )  # fmt: skip
+    results.add_out(parser, "models")
     options = parser.parse_args(arguments)
     if not wrk.available():
         print(wrk.MISSING, file=sys.stderr)

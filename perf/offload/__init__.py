@@ -61,10 +61,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m perf offload", description="Fast requests while heavy ones run.")
     parser.add_argument("--rounds", type=count, default=3)
     parser.add_argument("--seconds", type=count, default=4, help="length of a window")
-    parser.add_argument(
-        "--out", metavar="DIR", default=str(results.RESULTS),
-        help="where offload.json, offload.md and the plot go, perf/results by default; - writes nothing",
-    )  # fmt: skip
+    results.add_out(parser, "offload")
     options = parser.parse_args(arguments)
     if options.out != "-":
         results.prepare(Path(options.out))

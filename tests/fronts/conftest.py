@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
 
 from tests.reload import Program
-from tests.system.test_supervisor import children
 
 SERVED = (Path(__file__).parent / "served.py").read_text()
 
@@ -27,11 +24,7 @@ def serve(tmp_path):
 
     yield begin
     for program in programs:
-        if program.process.poll() is None:
-            for pid in [*children(program.process.pid), program.process.pid]:
-                os.kill(pid, signal.SIGKILL)
-            program.process.wait()
-        program.close()
+        program.end()
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ import yaml
 from greenhttp.config import Settings
 from tests.fronts.conftest import SERVED
 from tests.fronts.front import DEPLOY
+from tests.reload import children
 from tests.system.process import needs
-from tests.system.test_supervisor import children, until
+from tests.system.test_supervisor import until
 
 ROOT = Path(__file__).parents[2]
 UNITS = ("greenhttp.service", "greenhttp.socket")

@@ -176,6 +176,15 @@ class Uploading(Client):
 KINDS = (Busy, Slow, Thinking, New, Uploading)
 
 
+def children(pid: int) -> list[int]:
+    """Its workers that run."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
 class Program:
     """The command as a process, and what it says."""
 
@@ -245,6 +254,14 @@ class Program:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
             self.close()
+
+    def end(self) -> None:
+        """Kill it and its workers, if it still runs."""
+        if self.process.poll() is None:
+            for pid in [*children(self.process.pid), self.process.pid]:
+                os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+        self.close()
 
     def close(self) -> None:
         """Its last words are read; the process has ended."""

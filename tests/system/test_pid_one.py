@@ -14,7 +14,8 @@ import pytest
 
 from tests.fronts.conftest import SERVED
 from tests.fronts.test_deploy import container, greenhttp
-from tests.system.test_supervisor import children, until
+from tests.reload import children
+from tests.system.test_supervisor import until
 
 ROOT = Path(__file__).parents[2]
 UNSHARE = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reload import ANSWERED, KINDS, LOST, Program, finish, rounds, table
+from tests.reload import ANSWERED, KINDS, LOST, Program, children, finish, rounds, table
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look at processes through /proc")
 
@@ -64,20 +64,7 @@ def start(tmp_path):
     (tmp_path / "helper.py").write_text("")
     yield begin
     for program in programs:
-        if program.process.poll() is None:
-            for pid in [*children(program.process.pid), program.process.pid]:
-                os.kill(pid, signal.SIGKILL)
-            program.process.wait()
-        program.close()
-
-
-def children(pid: int) -> list[int]:
-    """Its workers that run."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:
-        return []
+        program.end()
 
 
 def ask(program: Program, path: str = "/", timeout: float = 30) -> list[int]:
