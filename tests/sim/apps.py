@@ -1,0 +1,373 @@
+"""The applications of a world: one run of one request is a Visit, whatever the interface.
+
+A visit does what its request's plan says - waits, reads, answers in some style, and what is odd about it - and checks
+what reaches it: its own content whole and in order, a context of its own, no exception that was meant for another.
+"""
+
+import contextvars
+import gc
+import os
+
+import gevent
+from gevent.event import Event
+from gevent.queue import Empty, Queue
+from greenlet import GreenletExit, getcurrent
+
+from greenhttp.errors import BodyError, HTTPError, RequestTimeout, StreamClosed, StreamTimeout
+from greenhttp.green import nap
+from greenhttp.hosting.handler import Response
+from greenhttp.hosting.wsgi import FileWrapper
+from tests.sim import foreign
+from tests.sim.plan import ANSWER, BODY, LEFT, content
+
+VAR = contextvars.ContextVar("request")
+
+
+class Injected(Exception):
+    """Thrown into a green thread by an adversity, for the request `rid` alone."""
+
+    def __init__(self, rid):
+        Exception.__init__(self, rid)
+        self.rid = rid
+
+
+class OwnTimeout(gevent.Timeout):
+    rid = None
+
+
+class Text(str):
+    """A str that is none of those the server knows by identity; its end is a finalizer."""
+
+    litter = None
+
+
+class Visit:
+    """Arguments:
+        world: the World.
+        asked: what was asked.
+        body: the content to be read: wsgi.input or Request.body.
+    """
+
+    def __init__(self, world, asked, body):
+        self.world = world
+        self.asked = asked
+        self.body = body
+        self.at = "run"
+        self.read_to = 0
+        self.greenlet = getcurrent()
+        self.file = None
+        self.write = None
+        asked.runs += 1
+        asked.visit = self
+        if asked.runs > 1:
+            world.fail("a request ran twice", asked.story())
+        if not asked.arrived:
+            asked.arrived = True
+        found = VAR.get(None)
+        if found is not None and world.plan.settings["context"] != "thread":
+            world.fail("a context variable of another request", f"that of r{found} in {asked.story()}")
+        if asked.chance.random() < 0.5:
+            VAR.set(asked.rid)
+        world.visits[self.greenlet] = self
+        world.c.note(1, asked.rid)
+
+    # ---- checks
+
+    def mine(self, error):
+        """Whether an exception may arrive here; the world fails if not."""
+        asked, world = self.asked, self.world
+        asked.event(f"{type(error).__name__} at {self.at}")
+        if isinstance(error, (Injected, gevent.Timeout)):
+            if getattr(error, "rid", None) != asked.rid:
+                world.fail("an exception of another request", f"{error!r} in {asked.story()}")
+        elif isinstance(error, GreenletExit):
+            if not (asked.killed or world.cutting):
+                world.fail("an exception of another request", f"{error!r} in {asked.story()}")
+        elif isinstance(error, RequestTimeout):
+            if not world.plan.settings["request_timeout"]:
+                world.fail("a RequestTimeout without a limit", asked.story())
+            self.excuse(503)
+        elif isinstance(error, (BodyError, StreamClosed, StreamTimeout, ConnectionError, AssertionError, RuntimeError)):
+            if not (asked.client.may_end or asked.disturbed or world.cutting or asked.client.ended):
+                world.fail("an error without a cause", f"{error!r} in {asked.story()}")
+            self.excuse(400, 408, 500)
+
+    def excuse(self, *statuses):
+        asked = self.asked
+        asked.may |= set(statuses)
+        asked.may_cut = asked.may_close = asked.may_end_early = True
+
+    def disturb(self, *statuses):
+        """Something odd is about to happen to this request: it may fail, and its connection end."""
+        self.asked.disturbed = True
+        self.excuse(500, *statuses)
+
+    # ---- steps
+
+    def wait(self, how, seconds, at=None):
+        before, self.at = self.at, at or how
+        try:
+            if how == "nap":
+                nap.sleep(seconds)
+            elif how == "sleep":
+                gevent.sleep(seconds)
+            elif how == "sleep0":
+                gevent.sleep(0)
+            elif how == "event":
+                Event().wait(seconds)
+            elif how == "queue":
+                try:
+                    Queue().get(timeout=seconds)
+                except Empty:
+                    pass
+        finally:
+            self.at = before
+
+    def took(self, data):
+        right = content(self.asked.rid, self.asked.body_size, BODY)
+        if right[self.read_to : self.read_to + len(data)] != data:
+            self.world.fail("wrong content of a request", f"at {self.read_to}: {data[:60]!r} in {self.asked.story()}")
+        self.read_to += len(data)
+
+    def read(self):
+        asked, body, how = self.asked, self.body, self.asked.read
+        if how == "none":
+            return
+        before, self.at = self.at, "read body"
+        try:
+            if how == "all":
+                self.took(body.read())
+            elif how == "exact":
+                self.took(body.read(asked.body_size))
+            elif how == "part":
+                self.took(body.read(asked.body_size // 2))
+                return
+            elif how == "lines":
+                while data := body.readline(asked.chance.choice((-1, 1000))):
+                    self.took(data)
+            else:
+                while data := body.read(1000) if how == "pieces" else body.read_some():
+                    self.took(data)
+            if self.read_to != asked.body_size:
+                self.world.fail("the content of a request ended early", f"{self.read_to} in {asked.story()}")
+        finally:
+            self.at = before
+
+    def work(self):
+        """All that comes before the answer."""
+        asked = self.asked
+        for how, seconds in asked.waits:
+            self.wait(how, seconds)
+        if asked.quirk == "body timeout":
+            self.read_with_timeouts()
+        else:
+            self.read()
+
+    def read_with_timeouts(self):
+        """A gevent.Timeout may interrupt reading, and costs no byte."""
+        for _ in range(3):
+            timeout = OwnTimeout(self.asked.delay)
+            timeout.rid = self.asked.rid
+            try:
+                with timeout:
+                    return self.read()
+            except OwnTimeout as error:
+                self.world.hit("timeout", "read body")
+                self.mine(error)
+        self.read()
+
+    def safely(self, work, *args):
+        """What the visit does, its exceptions looked at."""
+        try:
+            return work(*args)
+        except HTTPError:
+            raise
+        except BaseException as error:
+            self.mine(error)
+            raise
+
+    # ---- answers
+
+    def bytes_of(self):
+        return content(self.asked.rid, self.asked.size, ANSWER)
+
+    def cut_up(self):
+        data, count = self.bytes_of(), self.asked.pieces
+        size = max(1, -(-len(data) // count))
+        return [data[at : at + size] for at in range(0, len(data), size)] or [b""]
+
+    def generate(self):
+        """The pieces, with pauses between them."""
+        asked = self.asked
+        try:
+            for piece in self.cut_up():
+                if asked.pause:
+                    self.wait(asked.pause, 0.0005)
+                self.at = "write"
+                yield piece
+                self.at = "run"
+            foreign.between_pieces(self)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.mine(error)
+            raise
+        finally:
+            self.done()
+
+    def done(self):
+        self.at = "after"
+
+    def make_file(self):
+        data = self.bytes_of()
+        fd = os.memfd_create("content")
+        os.write(fd, data) if data else None
+        os.lseek(fd, 0, 0)
+        self.file = fd
+        return os.fdopen(fd, "rb", buffering=0)
+
+    def fields(self):
+        asked = self.asked
+        fields = [("X-Id", str(asked.rid))]
+        if asked.style == "sized":
+            fields.append(("Content-Length", str(asked.size)))
+        if asked.chance.random() < 0.2:
+            fields.append(("Content-Type", "application/octet-stream"))
+        return fields
+
+
+class Closing:
+    """An iterable whose close() is called by the server, once."""
+
+    def __init__(self, visit):
+        self.visit = visit
+        self.pieces = iter(visit.cut_up())
+        self.closed = False
+        visit.asked.closings = self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        visit = self.visit
+        if visit.asked.pause:
+            visit.safely(visit.wait, visit.asked.pause, 0.0005)
+        visit.at = "write"
+        return next(self.pieces)
+
+    def close(self):
+        visit = self.visit
+        if self.closed:
+            visit.world.fail("close() was called twice", visit.asked.story())
+        self.closed = True
+        visit.at = "close"
+        try:
+            foreign.in_close(visit)
+        except BaseException as error:
+            visit.mine(error)
+            raise
+        finally:
+            visit.done()
+
+
+# ---- WSGI
+
+
+def wsgi(world):
+    def app(environ, start_response):
+        asked = world.asked_at(environ["PATH_INFO"])
+        if asked is None:
+            start_response("200 OK", [("X-Id", "-1")])
+            return [b""]
+        visit = Visit(world, asked, environ["wsgi.input"])
+        if environ["REQUEST_METHOD"] != asked.method or environ.get("HTTP_X_0", str(asked.rid)) != str(asked.rid):
+            world.fail("fields of another request", f"{environ} in {asked.story()}")
+        return visit.safely(answer_wsgi, visit, environ, start_response)
+
+    return app
+
+
+def answer_wsgi(visit, environ, start_response):
+    asked = visit.asked
+    foreign.before(visit, environ, start_response)
+    visit.work()
+    status, fields = "200 OK", visit.fields()
+    if asked.style == "subclass":
+        status = Text(status)
+        fields = [(Text(name), Text(value)) for name, value in fields]
+    fields = foreign.with_litter(visit, fields)
+    foreign.raise_early(visit)
+    write = start_response(status, fields)
+    visit.write = write
+    foreign.with_write(visit, write)
+    style = asked.style
+    if style == "write":
+        for piece in visit.cut_up():
+            visit.at = "write"
+            write(piece)
+            visit.at = "run"
+            if asked.pause:
+                visit.wait(asked.pause, 0.0005)
+        foreign.between_pieces(visit)
+        visit.done()
+        return []
+    if style == "file":
+        file = visit.make_file()
+        foreign.with_file(visit)
+        visit.done()
+        return FileWrapper(file)
+    if style in ("generator", "sized"):
+        return visit.generate()
+    if style == "closing":
+        return Closing(visit)
+    visit.done()
+    return visit.cut_up()
+
+
+# ---- native
+
+
+def native(world):
+    def app(request):
+        asked = world.asked_at(request.path)
+        if asked is None:
+            return Response(b"", headers=[("X-Id", "-1")])
+        visit = Visit(world, asked, request.body)
+        if request.method != asked.method or request.headers.get("x-0", str(asked.rid)) != str(asked.rid):
+            world.fail("fields of another request", f"{request} in {asked.story()}")
+        return visit.safely(answer_native, visit, request)
+
+    return app
+
+
+def answer_native(visit, request):
+    asked = visit.asked
+    foreign.before(visit, request, None)
+    visit.work()
+    fields = foreign.with_litter(visit, visit.fields())
+    foreign.raise_early(visit)
+    style = asked.style
+    if style == "file":
+        file = visit.make_file()
+        foreign.with_file(visit)
+        body = file
+    elif style in ("generator", "sized"):
+        body = visit.generate()
+    elif style == "closing":
+        body = Closing(visit)
+    elif style == "list":
+        body = visit.cut_up()
+    else:
+        body = visit.bytes_of()
+    if style not in ("generator", "sized", "closing"):
+        visit.done()
+    return Response(body, headers=fields)
+
+
+def left_content(rid, size):
+    return content(rid, size, LEFT)
+
+
+APPS = {"wsgi": wsgi, "native": native}
+
+__all__ = ["APPS", "Closing", "Injected", "OwnTimeout", "Text", "VAR", "Visit", "gc"]

@@ -1,0 +1,291 @@
+"""The clients of a world. Each is a list of steps, taken as its time comes, and a way to read.
+
+Nothing here runs in a green thread of the server: the loop lets clients act while it polls.
+"""
+
+from tests.sim.judge import Answers, judge
+from tests.sim.native import END, RESET
+from tests.sim.plan import Asked
+
+
+class Client:
+    """Steps are tuples: ("send", bytes, request or None), ("wait", seconds), ("await", answers), ("finish",), ("reset",).
+
+    Attributes:
+        asked: what it asks, in order.
+        ended: how the connection ended for it: "eof", "reset", "left" (it has reset itself), or None.
+        may, may_cut: what its manners excuse.
+    """
+
+    def __init__(self, world, name, chance, manner, rids):
+        self.world = world
+        self.name = name
+        self.chance = chance
+        self.manner = manner
+        self.asked = [Asked(world.plan, rid, self) for rid in rids]
+        self.answers = Answers([asked.method == "HEAD" for asked in self.asked])
+        self.steps = []
+        self.at = 0
+        self.bytes_sent = 0
+        self.times = []  # when each answer was whole
+        self.number = None  # of its connection
+        self.ended = None
+        self.ended_at = None
+        self.gone_at = None  # when it has done all it will ever do
+        self.may = set()
+        self.may_cut = False
+        self.may_end = False  # none of its requests need be answered
+        self.eager = manner not in ("slow", "never")
+        self.awaits = None
+        self.patience = None
+        self.start = chance.choice((0.0, 0.0, chance.random() * 0.02, chance.random() * 0.3))
+        getattr(self, f"be_{manner}")()
+
+    # ---- manners
+
+    def pieces(self, data, asked, most=None):
+        """Send `data`, split anywhere."""
+        chance = self.chance
+        cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.choice((0, 0, 1, 2, most or 3))))
+        at = 0
+        for cut in cuts:
+            if cut > at:
+                self.steps.append(("send", data[at:cut], None))
+                self.steps.append(("wait", chance.choice((0, 0.0005, 0.005))))
+                at = cut
+        self.steps.append(("send", data[at:], asked))
+
+    def request(self, asked, most=None):
+        if asked.expects:
+            self.pieces(asked.head(), None, most)
+            self.steps.append(("continue", 0.05))
+            self.pieces(asked.body(), asked, most)
+        else:
+            self.pieces(asked.head() + asked.body(), asked, most)
+
+    def be_honest(self):
+        for at, asked in enumerate(self.asked):
+            self.request(asked)
+            self.steps.append(("await", at + 1))
+            self.steps.append(("wait", self.chance.choice((0, 0.001, 0.01))))
+        self.steps.append(self.chance.choice((("wait", 0), ("finish",))))
+
+    def be_pipelined(self):
+        whole = b"".join(asked.head() + asked.body() for asked in self.asked)
+        at = 0
+        if self.chance.random() < 0.5:
+            self.steps.append(("send", whole, None))
+            at = len(whole)
+        if at == 0:
+            self.pieces(whole, None, 8)
+        self.steps.append(("sent",))
+        self.steps.append(("await", len(self.asked)))
+        self.steps.append(self.chance.choice((("wait", 0), ("finish",))))
+
+    def be_split(self):
+        for at, asked in enumerate(self.asked):
+            head = asked.head()
+            size = self.chance.choice((1, 3, 20))
+            if len(head) > 200:
+                size = 20
+            for i in range(0, len(head), size):
+                self.steps.append(("send", head[i : i + size], asked if i + size >= len(head) and not asked.body_size else None))
+                self.steps.append(("wait", self.chance.choice((0, 0, 0.0003))))
+            if asked.body_size:
+                self.pieces(asked.body(), asked, 20)
+            self.steps.append(("await", at + 1))
+
+    def be_half(self):
+        """Finished sending before the answers come."""
+        for asked in self.asked:
+            self.request(asked, 1)
+        self.steps.append(("finish",))
+        self.steps.append(("await", len(self.asked)))
+
+    def be_reset(self):
+        for at, asked in enumerate(self.asked):
+            self.request(asked)
+            if self.chance.random() < 0.5:
+                self.steps.append(("await", at + 1))
+        self.cut_steps()
+        self.steps.append(("wait", self.chance.choice((0, 0.001, 0.01, 0.1))))
+        self.steps.append(("reset",))
+        self.rude()
+
+    def cut_steps(self):
+        if self.steps:
+            del self.steps[self.chance.randrange(len(self.steps)) + 1 :]
+
+    def be_silent(self):
+        """Says a part of something, then nothing more."""
+        for asked in self.asked:
+            self.request(asked)
+        self.cut_steps()
+        if self.steps and self.steps[-1][0] == "send":
+            _, data, _ = self.steps[-1]
+            self.steps[-1] = ("send", data[: self.chance.randrange(len(data) + 1)], None)
+        self.rude()
+
+    def be_cut(self):
+        """Says a part of something and finishes."""
+        self.be_silent()
+        self.steps.append(("finish",))
+
+    def be_trickle(self):
+        for asked in self.asked[:1]:
+            data = asked.head() + asked.body()
+            for i in range(0, min(len(data), 60)):
+                self.steps.append(("send", data[i : i + 1], None))
+                self.steps.append(("wait", self.chance.choice((0.3, 1))))
+        self.rude()
+
+    def be_slow(self):
+        self.be_honest() if self.chance.random() < 0.5 else self.be_pipelined()
+        self.window = self.chance.choice((500, 4096, 30000))
+        self.interval = self.chance.choice((0.001, 0.01, 0.05))
+
+    def be_never(self):
+        self.be_pipelined()
+        self.rude()
+
+    def be_garbage(self):
+        good = self.asked[0].head() + self.asked[0].body() if self.asked and self.chance.random() < 0.5 else b""
+        self.steps.append(("send", good + self.chance.choice(GARBAGE), None))
+        self.rude()
+
+    def rude(self):
+        """It gets whatever it gets."""
+        self.may |= {400, 408, 413, 414, 431, 501, 503, 505, 500}
+        self.may_cut = self.may_end = True
+
+    # ---- acting
+
+    def later(self, seconds):
+        self.world.at(seconds, self)
+
+    def act(self):
+        """Go on as far as it goes now."""
+        c, world = self.world.c, self.world
+        if self.number is None:
+            self.number = c.connect(world.plan.family, self.chance.choice(BUFFERS), not self.eager)
+            world.connections += 1
+            world.by_number.append(self)
+        if not self.eager:
+            self.take_some()
+        while self.at < len(self.steps):
+            if self.ended:
+                self.at = len(self.steps)
+                break
+            step = self.steps[self.at]
+            what = step[0]
+            if what == "await":
+                if self.answers.whole < step[1]:
+                    self.awaits = step[1]
+                    if not self.eager and self.manner == "slow":
+                        self.later(self.interval)
+                    return
+                self.awaits = None
+            self.at += 1
+            if what == "send":
+                self.bytes_sent += len(step[1])
+                if c.client_send(self.number, step[1], len(step[1])) < 0:
+                    self.at = len(self.steps)
+                    break
+                if step[2] is not None:
+                    self.mark(step[2])
+            elif what == "sent":
+                for asked in self.asked:
+                    self.mark(asked)
+            elif what == "wait":
+                if step[1]:
+                    self.later(step[1])
+                    return
+                world.soon(self)
+                return
+            elif what == "continue":
+                if not (self.answers.informational or self.answers.answers):
+                    self.later(step[1])
+                    return
+            elif what == "finish":
+                c.client_finish(self.number)
+            elif what == "reset":
+                c.client_reset(self.number)
+                self.end("left")
+        if self.gone_at is None:
+            self.gone_at = world.now()
+        if not self.eager and self.manner == "slow" and not self.ended:
+            self.later(self.interval)
+
+    def mark(self, asked):
+        asked.sent = True
+        asked.sent_at = self.world.now()
+        asked.sent_bytes = self.bytes_sent
+
+    def take_some(self):
+        if self.manner == "slow" and not self.ended:
+            self.take(self.window)
+
+    def take(self, most):
+        """Read what has come, at most so much."""
+        world = self.world
+        while most > 0 and not self.ended:
+            size = min(most, world.room)
+            n = world.c.client_take(self.number, world.memory, size)
+            if n > 0:
+                most -= n
+                self.answers.feed(world.memory.raw[:n] if n < 4096 else bytes(memoryview(world.memory)[:n]))
+                while len(self.times) < self.answers.whole:
+                    self.times.append(world.now())
+                if n < size:
+                    break
+            elif n == 0:
+                break
+            else:
+                self.end("eof" if n == END else "reset")
+        if self.awaits is not None and (self.answers.whole >= self.awaits or self.ended):
+            self.awaits = None
+            if self.eager:
+                world.soon(self)
+
+    def end(self, how):
+        self.ended = how
+        self.ended_at = self.world.now()
+        self.world.left(self)
+
+    # ---- what the judge asks
+
+    def cut_excuse(self):
+        return any(asked.may_cut for asked in self.asked)
+
+    def may_end_before(self, at):
+        """Whether the request `at` may stay without an answer."""
+        if self.may_end or self.world.stopped_early:
+            return True
+        answers = self.answers.answers
+        if any(asked.may_close or asked.may_cut or not asked.keep for asked in self.asked[: at + 1]):
+            return True
+        if answers and (answers[-1].last or answers[-1].until_close or not answers[-1].complete):
+            return True
+        return self.ended and self.overtaken(self.asked[at])
+
+    def overtaken(self, asked):
+        """Whether the server had a reason to close before it could know of this request."""
+        c, settings = self.world.c, self.world.plan.settings
+        closed_at = c.client_closed_at(self.number) / 1e9
+        before = self.times[-1] if self.times else self.world.began
+        if asked.sent_at < closed_at and c.client_consumed(self.number) >= asked.sent_bytes:
+            return False
+        idle = closed_at - before
+        return idle >= settings["keepalive_timeout"] - 0.1 or self.world.tight or asked.sent_at >= closed_at
+
+    def judge(self):
+        judge(self)
+
+
+BUFFERS = (2048, 8192, 16384, 65536, 200000, 1 << 20)
+GARBAGE = (
+    b"BAD\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00" * 4,
+    b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", b"G" * 9000,
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", b"GET / HTTP/1.1\nHost: a\n\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 70000 + b"\r\n\r\n",
+)  # fmt: skip

@@ -1,0 +1,396 @@
+"""Foreign code at the worst moment: what applications, the collector and signals may do to a server.
+
+The first part is what single requests do (their `quirk`), called by apps.py at the places named; the second what
+happens to a world as a whole, at times of its own.
+"""
+
+import gc
+import logging
+import os
+import signal
+import sys
+
+import gevent
+from gevent.event import Event
+from greenlet import GreenletExit, getcurrent
+
+from greenhttp.green import nap
+from tests.sim import apps, plan
+
+# ---- of one request
+
+
+def before(visit, request, start_response):
+    """As soon as the application is called."""
+    asked, world = visit.asked, visit.world
+    quirk = asked.quirk
+    if quirk == "timeout":
+        timeout = apps.OwnTimeout(asked.delay or 0.0001)
+        timeout.rid = asked.rid
+        visit.disturb()
+        visit.timeout = timeout
+        timeout.start()
+    elif quirk in ("killed", "thrown"):
+        visit.disturb()
+        world.after(asked.delay, strike, visit, quirk)
+    elif quirk == "left reader":
+        visit.disturb()
+        gevent.spawn(leftover, visit, read_on, visit)
+        if asked.odd.random() < 0.5:
+            gevent.sleep(asked.delay)
+    elif quirk == "context":
+        import contextvars
+
+        getcurrent().gr_context = contextvars.copy_context()
+        apps.VAR.set(asked.rid)
+    elif quirk == "kept":
+        asked.may_close = True
+        world.after(asked.delay + 0.001, use_kept, visit, request)
+    elif quirk == "holds":
+        held = getcurrent()
+        visit.disturb()
+        asked.killed = True
+        for delay in (asked.delay, asked.delay + 0.01, 0.1):
+            world.after(delay, strike_late, visit, held, asked.odd.choice(("throw", "kill", "gevent.kill")))
+    elif quirk == "finalizer" and isinstance(request, dict):
+        request["sim.litter"] = Litter(world, asked.odd.choice(("sleep", "nap", "event")), asked.odd.randrange(2)).cycle()
+
+
+def strike(visit, how):
+    """Kill or throw, from outside, whatever the request is at."""
+    world, asked = visit.world, visit.asked
+    point = world.point_of(visit.greenlet)
+    if world.visits.get(visit.greenlet) is not visit or visit.at == "after":
+        return
+    world.hit(how, point)
+    asked.event(f"{how} at {point}")
+    asked.killed = True
+    if how == "killed":
+        visit.greenlet.kill(block=False)
+    else:
+        visit.greenlet.throw(apps.Injected(asked.rid))
+
+
+def strike_late(visit, held, how):
+    """Somebody has kept the green thread of a request, and means that request, which may be over."""
+    visit.world.hit("holds", visit.world.point_of(held))
+    if how == "throw":
+        held.throw(apps.Injected(visit.asked.rid))
+    elif how == "kill":
+        held.kill(block=False)
+    else:
+        gevent.kill(held)
+    visit.asked.event(f"late {how}")
+
+
+def leftover(visit, work, *args):
+    """A green thread that a request leaves behind."""
+    world = visit.world
+    world.leftovers += 1
+    try:
+        work(*args)
+    except BaseException as error:
+        visit.asked.event(f"left behind: {type(error).__name__}: {error}")
+    finally:
+        world.leftovers -= 1
+
+
+def read_on(visit):
+    body = visit.body
+    visit.world.hit("left behind", "read body")
+    for _ in range(5):
+        if not body.read_some(100):
+            return
+        gevent.sleep(visit.asked.delay)
+
+
+def write_on(visit, write, size, count):
+    data, at = plan.content(visit.asked.rid, 1 << 18, plan.LEFT), 0
+    for _ in range(count):
+        write(data[at : at + size])
+        at += size
+        visit.world.hit("left behind", "write")
+
+
+def use_kept(visit, request):
+    gevent.spawn(leftover, visit, use_kept_now, visit, request)
+
+
+def use_kept_now(visit, request):
+    """The request is over, or not: whoever kept its parts must not touch what is another's."""
+    body = visit.body
+    visit.world.hit("kept", "event")
+    try:
+        data = body.read(1000)
+        if data and visit.read_to == visit.asked.body_size:
+            visit.world.fail("content for a request that has had all of its own", visit.asked.story())
+    except OSError:
+        pass
+    if visit.write is not None and visit.at == "after":
+        try:
+            visit.write(b"late")
+            visit.asked.mixed = True
+        except Exception:
+            pass
+    if not isinstance(request, dict):
+        _ = request.query, request.headers.get("host"), request.gone, request.target
+
+
+def with_write(visit, write):
+    """start_response has been called."""
+    asked = visit.asked
+    if asked.quirk == "left writer":
+        asked.mixed = True
+        visit.excuse()
+        size, count = asked.odd.choice(((1000, 3), (40000, 3), (4, 40), (150000, 1)))
+        gevent.spawn(leftover, visit, write_on, visit, write, size, count)
+        if asked.odd.random() < 0.7:
+            visit.wait("sleep", asked.delay)
+    elif asked.quirk == "late":
+        asked.mixed = True
+        visit.excuse()
+        visit.world.after(asked.delay, lambda: gevent.spawn(leftover, visit, write_on, visit, write, 8, 2))
+
+
+def with_litter(visit, fields):
+    asked = visit.asked
+    if asked.quirk == "finalizer":
+        value = apps.Text("1")
+        value.litter = Litter(visit.world, asked.odd.choice(("sleep", "nap", "event")), asked.odd.randrange(3)).cycle()
+        fields.append((apps.Text("X-Litter"), value))
+    return fields
+
+
+def raise_early(visit):
+    asked = visit.asked
+    if asked.quirk == "raises":
+        visit.disturb()
+        raise apps.Injected(asked.rid)
+    if asked.quirk == "exits" and asked.odd.random() < 0.6:
+        visit.disturb()
+        asked.killed = True
+        raise asked.odd.choice((SystemExit, GreenletExit))()
+
+
+def between_pieces(visit):
+    asked = visit.asked
+    if asked.quirk == "exits":
+        visit.disturb()
+        asked.killed = True
+        raise asked.odd.choice((SystemExit, GreenletExit))()
+
+
+def with_file(visit):
+    asked = visit.asked
+    if asked.quirk == "shrinks":
+        visit.excuse()
+        if asked.odd.random() < 0.4:
+            os.ftruncate(visit.file, asked.size // 3)
+        else:
+            descriptor = os.dup(visit.file)
+
+            def shrink():
+                os.ftruncate(descriptor, asked.size // 3)
+                os.close(descriptor)
+
+            visit.world.shrinkers.append(shrink)
+
+
+def in_close(visit):
+    asked, quirk = visit.asked, visit.asked.quirk
+    visit.world.shrink_files()
+    if quirk == "close waits":
+        visit.wait(asked.odd.choice(("nap", "sleep", "event")), asked.delay, "close")
+    elif quirk == "close raises":
+        visit.world.hit("close raises", "close")
+        raise apps.Injected(asked.rid)
+    elif quirk == "close writes" and visit.write is not None:
+        visit.world.hit("late write", "close")
+        try:
+            visit.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        except AssertionError:
+            pass
+
+
+# ---- of the whole world
+
+
+class Litter:
+    """Cyclic garbage whose finalizer does what it likes, once it runs where it likes.
+
+    Arguments:
+        act: "sleep", "nap", "event", "log", "raise", "kill".
+        count: finalizations that are let pass before.
+        place: "any", "between" (a green thread of the pool without a request), "busy" (with one).
+    """
+
+    __slots__ = ("world", "act", "count", "place", "me", "seconds")
+
+    def __init__(self, world, act, count, place="any", seconds=0.003):
+        self.world = world
+        self.act = act
+        self.count = count
+        self.place = place
+        self.seconds = seconds
+
+    def cycle(self):
+        self.me = self
+        return self
+
+    def __del__(self):
+        world = self.world
+        if world is None or world.calm:
+            return
+        current = getcurrent()
+        point = world.point_of(current)
+        between = type(current).__name__ == "Worker" and point in ("between", "after")
+        if current is world.hub or in_loop() or (self.place != "any" and (self.place == "between") != between):
+            fit = False
+        else:
+            fit = self.count <= 0
+            self.count -= 1
+        if not fit:
+            world.litters += 1
+            if world.litters < 4000:
+                Litter(world, self.act, self.count, self.place, self.seconds).cycle()
+            return
+        world.hit("finalizer", point)
+        world.c.note(2, self.count)
+        if self.act == "sleep":
+            gevent.sleep(self.seconds)
+        elif self.act == "nap":
+            nap.sleep(self.seconds)
+        elif self.act == "event":
+            Event().wait(self.seconds)
+        elif self.act == "log":
+            logging.getLogger("greenhttp").warning("a finalizer")
+        elif self.act == "raise":
+            raise ValueError("a finalizer")
+
+
+LOOP = os.path.join(os.path.dirname(__file__), "loop.py")
+MAKING = {"timer", "io", "__init__"} if sys.version_info < (3, 12) else set()
+
+
+def in_loop():
+    """Whether this runs inside the simulated loop: gevent's would not let it, except where it makes an object."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename == LOOP:
+            return code.co_name not in MAKING
+        frame = frame.f_back
+    return False
+
+
+class Adversities:
+    """Starts what the plan names. Each gets a generator of its own."""
+
+    def __init__(self, world):
+        self.world = world
+        for name, kind in world.plan.adversities:
+            getattr(self, kind)(world.plan.chance(name))
+
+    def collector(self, chance):
+        """The collector runs at nearly every allocation for a while, and finds garbage that waits."""
+        world = self.world
+        start, length = chance.choice((0.0, chance.random() * 0.05)), chance.choice((0.002, 0.01, 0.05))
+
+        def begin():
+            for _ in range(chance.choice((1, 1, 2, 5))):
+                act = chance.choice(("sleep", "nap", "event", "sleep", "log", "raise"))
+                place = chance.choice(("any", "between", "busy"))
+                Litter(world, act, chance.randrange(40), place, chance.choice((0.0005, 0.003, 0.02))).cycle()
+            gc.set_threshold(chance.choice((1, 1, 2, 7)))
+            world.after(length, gc.set_threshold, 700)
+
+        world.after(start, begin)
+
+    def signals(self, chance):
+        """A signal arrives inside a system call; its handler waits, or raises in the request that runs."""
+        world = self.world
+
+        def handler(number, frame):
+            current = getcurrent()
+            if world.calm or current is world.hub or in_loop():
+                return
+            point = world.point_of(current)
+            visit = world.visits.get(current)
+            world.hit("signal", point)
+            world.c.note(3, 0)
+            act = chance.choice(("sleep", "nap", "raise"))
+            if act == "raise":
+                if visit is not None and visit.at in ("read body", "write", "nap", "sleep"):
+                    visit.disturb()
+                    raise apps.Injected(visit.asked.rid)
+            elif act == "sleep":
+                gevent.sleep(0.002)
+            else:
+                nap.sleep(0.002)
+
+        signal.signal(signal.SIGUSR1, handler)
+
+        def arm(left):
+            world.c.signal(signal.SIGUSR1, chance.randrange(30))
+            if left:
+                world.after(chance.random() * 0.02, arm, left - 1)
+
+        world.after(0.0, arm, chance.choice((3, 10, 30)))
+
+    def stall(self, chance):
+        """The application keeps the loop busy."""
+        world = self.world
+        for _ in range(chance.choice((1, 3))):
+            seconds = chance.choice((0.05, 1, 6, 12))
+            world.stalls += seconds
+            world.after(chance.random() * 0.2, lambda seconds=seconds: world.c.advance(int(seconds * 1e9)))
+
+    def stop(self, chance):
+        """The server is told to stop in the middle of it."""
+        self.world.stop_at = chance.random() * 0.1
+        self.world.stop_with = chance.choice((None, None, 0.05, 0)), chance.choice((0.0, 0.5))
+
+    def sleepers(self, chance):
+        """So many sleep that one more fills a table."""
+        world = self.world
+
+        def sleep_on():
+            while not world.calm:
+                nap.sleep(0.02)
+
+        for _ in range(chance.choice((30, 31, 32, 62, 63))):
+            world.spawn(sleep_on)
+
+    def system(self, chance):
+        """Short calls, interrupted ones, no descriptors."""
+        self.world.c.chances(500, 200, chance.choice((0, 100)), 200)
+
+    def killer(self, chance):
+        """Requests are killed, whatever they are at."""
+        world = self.world
+
+        def kill_one():
+            running = [visit for visit in world.visits.values() if visit.at != "after"]
+            if running:
+                visit = chance.choice(running)
+                visit.disturb()
+                strike(visit, chance.choice(("killed", "thrown")))
+
+        for _ in range(chance.choice((3, 10))):
+            world.after(chance.random() * 0.1, kill_one)
+
+    def log(self, chance):
+        """Writing the log waits."""
+        self.world.log_waits = 0.01
+
+    def burst(self, chance):
+        """All clients come at once."""
+        for client in self.world.clients:
+            client.start = 0.001
+
+
+def spin(*_):
+    """Nothing."""
+
+
+__all__ = ["Adversities", "GreenletExit", "Litter"]

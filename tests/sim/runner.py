@@ -1,0 +1,91 @@
+"""Ordering worlds and getting verdicts."""
+
+import ctypes
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.sim import native
+
+TOP = Path(__file__).parents[2]
+NO_RANDOM_ADDRESSES = 0x0040000
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def fixed_addresses() -> None:
+    ctypes.CDLL(None).personality(NO_RANDOM_ADDRESSES)
+
+
+class Zygote:
+    """A process that makes worlds, one at a time.
+
+    Arguments:
+        python: the interpreter.
+        top: the tree with greenhttp and tests.
+    """
+
+    def __init__(self, python: str = sys.executable, top: Path = TOP, seconds: int = 30) -> None:
+        self.seconds = seconds
+        orders, self.orders = os.pipe()
+        self.verdicts, verdicts = os.pipe()
+        self.file, self.output = os.memfd_create("report"), os.memfd_create("output")
+        # Numbers 3 to 6 in the child, by way of numbers that are none of those.
+        moved = [os.dup(fd) for fd in (orders, verdicts, self.file, self.output)]
+        high = [os.dup2(fd, 100 + at) for at, fd in enumerate(moved)]
+        for fd in moved:
+            os.close(fd)
+
+        def prepare() -> None:
+            fixed_addresses()
+            for at, fd in enumerate(high):
+                os.dup2(fd, 3 + at)
+
+        self.process = subprocess.Popen(
+            [python, "-m", "tests.sim.zygote"], cwd=top, preexec_fn=prepare, close_fds=False, stdin=subprocess.DEVNULL,
+            env=ENVIRONMENT | {"LD_PRELOAD": str(native.library())},
+        )  # fmt: skip
+        for fd in (orders, verdicts, *high):
+            os.close(fd)
+
+    def run(self, seed: int, only: list[str] | None = None, lines: int = 0) -> dict:
+        """The verdict of one world; `lines` of its trace in "trace"."""
+        text = json.dumps({"seed": seed, "only": only}).encode()
+        os.write(self.orders, struct.pack("III", len(text), self.seconds, lines) + text)
+        answer = b""
+        while len(answer) < 8:
+            piece = os.read(self.verdicts, 8 - len(answer))
+            if not piece:
+                printed = os.pread(self.output, 1 << 16, 0).decode("utf-8", "replace")
+                raise RuntimeError(f"the zygote has died: {self.process.wait()}\n{printed}")
+            answer += piece
+        status, milliseconds = struct.unpack("iI", answer)
+        printed = os.pread(self.output, 1 << 16, 0).decode("utf-8", "replace")
+        report = os.pread(self.file, os.fstat(self.file).st_size, 0)
+        if os.WIFSIGNALED(status):
+            name = signal.Signals(os.WTERMSIG(status)).name
+            kind = "a hang" if name in ("SIGPROF", "SIGALRM") else f"a crash: {name}"
+            verdict = {"failure": kind, "story": printed[-4000:], "seed": seed, "hits": {}, "connections": 0}
+        elif not report:
+            verdict = {"failure": "no report", "story": printed[-4000:], "seed": seed, "hits": {}, "connections": 0}
+        else:
+            verdict = json.loads(report)
+            if printed and not verdict["failure"]:
+                verdict |= {"failure": "something was printed", "story": printed[-4000:]}
+        verdict["milliseconds"] = milliseconds
+        return verdict
+
+    def close(self) -> None:
+        os.close(self.orders)
+        self.process.wait()
+        for fd in (self.verdicts, self.file, self.output):
+            os.close(fd)
+
+    def __enter__(self) -> "Zygote":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

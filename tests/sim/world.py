@@ -1,0 +1,495 @@
+"""One world: a server, its clients and what befalls them, on one loop, from a seed to a verdict.
+
+    traffic, with adversities -> the clients go -> rest: nothing may be left -> every place is asked for at once -> stop
+"""
+
+import ctypes
+import gc
+import io
+import json
+import logging
+import os
+import socket
+import sys
+import traceback
+from heapq import heappop, heappush
+
+import gevent
+from gevent._hub_local import set_hub
+from gevent.exceptions import LoopExit
+from gevent.hub import Hub
+from greenlet import getcurrent
+
+from greenhttp.green.board import Board
+from greenhttp.green.listener import Address
+from greenhttp.server import Server
+from tests.sim import apps, foreign, loop, native
+from tests.sim.clients import Client
+from tests.sim.judge import Wrong
+from tests.sim.plan import Plan
+
+START = 1_000_000 * 10**9  # ns; the clock of a machine that has run for some days
+DATE = 1_700_000_000 * 10**9 - START
+MEMORY = 1 << 18
+PATIENCE = 600.0  # virtual seconds in which every connection must have ended
+MOST_TURNS = 60_000
+KEPT = ("Wait", "Connection", "SocketStream", "SpawnedJob", "FilePart")
+
+
+class Socket:
+    """A listening socket, as far as the server looks at it."""
+
+    def __init__(self, fd, family):
+        self.fd = fd
+        self.family = family
+
+    def fileno(self):
+        return self.fd
+
+    def getsockname(self):
+        return "/sim" if self.family == socket.AF_UNIX else ("127.0.0.1", 80)
+
+    def close(self):
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class SimHub(Hub):
+    """gevent's hub; what would be printed goes to the world."""
+
+    def handle_error(self, context, kind, value, trace):
+        world = self.loop.world
+        if kind is not None and not issubclass(kind, (SystemExit, KeyboardInterrupt, gevent.GreenletExit)):
+            text = "".join(traceback.format_exception(kind, value, trace))
+            if "tests/sim" in text and issubclass(kind, apps.Injected):
+                return
+            world.fail("an error in the hub", text)
+        if issubclass(kind, KeyboardInterrupt):
+            world.interrupted += 1
+
+
+class Threads:
+    """The hub's pool of threads: none, calls are made at once."""
+
+    def apply(self, function, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
+
+
+class World:
+    """Arguments:
+    plan: what happens.
+    c: the library of the world.
+    finish: called with the verdict, a dict; does not return.
+    """
+
+    def __init__(self, plan: Plan, c, finish):
+        self.plan = plan
+        self.c = c
+        self.finish = finish
+        self.memory = ctypes.create_string_buffer(MEMORY)
+        self.room = MEMORY
+        self.numbers = self.ints(4096)
+        self.heap, self.serial, self.due_soon = [], 0, []
+        self.connections = 0
+        self.by_number = []
+        self.visits = {}
+        self.leftovers = 0
+        self.litters = 0
+        self.stalls = 0.0
+        self.hits = {}
+        self.held = []
+        self.shrinkers = []
+        self.timers = []
+        self.extra = []
+        self.messages = []
+        self.calm = self.cutting = self.holds = self.stopped_early = False
+        self.tight = plan.settings["connections"] < 100
+        self.stop_at = None
+        self.log_waits = 0.0
+        self.interrupted = 0
+        self.waiting = None
+        self.foreign_on, self.foreign_off = gc.enable, gc.disable
+        self.main = getcurrent()
+        self.phase = "start"
+
+    # ---- for the others
+
+    def ints(self, size):
+        return (ctypes.c_int * size)()
+
+    def now(self):
+        return self.c.now() / 1e9
+
+    def at(self, seconds, client):
+        """`client` acts in so many seconds."""
+        self.serial += 1
+        heappush(self.heap, (self.c.now() + int(seconds * 1e9), self.serial, client))
+
+    def soon(self, client):
+        """`client` acts in the next turn."""
+        self.due_soon.append(client)
+
+    def after(self, seconds, callback, *args):
+        """A callback of the loop, as applications have them."""
+        timer = self.hub.loop.timer(max(seconds, 0.0), ref=False)
+        timer.start(self.called, timer, callback, args, update=True)
+
+    def called(self, timer, callback, args):
+        timer.close()
+        if not self.calm:
+            callback(*args)
+
+    def spawn(self, function, *args):
+        green = gevent.spawn(function, *args)
+        self.extra.append(green)
+        return green
+
+    def hit(self, adversity, point):
+        key = f"{point} x {adversity}"
+        self.hits[key] = self.hits.get(key, 0) + 1
+        self.c.note(4, len(self.hits))
+
+    def point_of(self, green):
+        """Where a green thread is."""
+        if green is self.hub:
+            return "hub"
+        if green in self.hub.loop.sharing:
+            return "share"
+        visit = self.visits.get(green)
+        if visit is None:
+            return "between" if type(green).__name__ == "Worker" else "other"
+        return "between" if visit.at == "after" else visit.at
+
+    def asked_at(self, path):
+        return self.asked.get(path)
+
+    def shrink_files(self):
+        while self.shrinkers:
+            self.shrinkers.pop()()
+
+    def fail(self, kind, story=""):
+        """The world is over: something that must hold does not."""
+        self.c.end()
+        gc.disable()
+        self.done({"failure": kind, "story": str(story)[:6000]})
+
+    def done(self, verdict):
+        self.digest = f"{self.c.digest():016x}"
+        verdict |= {
+            "seed": self.plan.seed, "digest": self.digest, "connections": self.connections, "turns": self.loop.turns,
+            "requests": sum(asked.runs for asked in self.asked.values()), "hits": self.hits, "phase": self.phase,
+            "adversities": [kind for _, kind in self.plan.adversities], "calls": self.c.calls(),
+            "virtual": round(self.c.now() / 1e9 - self.began, 3), "messages": self.messages[-40:],
+        }
+        self.finish(verdict)
+
+    # ---- turns, in the hub
+
+    def turn(self):
+        """Clients act whose time has come, and read what has come. When the next one acts, in ns; 0: none."""
+        c = self.c
+        try:
+            if self.due_soon:
+                due, self.due_soon = self.due_soon, []
+                for client in due:
+                    client.act()
+            now = c.now()
+            while self.heap and self.heap[0][0] <= now:
+                heappop(self.heap)[2].act()
+            count = c.arrivals(0, self.numbers, 4096)
+            for at in range(count):
+                client = self.by_number[self.numbers[at]]
+                if client.eager:
+                    client.take(1 << 30)
+        except Wrong as wrong:
+            self.fail(wrong.args[0], wrong.args[1] if len(wrong.args) > 1 else "")
+        if self.shrinkers and self.chance.random() < 0.3:
+            self.shrink_files()
+        if self.loop.turns > MOST_TURNS:
+            self.fail("the world does not come to rest", self.describe())
+        next_at = self.heap[0][0] if self.heap else 0
+        if self.due_soon:
+            next_at = c.now()
+        if (cork := c.next_cork()) and (not next_at or cork < next_at):
+            next_at = cork
+        if self.waiting is not None:
+            condition, until = self.waiting
+            if condition() or self.now() >= until:
+                self.waiting = None
+                self.loop.run_callback(self.main.switch)
+            elif not next_at or until * 1e9 < next_at:
+                next_at = int(until * 1e9) + 1
+        return next_at
+
+    def stuck(self):
+        self.fail("nothing will ever happen again", self.describe())
+
+    def until(self, condition, seconds):
+        """Wait, in the main green thread. Whether the condition came true in time."""
+        self.waiting = condition, self.now() + seconds
+        try:
+            self.hub.switch()
+        except LoopExit:
+            self.fail("the loop ended while somebody waited", self.describe())
+        return condition()
+
+    def left(self, client):
+        """The connection of `client` has ended."""
+
+    def describe(self):
+        stats = {name: count for name, count in self.server.statistics().items() if count}
+        open_ones = [f"{client.name} {client.manner} {client.at}/{len(client.steps)} {client.answers.whole} whole" for client in self.clients if not client.ended]
+        return f"{self.phase}, {stats}, {open_ones[:20]}"
+
+    # ---- the course
+
+    def run(self):
+        plan, c = self.plan, self.c
+        c.begin(plan.seed & (1 << 63) - 1, START, DATE, plan.reuse, plan.coarse)
+        c.chances(*plan.chances)
+        self.began = self.now()
+        self.chance = plan.chance("course")
+        make = loop.Libuv if plan.flavour == "libuv" else loop.Libev
+        self.loop = make(c, plan.chance("loop"), self, plan.tick)
+        self.hub = SimHub(self.loop)
+        self.loop.hub = self.hub
+        set_hub(self.hub)
+        self.hub._threadpool = Threads()
+        self.watch_output()
+        self.asked = {}
+        self.clients = [Client(self, *row) for row in plan.clients]
+        for client in self.clients:
+            for asked in client.asked:
+                self.asked[asked.path()] = asked
+                asked.killed = asked.disturbed = False
+                asked.visit = None
+        self.serve()
+        foreign.Adversities(self)
+        self.prepare()
+        for client in self.clients:
+            self.at(client.start, client)
+        self.phase = "traffic"
+        if self.stop_at is not None and self.until(self.all_gone, self.stop_at) is False:
+            self.stop(*self.stop_with, early=True)
+        self.until(self.all_gone, PATIENCE)
+        self.settle()
+        for client in self.clients:
+            self.judge(client)
+        if not self.stopped_early:
+            self.rest()
+            self.ask_all()
+            self.stop(None, 0.0)
+        self.nothing_left()
+        self.done({"failure": None, "story": ""})
+
+    def serve(self):
+        plan = self.plan
+        self.log = os.memfd_create("access")
+        values = dict(plan.settings)
+        if self.plan.access_log:
+            values["access_logfile"] = f"/proc/self/fd/{self.log}"
+        self.server = Server(apps.APPS[plan.kind](self), bind=("127.0.0.1:80",), interface=plan.kind, **values)
+        board = None
+        if plan.board:
+            board = Board(plan.board)
+            board.own()
+        self.board = board
+        fd = self.c.listen()
+        self.server.start([(Socket(fd, plan.family), Address("tcp", host="127.0.0.1", port=80))], board=board)
+
+    def prepare(self):
+        """What the adversities and the crowd excuse for everybody."""
+        settings = self.plan.settings
+        rude = sum(client.may_end for client in self.clients)
+        crowded = len(self.clients) >= settings["concurrency"]
+        work = sum(seconds for asked in self.asked.values() for _, seconds in asked.waits) + 0.2 * len(self.asked)
+        self.bound = 3 + 3 * work + self.stalls * 3
+        if rude + sum(client.manner == "slow" for client in self.clients) >= settings["concurrency"]:
+            self.bound += 60 * (rude + 2)
+        if crowded or self.stalls:
+            for asked in self.asked.values():
+                asked.may.add(503)
+        if settings["request_timeout"] and self.stalls:
+            for asked in self.asked.values():
+                asked.may |= {503}
+                asked.may_cut = asked.may_close = True
+        if "limit_buffers" in settings:
+            for client in self.clients:
+                client.may.add(431)
+                client.may_cut = client.may_end = True
+
+    def all_gone(self):
+        return all(client.ended for client in self.clients) and not self.leftovers
+
+    def settle(self):
+        """No adversity any more; what green threads of applications still do comes to an end."""
+        self.calm = True
+        gc.set_threshold(700)
+        self.shrink_files()
+        self.phase = "settling"
+        self.until(lambda: False, 60.0)
+
+    def judge(self, client):
+        try:
+            if not client.ended:
+                raise Wrong("a connection does not end", f"{client.name} {client.manner}, {self.describe()}")
+            client.judge()
+            if client.manner in ("honest", "pipelined", "split", "half"):
+                for at, (asked, when) in enumerate(zip(client.asked, client.times, strict=False)):
+                    if asked.sent_at is None:
+                        continue
+                    late = when - max([asked.sent_at] + client.times[:at])
+                    if late > self.bound:
+                        raise Wrong("a late answer", f"{client.name} {asked.story()}: {late:.1f} s of {self.bound:.1f}")
+        except Wrong as wrong:
+            self.fail(wrong.args[0], wrong.args[1] if len(wrong.args) > 1 else "")
+
+    def rest(self):
+        """Everybody has gone: what the server has must be nothing."""
+        self.phase = "rest"
+        gc.collect()
+        stats = self.server.statistics()
+        size, idle = stats.get("pool_size", stats.get("size")), stats.get("pool_idle", stats.get("idle"))
+        running = stats.get("pool_running", self.server._service.pool.running)
+        idle_of_pool = size - self.server._service.pool.running
+        if running or size != idle_of_pool:
+            self.fail("a green thread of the pool is lost", f"{stats}, {size} {idle} {running}")
+        for name in ("connections", "fresh", "heading", "queued", "running", "overdue", "flushing", "draining",
+                     "lingering", "body", "writing", "ready", "waiting"):  # fmt: skip
+            if stats.get(name):
+                self.fail("something remains at rest", f"{name}: {stats}")
+        if self.board is not None and self.board.listed():
+            self.fail("a place on the board remains", self.board.listed())
+        if self.c.open_count() != 1 or self.c.watched_count() != 1:
+            self.fail("a descriptor remains", f"{self.c.open_count()} open, {self.c.watched_count()} watched")
+        self.count_objects()
+
+    def count_objects(self):
+        gc.collect()
+        found = {}
+        for each in gc.get_objects():
+            name = type(each).__name__
+            if name in KEPT and type(each).__module__.startswith("greenhttp"):
+                found[name] = found.get(name, 0) + 1
+        if found:
+            self.fail("objects of connections remain", found)
+
+    def ask_all(self):
+        """As many fresh honest requests at once as there are places; all of them must run side by side."""
+        self.phase = "places"
+        count = min(self.plan.settings["concurrency"], 100, self.plan.settings["connections"])
+        self.inside = 0
+        self.open_gate = gevent.event.Event()
+        self.server.app = None
+        self.gate = count
+        clients = [Fresh(self, at) for at in range(count)]
+        self.c.chances(0, 0, 0, 0)
+        for client in clients:
+            client.act()
+        self.until(lambda: all(client.ended or client.status for client in clients), 30.0)
+        wrong = [client.status or client.ended for client in clients if client.status != 200]
+        if wrong:
+            self.fail("a fresh request is not served", f"{wrong}, most at a time {self.inside} of {count}, {self.describe()}")
+        for client in clients:
+            self.c.client_finish(client.number)
+        self.until(lambda: all(client.ended for client in clients), 60.0)
+
+    def stop(self, timeout, linger, early=False):
+        self.phase = "stop"
+        self.stopped_early = early
+        self.holds = True
+        self.cutting = timeout is not None
+        state = {}
+
+        def stop():
+            state["finished"] = self.server.stop(timeout, linger)
+
+        self.spawn(stop)
+        if not self.until(lambda: "finished" in state, 400.0):
+            self.fail("stop does not end", self.describe())
+
+    def nothing_left(self):
+        self.phase = "after"
+        self.until(lambda: False, 30.0)
+        if self.c.open_count() or self.c.watched_count():
+            self.fail("a descriptor remains after stop", f"{self.c.open_count()} {self.c.watched_count()}")
+        for at, text in enumerate(native.FINDINGS):
+            if self.c.finding(at):
+                self.fail(text, f"{self.c.finding(at)} times")
+        self.count_objects()
+
+    def watch_output(self):
+        """What goes to the log, to sys.excepthook and to sys.unraisablehook."""
+        world = self
+
+        class Memory(logging.Handler):
+            def emit(self, record):
+                text = record.getMessage()
+                if record.exc_info:
+                    text += " | " + "".join(traceback.format_exception(*record.exc_info))[-1500:]
+                world.messages.append(f"{record.levelname}: {text}"[:2000])
+                if world.log_waits and getcurrent() is not world.hub:
+                    gevent.sleep(world.log_waits)
+
+        logger = logging.getLogger("greenhttp")
+        logger.handlers[:] = [Memory()]
+        logger.propagate = False
+        logger.setLevel(logging.INFO)
+        sys.unraisablehook = self.unraisable
+        sys.excepthook = self.excepted
+
+    def unraisable(self, what):
+        text = "".join(traceback.format_exception(what.exc_type, what.exc_value, what.exc_traceback))
+        if issubclass(what.exc_type, (apps.Injected, gevent.Timeout, gevent.GreenletExit)) or "a finalizer" in text:
+            return
+        self.fail("an error that nobody could raise", f"{what.object!r} {text}")
+
+    def excepted(self, kind, error, trace):
+        self.fail("an error of nobody", "".join(traceback.format_exception(kind, error, trace)))
+
+
+class Fresh:
+    """An honest client of the end: one request, and whether the answer is 200."""
+
+    eager = True
+
+    def __init__(self, world, at):
+        self.world = world
+        self.got = b""
+        self.status = 0
+        self.ended = None
+
+    def act(self):
+        c = self.world.c
+        self.number = c.connect(self.world.plan.family, 65536, 0)
+        self.world.by_number.append(self)
+        c.client_send(self.number, GATE, len(GATE))
+
+    def take(self, most):
+        world = self.world
+        n = world.c.client_take(self.number, world.memory, world.room)
+        if n > 0:
+            self.got += world.memory.raw[:n]
+            if b"\r\n\r\n" in self.got:
+                self.status = int(self.got[9:12])
+        elif n < 0:
+            self.ended = "eof" if n == native.END else "reset"
+
+
+GATE = b"GET /gate HTTP/1.1\r\nHost: sim\r\n\r\n"
+
+
+def gate(world):
+    """What a fresh request does: it waits until all others are in as well."""
+    world.inside += 1
+    if world.inside >= world.gate:
+        world.open_gate.set()
+    world.open_gate.wait(20)
+
+
+def report(verdict) -> bytes:
+    return json.dumps(verdict).encode()
+
+
+__all__ = ["World", "gate", "io", "report"]
