@@ -125,6 +125,11 @@ class Visit:
 
     def took(self, data):
         right = content(self.asked.rid, self.asked.body_size, BODY)
+        if self.asked.quirk == "left reader":  # who takes what nobody can tell
+            if data not in right:
+                self.world.fail("wrong content of a request", f"{data[:60]!r} in {self.asked.story()}")
+            self.read_to = self.asked.body_size
+            return
         if right[self.read_to : self.read_to + len(data)] != data:
             self.world.fail("wrong content of a request", f"at {self.read_to}: {data[:60]!r} in {self.asked.story()}")
         self.read_to += len(data)
@@ -148,7 +153,7 @@ class Visit:
             else:
                 while data := body.read(1000) if how == "pieces" else body.read_some():
                     self.took(data)
-            if self.read_to != asked.body_size:
+            if self.read_to != asked.body_size and asked.quirk != "left reader":
                 self.world.fail("the content of a request ended early", f"{self.read_to} in {asked.story()}")
         finally:
             self.at = before
@@ -277,6 +282,7 @@ def wsgi(world):
     def app(environ, start_response):
         asked = world.asked_at(environ["PATH_INFO"])
         if asked is None:
+            world.enter_gate()
             start_response("200 OK", [("X-Id", "-1")])
             return [b""]
         visit = Visit(world, asked, environ["wsgi.input"])
@@ -331,6 +337,7 @@ def native(world):
     def app(request):
         asked = world.asked_at(request.path)
         if asked is None:
+            world.enter_gate()
             return Response(b"", headers=[("X-Id", "-1")])
         visit = Visit(world, asked, request.body)
         if request.method != asked.method or request.headers.get("x-0", str(asked.rid)) != str(asked.rid):

@@ -23,7 +23,7 @@ class Client:
         self.chance = chance
         self.manner = manner
         self.asked = [Asked(world.plan, rid, self) for rid in rids]
-        self.answers = Answers([asked.method == "HEAD" for asked in self.asked])
+        self.answers = Answers(self.asked)
         self.steps = []
         self.at = 0
         self.bytes_sent = 0

@@ -119,6 +119,8 @@ def use_kept(visit, request):
 def use_kept_now(visit, request):
     """The request is over, or not: whoever kept its parts must not touch what is another's."""
     body = visit.body
+    if visit.at != "after":
+        return
     visit.world.hit("kept", "event")
     try:
         data = body.read(1000)
@@ -141,7 +143,7 @@ def with_write(visit, write):
     asked = visit.asked
     if asked.quirk == "left writer":
         asked.mixed = True
-        visit.excuse()
+        visit.disturb()
         size, count = asked.odd.choice(((1000, 3), (40000, 3), (4, 40), (150000, 1)))
         gevent.spawn(leftover, visit, write_on, visit, write, size, count)
         if asked.odd.random() < 0.7:
@@ -274,7 +276,7 @@ MAKING = {"timer", "io", "__init__"} if sys.version_info < (3, 12) else set()
 
 def in_loop():
     """Whether this runs inside the simulated loop: gevent's would not let it, except where it makes an object."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(1).f_back
     while frame is not None:
         code = frame.f_code
         if code.co_filename == LOOP:

@@ -43,11 +43,11 @@ class Answers:
     """The answers on one connection.
 
     Arguments:
-        heads: for each request, in order, whether it was HEAD: its answer has no content.
+        asked: what was asked, in order: the answer to HEAD has no content.
     """
 
-    def __init__(self, heads):
-        self.heads = heads
+    def __init__(self, asked):
+        self.asked = asked
         self.answers = []
         self.informational = []
         self.whole = 0  # complete ones
@@ -140,7 +140,8 @@ class Answers:
         self.answers.append(answer)
         at = len(self.answers) - 1
         self.chunked = fields.get("transfer-encoding") == "chunked"
-        if (at < len(self.heads) and self.heads[at]) or code in (204, 304):
+        bare = at < len(self.asked) and self.asked[at].method == "HEAD" and (self.asked[at].sent or "x-id" in fields)
+        if bare or code in (204, 304):
             self.finish()
         elif self.chunked:
             self.left = 0

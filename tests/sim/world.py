@@ -5,7 +5,6 @@
 
 import ctypes
 import gc
-import io
 import json
 import logging
 import os
@@ -320,6 +319,10 @@ class World:
                 client.may_cut = client.may_end = True
 
     def all_gone(self):
+        for client in self.clients:
+            if not client.ended and client.manner == "never" and client.number is not None \
+                    and self.c.client_closed_at(client.number):
+                client.end("left")
         return all(client.ended for client in self.clients) and not self.leftovers
 
     def settle(self):
@@ -366,6 +369,9 @@ class World:
         self.count_objects()
 
     def count_objects(self):
+        for asked in self.asked.values():  # what applications keep is theirs
+            asked.visit = asked.closings = None
+        self.visits.clear()
         gc.collect()
         found = {}
         for each in gc.get_objects():
@@ -381,7 +387,6 @@ class World:
         count = min(self.plan.settings["concurrency"], 100, self.plan.settings["connections"])
         self.inside = 0
         self.open_gate = gevent.event.Event()
-        self.server.app = None
         self.gate = count
         clients = [Fresh(self, at) for at in range(count)]
         self.c.chances(0, 0, 0, 0)
@@ -394,6 +399,13 @@ class World:
         for client in clients:
             self.c.client_finish(client.number)
         self.until(lambda: all(client.ended for client in clients), 60.0)
+
+    def enter_gate(self):
+        """What a fresh request does: it waits until all others are in as well."""
+        self.inside += 1
+        if self.inside >= self.gate:
+            self.open_gate.set()
+        self.open_gate.wait(20)
 
     def stop(self, timeout, linger, early=False):
         self.phase = "stop"
@@ -480,16 +492,8 @@ class Fresh:
 GATE = b"GET /gate HTTP/1.1\r\nHost: sim\r\n\r\n"
 
 
-def gate(world):
-    """What a fresh request does: it waits until all others are in as well."""
-    world.inside += 1
-    if world.inside >= world.gate:
-        world.open_gate.set()
-    world.open_gate.wait(20)
-
-
 def report(verdict) -> bytes:
     return json.dumps(verdict).encode()
 
 
-__all__ = ["World", "gate", "io", "report"]
+__all__ = ["World", "report"]
