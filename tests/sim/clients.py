@@ -9,7 +9,7 @@ from tests.sim.plan import Asked
 
 
 class Client:
-    """Steps are tuples: ("send", bytes, request or None), ("wait", seconds), ("await", answers), ("finish",), ("reset",).
+    """Steps are tuples: ("send", bytes), ("wait", seconds), ("await", answers), ("finish",), ("reset",).
 
     Attributes:
         asked: what it asks, in order.
@@ -38,30 +38,35 @@ class Client:
         self.eager = manner not in ("slow", "never")
         self.awaits = None
         self.patience = None
+        ends = 0
+        for asked in self.asked:
+            asked.head, asked.body = asked.make_head(), asked.make_body()
+            asked.begins = ends
+            asked.ends = ends = ends + len(asked.head) + len(asked.body)
         self.start = chance.choice((0.0, 0.0, chance.random() * 0.02, chance.random() * 0.3))
         getattr(self, f"be_{manner}")()
 
     # ---- manners
 
-    def pieces(self, data, asked, most=None):
+    def pieces(self, data, most=None):
         """Send `data`, split anywhere."""
         chance = self.chance
         cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.choice((0, 0, 1, 2, most or 3))))
         at = 0
         for cut in cuts:
             if cut > at:
-                self.steps.append(("send", data[at:cut], None))
+                self.steps.append(("send", data[at:cut]))
                 self.steps.append(("wait", chance.choice((0, 0.0005, 0.005))))
                 at = cut
-        self.steps.append(("send", data[at:], asked))
+        self.steps.append(("send", data[at:]))
 
     def request(self, asked, most=None):
         if asked.expects:
-            self.pieces(asked.head(), None, most)
+            self.pieces(asked.head, most)
             self.steps.append(("continue", 0.05))
-            self.pieces(asked.body(), asked, most)
+            self.pieces(asked.body, most)
         else:
-            self.pieces(asked.head() + asked.body(), asked, most)
+            self.pieces(asked.head + asked.body, most)
 
     def be_honest(self):
         for at, asked in enumerate(self.asked):
@@ -71,28 +76,27 @@ class Client:
         self.steps.append(self.chance.choice((("wait", 0), ("finish",))))
 
     def be_pipelined(self):
-        whole = b"".join(asked.head() + asked.body() for asked in self.asked)
+        whole = b"".join(asked.head + asked.body for asked in self.asked)
         at = 0
         if self.chance.random() < 0.5:
-            self.steps.append(("send", whole, None))
+            self.steps.append(("send", whole))
             at = len(whole)
         if at == 0:
-            self.pieces(whole, None, 8)
-        self.steps.append(("sent",))
+            self.pieces(whole, 8)
         self.steps.append(("await", len(self.asked)))
         self.steps.append(self.chance.choice((("wait", 0), ("finish",))))
 
     def be_split(self):
         for at, asked in enumerate(self.asked):
-            head = asked.head()
+            head = asked.head
             size = self.chance.choice((1, 3, 20))
             if len(head) > 200:
                 size = 20
             for i in range(0, len(head), size):
-                self.steps.append(("send", head[i : i + size], asked if i + size >= len(head) and not asked.body_size else None))
+                self.steps.append(("send", head[i : i + size]))
                 self.steps.append(("wait", self.chance.choice((0, 0, 0.0003))))
             if asked.body_size:
-                self.pieces(asked.body(), asked, 20)
+                self.pieces(asked.body, 20)
             self.steps.append(("await", at + 1))
 
     def be_half(self):
@@ -122,8 +126,8 @@ class Client:
             self.request(asked)
         self.cut_steps()
         if self.steps and self.steps[-1][0] == "send":
-            _, data, _ = self.steps[-1]
-            self.steps[-1] = ("send", data[: self.chance.randrange(len(data) + 1)], None)
+            data = self.steps[-1][1]
+            self.steps[-1] = ("send", data[: self.chance.randrange(len(data) + 1)])
         self.rude()
 
     def be_cut(self):
@@ -133,9 +137,9 @@ class Client:
 
     def be_trickle(self):
         for asked in self.asked[:1]:
-            data = asked.head() + asked.body()
+            data = asked.head + asked.body
             for i in range(0, min(len(data), 60)):
-                self.steps.append(("send", data[i : i + 1], None))
+                self.steps.append(("send", data[i : i + 1]))
                 self.steps.append(("wait", self.chance.choice((0.3, 1))))
         self.rude()
 
@@ -149,8 +153,8 @@ class Client:
         self.rude()
 
     def be_garbage(self):
-        good = self.asked[0].head() + self.asked[0].body() if self.asked and self.chance.random() < 0.5 else b""
-        self.steps.append(("send", good + self.chance.choice(GARBAGE), None))
+        good = self.asked[0].head + self.asked[0].body if self.asked and self.chance.random() < 0.5 else b""
+        self.steps.append(("send", good + self.chance.choice(GARBAGE)))
         self.rude()
 
     def rude(self):
@@ -187,15 +191,14 @@ class Client:
                 self.awaits = None
             self.at += 1
             if what == "send":
-                self.bytes_sent += len(step[1])
                 if c.client_send(self.number, step[1], len(step[1])) < 0:
                     self.at = len(self.steps)
                     break
-                if step[2] is not None:
-                    self.mark(step[2])
-            elif what == "sent":
+                self.bytes_sent += len(step[1])
                 for asked in self.asked:
-                    self.mark(asked)
+                    if not asked.sent and asked.ends <= self.bytes_sent:
+                        asked.sent = True
+                        asked.sent_at = world.now()
             elif what == "wait":
                 if step[1]:
                     self.later(step[1])
@@ -215,11 +218,6 @@ class Client:
             self.gone_at = world.now()
         if not self.eager and self.manner == "slow" and not self.ended:
             self.later(self.interval)
-
-    def mark(self, asked):
-        asked.sent = True
-        asked.sent_at = self.world.now()
-        asked.sent_bytes = self.bytes_sent
 
     def take_some(self):
         if self.manner == "slow" and not self.ended:
@@ -273,7 +271,7 @@ class Client:
         c, settings = self.world.c, self.world.plan.settings
         closed_at = c.client_closed_at(self.number) / 1e9
         before = self.times[-1] if self.times else self.world.began
-        if asked.sent_at < closed_at and c.client_consumed(self.number) >= asked.sent_bytes:
+        if asked.sent_at < closed_at and c.client_consumed(self.number) > asked.begins:
             return False
         idle = closed_at - before
         return idle >= settings["keepalive_timeout"] - 0.1 or self.world.tight or asked.sent_at >= closed_at

@@ -75,7 +75,7 @@ class Asked:
     def path(self):
         return f"/r/{self.rid}"
 
-    def head(self):
+    def make_head(self):
         lines = [f"{self.method} {self.path()} HTTP/1.{self.minor}", "Host: sim"]
         if self.body_size:
             lines.append("Transfer-Encoding: chunked" if self.framing == "chunked" else f"Content-Length: {self.body_size}")
@@ -88,7 +88,7 @@ class Asked:
         lines += [f"X-{at}: {self.rid}" for at in range(self.chance.choice((0, 0, 1, 3, 20)))]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
-    def body(self):
+    def make_body(self):
         data = content(self.rid, self.body_size, BODY)
         if self.framing != "chunked" or not data:
             return data

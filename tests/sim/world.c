@@ -267,7 +267,7 @@ static ssize_t accepted(struct connection *c, size_t size) {
         return -1;
     }
     size_t room = space(c);
-    if (room == 0 || (size && happens(full))) {
+    if (room == 0 || (length(&c->out) && happens(full))) {
         errno = EAGAIN;
         return -1;
     }
@@ -527,7 +527,7 @@ int close(int fd) {
     if (fd == listener) {
         listener = -1;
         while (queue_at < queue_end)
-            break_off(&connections[queue[queue_at++]]);
+            connections[queue[queue_at]].closed_at = now, break_off(&connections[queue[queue_at++]]);
         return 0;
     }
     struct connection *c = &connections[which - 1];

@@ -129,6 +129,16 @@ class World:
         """`client` acts in the next turn."""
         self.due_soon.append(client)
 
+    def stall(self, seconds):
+        """Time passes for everybody but the loop."""
+        c = self.c
+        until = c.now() + int(seconds * 1e9)
+        self.turn()
+        while self.heap and self.heap[0][0] <= until:
+            c.advance(max(0, self.heap[0][0] - c.now()))
+            self.turn()
+        c.advance(max(0, until - c.now()))
+
     def after(self, seconds, callback, *args):
         """A callback of the loop, as applications have them."""
         timer = self.hub.loop.timer(max(seconds, 0.0), ref=False)
@@ -296,6 +306,7 @@ class World:
         self.board = board
         fd = self.c.listen()
         self.server.start([(Socket(fd, plan.family), Address("tcp", host="127.0.0.1", port=80))], board=board)
+        self.service = self.server._service
 
     def prepare(self):
         """What the adversities and the crowd excuse for everybody."""
@@ -373,13 +384,11 @@ class World:
             asked.visit = asked.closings = None
         self.visits.clear()
         gc.collect()
-        found = {}
-        for each in gc.get_objects():
-            name = type(each).__name__
-            if name in KEPT and type(each).__module__.startswith("greenhttp"):
-                found[name] = found.get(name, 0) + 1
+        found = [each for each in gc.get_objects() if type(each).__name__ in KEPT]
+        found = [each for each in found if type(each).__module__.startswith("greenhttp")]
         if found:
-            self.fail("objects of connections remain", found)
+            holders = [(type(each).__name__, [repr(holder)[:200] for holder in gc.get_referrers(each) if holder is not found]) for each in found[:4]]
+            self.fail("objects of connections remain", f"{len(found)}: {holders} {self.leftovers} left behind, {self.service.statistics()}")
 
     def ask_all(self):
         """As many fresh honest requests at once as there are places; all of them must run side by side."""
