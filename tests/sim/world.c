@@ -579,7 +579,7 @@ int world_connect(int family, size_t most, int lazy) {
     c->family = family;
     c->most = most;
     if (listener < 0)
-        c->broken = 1;
+        c->broken = 1, c->closed_at = now;
     else
         queue[queue_end++] = made;
     return made++;

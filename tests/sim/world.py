@@ -429,6 +429,9 @@ class World:
         self.spawn(stop)
         if not self.until(lambda: "finished" in state, 400.0):
             self.fail("stop does not end", self.describe())
+        if not state["finished"]:
+            for client in self.clients:
+                client.may_cut = True
 
     def nothing_left(self):
         self.phase = "after"
