@@ -51,11 +51,11 @@ class Visit:
     def __init__(self, world, asked, body):
         self.world = world
         self.asked = asked
-        self.body = body
+        self.body = StreamBody(self, body) if asked.lines else body
         self.at = "run"
         self.read_to = 0
         self.greenlet = getcurrent()
-        self.file = None
+        self.file = self.timeout = None
         self.write = None
         asked.runs += 1
         asked.visit = self
@@ -64,7 +64,7 @@ class Visit:
         if not asked.arrived:
             asked.arrived = True
         found = VAR.get(None)
-        if found is not None and world.plan.settings["context"] != "thread":
+        if found is not None and not (asked.lines and world.asked_of(found).client is asked.client) and world.plan.settings["context"] != "thread":
             world.fail("a context variable of another request", f"that of r{found} in {asked.story()}")
         if asked.chance.random() < 0.5:
             VAR.set(asked.rid)
@@ -78,10 +78,10 @@ class Visit:
         asked, world = self.asked, self.world
         asked.event(f"{type(error).__name__} at {self.at}")
         if isinstance(error, (Injected, gevent.Timeout)):
-            if getattr(error, "rid", None) != asked.rid:
+            if not self.is_mine(getattr(error, "rid", None)):
                 world.fail("an exception of another request", f"{error!r} in {asked.story()}")
         elif isinstance(error, GreenletExit):
-            if not (asked.killed or world.cutting):
+            if not (any(each.killed for each in self.together()) or world.cutting):
                 world.fail("an exception of another request", f"{error!r} in {asked.story()}")
         elif isinstance(error, RequestTimeout):
             if not world.plan.settings["request_timeout"]:
@@ -92,14 +92,22 @@ class Visit:
                 world.fail("an error without a cause", f"{error!r} in {asked.story()}")
             self.excuse(400, 408, 500)
 
+    def together(self):
+        """The requests that share a green thread with this one: those of one stream."""
+        return self.asked.client.asked if self.asked.lines else (self.asked,)
+
+    def is_mine(self, rid):
+        return any(each.rid == rid for each in self.together())
+
     def excuse(self, *statuses):
-        asked = self.asked
-        asked.may |= set(statuses)
-        asked.may_cut = asked.may_close = asked.may_end_early = True
+        for asked in self.together():
+            asked.may |= set(statuses)
+            asked.may_cut = asked.may_close = asked.may_end_early = True
 
     def disturb(self, *statuses):
         """Something odd is about to happen to this request: it may fail, and its connection end."""
-        self.asked.disturbed = True
+        for asked in self.together():
+            asked.disturbed = True
         self.excuse(500, *statuses)
 
     # ---- steps
@@ -136,7 +144,7 @@ class Visit:
 
     def read(self):
         asked, body, how = self.asked, self.body, self.asked.read
-        if how == "none":
+        if how == "none" and not asked.lines:
             return
         before, self.at = self.at, "read body"
         try:
@@ -146,14 +154,16 @@ class Visit:
                 self.took(body.read(asked.body_size))
             elif how == "part":
                 self.took(body.read(asked.body_size // 2))
-                return
+                if not asked.lines:
+                    return
+                self.took(body.read())
             elif how == "lines":
                 while data := body.readline(asked.chance.choice((-1, 1000))):
                     self.took(data)
             else:
                 while data := body.read(1000) if how == "pieces" else body.read_some():
                     self.took(data)
-            if self.read_to != asked.body_size and asked.quirk != "left reader":
+            if self.read_to != asked.body_size and asked.quirk != "left reader" and not (asked.lines and asked.client.may_end):
                 self.world.fail("the content of a request ended early", f"{self.read_to} in {asked.story()}")
         finally:
             self.at = before
@@ -375,6 +385,87 @@ def left_content(rid, size):
     return content(rid, size, LEFT)
 
 
-APPS = {"wsgi": wsgi, "native": native}
+# ---- stream
+
+
+def stream(world):
+    def handler(stream):
+        stream.timeout = 25
+        while line := stream.readline():
+            asked = world.asked_of(int(line)) if line != b"gate\n" else None
+            if asked is None:
+                world.enter_gate()
+                stream.write(b"0 0 0\n\r\n\r\n 200")
+                continue
+            visit = Visit(world, asked, stream)
+            try:
+                visit.safely(answer_stream, visit, stream)
+            finally:
+                visit.done()
+                if visit.timeout is not None:
+                    visit.timeout.cancel()
+
+    return handler
+
+
+def frame(asked, data, kind=ANSWER):
+    return b"%d %d %d\n%b" % (kind, asked.rid, len(data), data)
+
+
+def answer_stream(visit, stream):
+    asked, style = visit.asked, visit.asked.style
+    foreign.before(visit, stream, None)
+    visit.work()
+    foreign.raise_early(visit)
+    foreign.with_stream(visit, stream)
+    before, visit.at = visit.at, "write"
+    if style == "file":
+        file = visit.make_file()
+        foreign.with_file(visit)
+        stream.write(b"%d %d %d\n" % (ANSWER, asked.rid, asked.size))
+        visit.at = "flush"
+        stream.sendfile(file)
+        file.close()
+    elif style == "lines":
+        stream.writelines([frame(asked, piece) for piece in visit.cut_up()])
+    else:
+        pieces = visit.cut_up()
+        if style == "small" and 0 < asked.size < 5000:
+            pieces = [pieces[0][at : at + 100] for at in range(0, len(pieces[0]), 100)] + pieces[1:]
+        for piece in pieces:
+            stream.write(frame(asked, piece))
+            if asked.pause:
+                visit.wait(asked.pause, 0.0005)
+            if style == "flush":
+                visit.at = "flush"
+                stream.flush()
+                visit.at = "write"
+    foreign.between_pieces(visit)
+    stream.write(b"%d %d 0\n" % (9, asked.rid))
+    visit.at = before
+
+
+class StreamBody:
+    """Reads as Body does, from a stream that goes on behind the content."""
+
+    def __init__(self, visit, stream):
+        self.visit = visit
+        self.stream = stream
+
+    def left(self):
+        return self.visit.asked.body_size - self.visit.read_to
+
+    def read(self, size=None):
+        size = self.left() if size is None else min(size, self.left())
+        return self.stream.readexactly(size)
+
+    def read_some(self, size=65536):
+        return self.stream.read_some(min(size, self.left())) if self.left() else b""
+
+    def readline(self, size):
+        return self.read_some(1000 if size < 0 else size)
+
+
+APPS = {"wsgi": wsgi, "native": native, "stream": stream}
 
 __all__ = ["APPS", "Closing", "Injected", "OwnTimeout", "Text", "VAR", "Visit", "gc"]

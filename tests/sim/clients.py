@@ -3,7 +3,7 @@
 Nothing here runs in a green thread of the server: the loop lets clients act while it polls.
 """
 
-from tests.sim.judge import Answers, judge
+from tests.sim.judge import Answers, Frames, judge
 from tests.sim.native import END, RESET
 from tests.sim.plan import Asked
 
@@ -23,7 +23,7 @@ class Client:
         self.chance = chance
         self.manner = manner
         self.asked = [Asked(world.plan, rid, self) for rid in rids]
-        self.answers = Answers(self.asked)
+        self.answers = Frames(self.asked) if world.plan.kind == "stream" else Answers(self.asked)
         self.steps = []
         self.at = 0
         self.bytes_sent = 0
@@ -73,7 +73,11 @@ class Client:
             self.request(asked)
             self.steps.append(("await", at + 1))
             self.steps.append(("wait", self.chance.choice((0, 0.001, 0.01))))
-        self.steps.append(self.chance.choice((("wait", 0), ("finish",))))
+        self.steps.append(self.last())
+
+    def last(self):
+        """How it ends when it has all it wants; a stream handler waits for that."""
+        return self.chance.choice((("wait", 0), ("finish",))) if self.world.plan.kind != "stream" else ("finish",)
 
     def be_pipelined(self):
         whole = b"".join(asked.head + asked.body for asked in self.asked)
@@ -84,7 +88,7 @@ class Client:
         if at == 0:
             self.pieces(whole, 8)
         self.steps.append(("await", len(self.asked)))
-        self.steps.append(self.chance.choice((("wait", 0), ("finish",))))
+        self.steps.append(self.last())
 
     def be_split(self):
         for at, asked in enumerate(self.asked):
@@ -98,6 +102,7 @@ class Client:
             if asked.body_size:
                 self.pieces(asked.body, 20)
             self.steps.append(("await", at + 1))
+        self.steps.append(self.last())
 
     def be_half(self):
         """Finished sending before the answers come."""

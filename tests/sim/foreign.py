@@ -112,6 +112,49 @@ def write_on(visit, write, size, count):
         visit.world.hit("left behind", "write")
 
 
+def with_stream(visit, stream):
+    """Before a stream handler writes."""
+    asked, odd, world = visit.asked, visit.asked.odd, visit.world
+    if asked.quirk == "left writer":
+        visit.disturb()
+        size, count = odd.choice(((1000, 3), (40000, 3), (4, 40), (150000, 1)))
+        gevent.spawn(leftover, visit, write_on, visit, lambda data: stream.write(apps.frame(asked, data, plan.LEFT)), size, count)
+        visit.wait("sleep", asked.delay)
+    elif asked.quirk == "left closer":
+        visit.disturb()
+        world.after(asked.delay, lambda: gevent.spawn(leftover, visit, odd.choice((stream.close, stream.abort))))
+    elif asked.quirk == "closes":
+        visit.disturb()
+        odd.choice((stream.close, stream.shutdown))()
+    elif asked.quirk == "aborts":
+        visit.disturb()
+        stream.abort()
+    elif asked.quirk == "bad file":
+        bad_file(visit, stream)
+    elif asked.quirk == "read timeout":
+        try:
+            with_timeout = stream.read_some(0) if odd.random() < 0.2 else None
+            if with_timeout:
+                world.fail("bytes of nothing", asked.story())
+            stream.flush(timeout=30)
+        except OSError:
+            visit.disturb()
+            raise
+
+
+def bad_file(visit, stream):
+    """sendfile that cannot be, then the answer as if nothing had been."""
+    file = visit.make_file()
+    offset, count = visit.asked.odd.choice(((-1, None), (-5, 10), (0, -3), (1 << 62, 5), (1 << 40, None)))
+    visit.world.hit("bad sendfile", "write")
+    with file:
+        try:
+            if stream.sendfile(file, offset, count):
+                visit.world.fail("sendfile of what is not there", f"{offset} {count} {visit.asked.story()}")
+        except (ValueError, OverflowError):
+            pass
+
+
 def use_kept(visit, request):
     gevent.spawn(leftover, visit, use_kept_now, visit, request)
 
@@ -374,7 +417,7 @@ class Adversities:
         world = self.world
 
         def kill_one():
-            running = [visit for visit in world.visits.values() if visit.at != "after"]
+            running = [visit for visit in world.visits.values() if visit.at != "after" and not visit.greenlet.dead]
             if running:
                 visit = chance.choice(running)
                 visit.disturb()

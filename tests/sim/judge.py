@@ -39,6 +39,60 @@ class Answer:
         self.at = 0
 
 
+class Frames:
+    """The answers of a stream handler: frames of a kind, a request and a size, then so many bytes.
+
+    A write is a frame. Those of two green threads may follow each other in any order, each whole.
+    """
+
+    DONE = 9
+
+    def __init__(self, asked):
+        self.asked = asked
+        self.answers = []
+        self.informational = []
+        self.whole = 0
+        self.buffer = bytearray()
+        self.answer = None
+        self.left_at = {}
+
+    def feed(self, data):
+        """Raises Wrong."""
+        buffer = self.buffer
+        buffer += data
+        while True:
+            end = buffer.find(b"\n", 0, 40)
+            if end < 0:
+                if len(buffer) >= 40:
+                    raise Wrong("bytes where a frame must begin", bytes(buffer[:80]))
+                return
+            words = bytes(buffer[:end]).split(b" ")
+            if len(words) != 3 or not all(word.isdigit() for word in words):
+                raise Wrong("bytes where a frame must begin", bytes(buffer[:80]))
+            kind, rid, size = map(int, words)
+            have = len(buffer) - end - 1
+            if kind == ANSWER and self.answer is None:
+                self.answer = Answer(200, {"x-id": str(rid)})
+                self.answers.append(self.answer)
+            if have < size:
+                return
+            piece = bytes(buffer[end + 1 : end + 1 + size])
+            del buffer[: end + 1 + size]
+            if kind == LEFT:
+                at = self.left_at.get(rid, 0)
+                if piece != content(rid, at + size, LEFT)[at:]:
+                    raise Wrong("a wrong byte", f"in a piece that r{rid} has left behind")
+                self.left_at[rid] = at + size
+            elif self.answer is None or self.answer.fields["x-id"] != str(rid):
+                raise Wrong("the answer of another request", f"{words} in {self.answer and self.answer.fields}")
+            elif kind == self.DONE:
+                self.answer.complete = True
+                self.answer = None
+                self.whole += 1
+            else:
+                self.answer.body += piece
+
+
 class Answers:
     """The answers on one connection.
 

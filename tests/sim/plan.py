@@ -13,12 +13,17 @@ __all__ = ["ANSWER", "BODY", "LEFT", "Asked", "Plan", "content"]
 
 STYLES = {
     "wsgi": ("list", "list", "list", "generator", "generator", "closing", "sized", "write", "file", "subclass"),
+    "stream": ("write", "write", "lines", "flush", "file", "small"),
     "native": ("bytes", "bytes", "response", "list", "generator", "closing", "sized", "file", "str"),
 }
 QUIRKS = (
     "timeout", "killed", "thrown", "left writer", "left reader", "close waits", "close writes", "close raises",
     "raises", "exits", "shrinks", "context", "late", "kept", "finalizer", "holds", "body timeout", "short",
 )  # fmt: skip
+STREAM_QUIRKS = (
+    "timeout", "killed", "thrown", "left writer", "left reader", "raises", "exits", "shrinks", "context", "holds",
+    "body timeout", "bad file", "closes", "aborts", "left closer", "read timeout",
+)
 WAITS = ("nap", "sleep", "event", "sleep0", "queue")
 READS = ("all", "all", "some", "lines", "exact", "none", "part")
 
@@ -46,16 +51,27 @@ class Asked:
         self.keep = chance.random() < 0.9
         self.size = self.some_size(chance, 200000)
         self.style = chance.choice(STYLES[plan.kind])
+        self.lines = plan.kind == "stream"
         self.pieces = chance.choice((1, 1, 2, 3, 8))
         self.waits = [(chance.choice(WAITS), chance.choice((0.0002, 0.001, 0.004, 0.03))) for _ in range(chance.choice((0, 0, 0, 1, 1, 2, 3)))]
         self.read = chance.choice(READS)
         self.pause = chance.choice((None, None, "sleep0", "nap", "sleep"))  # between pieces
         odd = plan.chance(f"q{rid}")
         wanted = odd.random() < plan.oddness
-        self.quirk = odd.choice(QUIRKS) if wanted and plan.has(f"q{rid}") else None
+        quirks = STREAM_QUIRKS if plan.kind == "stream" else QUIRKS
+        self.quirk = odd.choice(quirks) if wanted and plan.has(f"q{rid}") else None
         self.odd = odd
         self.delay = odd.choice((0.0, 0.0002, 0.001, 0.004, 0.03))
-        if self.quirk == "close waits" or self.quirk == "close writes" or self.quirk == "close raises":
+        if self.lines:
+            self.method, self.minor, self.framing, self.expects, self.keep = "POST", 1, "length", False, True
+            if self.quirk == "left reader":
+                self.read = "some"
+            if self.quirk == "shrinks":
+                self.style = "file"
+                self.size = max(self.size, 3000)
+            elif self.style == "file" and self.quirk == "left writer":
+                self.style = "write"
+        elif self.quirk == "close waits" or self.quirk == "close writes" or self.quirk == "close raises":
             self.style = "closing"
         elif self.quirk in ("left writer", "late") and plan.kind == "wsgi":
             self.style = odd.choice(("write", "generator", "closing", "list"))
@@ -66,7 +82,7 @@ class Asked:
         elif self.quirk in ("body timeout", "left reader"):
             self.method, self.minor = "POST", 1
             self.body_size = self.body_size or 1 + odd.randrange(20000)
-            self.read = odd.choice(("all", "lines", "some"))
+            self.read = odd.choice(("all", "lines", "some")) if self.quirk == "body timeout" else "some"
 
     @staticmethod
     def some_size(chance, large):
@@ -76,6 +92,8 @@ class Asked:
         return f"/r/{self.rid}"
 
     def make_head(self):
+        if self.lines:
+            return b"%d\n" % self.rid
         lines = [f"{self.method} {self.path()} HTTP/1.{self.minor}", "Host: sim"]
         if self.body_size:
             lines.append("Transfer-Encoding: chunked" if self.framing == "chunked" else f"Content-Length: {self.body_size}")
@@ -133,7 +151,7 @@ class Plan:
         self.only = None if only is None else set(only)
         chance = self.chance("world")
         self.flavour = chance.choice(("libev", "libev", "libuv"))
-        self.kind = chance.choices(("wsgi", "native", "stream"), (6, 3, 0))[0]
+        self.kind = chance.choices(("wsgi", "native", "stream"), (6, 3, 2))[0]
         self.tick = chance.choice((20_000, 100_000, 500_000))
         self.coarse = chance.choice((1_000_000, 4_000_000))
         self.reuse = chance.random() < 0.8

@@ -134,8 +134,8 @@ class World:
         c = self.c
         until = c.now() + int(seconds * 1e9)
         self.turn()
-        while self.heap and self.heap[0][0] <= until:
-            c.advance(max(0, self.heap[0][0] - c.now()))
+        while c.now() < until and (self.due_soon or self.heap and self.heap[0][0] <= until):
+            c.advance(10_000 if self.due_soon else max(0, self.heap[0][0] - c.now()))
             self.turn()
         c.advance(max(0, until - c.now()))
 
@@ -169,6 +169,9 @@ class World:
         if visit is None:
             return "between" if type(green).__name__ == "Worker" else "other"
         return "between" if visit.at == "after" else visit.at
+
+    def asked_of(self, rid):
+        return self.by_rid.get(rid)
 
     def asked_at(self, path):
         return self.asked.get(path)
@@ -266,11 +269,11 @@ class World:
         set_hub(self.hub)
         self.hub._threadpool = Threads()
         self.watch_output()
-        self.asked = {}
+        self.asked, self.by_rid = {}, {}
         self.clients = [Client(self, *row) for row in plan.clients]
         for client in self.clients:
             for asked in client.asked:
-                self.asked[asked.path()] = asked
+                self.asked[asked.path()] = self.by_rid[asked.rid] = asked
                 asked.killed = asked.disturbed = False
                 asked.visit = None
         self.serve()
@@ -393,7 +396,9 @@ class World:
     def ask_all(self):
         """As many fresh honest requests at once as there are places; all of them must run side by side."""
         self.phase = "places"
-        count = min(self.plan.settings["concurrency"], 100, self.plan.settings["connections"])
+        settings = self.plan.settings
+        places = settings["concurrency"] if self.plan.kind != "stream" else settings["connections"]
+        count = min(places, 100, settings["connections"])
         self.inside = 0
         self.open_gate = gevent.event.Event()
         self.gate = count
@@ -488,7 +493,8 @@ class Fresh:
         c = self.world.c
         self.number = c.connect(self.world.plan.family, 65536, 0)
         self.world.by_number.append(self)
-        c.client_send(self.number, GATE, len(GATE))
+        text = b"gate\n" if self.world.plan.kind == "stream" else GATE
+        c.client_send(self.number, text, len(text))
 
     def take(self, most):
         world = self.world
@@ -496,7 +502,7 @@ class Fresh:
         if n > 0:
             self.got += world.memory.raw[:n]
             if b"\r\n\r\n" in self.got:
-                self.status = int(self.got[9:12])
+                self.status = int(self.got[9:12] if self.got[:4] == b"HTTP" else self.got[-3:])
         elif n < 0:
             self.ended = "eof" if n == native.END else "reset"
 
