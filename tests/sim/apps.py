@@ -7,6 +7,7 @@ what reaches it: its own content whole and in order, a context of its own, no ex
 import contextvars
 import gc
 import os
+import weakref
 
 import gevent
 from gevent.event import Event
@@ -54,7 +55,7 @@ class Visit:
         self.body = StreamBody(self, body) if asked.lines else body
         self.at = "run"
         self.read_to = 0
-        self.greenlet = getcurrent()
+        self.green = weakref.ref(getcurrent())  # a green thread that somebody holds is not used again
         self.file = self.timeout = None
         self.write = None
         asked.runs += 1
@@ -68,7 +69,7 @@ class Visit:
             world.fail("a context variable of another request", f"that of r{found} in {asked.story()}")
         if asked.chance.random() < 0.5:
             VAR.set(asked.rid)
-        world.visits[self.greenlet] = self
+        world.visits[id(self.green())] = self
         world.c.note(1, asked.rid)
 
     # ---- checks
@@ -391,7 +392,7 @@ def left_content(rid, size):
 def stream(world):
     def handler(stream):
         stream.timeout = 25
-        while line := stream.readline():
+        while (line := stream.readline()).endswith(b"\n"):
             asked = world.asked_of(int(line)) if line != b"gate\n" else None
             if asked is None:
                 world.enter_gate()

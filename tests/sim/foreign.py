@@ -59,16 +59,17 @@ def before(visit, request, start_response):
 def strike(visit, how):
     """Kill or throw, from outside, whatever the request is at."""
     world, asked = visit.world, visit.asked
-    point = world.point_of(visit.greenlet)
-    if world.visits.get(visit.greenlet) is not visit or visit.at == "after":
+    green = visit.green()
+    if green is None or world.visit_of(green) is not visit or visit.at == "after":
         return
+    point = world.point_of(green)
     world.hit(how, point)
     asked.event(f"{how} at {point}")
     asked.killed = True
     if how == "killed":
-        visit.greenlet.kill(block=False)
+        green.kill(block=False)
     else:
-        visit.greenlet.throw(apps.Injected(asked.rid))
+        green.throw(apps.Injected(asked.rid))
 
 
 def strike_late(visit, held, how):
@@ -360,7 +361,7 @@ class Adversities:
             if world.calm or current is world.hub or in_loop():
                 return
             point = world.point_of(current)
-            visit = world.visits.get(current)
+            visit = world.visit_of(current)
             if visit is not None and visit.asked.quirk == "body timeout":
                 return  # what a handler interrupts between a read and the next line is lost to its application
             world.hit("signal", point)
@@ -417,7 +418,7 @@ class Adversities:
         world = self.world
 
         def kill_one():
-            running = [visit for visit in world.visits.values() if visit.at != "after" and not visit.greenlet.dead]
+            running = [visit for visit in world.visits.values() if visit.at != "after" and visit.green()]
             if running:
                 visit = chance.choice(running)
                 visit.disturb()

@@ -165,10 +165,15 @@ class World:
             return "hub"
         if green in self.hub.loop.sharing:
             return "share"
-        visit = self.visits.get(green)
+        visit = self.visit_of(green)
         if visit is None:
             return "between" if type(green).__name__ == "Worker" else "other"
         return "between" if visit.at == "after" else visit.at
+
+    def visit_of(self, green):
+        """What a green thread is at, or was at last."""
+        visit = self.visits.get(id(green))
+        return visit if visit is not None and visit.green() is green else None
 
     def asked_of(self, rid):
         return self.by_rid.get(rid)
