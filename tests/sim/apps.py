@@ -80,7 +80,7 @@ class Visit:
         asked.event(f"{type(error).__name__} at {self.at}")
         if isinstance(error, (Injected, gevent.Timeout)):
             if not self.is_mine(getattr(error, "rid", None)):
-                world.fail("an exception of another request", f"{error!r} in {asked.story()}")
+                world.fail("an exception of another request", f"{error!r} of r{getattr(error, 'rid', None)} in {asked.story()}")
         elif isinstance(error, GreenletExit):
             if not (any(each.killed for each in self.together()) or world.cutting):
                 world.fail("an exception of another request", f"{error!r} in {asked.story()}")
@@ -425,8 +425,10 @@ def answer_stream(visit, stream):
         foreign.with_file(visit)
         stream.write(b"%d %d %d\n" % (ANSWER, asked.rid, asked.size))
         visit.at = "flush"
-        stream.sendfile(file)
+        sent = stream.sendfile(file, 0, asked.size)
         file.close()
+        if sent < asked.size:
+            raise Injected(asked.rid)  # it had shrunk before
     elif style == "lines":
         stream.writelines([frame(asked, piece) for piece in visit.cut_up()])
     else:

@@ -3,7 +3,9 @@
 Nothing here runs in a green thread of the server: the loop lets clients act while it polls.
 """
 
-from tests.sim.judge import Answers, Frames, judge
+import ctypes
+
+from tests.sim.judge import Answers, Frames, Wrong, judge
 from tests.sim.native import END, RESET
 from tests.sim.plan import Asked
 
@@ -236,7 +238,11 @@ class Client:
             n = world.c.client_take(self.number, world.memory, size)
             if n > 0:
                 most -= n
-                self.answers.feed(world.memory.raw[:n] if n < 4096 else bytes(memoryview(world.memory)[:n]))
+                try:
+                    self.answers.feed(ctypes.string_at(world.memory, n))
+                except Wrong as wrong:
+                    stories = [asked.story() for asked in self.asked]
+                    raise Wrong(wrong.args[0], f"{self.name} {self.manner} #{self.number} {wrong.args[1:]} {stories}") from None
                 while len(self.times) < self.answers.whole:
                     self.times.append(world.now())
                 if n < size:

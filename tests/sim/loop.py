@@ -134,7 +134,7 @@ class Timer(Watcher):
         if loop.in_callbacks if update is None else update:
             loop.update_now()
         if self.after == 0 and getcurrent() is not loop.hub:
-            loop.sharing.add(getcurrent())
+            loop.sharing.add(id(getcurrent()))  # not itself: held, it would not be used again
         Watcher.start(self, callback, *args)
 
     def again(self, callback, *args, update=True):
@@ -273,7 +273,7 @@ class Loop:
         self.ios = {}
         self.handles = {}
         self.idles, self.checks, self.prepares = [], [], []
-        self.sharing = set()  # green threads that let others go first: `Stream.share`
+        self.sharing = set()  # ids of green threads that let others go first: `Stream.share`
         self.broken = False
         self.arrays = (world.ints(4096), world.ints(4096))
         self.update_now()

@@ -163,7 +163,7 @@ class World:
         """Where a green thread is."""
         if green is self.hub:
             return "hub"
-        if green in self.hub.loop.sharing:
+        if id(green) in self.hub.loop.sharing:
             return "share"
         visit = self.visit_of(green)
         if visit is None:
