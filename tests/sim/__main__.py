@@ -1,43 +1,74 @@
-"""python -m tests.sim --seed N [--trace] | --minutes M [--jobs J]"""
+"""Worlds, from the command line.
+
+python -m tests.sim                     a minute of new seeds
+python -m tests.sim --minutes 60        more of them; --jobs 2 beside each other
+python -m tests.sim --seed 7 --trace    one world once more, and what happened in it
+python -m tests.sim --seed 7 --shrink   the least of it that fails in the same way
+"""
 
 import argparse
+import sys
 import time
 
+from tests.sim import native
+from tests.sim.report import Summary, in_jobs
 from tests.sim.runner import Zygote
+from tests.sim.shrink import script, shrunk
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.sim")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--count", type=int, default=1)
-    parser.add_argument("--trace", type=int, nargs="?", const=400, default=0)
-    parser.add_argument("--only")
-    parser.add_argument("--minutes", type=float)
+    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seed", type=int, help="the first seed; by default the time")
+    parser.add_argument("--count", type=int, help="so many worlds, one seed after the other")
+    parser.add_argument("--minutes", type=float, help="as many worlds as there is time for")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--trace", type=int, nargs="?", const=100000, default=0, metavar="LINES")
+    parser.add_argument("--only", default="", help="names of what happens in the world, with commas")
+    parser.add_argument("--without", default="", help="quirks and adversities that do not happen, with commas")
+    parser.add_argument("--shrink", action="store_true")
+    parser.add_argument("--quiet", action="store_true", help="failures by kind and seed alone")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter for the worlds")
     options = parser.parse_args()
-    failures = {}
-    with Zygote() as zygote:
-        began = time.monotonic()
-        seed = options.seed if options.seed is not None else int(time.time()) * 1000
-        total = connections = used = 0
-        while (time.monotonic() - began < options.minutes * 60) if options.minutes else total < options.count:
-            verdict = zygote.run(seed, options.only.split(",") if options.only else None, options.trace)
-            total += 1
-            connections += verdict["connections"]
-            used += verdict["milliseconds"]
-            if verdict["failure"]:
-                failures.setdefault(verdict["failure"], []).append(seed)
-                if len(failures[verdict["failure"]]) <= 2:
-                    print(f"seed {seed}: {verdict['failure']}: {verdict['story']}")
-                    if options.count == 1:
-                        print("\n".join(verdict.get("messages", ())))
-            if options.count == 1 and not options.minutes:
-                print("\n".join(verdict.pop("trace", ())))
-                print(verdict)
-            seed += 1
-    print(f"{total} worlds, {connections} connections, {used} ms")
-    for kind, seeds in failures.items():
-        print(f"{len(seeds):5} {kind}: {seeds[:8]}")
-    return bool(failures)
+    if not native.supported():
+        print("tests.sim: worlds need Linux; skipped")
+        return 0
+    without = options.without.split(",") if options.without else []
+    if options.seed is not None and not (options.count or options.minutes):
+        return replay(options, without)
+    summary = Summary(options.quiet)
+    seed = options.seed if options.seed is not None else int(time.time()) * 1000
+    minutes = options.minutes if options.minutes or options.count else 1.0
+    print(f"seeds from {seed}", flush=True)
+    for verdict in in_jobs(options.jobs, seed, options.count, minutes, without, options.python):
+        summary.add(verdict)
+    summary.end()
+    for failing in summary.to_shrink() if options.shrink else ():
+        with Zygote(options.python) as zygote:
+            names = shrunk(lambda only: zygote.run(failing["seed"], only, without), failing["seed"], failing["failure"])
+            print(f"\n{script(failing['seed'], names)}\npython -m tests.sim --seed {failing['seed']} --only {','.join(names)} --trace")
+    return 1 if summary.failures else 0
+
+
+def replay(options: argparse.Namespace, without: list[str]) -> int:
+    only = options.only.split(",") if options.only else None
+    with Zygote(options.python) as zygote:
+        if options.shrink:
+            kind = zygote.run(options.seed, only, without)["failure"]
+            if kind is None:
+                print("nothing fails")
+                return 0
+            only = shrunk(lambda fewer: zygote.run(options.seed, fewer, without), options.seed, kind)
+            print(f"{script(options.seed, only)}\npython -m tests.sim --seed {options.seed} --only {','.join(only)} --trace\n")
+        verdict = zygote.run(options.seed, only, without, options.trace)
+    for line in verdict.pop("trace", ()):
+        print(line)
+    for line in verdict.pop("messages", ()):
+        print(line)
+    for name, value in verdict.items():
+        if name not in ("failure", "story"):
+            print(f"{name}: {value}")
+    print(f"{verdict['failure']}: {verdict['story']}" if verdict["failure"] else "all that must hold holds")
+    return 1 if verdict["failure"] else 0
 
 
 if __name__ == "__main__":

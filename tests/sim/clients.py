@@ -24,7 +24,7 @@ class Client:
         self.name = name
         self.chance = chance
         self.manner = manner
-        self.asked = [Asked(world.plan, rid, self) for rid in rids]
+        self.asked = [Asked(world.plan, rid, self, rids) for rid in rids]
         self.answers = Frames(self.asked) if world.plan.kind == "stream" else Answers(self.asked)
         self.steps = []
         self.at = 0

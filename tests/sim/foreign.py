@@ -33,7 +33,7 @@ def before(visit, request, start_response):
     elif quirk in ("killed", "thrown"):
         visit.disturb()
         world.after(asked.delay, strike, visit, quirk)
-    elif quirk == "left reader":
+    elif quirk == "left reader" and not asked.lines:
         visit.disturb()
         gevent.spawn(leftover, visit, read_on, visit)
         if asked.odd.random() < 0.5:
@@ -116,7 +116,11 @@ def write_on(visit, write, size, count):
 def with_stream(visit, stream):
     """Before a stream handler writes."""
     asked, odd, world = visit.asked, visit.asked.odd, visit.world
-    if asked.quirk == "left writer":
+    if asked.quirk == "left reader":
+        visit.disturb()
+        gevent.spawn(leftover, visit, stream.read_some, 100)
+        gevent.sleep(asked.delay)
+    elif asked.quirk == "left writer":
         visit.disturb()
         size, count = odd.choice(((1000, 3), (40000, 3), (4, 40), (150000, 1)))
         gevent.spawn(leftover, visit, write_on, visit, lambda data: stream.write(apps.frame(asked, data, plan.LEFT)), size, count)

@@ -31,7 +31,7 @@ READS = ("all", "all", "some", "lines", "exact", "none", "part")
 class Asked:
     """One request: what is asked, how it will be answered, and what the judge may excuse."""
 
-    def __init__(self, plan, rid, client):
+    def __init__(self, plan, rid, client, rids):
         self.chance = chance = plan.chance(f"r{rid}")
         self.rid = rid
         self.client = client
@@ -62,10 +62,12 @@ class Asked:
         self.quirk = odd.choice(quirks) if wanted and plan.has(f"q{rid}") else None
         self.odd = odd
         self.delay = odd.choice((0.0, 0.0002, 0.001, 0.004, 0.03))
+        if self.quirk in plan.without:
+            self.quirk = None
         if self.lines:
             self.method, self.minor, self.framing, self.expects, self.keep = "POST", 1, "length", False, True
-            if self.quirk == "left reader":
-                self.read = "some"
+            if self.quirk == "left reader" and rid != rids[-1]:
+                self.quirk = None  # it would take what is the next one's
             if self.quirk == "shrinks":
                 self.style = "file"
                 self.size = max(self.size, 3000)
@@ -144,10 +146,12 @@ class Plan:
     """Arguments:
     seed: decides everything.
     only: names of the items that shall be there; None: all.
+    without: quirks and adversities that shall not happen.
     """
 
-    def __init__(self, seed, only=None):
+    def __init__(self, seed, only=None, without=()):
         self.seed = seed
+        self.without = frozenset(without)
         self.only = None if only is None else set(only)
         chance = self.chance("world")
         self.flavour = chance.choice(("libev", "libev", "libuv"))
@@ -192,10 +196,14 @@ class Plan:
             if self.has(name):
                 self.clients.append((name, own, manner, [each for each in rids if self.has(f"r{each}")]))
         kinds = chance.sample(ADVERSITIES, chance.choice((2, 2, 3, 4)))
-        self.adversities = [(f"a{at}", kind) for at, kind in enumerate(kinds) if self.has(f"a{at}")]
+        self.adversities = [(f"a{at}", kind) for at, kind in enumerate(kinds) if self.has(f"a{at}") and kind not in self.without]
 
     def chance(self, name):
         return random.Random(f"{self.seed}/{name}")
+
+    def asked(self, rid, rids):
+        """A request as it would be."""
+        return Asked(self, rid, None, rids)
 
     def has(self, name):
         return self.only is None or name in self.only

@@ -7,12 +7,17 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.sim import native
 
+Verdict = dict[str, Any]
 TOP = Path(__file__).parents[2]
 NO_RANDOM_ADDRESSES = 0x0040000
+STARTING = threading.Lock()  # numbers of descriptors are the process's
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -30,6 +35,10 @@ class Zygote:
 
     def __init__(self, python: str = sys.executable, top: Path = TOP, seconds: int = 30) -> None:
         self.seconds = seconds
+        with STARTING:
+            self._start(python, top)
+
+    def _start(self, python: str, top: Path) -> None:
         orders, self.orders = os.pipe()
         self.verdicts, verdicts = os.pipe()
         self.file, self.output = os.memfd_create("report"), os.memfd_create("output")
@@ -51,9 +60,9 @@ class Zygote:
         for fd in (orders, verdicts, *high):
             os.close(fd)
 
-    def run(self, seed: int, only: list[str] | None = None, lines: int = 0) -> dict:
-        """The verdict of one world; `lines` of its trace in "trace"."""
-        text = json.dumps({"seed": seed, "only": only}).encode()
+    def run(self, seed: int, only: Sequence[str] | None = None, without: Sequence[str] = (), lines: int = 0) -> Verdict:
+        """The verdict of one world; the last `lines` of its trace in "trace"."""
+        text = json.dumps({"seed": seed, "only": only, "without": without}).encode()
         os.write(self.orders, struct.pack("III", len(text), self.seconds, lines) + text)
         answer = b""
         while len(answer) < 8:

@@ -43,7 +43,7 @@ def main() -> None:
         os.pwrite(5, json.dumps(verdict).encode(), 0)
         os._exit(0)
 
-    world = World(Plan(order["seed"], order.get("only")), c, finish)
+    world = World(Plan(order["seed"], order.get("only"), order.get("without", ())), c, finish)
     try:
         world.run()
     except BaseException as error:
