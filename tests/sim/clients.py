@@ -160,13 +160,14 @@ class Client:
         self.rude()
 
     def be_garbage(self):
-        good = self.asked[0].head + self.asked[0].body if self.asked and self.chance.random() < 0.5 else b""
+        del self.asked[self.chance.choice((0, 1)) :]
+        good = self.asked[0].head + self.asked[0].body if self.asked else b""
         self.steps.append(("send", good + self.chance.choice(GARBAGE)))
         self.rude()
 
     def rude(self):
         """It gets whatever it gets."""
-        self.may |= {400, 408, 413, 414, 431, 501, 503, 505, 500}
+        self.may |= {200, 400, 408, 413, 414, 431, 501, 503, 505, 500}
         self.may_cut = self.may_end = True
 
     # ---- acting
@@ -271,7 +272,9 @@ class Client:
         if self.may_end or self.world.stopped_early:
             return True
         answers = self.answers.answers
-        if any(asked.may_close or asked.may_cut or not asked.keep for asked in self.asked[: at + 1]):
+        if any(asked.may_close or not asked.keep for asked in self.asked[: at + 1]):
+            return True
+        if any(asked.may_cut for asked in self.asked):
             return True
         if answers and (answers[-1].last or answers[-1].until_close or not answers[-1].complete):
             return True

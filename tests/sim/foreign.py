@@ -178,8 +178,8 @@ def use_kept_now(visit, request):
         pass
     if visit.write is not None and visit.at == "after":
         try:
-            visit.write(b"late")
             visit.asked.mixed = True
+            write_on(visit, visit.write, 4, 1)
         except Exception:
             pass
     if not isinstance(request, dict):
@@ -322,13 +322,13 @@ LOOP = os.path.join(os.path.dirname(__file__), "loop.py")
 MAKING = {"timer", "io", "__init__"} if sys.version_info < (3, 12) else set()
 
 
-def in_loop():
+def in_loop(making=True):
     """Whether this runs inside the simulated loop: gevent's would not let it, except where it makes an object."""
     frame = sys._getframe(1).f_back
     while frame is not None:
         code = frame.f_code
         if code.co_filename == LOOP:
-            return code.co_name not in MAKING
+            return not making or code.co_name not in MAKING
         frame = frame.f_back
     return False
 
@@ -362,7 +362,7 @@ class Adversities:
 
         def handler(number, frame):
             current = getcurrent()
-            if world.calm or current is world.hub or in_loop():
+            if world.calm or current is world.hub or in_loop(making=False):
                 return
             point = world.point_of(current)
             visit = world.visit_of(current)

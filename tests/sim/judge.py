@@ -232,7 +232,8 @@ def judge(client):
         if not answer.complete:
             if at != len(answers) - 1:
                 raise Wrong("an answer behind a cut one", name)
-            if not (asked.may_cut or client.may_cut):
+            # A reset because of a later one overtakes what the client has not read.
+            if not (client.may_cut or any(each.may_cut for each in client.asked[at:])):
                 raise Wrong("an answer was cut", f"{name}: {len(answer.body)} bytes, {client.manner} {client.ended}, {answer.fields} {asked.story()}")
     if stream.buffer and stream.answer is None and not (client.may_cut or client.cut_excuse()):
         raise Wrong("half an answer's head", f"{client.name}: {client.manner} {client.ended} {bytes(stream.buffer[:80])}")

@@ -421,6 +421,8 @@ class World:
 
     def enter_gate(self):
         """What a fresh request does: it waits until all others are in as well."""
+        if self.phase != "places":
+            return
         self.inside += 1
         if self.inside >= self.gate:
             self.open_gate.set()
