@@ -40,6 +40,9 @@ class Client:
         self.eager = manner not in ("slow", "never")
         self.awaits = None
         self.patience = None
+        for at, asked in enumerate(self.asked):
+            if not asked.keep and self.manner != "reset":
+                del self.asked[at + 1 :]  # it has said that it will send no more
         ends = 0
         for asked in self.asked:
             asked.head, asked.body = asked.make_head(), asked.make_body()

@@ -233,7 +233,7 @@ def between_pieces(visit):
 def with_file(visit):
     asked = visit.asked
     if asked.quirk == "shrinks":
-        visit.excuse()
+        visit.disturb()
         if asked.odd.random() < 0.4:
             os.ftruncate(visit.file, asked.size // 3)
         else:

@@ -194,8 +194,10 @@ class Answers:
         self.answers.append(answer)
         at = len(self.answers) - 1
         self.chunked = fields.get("transfer-encoding") == "chunked"
-        bare = at < len(self.asked) and self.asked[at].method == "HEAD" and (self.asked[at].sent or "x-id" in fields)
-        if bare or code in (204, 304):
+        bare = at < len(self.asked) and self.asked[at].method == "HEAD"
+        if bare and answer.last and "x-id" not in fields:
+            answer.until_close = True  # the server may refuse before it has seen that it is HEAD
+        elif bare or code in (204, 304):
             self.finish()
         elif self.chunked:
             self.left = 0
@@ -222,7 +224,7 @@ def judge(client):
                 continue
             raise Wrong("an answer that nobody asked for", f"{client.name}: {answer.status} {dict(answer.fields)}")
         asked = client.asked[at]
-        name = f"{client.name}: answer {at} to {asked.name}"
+        name = f"{client.name} (connection {client.number + 1}): answer {at} to {asked.name}"
         if answer.until_close and client.ended == "eof":
             answer.complete = True
         if "x-id" not in answer.fields:

@@ -184,6 +184,10 @@ class Plan:
             self.settings["limit_buffers"], self.settings["limit_pipeline"] = 80 << 10, 16 << 10
         self.board = chance.choice((0, 4, 200))
         self.access_log = chance.random() < 0.5
+        kinds = chance.sample(ADVERSITIES, chance.choice((2, 2, 3, 4)))
+        self.adversities = [(f"a{at}", kind) for at, kind in enumerate(kinds) if self.has(f"a{at}") and kind not in self.without]
+        if "stall" in kinds:
+            self.settings["min_rate_after"] = 100  # no client can be fast while the server stands still
         self.clients = []
         names = [f"c{at}" for at in range(crowd)]
         rid = 0
@@ -195,8 +199,6 @@ class Plan:
             rid += count
             if self.has(name):
                 self.clients.append((name, own, manner, [each for each in rids if self.has(f"r{each}")]))
-        kinds = chance.sample(ADVERSITIES, chance.choice((2, 2, 3, 4)))
-        self.adversities = [(f"a{at}", kind) for at, kind in enumerate(kinds) if self.has(f"a{at}") and kind not in self.without]
 
     def chance(self, name):
         return random.Random(f"{self.seed}/{name}")

@@ -611,8 +611,6 @@ void world_client_reset(int which) {
 /* The client reads at most `size` bytes; 0: nothing now, -1: the end, -2: a reset. */
 ssize_t world_client_take(int which, char *into, size_t size) {
     struct connection *c = &connections[which];
-    if (c->corked && c->cork_until <= now)
-        c->corked = 0;
     size_t n = length(&c->out) - c->corked;
     if (n > size)
         n = size;
@@ -638,7 +636,7 @@ int world_arrivals(int from, int *numbers, int most) {
         struct connection *c = &connections[i];
         if (c->reset || c->lazy || c->done)
             continue;
-        if (length(&c->out) > c->corked || c->out_end || c->broken || (c->corked && c->cork_until <= now))
+        if (length(&c->out) > c->corked || c->out_end || c->broken)
             numbers[count++] = i;
     }
     return count;
@@ -647,9 +645,12 @@ int world_arrivals(int from, int *numbers, int most) {
 /* Bytes that wait behind MSG_MORE: when the first of them leave; 0: none do. */
 int64_t world_next_cork(void) {
     int64_t first = 0;
-    for (int i = 0; i < made; i++)
+    for (int i = 0; i < made; i++) {
+        if (connections[i].cork_until <= now)
+            connections[i].corked = 0;
         if (connections[i].corked && (!first || connections[i].cork_until < first))
             first = connections[i].cork_until;
+    }
     return first;
 }
 

@@ -257,7 +257,9 @@ class World:
     def describe(self):
         stats = {name: count for name, count in self.server.statistics().items() if count}
         open_ones = [f"{client.name} {client.manner} {client.at}/{len(client.steps)} {client.answers.whole} whole" for client in self.clients if not client.ended]
-        return f"{self.phase}, {stats}, {open_ones[:20]}"
+        ready = [(watcher.fd, watcher.events, watcher.callback) for watcher in self.loop.found()]
+        busy = f"{len(self.loop.callbacks)} callbacks, {self.loop.idles} idle, {ready} ready, next due {self.loop.next_due()}"
+        return f"{self.phase}, {stats}, {open_ones[:20]}, {busy}"
 
     # ---- the course
 
