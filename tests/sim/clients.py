@@ -63,7 +63,8 @@ class Client:
                 self.steps.append(("send", data[at:cut]))
                 self.steps.append(("wait", chance.choice((0, 0.0005, 0.005))))
                 at = cut
-        self.steps.append(("send", data[at:]))
+        if data[at:]:
+            self.steps.append(("send", data[at:]))
 
     def request(self, asked, most=None):
         if asked.expects:

@@ -111,6 +111,7 @@ class World:
         self.foreign_on, self.foreign_off = gc.enable, gc.disable
         self.main = getcurrent()
         self.phase = "start"
+        self.slowest = 0.0  # of the answers, as a part of what they may take
 
     # ---- for the others
 
@@ -197,7 +198,7 @@ class World:
             "seed": self.plan.seed, "digest": self.digest, "connections": self.connections, "turns": self.loop.turns,
             "requests": sum(asked.runs for asked in self.asked.values()), "hits": self.hits, "phase": self.phase,
             "adversities": [kind for _, kind in self.plan.adversities], "calls": self.c.calls(),
-            "virtual": round(self.c.now() / 1e9 - self.began, 3), "messages": self.messages[-40:],
+            "slowest": round(self.slowest, 3), "virtual": round(self.c.now() / 1e9 - self.began, 3), "messages": self.messages[-40:],
         }
         self.finish(verdict)
 
@@ -323,8 +324,8 @@ class World:
         settings = self.plan.settings
         rude = sum(client.may_end for client in self.clients)
         crowded = len(self.clients) >= settings["concurrency"]
-        work = sum(seconds for asked in self.asked.values() for _, seconds in asked.waits) + 0.2 * len(self.asked)
-        self.bound = 3 + 3 * work + self.stalls * 3
+        work = sum(seconds for asked in self.asked.values() for _, seconds in asked.waits) + 0.03 * len(self.asked)
+        self.bound = 2 + work + self.stalls
         if rude + sum(client.manner == "slow" for client in self.clients) >= settings["concurrency"]:
             self.bound += 60 * (rude + 2)
         if crowded or self.stalls:
@@ -360,14 +361,24 @@ class World:
                 raise Wrong("a connection does not end", f"{client.name} {client.manner}, {self.describe()}")
             client.judge()
             if client.manner in ("honest", "pipelined", "split", "half"):
-                for at, (asked, when) in enumerate(zip(client.asked, client.times, strict=False)):
-                    if asked.sent_at is None:
-                        continue
-                    late = when - max([asked.sent_at] + client.times[:at])
-                    if late > self.bound:
-                        raise Wrong("a late answer", f"{client.name} {asked.story()}: {late:.1f} s of {self.bound:.1f}")
+                self.judge_times(client)
         except Wrong as wrong:
             self.fail(wrong.args[0], wrong.args[1] if len(wrong.args) > 1 else "")
+
+    def judge_times(self, client):
+        """Each answer, or in its place the end of the connection, comes soon after the request and the answer before."""
+        for at, asked in enumerate(client.asked):
+            if asked.sent_at is None:
+                break
+            answered = at < len(client.times)
+            when = client.times[at] if answered else client.ended_at
+            late = when - max([asked.sent_at, *client.times[:at]])
+            self.slowest = max(self.slowest, late / self.bound)
+            if late > self.bound:
+                what = "a late answer" if answered else "a late end"
+                raise Wrong(what, f"{client.name} {asked.story()}: {late:.1f} s of {self.bound:.1f}")
+            if not answered:
+                break
 
     def rest(self):
         """Everybody has gone: what the server has must be nothing."""
