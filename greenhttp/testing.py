@@ -113,7 +113,7 @@ def exchange(
         if not stream.exhausted or connection.state not in (State.HEAD, State.LINGER):
             return False
         now = service.statistics()
-        return not (now["ready"] or now["running"] or now["waiting"])
+        return not (now["pool_ready"] or now["running"] or now["pool_waiting"])
 
     try:
         while connection.state != State.CLOSED and not settled():

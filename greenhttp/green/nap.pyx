@@ -80,10 +80,11 @@ cdef class Naps:
         if <object>sleeper is self.hub:
             raise BlockingSwitchOutError("time.sleep() inside a callback of the loop; use a green thread")
         due = greenhttp_fine_clock() + min(seconds, FOREVER)
+        while due < self.armed:
+            self.arm(due)               # may run foreign code, which may sleep: so the table is looked at behind it
+        # From here to the switch nothing runs that could wait.
         if self.count == self.room:
             self.grow()
-        if due < self.armed:
-            self.arm(due)
         slot = self.free
         self.free = self.slots[slot].following
         self.slots[slot].sleeper = <PyObject*>sleeper
@@ -129,7 +130,7 @@ cdef class Naps:
                 left -= self.wake_first()
         finally:                        # Ctrl-C may come anywhere; without a timer nobody would wake any more
             self.disarm()
-            if self.count > self.gone:
+            while self.count > self.gone and self.heap[0].due < self.armed:
                 self.arm(self.heap[0].due)
 
     cdef int wake_first(self) except -1:
@@ -157,35 +158,43 @@ cdef class Naps:
         for place in range(self.count):
             self.heap[place].due -= seconds
         if self.count:
+            self.disarm()
             self.arm(self.heap[0].due)
 
     # ---- the timer
 
     cdef int arm(self, double due) except -1:
-        """Come at `due`."""
+        """Come at `due`, unless it has become sooner meanwhile: foreign code may run in here, and sleep."""
         cdef double seconds = due - greenhttp_fine_clock()
-        self.disarm()
+        cdef object timer, former
         if seconds > 0:     # not finer than the loop's clock: libuv counts milliseconds and warns about less
             seconds = min(max(seconds, <double>self.hub.loop.approx_timer_resolution), LONGEST)
         # 0: after the next poll. On libev of low priority, but before the pool: when all ready descriptors have been
         # told, a green thread that is woken and done goes on with the next ready request, for two switches less.
-        self.timer = self.hub.loop.timer(max(seconds, 0.0), priority=-1)
-        self.timer.start(self._wake, update=True)
-        self.armed = due
+        timer = self.hub.loop.timer(max(seconds, 0.0), priority=-1)
+        timer.start(self._wake, update=True)
+        former = timer
+        if due < self.armed:
+            former, self.timer = self.timer, timer
+            self.armed = due
+        if former is not None:
+            former.stop()
+            former.close()
         return 0
 
     cdef int disarm(self) except -1:
-        timer, self.timer = self.timer, None
+        cdef object former
+        former, self.timer = self.timer, None
         self.armed = INFINITY
-        if timer is not None:
-            timer.stop()
-            timer.close()
+        if former is not None:
+            former.stop()
+            former.close()
         return 0
 
     # ---- the heap, and the table of who sleeps
 
     cdef int grow(self) except -1:
-        cdef uint32_t room = max(self.room * 2, <uint32_t>32)
+        cdef uint32_t room = max(self.room * 2, <uint32_t>32), slot
         cdef void* heap = PyMem_RawRealloc(self.heap, room * sizeof(Entry))
         cdef void* slots
         if heap == NULL:

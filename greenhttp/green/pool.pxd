@@ -5,6 +5,8 @@ from greenhttp.green.switch cimport greenlet
 cdef class Job(Timed):
     cdef Job follower               # the next one in whichever queue this is in
     cdef flag queued                # in `ready` or `later` of its pool
+    cdef flag busy                  # somebody is in the middle of its `advance` or `run`: nobody else may be
+    cdef flag missed                # bits of Missed: what happened meanwhile
     cdef readonly Worker worker     # the green thread it runs in, or None
 
     cdef Phase input_phase(self)
@@ -15,6 +17,14 @@ cdef class Job(Timed):
     cdef int run(self) except -1
     cdef int refuse(self) except -1
     cdef int wait(self) except -1
+    cdef int stream_closed(self) except -1
+    cdef int gave_up(self, object error) except -1
+    cdef int told_late(self, int missed) except -1
+
+cpdef enum Missed:
+    READY = 1                   # it became ready
+    RETIRE = 2                  # its server wants it to end when that loses nothing
+    CUT = 4                     # its server wants it to end now
 
 cdef class PythonJob(Job):
     pass
@@ -54,10 +64,14 @@ cdef class Pool:
     cdef int again(self, Job job) except -1
     cdef int kick(self) except -1
     cdef int drain(self) except -1
+    cdef bint wanting(self) noexcept
     cdef Worker hire(self)
     cdef Worker rested(self)
+    cdef Worker begun(self)
     cdef int dismiss(self, Worker worker) except -1
     cdef bint attempt(self, Job job) except -1
+    cdef int release(self, Job job) except -1
+    cdef int pass_on(self, object error) except -1
     cdef bint renew(self, Worker worker, int known) except -1
     cdef int work(self, Worker worker) except -1
 
@@ -66,11 +80,14 @@ cdef class Worker(greenlet):
     cdef readonly Job job
     cdef readonly int place                 # on the board, of what its job is at; -1: nowhere
     cdef Py_ssize_t unheld                  # references to this object, seen from `hire`, while nobody else has one
-    cdef object context                     # of the job in progress, or for the next
+    cdef object context                     # of the job in progress, or for the next; None before the first
     cdef Py_ssize_t alone                   # the same, seen from inside `work`
     cdef unsigned long long serial          # of the piece of work in progress; `kill` means one of them
+    cdef readonly bint resting              # it has nothing to do and waits in `rest`; so it does before and after its life
     cdef bint hired
     cdef bint retired
     cdef bint reserved                      # of the reserve, until it rests
 
     cdef int rest(self, Pool pool) except -1
+    cdef int fresh_context(self) except -1
+    cdef bint clean(self) except -1

@@ -21,20 +21,29 @@ Nothing of one job reaches the next:
 * a green thread that somebody still refers to once its job is done - a `gevent.Timeout` not cancelled, a kept
   `getcurrent()`, a link - is not used again. It is recognised by its reference count, looked at in the hub, where no
   callback that woke it can still be on the stack;
-* `throw`, `switch` and `kill` on a green thread that has no job do nothing.
+* `throw`, `switch` and `kill` on a green thread that rests do nothing.
+
+Foreign code runs where nobody expects it: the collector may call a finalizer at any allocation, a signal its handler
+between any two bytecodes, and either may wait. So
+
+* a green thread *rests* in one place alone, and between its being listed as idle and its switch to the hub nothing is
+  allocated. Anywhere else it can be woken, job or not;
+* while a job is `busy`, nobody else goes on with it: what happens to it meanwhile is noted (`missed`), and whoever is
+  busy with it looks at that afterwards.
 
 Thread locals live as long as the green thread, as in any thread pool: that is what lets drivers keep their connections.
 """
 
 import sys
 from operator import itemgetter
+from signal import SIGINT, default_int_handler, getsignal
 
-from cpython.contextvars cimport PyContext_Enter, PyContext_Exit, PyContext_New
+from cpython.contextvars cimport PyContext_New
 from cpython.object cimport PyObject, PyObject_Size
 
 from greenhttp.green.board cimport Board
 from greenhttp.green.deadline cimport Phase, Timed
-from greenhttp.green.switch cimport PyGreenlet_Import, greenlet, switch_to, switch_with
+from greenhttp.green.switch cimport PyGreenlet_Import, current_context, greenlet, switch_to, switch_with
 
 from gevent import get_hub
 from greenlet import GreenletExit
@@ -47,6 +56,9 @@ PyGreenlet_Import()
 
 # Green threads that stay though they have nothing to do: with them stay the connections of database drivers.
 cdef Py_ssize_t SPARE = 16
+
+cdef enum:
+    WASHES = 8              # fresh contexts in a row at most, where dropping one fills the next
 
 
 cdef class Job(Timed):
@@ -82,6 +94,18 @@ cdef class Job(Timed):
 
     cdef int refuse(self) except -1:
         """There is no room, or no time left, in the queue for a green thread. In the hub."""
+        return 0
+
+    cdef int stream_closed(self) except -1:
+        """Its stream was closed by somebody who holds it. In any green thread."""
+        return 0
+
+    cdef int gave_up(self, object error) except -1:
+        """Output of its stream was given up because of `error`, and nobody waits for it who could be told."""
+        return 0
+
+    cdef int told_late(self, int missed) except -1:
+        """It was busy when its server wanted it to end: bits of Missed."""
         return 0
 
 
@@ -216,7 +240,9 @@ cdef class Pool:
 
     cdef void wake(self, Job job) noexcept:
         """`job` has something to do, later in this turn. For callbacks of the loop's descriptors."""
-        if not job.queued and job.phase is not self.patience:
+        if job.busy:
+            job.missed |= Missed.READY
+        elif not job.queued and job.phase is not self.patience:
             job.queued = True
             self.ready.push(job)
             if self.ready.count == 1 and self.check is not None and self.check is self.spin:
@@ -243,9 +269,15 @@ cdef class Pool:
     cdef int kick(self) except -1:
         """The coming poll must not block: an active idle watcher is how the loop is told."""
         if not self.spinning and self.spin is not None:
-            self.spinning = True
+            # In this order: if another green thread runs inside `start` and a drain stops the watcher before it was
+            # started, it is on with nobody knowing.
             self.spin.start(self._next_turn if self.check is self.spin else _nothing)
+            self.spinning = True
         return 0
+
+    cdef bint wanting(self) noexcept:
+        """Whether there is something to do."""
+        return self.ready.count or self.patience.count or self.urgent.count
 
     def _next_turn(self):
         self.spinning = False           # a timer has stopped by itself
@@ -258,7 +290,7 @@ cdef class Pool:
         """Do what became ready in this turn. In the hub, after the descriptors' callbacks."""
         cdef Job job
         cdef Worker worker
-        if self.ready.count == 0 and self.later.count == 0 and self.patience.count == 0 and self.urgent.count == 0:
+        if self.later.count == 0 and not self.wanting():
             if self.spinning:
                 self.spinning = False
                 self.spin.stop()
@@ -266,7 +298,7 @@ cdef class Pool:
         # Those that yielded in the turn before come after what the poll between has found.
         for _ in range(self.later.count):
             self.ready.push(self.later.pop())
-        while self.ready.count or self.patience.count or self.urgent.count:
+        while self.wanting():
             worker = self.hire()
             if worker is not None:
                 switch_to(<PyObject*>worker)
@@ -297,12 +329,14 @@ cdef class Pool:
         return 0
 
     cdef Worker hire(self):
-        """A green thread that nobody else holds, or None when all are busy."""
+        """A green thread that nobody else holds, or None: all are busy, or a new one is held up by foreign code."""
         cdef Worker worker
         cdef bint reserved = self.size - len(self.idle) - self.reserved >= self.limit
         if reserved and (self.urgent.count == 0 or self.reserved == self.reserve):
             return None
         worker = self.rested()
+        if worker is None:
+            return None
         worker.hired = True
         if reserved:
             worker.reserved = True
@@ -310,7 +344,8 @@ cdef class Pool:
         return worker
 
     cdef Worker rested(self):
-        """A green thread with nothing to do, and that nobody else holds: a new one if there is none."""
+        """A green thread with nothing to do, and that nobody else holds: a new one if there is none, or None if that
+        is not there yet."""
         cdef Worker worker
         while self.idle:
             worker = self.idle.pop()
@@ -319,17 +354,23 @@ cdef class Pool:
             if Py_REFCNT(<PyObject*>worker) == worker.unheld:
                 return worker
             self.dismiss(worker)
-        worker = Worker(self)
+        return self.begun()
+
+    cdef Worker begun(self):
+        """A new green thread, at rest; None if foreign code waits in it. That one comes to rest by itself, and is not
+        used then, since nobody has counted who refers to it."""
+        cdef Worker worker = Worker(self)
         self.size += 1
         self.started += 1
-        switch_to(<PyObject*>worker)               # it starts, and waits to be hired
+        switch_to(<PyObject*>worker)
+        if not self.idle or self.idle[len(self.idle) - 1] is not worker:
+            return None
         self.idle.pop()
         worker.unheld = Py_REFCNT(<PyObject*>worker)
         return worker
 
     cdef int dismiss(self, Worker worker) except -1:
         """Let an idle green thread end; in the hub. Whoever still refers to it keeps an object that ignores them."""
-        self.size -= 1
         worker.retired = worker.hired = True
         switch_to(<PyObject*>worker)
         return 0
@@ -343,12 +384,39 @@ cdef class Pool:
         self.least_idle = len(self.idle)
 
     cdef bint attempt(self, Job job) except -1:
-        """Its `advance`; a defect in that ends neither the turn nor the green thread."""
+        """Its `advance`; a defect in that ends neither the turn nor the green thread. True: it is for `work` now."""
+        cdef bint wanted = False
+        if job.busy:
+            job.missed |= Missed.READY
+            return False
+        job.busy = True
         try:
-            return job.advance()
+            wanted = job.advance()
         except BaseException:
             complain(self)
-            return False
+        job.busy = False
+        if job.missed and not wanted:
+            self.release(job)
+        return wanted
+
+    cdef int release(self, Job job) except -1:
+        """Nobody is busy with it any more, and something has happened meanwhile."""
+        cdef int missed = job.missed
+        job.missed = 0
+        try:
+            if missed > Missed.READY:
+                job.told_late(missed)
+            if missed & Missed.READY:
+                self.again(job)
+        except BaseException:
+            complain(self)
+        return 0
+
+    cdef int pass_on(self, object error) except -1:
+        """An application has ended with `error`. Ctrl-C that happened to arrive in it was meant for the program."""
+        if isinstance(error, KeyboardInterrupt) and getsignal(SIGINT) is default_int_handler:
+            self.loop.run_callback(self.hub.handle_system_error, KeyboardInterrupt, error)
+        return 0
 
     cdef bint renew(self, Worker worker, int known) except -1:
         """After a piece of work: a fresh context, unless it is kept. False: somebody holds the green thread, the next
@@ -357,11 +425,8 @@ cdef class Pool:
         `known` references to it are the caller's.
         """
         worker.serial += 1
-        if not self.keep_context and PyObject_Size(worker.context):
-            # Used: what comes next gets another. An empty one holds nothing that could reach it.
-            PyContext_Exit(worker.context)
-            worker.context = PyContext_New()
-            PyContext_Enter(worker.context)
+        if not worker.clean():
+            worker.fresh_context()
         return Py_REFCNT(<PyObject*>worker) == worker.alone + known
 
     cdef int work(self, Worker worker) except -1:
@@ -381,6 +446,9 @@ cdef class Pool:
                 job.queued = False
                 if not self.attempt(job):
                     continue
+            if not worker.clean():
+                worker.fresh_context()      # by foreign code that ran between two jobs
+            job.busy = True
             worker.job = job
             job.worker = worker
             try:
@@ -390,6 +458,9 @@ cdef class Pool:
                 complain(self)
             job.worker = None
             worker.job = None
+            job.busy = False
+            if job.missed:
+                self.release(job)
             if not self.renew(worker, 0):
                 # Held by somebody, or only by the callback that woke it: `hire` can tell, in the hub.
                 return 0
@@ -398,10 +469,13 @@ cdef class Pool:
 cdef int complain(Pool pool) except -1:
     """What was just raised goes where nobody's errors go; Ctrl-C that happened to arrive just then, to the program."""
     kind, error, traceback = sys.exc_info()
-    if isinstance(error, KeyboardInterrupt):
-        pool.loop.run_callback(pool.hub.handle_system_error, kind, error)
-    else:
-        sys.excepthook(kind, error, traceback)
+    try:
+        if isinstance(error, KeyboardInterrupt):
+            pool.loop.run_callback(pool.hub.handle_system_error, kind, error)
+        else:
+            sys.excepthook(kind, error, traceback)
+    except BaseException:
+        pass                            # also what complains may be interrupted; who called must go on
     return 0
 
 
@@ -412,48 +486,79 @@ cdef class Worker(greenlet):
         greenlet.__init__(self, None, pool.hub)
         self.pool = pool
         self.place = -1
+        self.resting = True
 
     def run(self):
         cdef Pool pool = self.pool
-        self.context = PyContext_New()
-        PyContext_Enter(self.context)
+        self.resting = False
+        try:
+            while True:
+                try:
+                    if self.context is None:
+                        self.fresh_context()
+                    self.rest(pool)
+                    if self.retired:
+                        return
+                    pool.work(self)
+                except BaseException:
+                    # Thrown between two jobs, where nothing is in progress that could be lost.
+                    complain(pool)
+        finally:
+            self.resting = True
+            pool.size -= 1
+
+    cdef int fresh_context(self) except -1:
+        """What comes next finds nothing of what was before, unless the pool wants it to.
+
+        By greenlet's own attribute, whatever is current now: an application may have assigned it. Dropping what was
+        there may run finalizers, which may fill the new one.
+        """
+        cdef object context = PyContext_New()
+        cdef int washes = 0
         while True:
-            self.rest(pool)
-            if self.retired:
-                return
-            try:
-                pool.work(self)
-            except BaseException:
-                # Thrown between two jobs, where nothing is in progress that could be lost.
-                complain(pool)
+            self.gr_context = self.context = context
+            washes += 1
+            if self.clean() or washes == WASHES:
+                return 0
+            context = PyContext_New()
+
+    cdef bint clean(self) except -1:
+        """Whether the context is its own, and holds nothing; or is to be kept as it is."""
+        return self.pool.keep_context or (
+            current_context() == <PyObject*>self.context and PyObject_Size(self.context) == 0
+        )
 
     cdef int rest(self, Pool pool) except -1:
         """Wait to be hired or dismissed, whatever else is thrown or switched here meanwhile."""
-        self.hired = False
         if self.reserved:
             self.reserved = False
             pool.reserved -= 1
-        pool.idle.append(self)
         if pool.check is None:
-            pool.loop.run_callback(pool._dismiss_all)       # the pool was stopped while this one was busy
-        if pool.ready.count or pool.patience.count or pool.urgent.count:
-            pool.kick()
+            self.retired = True         # the pool was stopped while this one was busy
+            return 0
+        while pool.wanting() and not pool.spinning and pool.spin is not None:
+            pool.kick()                 # again and again: more may have come while foreign code ran inside
+        # From here on nothing runs that could wait: who finds this among the idle may switch to it.
+        self.hired = False
+        pool.idle.append(self)
+        self.resting = True
         while not self.hired:
             try:
                 switch_to(<PyObject*>pool.hub)
             except BaseException:
                 continue
+        self.resting = False
         return 0
 
     def switch(self, *args, **kwargs):
-        """Resume the job this green thread is in; without one, nothing: the switch was meant for an earlier job."""
-        if self.job is None:
+        """Resume this green thread. If it rests, nothing: the switch was meant for an earlier job."""
+        if self.resting:
             return None
         return switch_with(<PyObject*>self, <PyObject*>args, <PyObject*>kwargs)
 
     def throw(self, *args):
-        """Raise in the job this green thread is in; without one, nothing: it was meant for an earlier job."""
-        if self.job is None:
+        """Raise in this green thread. If it rests, nothing: it was meant for an earlier job."""
+        if self.resting:
             return None
         return greenlet.throw(self, *args)
 

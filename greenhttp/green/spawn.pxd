@@ -32,6 +32,7 @@ cdef class SpawnedJob(Job):
     cdef flag hung_up
     cdef Py_ssize_t dropped         # bytes read and dropped while lingering
 
+    cdef int handle(self) except -1
     cdef int failed(self, object error) except -1
     cdef str who(self)
     cdef int settle(self) except -1

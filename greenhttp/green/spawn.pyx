@@ -13,15 +13,13 @@ from libc.stdint cimport int64_t
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.board cimport Board
 from greenhttp.green.deadline cimport Phase
-from greenhttp.green.pool cimport Job, Pool, Worker, in_progress
+from greenhttp.green.pool cimport Job, Missed, Pool, Worker, in_progress
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport adopt, sockaddr_storage
 
-from signal import SIGINT, default_int_handler, getsignal
-
 from greenlet import GreenletExit
 
-from greenhttp.errors import StreamClosed, StreamTimeout
+from greenhttp.errors import StreamTimeout
 
 cdef enum:
     LINGER_BYTES = 1048576      # read and dropped at most while lingering
@@ -71,10 +69,11 @@ cdef class Spawner:
             callback()
 
     def statistics(self):
-        """What there is now: a dict of counts, by phase and in all."""
+        """As Service.statistics."""
         return {
-            "connections": self.open_connections, "served": self.served, **self.pool.statistics(),
+            "connections": self.open_connections, "served": self.served,
             **{phase.name: phase.count for phase in self.phases},
+            **{f"pool_{name}": count for name, count in self.pool.statistics().items()},
         }
 
 
@@ -82,6 +81,13 @@ cdef class SpawnedJob(Job):
     """One connection. Owned by the phase it is in, and by the green thread that runs its handler."""
 
     cdef int run(self) except -1:
+        try:
+            return self.handle()
+        except BaseException:
+            self.close(True)                    # never a connection without a state, a watcher or a deadline
+            raise
+
+    cdef int handle(self) except -1:
         cdef Spawner spawner = self.spawner
         cdef Worker worker = self.worker
         cdef bytes peer
@@ -101,10 +107,8 @@ cdef class SpawnedJob(Job):
         self.done = True
         if self.stream.closed:
             return self.close(False)
-        if self.stream.awaited():
-            # A green thread that the handler left behind still reads or writes: the stream is no longer its own.
-            self.stream.fail(StreamClosed("the handler of the stream has returned"))
-        self.stream.lost = True                 # from here on `settle` alone sends
+        # If a green thread that the handler left behind still reads or writes: the stream is no longer its own.
+        self.stream.expel("the handler of the stream has returned")
         return self.settle()
 
     cdef int failed(self, object error) except -1:
@@ -116,10 +120,7 @@ cdef class SpawnedJob(Job):
             self.spawner.report("info", f"{self.who()} has gone ({type(error).__name__})")
         else:
             self.spawner.report("error", f"{self.who()}: {type(error).__name__} in the handler", error)
-            if isinstance(error, KeyboardInterrupt) and getsignal(SIGINT) is default_int_handler:
-                # Ctrl-C happened to arrive while the handler ran: it was meant for the program.
-                hub = self.spawner.pool.hub
-                hub.loop.run_callback(hub.handle_system_error, KeyboardInterrupt, error)
+            self.spawner.pool.pass_on(error)
         return self.close(True)
 
     cdef str who(self):
@@ -136,7 +137,17 @@ cdef class SpawnedJob(Job):
         if not self.done or writing == self.hung_up:
             return False                        # unread bytes stay where they are
         self.spawner.pool.wake(self)
-        return True
+        return not self.busy                    # if it is, whoever is will have it watched again
+
+    cdef int stream_closed(self) except -1:
+        if self.done and self.spawner is not None:
+            self.spawner.pool.submit(self)
+        return 0
+
+    cdef int gave_up(self, object error) except -1:
+        if self.spawner is not None:
+            self.spawner.report("info", f"{self.who()}: output was lost: {error}")
+        return 0
 
     cdef bint advance(self) except -1:
         if self.spawner is None:
@@ -152,6 +163,9 @@ cdef class SpawnedJob(Job):
                 self.settle()
         except OSError:
             self.close(True)
+        except BaseException:
+            self.close(True)            # a signal's handler has raised, say: between two states
+            raise
         return False
 
     cdef int settle(self) except -1:
@@ -160,15 +174,15 @@ cdef class SpawnedJob(Job):
         cdef Stream stream = self.stream
         cdef int64_t before = stream.pending()
         cdef bint stalled = self.phase is spawner.flushing
+        if stream.lost or stream.closed:
+            return self.close(True)             # output of the handler was given up: nothing may look like its end
         try:
             if before and not stream.flush_now():
                 if not stalled or stream.pending() < before:
                     stream.progressed()
                     self.enter(spawner.flushing)
-                stream.pushing = False
                 stream.watch_write(True)
                 return 0
-            stream.pushing = False
             stream.watch_write(False)
             if not spawner.lingers or stream.at_end:
                 return self.close(False)
@@ -177,7 +191,8 @@ cdef class SpawnedJob(Job):
             self.enter(spawner.lingering)
             return self.linger()
         except OSError as error:
-            spawner.report("info", f"{self.who()} has gone ({type(error).__name__})")
+            if not stream.closed:
+                spawner.report("info", f"{self.who()} has gone ({error if stream.lost else type(error).__name__})")
             return self.close(True)
 
     cdef int linger(self) except -1:
@@ -198,6 +213,9 @@ cdef class SpawnedJob(Job):
         return self.close(True)
 
     cdef int expired(self, Phase phase, double now) except -1:
+        if self.busy:
+            self.enter(phase)
+            return 0
         if phase is self.spawner.flushing:
             if not self.stream.writes_slowly(phase, now) and self.stream.progressed():
                 self.enter(phase)
@@ -215,10 +233,12 @@ cdef class SpawnedJob(Job):
             return 0
         self.spawner = None
         self.done = self.hung_up = True
-        self.stream.finish(reset)
-        self.stream.job = None
-        self.leave()
-        spawner.open_connections -= 1
+        try:
+            self.stream.finish(reset)
+        finally:
+            self.stream.job = None
+            self.leave()
+            spawner.open_connections -= 1
         if spawner.full:
             spawner.full = False
             for door in spawner.doors:
@@ -233,11 +253,18 @@ cdef class SpawnedJob(Job):
     def cut(self):
         """The server cannot wait any longer: end this connection, and its handler, now."""
         worker = self.worker
-        self.stream.finish(True)
-        if worker is None:
-            self.close(True)
-        else:
+        if worker is not None:
+            self.stream.finish(True)
             worker.kill()
+        elif self.busy:
+            self.missed |= Missed.CUT
+        else:
+            self.close(True)
+
+    cdef int told_late(self, int missed) except -1:
+        if missed & Missed.CUT:
+            self.close(True)
+        return 0
 
 
 cdef class SpawnDoor(Acceptor):

@@ -13,18 +13,29 @@ Waiting. `read` and `write` suspend the running green thread alone. Output is pu
 the output grows beyond 64 KiB, and otherwise at the end of the loop's turn.
 
 Sharing. After 16 operations or 256 KiB without having waited, a green thread goes to the back of the loop's queue.
+
+Changing hands. A connection's requests use its stream one after the other, and an application may leave green threads
+behind that still read or write. `expel` ends their tenure: whoever comes back from a wait, or from its turn, and finds
+another tenure than it began in, raises and touches nothing.
+
+Foreign code - a finalizer, a signal's handler - runs at any allocation and may wait. So between two writes to one state
+nothing allocates a Python object that the collector counts; what allocates comes first, and what it may have changed
+is looked at behind it.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcpy, memmove
 
 from greenhttp.green.deadline cimport Phase, Timed, clock
 from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, switch_to
 
+import fcntl
 import os
+import stat
 
 from gevent import get_hub
 
@@ -38,7 +49,14 @@ cdef extern from "unistd.h":
     ssize_t pread(int fd, void* into, size_t size, int64_t offset)
     int c_close "close"(int fd)
 
+cdef extern from "Python.h":
+    PyTypeObject* Py_TYPE(PyObject* o)
+
 PyGreenlet_Import()
+
+cdef double FOREVER = 1e9       # seconds, thirty years: what no loop's timer overflows at
+
+cdef str OVER = "the request is over, or the handler has returned: the stream belongs to somebody else"
 
 cdef enum:
     STOCK = 256                 # chunks kept for reuse, 4 MiB
@@ -83,8 +101,26 @@ cdef int need_open(Stream stream) except -1:
     if stream.closed:
         raise StreamClosed("the stream is closed")
     if stream.lost:
-        raise StreamClosed("nothing more can be sent: the connection broke, or its handler has returned")
+        raise StreamClosed("nothing more can be sent: output before this was lost")
+    if stream.sealed:
+        raise StreamClosed(OVER)
     return 0
+
+
+cdef inline PyObject** items(Chain* chain) noexcept:
+    """The first of its items that has not left."""
+    return <PyObject**>(chain + 1) + chain.first
+
+
+cdef inline bint is_file(PyObject* item) noexcept:
+    return Py_TYPE(item) == <PyTypeObject*>FilePart
+
+
+cdef void free_chain(Chain* chain) noexcept:
+    cdef uint32_t i
+    for i in range(chain.count):
+        Py_DECREF(<object>items(chain)[i])      # bytes and FileParts: nothing of anybody else's runs
+    free(chain)
 
 
 cdef class FilePart:
@@ -112,9 +148,42 @@ cdef class Wait(Timed):
         self.leave()
         self.stream = None      # no cycle that would outlive the wait
 
+    cdef int fail(self, object read_failure, object write_failure) except -1:
+        """Have whoever reads, and whoever writes, raise that; None: nothing."""
+        if self.reads and read_failure is not None:
+            self.read_failure = read_failure
+        if self.writes and write_failure is not None:
+            self.write_failure = write_failure
+        get_hub().loop.run_callback(self._wake)
+        return 0
+
+    def _wake(self):
+        """Called by the loop: who is suspended goes on and looks why."""
+        cdef greenlet waiting
+        try:
+            if self.reader is not None:
+                waiting, self.reader = self.reader, None
+                waiting.switch()
+        finally:
+            if self.writer is not None:
+                waiting, self.writer = self.writer, None
+                waiting.switch()
+
+    def _overdue(self):
+        """Called by the loop: a deadline that a user chose is over."""
+        cdef double now = clock() + 0.01
+        cdef greenlet waiting
+        if self.reader is not None and 0 < self.read_until <= now:
+            waiting, self.reader = self.reader, None
+            waiting.throw(StreamTimeout("the read passed its deadline"))
+        if self.writer is not None and 0 < self.write_until <= now:
+            waiting, self.writer = self.writer, None
+            waiting.throw(StreamTimeout("the write passed its deadline"))
+
     cdef int expired(self, Phase phase, double now) except -1:
         cdef Stream stream = self.stream
         cdef Py_ssize_t n
+        cdef object failure
         if phase is self.writing:
             if not stream.writes_slowly(phase, now) and stream.progressed():
                 self.enter(phase)
@@ -127,9 +196,9 @@ cdef class Wait(Timed):
             except OSError:
                 n = 0                   # the next receive says that the input has ended
             if n >= 0:
-                get_hub().loop.run_callback(stream._wake)
-                return 0
-        return stream.fail(StreamTimeout(f"nothing moved for {phase.duration:g} s ({phase.name})"))
+                return self.fail(None, None)
+        failure = StreamTimeout(f"nothing moved for {phase.duration:g} s ({phase.name})")
+        return self.fail(failure, failure if stream.failed else None)
 
     cdef bint is_slow(self, double now) noexcept:
         if self.phase is self.reading:
@@ -149,6 +218,8 @@ cdef class Stream:
         self.drop_input()
         if self.outbuf != NULL:
             hand_back(self.outbuf)
+        if self.chain != NULL:
+            free_chain(self.chain)
 
     # The seam ---------------------------------------------------------------------------------------------------------
 
@@ -178,11 +249,11 @@ cdef class Stream:
             hand_back(chunk)
 
     cdef int watch_read(self) except -1:
-        """From now on `readable` is called when there is something to take."""
+        """From now on `readable` is called when there is something to take. 1: it was so already, and nothing ran."""
         raise NotImplementedError
 
     cdef int watch_write(self, bint on) except -1:
-        """From now on `writable` is called when something could be given; or no longer."""
+        """From now on `writable` is called when something could be given; or no longer. 1 as for `watch_read`."""
         raise NotImplementedError
 
     cdef int hold(self) except -1:
@@ -228,6 +299,8 @@ cdef class Stream:
             waiting = wait.writer
             wait.writer = None
             switch_to(<PyObject*>waiting)
+        elif wait is not None and wait.writes:
+            self.watch_write(False)     # whoever is about to wait has it watched again
         elif self.pushing or (self.job is None and self.pending()):
             self._push()                # also what a write whose time was up has left
         elif self.job is None or not self.job.ready(True):
@@ -237,23 +310,29 @@ cdef class Stream:
     cdef int fail(self, object failure) except -1:
         """Whoever waits on this stream gets `failure` raised."""
         if self.awaited():
-            self.wait.failure = failure
-            get_hub().loop.run_callback(self._wake)
+            self.wait.fail(failure, failure)
         return 0
 
-    def _wake(self):
+    cdef bint expel(self, str why) except -1:
+        """The stream changes hands: from here on its job alone has it, until it unseals it. Whoever is in the middle of
+        an operation raises StreamClosed when it goes on, and touches nothing. True: somebody waits in one."""
         cdef Wait wait = self.wait
-        cdef greenlet waiting
-        if wait is None:
-            return
-        waiting = wait.reader
-        if waiting is not None:
-            wait.reader = None
-            waiting.switch()
-        waiting = wait.writer
-        if waiting is not None:
-            wait.writer = None
-            waiting.switch()
+        cdef object watcher, failure
+        self.tenure += 1
+        self.sealed = True
+        self.pushing = False
+        if wait is None or not (wait.reads or wait.writes):
+            return False
+        # They keep this Wait, whoever waits next on the stream gets another: readiness is none of theirs any more.
+        self.wait = None
+        wait.end()
+        watcher, wait.watcher = wait.watcher, None
+        failure = StreamClosed(why)
+        if watcher is not None:
+            watcher.stop()
+            watcher.close()
+        wait.fail(failure, failure)
+        return True
 
     cdef Wait waiting(self):
         """What is needed to wait; made now if need be."""
@@ -274,7 +353,7 @@ cdef class Stream:
 
     cdef bint awaited(self) noexcept:
         """Whether a green thread waits on this stream."""
-        return self.wait is not None and (self.wait.reader is not None or self.wait.writer is not None)
+        return self.wait is not None and (self.wait.reads or self.wait.writes)
 
     cdef void restart_pace(self, int64_t taken) noexcept:
         """A minimum rate counts from here, `taken` bytes having come already."""
@@ -304,17 +383,18 @@ cdef class Stream:
         elapsed = now - wait.slow_since
         return elapsed > phase.grace and wait.slow_moved + wait.slow_backlog - self.backlog() < phase.rate * elapsed
 
-    cdef bint progressed(self) noexcept:
+    cdef int progressed(self) except -1:
         """Whether the peer has taken some of what the system holds for it since this was asked last."""
         cdef Wait wait = self.waiting()
         cdef int64_t before = wait.last_backlog
         wait.last_backlog = self.backlog()
         return wait.last_backlog < before
 
-    cdef int suspend(self, double until) except -1:
-        """Wait in the hub until somebody switches back; at most until `until`, if that is not 0."""
-        cdef object timer = None, hub = get_hub()
-        cdef Wait wait = self.wait
+    cdef int suspend(self, Wait wait, object running, bint writing) except -1:
+        """Wait in the hub until somebody switches back, at most until the operation's deadline."""
+        cdef object timer = None, failure = None, hub = get_hub()
+        cdef uint32_t mine = self.tenure
+        cdef double until = wait.write_until if writing else wait.read_until
         cdef double seconds
         self.share_turns = 0
         self.share_bytes = 0
@@ -325,90 +405,96 @@ cdef class Stream:
             # gevent's timers are the heap: a deadline that a user chose costs one, and nothing when there is none.
             # Not finer than the loop's clock: libuv counts milliseconds and warns about less.
             timer = hub.loop.timer(max(seconds, hub.loop.approx_timer_resolution))
-            timer.start(self._overdue, update=True)
+            timer.start(wait._overdue, update=True)
         try:
-            switch_to(<PyObject*>hub)
+            self.hold()
+            while True:
+                # What was done up to here may have run foreign code, and with it the loop: nothing of what this waits
+                # for must have come unseen.
+                if self.closed or self.tenure != mine or (wait.write_failure if writing else wait.read_failure) is not None:
+                    break
+                if 0 < until <= clock():
+                    raise StreamTimeout("the operation passed its deadline")
+                if not (self.watch_write(True) if writing else self.watch_read()):
+                    continue
+                if writing:
+                    wait.writer = <greenlet>running
+                else:
+                    wait.reader = <greenlet>running
+                switch_to(<PyObject*>hub)
+                break
         finally:
-            failure, wait.failure = wait.failure, None
+            if writing:
+                wait.writer = None
+                failure, wait.write_failure = wait.write_failure, None
+            else:
+                wait.reader = None
+                failure, wait.read_failure = wait.read_failure, None
             if timer is not None:
                 timer.stop()
                 timer.close()
         if failure is not None:
             raise failure
-        if self.closed:                 # the failure went to the other one of a reader and a writer
+        if self.tenure != mine:
+            raise StreamClosed(OVER)
+        if self.closed:
             raise StreamClosed("the stream was closed by another green thread")
         return 0
 
-    def _overdue(self):
-        cdef double now = clock() + 0.01
-        cdef Wait wait = self.wait
-        cdef greenlet waiting
-        if wait is not None and wait.reader is not None and 0 < wait.read_until <= now:
-            waiting, wait.reader = wait.reader, None
-            waiting.throw(StreamTimeout("the read passed its deadline"))
-        if wait is not None and wait.writer is not None and 0 < wait.write_until <= now:
-            waiting, wait.writer = wait.writer, None
-            waiting.throw(StreamTimeout("the write passed its deadline"))
-
     cdef int wait_read(self) except -1:
         """Suspend the running green thread until the peer has sent something, or has finished."""
+        cdef object running = self.current()
         cdef Wait wait = self.waiting()
-        cdef greenlet running
         if self.closed:
             raise StreamClosed("the stream is closed")
-        if wait.reader is not None:
+        if wait.reads:
             raise RuntimeError("another green thread is already reading this stream")
-        running = <greenlet>self.current()
-        if self.pending():
-            self._push()
-        self.watch_read()
-        wait.reading = self.job.input_phase() if self.job is not None else None
-        if wait.reading is not None:
-            wait.begin(self, wait.reading)
-            wait.waits_since = clock()
-        wait.reader = running
+        wait.reads = True
         try:
-            self.hold()
-            self.suspend(wait.read_until)
+            if self.pending():
+                self._push()
+            wait.reading = self.job.input_phase() if self.job is not None else None
+            if wait.reading is not None and self.wait is wait:
+                wait.begin(self, wait.reading)
+                wait.waits_since = clock()
+            self.suspend(wait, running, False)
         finally:
-            wait.reader = None
-            self.hold()
+            wait.reads = False
             if wait.waits_since > 0:
                 wait.waited += clock() - wait.waits_since
                 wait.waits_since = 0
                 wait.end()
-                if wait.writer is not None and wait.writing is not None:
+                if wait.writes and wait.writing is not None and self.wait is wait and not self.closed:
                     wait.begin(self, wait.writing)  # one place in one phase: the other green thread's turn
+            self.hold()
         return 0
 
     cdef int wait_write(self) except -1:
         """Suspend the running green thread until the peer takes more."""
+        cdef object running = self.current()
         cdef Wait wait = self.waiting()
-        cdef greenlet running
         if self.closed:
             raise StreamClosed("the stream is closed")
-        if wait.writer is not None:
+        if wait.writes:
             raise RuntimeError("another green thread is already writing to this stream")
-        running = <greenlet>self.current()
-        self.watch_write(True)
-        wait.writing = self.job.output_phase() if self.job is not None else None
-        if wait.writing is not None:
-            self.progressed()
-            wait.begin(self, wait.writing)
-        wait.writer = running
+        wait.writes = True
         try:
-            self.hold()
-            self.suspend(wait.write_until)
+            wait.writing = self.job.output_phase() if self.job is not None else None
+            if wait.writing is not None and self.wait is wait:
+                self.progressed()
+                wait.begin(self, wait.writing)
+            self.suspend(wait, running, True)
         except BaseException:
-            self.pushing = not (self.closed or self.lost)   # nobody waits for the rest now: the loop sends it
+            if self.wait is wait and not (self.closed or self.lost or self.sealed):
+                self.pushing = True                 # nobody waits for the rest now: the loop sends it
             raise
         finally:
-            wait.writer = None
-            self.hold()
+            wait.writes = False
             if wait.writing is not None:
                 wait.end()
-                if wait.waits_since > 0:
+                if wait.waits_since > 0 and self.wait is wait and not self.closed:
                     wait.begin(self, wait.reading)
+            self.hold()
         return 0
 
     cdef object current(self):
@@ -420,6 +506,7 @@ cdef class Stream:
     cdef int share(self, Py_ssize_t size) except -1:
         """Count an operation that did not wait; after enough of them let everybody else go first."""
         cdef object timer, hub
+        cdef uint32_t mine = self.tenure
         self.share_turns += 1
         self.share_bytes += <uint32_t>min(size, <Py_ssize_t>SHARE_BYTES)
         if self.share_turns >= SHARE_TURNS or self.share_bytes >= SHARE_BYTES:
@@ -435,6 +522,8 @@ cdef class Stream:
                 hub.wait(timer)
             finally:
                 timer.close()
+            if self.tenure != mine:
+                raise StreamClosed(OVER)
         return 0
 
     cdef double deadline(self, object timeout) except -1:
@@ -442,11 +531,11 @@ cdef class Stream:
             timeout = self.wait.timeout
         if timeout is None:
             return 0
-        return clock() + max(<double>timeout, 1e-6)
+        return clock() + min(max(<double>timeout, 1e-6), FOREVER)
 
     cdef int begin_read(self, object timeout) except -1:
         cdef double until = self.deadline(timeout)
-        if self.wait is not None and self.wait.reader is not None:
+        if self.wait is not None and self.wait.reads:
             raise RuntimeError("another green thread is already reading this stream")
         if until > 0 or self.wait is not None:
             self.waiting().read_until = until
@@ -454,7 +543,7 @@ cdef class Stream:
 
     cdef int begin_write(self, object timeout) except -1:
         cdef double until = self.deadline(timeout)
-        if self.wait is not None and self.wait.writer is not None:
+        if self.wait is not None and self.wait.writes:
             raise RuntimeError("another green thread is already writing to this stream")
         if until > 0 or self.wait is not None:
             self.waiting().write_until = until
@@ -538,6 +627,8 @@ cdef class Stream:
             n = self.fill_now()
             if n >= 0:
                 self.share(n)
+                if self.closed:
+                    raise StreamClosed("the stream was closed by another green thread")
                 return n
             self.wait_read()
 
@@ -560,9 +651,16 @@ cdef class Stream:
                 pass                    # it stays where it is
 
     cdef void consume(self, Py_ssize_t size) noexcept:
-        self.in_pos += <uint32_t>size
-        if self.in_pos == self.in_end:
+        if size >= <Py_ssize_t>(self.in_end - self.in_pos):     # more, if it was closed meanwhile
             self.drop_input()
+        else:
+            self.in_pos += <uint32_t>size
+
+    cdef int unpin(self, Py_ssize_t size) except -1:
+        """The bytes that were looked at are done with, `size` of them for good."""
+        self.pinned = False
+        self.consume(size if not self.closed else self.in_end - self.in_pos)
+        return 0
 
     cdef bytes cut(self, Py_ssize_t size):
         """The next `size` buffered bytes, removed from the buffer."""
@@ -594,13 +692,14 @@ cdef class Stream:
     cdef Py_ssize_t read_into(self, char* into, Py_ssize_t size) except -1:
         """At least one byte, at most `size`, into memory of the caller; 0 at the end of input. May wait."""
         cdef Py_ssize_t n
+        cdef uint32_t mine = self.tenure
         while True:
             n = self.read_now(into, size)
             if n >= 0:
                 try:
                     self.share(n)
                 except BaseException:
-                    if n and not self.closed:
+                    if n and not self.closed and self.tenure == mine:
                         self.unread(into, n)    # whoever interrupts the others' turn must not cost a byte
                     raise
                 return n
@@ -611,6 +710,7 @@ cdef class Stream:
         cdef Py_ssize_t got = 0, capacity = min(size, <Py_ssize_t>65536), n
         cdef bytes data = PyBytes_FromStringAndSize(NULL, capacity)
         cdef bytes larger
+        cdef uint32_t mine = self.tenure
         try:
             while got < size:
                 if got == capacity:
@@ -623,7 +723,7 @@ cdef class Stream:
                     break
                 got += n
         except BaseException:
-            if got and not self.closed:
+            if got and not self.closed and self.tenure == mine:
                 self.unread(PyBytes_AS_STRING(data), got)
             raise
         return data if got == capacity else PyBytes_FromStringAndSize(PyBytes_AS_STRING(data), got)
@@ -657,8 +757,9 @@ cdef class Stream:
         self.begin_read(timeout)
         if size <= 0:
             return b""
-        if self.in_end == self.in_pos and self.fill() == 0:
-            return b""
+        while self.in_end == self.in_pos:       # again, if another green thread took in the meantime what had come
+            if self.fill() == 0:
+                return b""
         return self.cut(min(size, <Py_ssize_t>(self.in_end - self.in_pos)))
 
     def readexactly(self, Py_ssize_t size, *, timeout=None):
@@ -718,16 +819,38 @@ cdef class Stream:
 
     cdef int64_t pending(self) noexcept:
         """Bytes of output that have not left."""
-        return self.chain_size + (self.out_end - self.out_pos)
+        return (self.chain.size if self.chain != NULL else 0) + (self.out_end - self.out_pos)
 
     cdef int seal(self) except -1:
         """Move the tail of the output into the chain, so that something can come after it."""
-        if self.out_end > self.out_pos:
-            if self.chain is None:
-                self.chain = []
-            self.chain.append(PyBytes_FromStringAndSize(self.outbuf + self.out_pos, self.out_end - self.out_pos))
-            self.chain_size += self.out_end - self.out_pos
+        cdef Py_ssize_t size = self.out_end - self.out_pos
+        if size:
+            self.link(PyBytes_FromStringAndSize(self.outbuf + self.out_pos, size), size)
         self.out_pos = self.out_end = 0
+        return 0
+
+    cdef int link(self, object item, int64_t size) except -1:
+        """Append a bytes or a FilePart of so many bytes to the chain."""
+        cdef Chain* chain = self.chain
+        cdef uint32_t room
+        if chain == NULL or chain.first + chain.count == chain.room:
+            if chain != NULL and chain.first > chain.room >> 1:
+                memmove(chain + 1, items(chain), chain.count * sizeof(PyObject*))
+                chain.first = 0
+            else:
+                room = 8 if chain == NULL else 2 * chain.room
+                chain = <Chain*>realloc(chain, sizeof(Chain) + room * sizeof(PyObject*))
+                if chain == NULL:
+                    raise MemoryError
+                if self.chain == NULL:
+                    chain.size = chain.skip = 0
+                    chain.first = chain.count = 0
+                chain.room = room
+                self.chain = chain
+        items(chain)[chain.count] = <PyObject*>item
+        Py_INCREF(item)
+        chain.count += 1
+        chain.size += size
         return 0
 
     cdef char* reserve(self, Py_ssize_t size) except NULL:
@@ -758,63 +881,66 @@ cdef class Stream:
         if size <= SMALL:
             return self.put(PyBytes_AS_STRING(data), size)
         self.seal()
-        if self.chain is None:
-            self.chain = []
-        self.chain.append(data)
-        self.chain_size += size
-        return 0
+        return self.link(data, size)
 
     cdef int put_file(self, FilePart part) except -1:
         """Append a range of a file to the output. Sends nothing."""
         self.seal()
-        if self.chain is None:
-            self.chain = []
-        self.chain.append(part)
-        self.chain_size += part.left
-        return 0
+        return self.link(part, part.left)
 
     cdef void drop_output(self) noexcept:
         if self.outbuf != NULL:
             hand_back(self.outbuf)
             self.outbuf = NULL
         self.out_pos = self.out_end = 0
-        self.chain = None
-        self.chain_size = 0
+        if self.chain != NULL:
+            free_chain(self.chain)
+            self.chain = NULL
         if self.wait is not None:
-            self.wait.chain_skip = 0
             self.wait.slow_since = 0
 
     cdef int flush_now(self) except -1:
-        """Send what goes out without waiting. 1: everything has left. 0: the rest waits for the peer."""
+        """Send what goes out without waiting. 1: everything has left. 0: the rest waits for the peer.
+
+        Between a system call and `sent`, and between two of `link` for what belongs together, nothing allocates.
+        """
         cdef iovec parts[PARTS + 1]
+        cdef Chain* chain
+        cdef PyObject** item
+        cdef uint32_t i
         cdef int count
         cdef Py_ssize_t n
         cdef int64_t budget = FLUSH_BYTES
-        cdef object item
-        cdef FilePart part = None
+        cdef FilePart part
         while True:
+            if self.closed:
+                raise StreamClosed("the stream is closed")
+            if self.lost:
+                raise StreamClosed("nothing more can be sent: output before this was lost")
             count = 0
-            if self.chain is not None:
-                for item in self.chain:
-                    if type(item) is FilePart or count == PARTS:
-                        break
-                    parts[count].iov_base = PyBytes_AS_STRING(item)
-                    parts[count].iov_len = PyBytes_GET_SIZE(item)
-                    if count == 0 and self.wait is not None:
-                        parts[0].iov_base = PyBytes_AS_STRING(item) + self.wait.chain_skip
-                        parts[0].iov_len -= self.wait.chain_skip
-                    count += 1
-            if self.chain is None or count == len(self.chain):
-                if self.out_end > self.out_pos:
-                    parts[count].iov_base = self.outbuf + self.out_pos
-                    parts[count].iov_len = self.out_end - self.out_pos
-                    count += 1
+            i = 0
+            chain = self.chain
+            if chain != NULL:
+                item = items(chain)
+                while i < chain.count and i < PARTS and not is_file(item[i]):
+                    parts[i].iov_base = PyBytes_AS_STRING(<object>item[i])
+                    parts[i].iov_len = PyBytes_GET_SIZE(<object>item[i])
+                    i += 1
+                if i:
+                    parts[0].iov_base = <char*>parts[0].iov_base + chain.skip
+                    parts[0].iov_len -= chain.skip
+                count = i
+            if (chain == NULL or i == chain.count) and self.out_end > self.out_pos:
+                parts[count].iov_base = self.outbuf + self.out_pos
+                parts[count].iov_len = self.out_end - self.out_pos
+                count += 1
             if count:
                 n = self.give(parts, count)
-            elif self.chain_size:
-                part = <FilePart>self.chain[0]
+            elif chain != NULL:
+                part = <FilePart>item[0]
                 n = self.give_file(part, <size_t>min(part.left, <int64_t>SHARE_BYTES))
                 if n == 0:
+                    self.lost = True
                     raise StreamClosed("a file ended before the bytes that were promised of it")
             else:
                 break
@@ -829,86 +955,91 @@ cdef class Stream:
         self.drop_output()
         return 1
 
-    cdef int stalled(self) noexcept:
+    cdef int stalled(self) except -1:
+        """Some output has to wait: from here on the peer's pace counts. 0."""
         cdef Wait wait = self.waiting()
-        if wait.slow_since == 0:
+        if self.closed:
+            raise StreamClosed("the stream was closed by another green thread")
+        if wait.slow_since == 0 and self.pending():
             wait.slow_since = clock()
             wait.slow_moved = 0
             wait.slow_backlog = self.backlog()
         return 0
 
-    cdef int sent(self, Py_ssize_t size) except -1:
+    cdef void sent(self, int64_t size) noexcept:
         """Strike `size` bytes off the front of the output."""
-        cdef Py_ssize_t rest
-        cdef int done = 0
-        cdef Wait wait = self.wait      # there is one if a part of the chain's first piece has left
-        cdef FilePart part
-        if self.chain is not None:
-            for item in self.chain:
-                if size == 0:
-                    break
-                if type(item) is FilePart:
-                    part = <FilePart>item
-                    part.left -= size
-                    part.offset += size
-                    self.chain_size -= size
-                    size = 0
-                    if part.left:
-                        break
+        cdef Chain* chain = self.chain
+        cdef PyObject* item
+        cdef int64_t rest
+        while size and chain != NULL:
+            item = items(chain)[0]
+            rest = (<FilePart>item).left if is_file(item) else PyBytes_GET_SIZE(<object>item) - chain.skip
+            chain.size -= min(size, rest)
+            if size < rest:
+                if is_file(item):
+                    (<FilePart>item).left -= size
+                    (<FilePart>item).offset += size
                 else:
-                    rest = PyBytes_GET_SIZE(item) - (wait.chain_skip if wait is not None else 0)
-                    if size < rest:
-                        wait = self.waiting()
-                        wait.chain_skip += size
-                        self.chain_size -= size
-                        size = 0
-                        break
-                    size -= rest
-                    self.chain_size -= rest
-                    if wait is not None:
-                        wait.chain_skip = 0
-                done += 1
-            if done == len(self.chain):
-                self.chain = None
-            elif done:
-                del self.chain[:done]
+                    chain.skip += size
+                return
+            size -= rest
+            chain.skip = 0
+            chain.first += 1
+            chain.count -= 1
+            if chain.count == 0:
+                free(chain)
+                self.chain = chain = NULL
+            Py_DECREF(<object>item)         # a bytes or a FilePart: nothing of anybody else's runs
         self.out_pos += <uint32_t>size
+
+    cdef int quiet(self) except -1:
+        """All output has left: nothing is pushed out, and unless somebody waits for it, writing is not watched."""
+        self.pushing = False
+        if self.wait is not None and not self.wait.writes:
+            self.watch_write(False)
         return 0
 
     cdef int flush_all(self) except -1:
         """Send everything, waiting for the peer where need be."""
+        cdef uint32_t mine = self.tenure
         cdef int64_t before
         while True:
+            if self.tenure != mine:
+                raise StreamClosed(OVER)
             need_open(self)
             before = self.pending()
             if self.flush_now():
-                self.pushing = False
-                self.watch_write(False)
-                self.share(before)
+                if self.tenure == mine:
+                    self.quiet()
+                    self.share(before)
                 return 0
             if self.pending() < before:
                 self.share(before - self.pending())
-            self.wait_write()
+            if self.tenure == mine:
+                self.wait_write()
 
     def _push(self):
         """Send what nobody waits for: now, and the rest as the peer takes it."""
-        if self.closed or self.lost or self.wait is not None and self.wait.writer is not None:
+        cdef uint32_t mine = self.tenure
+        if self.closed or self.lost or self.sealed or self.wait is not None and self.wait.writes:
             return
         try:
             if self.flush_now():
                 if self.pushing:
-                    self.pushing = False
-                    self.watch_write(False)
-            else:
+                    self.quiet()
+            elif self.tenure == mine:
                 self.pushing = True
                 self.watch_write(True)
-        except OSError:
-            # The peer has gone, or a file ended early. Whoever writes next is told.
+        except OSError as error:
+            # The peer has gone, or a file ended early. Whoever writes next is told, and nothing follows.
+            if self.tenure != mine or self.closed:
+                return
             self.lost = True
             self.drop_output()
             if self.pushing:
-                self.pushing = False
-                self.watch_write(False)
+                self.quiet()
+            if self.job is not None:
+                self.job.gave_up(error)
 
     def _push_scheduled(self):
         self.scheduled = False
@@ -923,7 +1054,11 @@ cdef class Stream:
             self.share(pending)
         if self.pending() and not self.pushing and not self.scheduled:
             self.scheduled = True
-            get_hub().loop.run_callback(self._push_scheduled)
+            try:
+                get_hub().loop.run_callback(self._push_scheduled)
+            except BaseException:
+                self.scheduled = False
+                raise
         return 0
 
     def write(self, data, *, timeout=None):
@@ -932,15 +1067,20 @@ cdef class Stream:
 
         Raises StreamTimeout, StreamClosed, or a ConnectionError from the system.
         """
+        if type(data) is not bytes:
+            data = bytes(memoryview(data))
         need_open(self)
-        self.put_object(data if type(data) is bytes else bytes(memoryview(data)))
+        self.put_object(data)
         self.written(timeout)
 
     def writelines(self, pieces, *, timeout=None):
         """Append many pieces; they leave together, in one system call where that is possible."""
         need_open(self)
         for data in pieces:
-            self.put_object(data if type(data) is bytes else bytes(memoryview(data)))
+            if type(data) is not bytes:
+                data = bytes(memoryview(data))
+            need_open(self)                     # whatever made the piece may have taken long
+            self.put_object(data)
         self.written(timeout)
 
     def flush(self, *, timeout=None):
@@ -954,14 +1094,25 @@ cdef class Stream:
         Arguments:
             file: an object with `fileno()`, open for reading.
 
-        Returns the number of bytes sent. Raises StreamClosed if the file shrinks meanwhile.
+        Returns the number of bytes sent. Raises ValueError, before anything is sent, for an offset or a count below 0,
+        and for what is not a regular file open for reading; StreamClosed if the file shrinks meanwhile.
         """
-        cdef int64_t left = os.fstat(file.fileno()).st_size - offset
-        need_open(self)
+        cdef FilePart part = None
+        cdef int64_t left
+        cdef int fd = file.fileno()
+        if offset < 0 or count is not None and count < 0:
+            raise ValueError("an offset and a count are 0 or more")
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+            raise ValueError("sendfile needs a regular file that is open for reading")
+        left = status.st_size - offset
         if count is not None:
             left = min(left, <int64_t>count)
         if left > 0:
-            self.put_file(FilePart(file.fileno(), offset, left))
+            part = FilePart(fd, offset, left)
+        need_open(self)
+        if part is not None:
+            self.put_file(part)
         self.flush(timeout=timeout)
         return max(left, 0)
 
@@ -978,7 +1129,7 @@ cdef class Stream:
             return
         try:
             # A writer that still waits learns that the stream was closed.
-            if self.pending() and (self.wait is None or self.wait.writer is None):
+            if self.pending() and (self.wait is None or not self.wait.writes):
                 self.flush(timeout=timeout)
         finally:
             self.finish(False)
@@ -991,8 +1142,8 @@ cdef class Stream:
 
     cdef int tell_job(self) except -1:
         """Closed by somebody who holds the stream: a job that waits for it would wait for ever."""
-        if self.lost and self.job is not None and not self.job.ready(True):
-            self.job.ready(False)
+        if self.sealed and self.job is not None:
+            self.job.stream_closed()
         return 0
 
     cdef int finish(self, bint reset) except -1:
@@ -1002,9 +1153,12 @@ cdef class Stream:
         if self.wait is not None:
             self.wait.end()
         self.drop_output()
-        self.drop_input()
-        self.release(reset)
-        self.fail(StreamClosed("the stream was closed by another green thread"))
+        if not self.pinned:
+            self.drop_input()
+        try:
+            self.release(reset)
+        finally:
+            self.fail(StreamClosed("the stream was closed by another green thread"))
         return 0
 
     def __enter__(self):

@@ -17,6 +17,11 @@ cdef extern from *:
     static inline PyObject* greenhttp_current(void) {
         return (PyObject*)PyGreenlet_GetCurrent();
     }
+
+    /* Borrowed, for comparing: there is no function that gives the current context itself, only a copy. */
+    static inline PyObject* greenhttp_context(void) {
+        return PyThreadState_Get()->context;
+    }
     """
     ctypedef class greenlet.greenlet [object PyGreenlet]:
         pass
@@ -27,3 +32,4 @@ cdef extern from *:
     # The same, handing something over, as `greenlet.switch(*args, **kwargs)` does.
     object switch_with "greenhttp_switch_with"(PyObject* target, PyObject* args, PyObject* kwargs)
     object current_greenlet "greenhttp_current"()
+    PyObject* current_context "greenhttp_context"()

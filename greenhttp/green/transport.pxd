@@ -41,6 +41,7 @@ cdef class MemoryStream(Stream):
     cdef Py_ssize_t arrived_at
     cdef bint keep_open
     cdef bint arriving
+    cdef bint draining
     cdef bint ended
     cdef Py_ssize_t window
     cdef Py_ssize_t room

@@ -8,6 +8,7 @@ green thread waits for it: gevent ends a loop in which nothing is awaited, and p
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
+from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
@@ -23,6 +24,9 @@ from gevent import get_hub
 
 from greenhttp.errors import StreamTimeout
 
+
+cdef extern from "Python.h":
+    object PyObject_Call(object callable, object args, PyObject* kwargs)
 
 cdef extern from *:
     """
@@ -234,7 +238,7 @@ cdef class SocketStream(Stream):
 
     cdef bint left(self) noexcept:
         # Two questions: bytes that came before a reset can still be read, and hide it from the second.
-        return self.gone() or self.in_end == self.in_pos and (self.at_end or greenhttp_ended(self.fd))
+        return self.lost or self.gone() or self.in_end == self.in_pos and (self.at_end or greenhttp_ended(self.fd))
 
     cdef Py_ssize_t take(self, char* into, size_t size) except -2:
         cdef ssize_t n
@@ -275,12 +279,23 @@ cdef class SocketStream(Stream):
                 PyErr_SetFromErrno(OSError)         # raises
 
     cdef int watch_read(self) except -1:
-        if not self.watching:
-            if self.watcher is None:
-                self.watcher = new_watcher(get_hub().loop, self.fd)
-                self.hold()
-            self.watcher.start(self)
-            self.watching = True
+        cdef object watcher = self.watcher, start, args
+        if self.watching:
+            return 1
+        if watcher is None:
+            watcher = new_watcher(get_hub().loop, self.fd)
+            if self.closed or self.watcher is not None:     # meanwhile, by another green thread
+                watcher.close()
+                return 0
+            self.watcher = watcher
+            self.hold()
+        # What allocates comes first: whoever runs in it may close the stream, and give the watcher to the next one.
+        start = watcher.start
+        args = (self,)
+        if self.closed or self.watcher is not watcher or self.watching:
+            return 0
+        PyObject_Call(start, args, NULL)
+        self.watching = True
         return 0
 
     cdef int watch_write(self, bint on) except -1:
@@ -288,13 +303,18 @@ cdef class SocketStream(Stream):
         cdef object watcher
         if on:
             wait = self.waiting()
-            if wait.watcher is None:
-                wait.watcher = get_hub().loop.io(self.fd, WRITE, ref=False)
-                self.hold()
-                wait.watcher.start(self._on_writable)
+            if wait.watcher is not None:
+                return 1
+            watcher = get_hub().loop.io(self.fd, WRITE, ref=False)
+            watcher.start(self._on_writable)
+            if self.closed or self.wait is not wait or wait.watcher is not None:    # meanwhile, by another green thread
+                watcher.stop()
+                watcher.close()
+                return 0
+            wait.watcher = watcher
+            self.hold()
         elif wait is not None and wait.watcher is not None:
-            watcher = wait.watcher
-            wait.watcher = None
+            watcher, wait.watcher = wait.watcher, None
             watcher.stop()
             watcher.close()
         return 0
@@ -307,9 +327,9 @@ cdef class SocketStream(Stream):
             shared.ref = self.awaited()
             return 0
         if watcher is not None:
-            watcher.ref = wait is not None and wait.reader is not None
+            watcher.ref = wait is not None and wait.reads
         if write_watcher is not None:
-            write_watcher.ref = wait.writer is not None
+            write_watcher.ref = wait is not None and wait.writes
         return 0
 
     cdef int64_t backlog(self) noexcept:
@@ -321,22 +341,26 @@ cdef class SocketStream(Stream):
         return 0
 
     cdef int release(self, bint reset) except -1:
-        cdef object watcher = self.watcher
-        self.watch_write(False)
-        if watcher is not None:
-            self.watcher = None
-            self.watching = False
-            watcher.stop()
-            watcher.ref = False
-            if spare_loop is not None and getattr(watcher, "loop", None) is spare_loop and len(spare) < SPARE_WATCHERS:
-                spare.append(watcher)
-            else:
-                watcher.close()
-        if self.fd >= 0:
-            if reset:
-                greenhttp_reset_on_close(self.fd)
-            c_close(self.fd)
-            self.fd = -1
+        cdef object watcher
+        cdef int fd = self.fd
+        watcher, self.watcher = self.watcher, None
+        self.watching = False
+        self.fd = -1
+        try:
+            self.watch_write(False)
+            if watcher is not None:
+                watcher.stop()
+                watcher.ref = False
+                if spare_loop is not None and getattr(watcher, "loop", None) is spare_loop \
+                        and len(spare) < SPARE_WATCHERS:
+                    spare.append(watcher)
+                else:
+                    watcher.close()
+        finally:
+            if fd >= 0:
+                if reset:
+                    greenhttp_reset_on_close(fd)
+                c_close(fd)
         return 0
 
 
@@ -446,9 +470,10 @@ cdef class MemoryStream(Stream):
         return self.closed or self.in_end == self.in_pos and self.ended and self.arrived_at == len(self.arrived)
 
     cdef int watch_read(self) except -1:
-        if not self.arriving:
-            self.arriving = True
-            get_hub().loop.run_callback(self._arrive)
+        if self.arriving:
+            return 1
+        self.arriving = True
+        get_hub().loop.run_callback(self._arrive)
         return 0
 
     def _arrive(self):
@@ -466,9 +491,14 @@ cdef class MemoryStream(Stream):
         self.readable()
 
     cdef int watch_write(self, bint on) except -1:
-        if on and self.window < 0:
+        if not on:
+            return 0
+        if self.draining:
+            return 1
+        self.draining = True
+        if self.window < 0:
             get_hub().loop.run_callback(self._drain)
-        elif on:
+        else:
             # A turn of the loop runs any number of callbacks, but a timer that is due once.
             timer = get_hub().loop.timer(0.0)
             timer.start(self._next_turn, timer)
@@ -480,6 +510,7 @@ cdef class MemoryStream(Stream):
         self._drain()
 
     def _drain(self):
+        self.draining = False
         if not self.closed:
             self.room = self.window
             self.writable()

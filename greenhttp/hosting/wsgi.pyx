@@ -291,6 +291,7 @@ cdef class WSGIDelivery(Delivery):
     def __call__(self, status, headers=None, exc_info=None):
         """start_response(status, headers, exc_info=None) -> write, or write(data) (PEP 3333)."""
         cdef object field
+        self.writable()
         if headers is None and (self.called or not isinstance(status, str)):
             return self.write(status)
         if exc_info is not None:
@@ -301,8 +302,6 @@ cdef class WSGIDelivery(Delivery):
                 exc_info = None         # no cycle through the traceback
         elif self.called:
             raise AssertionError("start_response was called twice without exc_info")
-        if self.request.over:
-            raise AssertionError("the request is over")
         self.called = False
         self.begin(status)
         if type(headers) is not list:
@@ -314,10 +313,14 @@ cdef class WSGIDelivery(Delivery):
         self.called = True
         return self
 
+    cdef int writable(self) except -1:
+        """Raise if the answer is over: what came behind its end would be read as the next one."""
+        if self.request is None or self.request.over or self.complete:
+            raise AssertionError("the request is over: nothing can be added to its answer")
+        return 0
+
     cdef object write(self, object data):
         """Send `data` at once; for applications older than iterables (PEP 3333)."""
-        if self.request.over:
-            raise AssertionError("the request is over")
         if not isinstance(data, bytes):
             raise TypeError(f"content must be bytes, not {type(data).__name__}")
         if not self.request.head_out:

@@ -46,6 +46,7 @@ cdef class Connection(Job):
     cdef int shed(self) except -1
     cdef int drain(self) except -1
     cdef int linger(self) except -1
+    cdef int see_off(self) except -1
     cdef void tell(self, int status, int64_t sent) noexcept
     cdef int answer(self, int status, object retry_after) except -1
     cdef int close(self, bint reset) except -1

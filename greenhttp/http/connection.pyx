@@ -6,6 +6,9 @@
 `run` is a green thread's part: requests as they come, answered in order. All else is `advance`, which never blocks and
 holds no green thread: reading a head, flushing the rest of a finished answer, dropping the rest of a body, lingering.
 Each state is a phase with a deadline; `expired` says how each of them ends.
+
+Foreign code (a finalizer, a signal's handler) may run, and wait, inside of either. Meanwhile the connection is `busy`:
+nobody else advances it, and what others want of it - that it expires, retires, is cut - waits until that is over.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -15,7 +18,7 @@ from libc.string cimport memcmp
 
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport Node, Phase, owner
-from greenhttp.green.pool cimport Job, Worker
+from greenhttp.green.pool cimport Job, Missed, Worker
 from greenhttp.green.stream cimport Stream, held_bytes
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
 from greenhttp.http.request cimport Body, Request, new_request
@@ -24,7 +27,6 @@ from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Framing, Head
 
 from math import ceil
-from signal import SIGINT, default_int_handler, getsignal
 from traceback import format_exception
 
 from greenhttp.errors import BodyError, RequestTimeout, StreamClosed, WireError
@@ -82,6 +84,8 @@ cdef class Connection(Job):
         while True:
             self.serve()
             answered += 1
+            if self.stream.lost:
+                return self.close(True)         # an answer is cut: nothing may follow
             if self.state != State.RUNNING or self.closing or self.rest is not None:
                 break                           # the last answer, or there is a body to get rid of first
             if self.stream.in_end == self.stream.in_pos:
@@ -112,6 +116,8 @@ cdef class Connection(Job):
         service.requests += 1
         if service.dropped:
             service.say_dropped()
+        self.stream.sealed = False
+        self.stream.pinned = True                               # until `take_input`
         head.base = self.stream.inbuf + self.stream.in_pos      # the buffer may have moved since it was parsed
         if service.board is not None:
             self.show(head)
@@ -139,10 +145,8 @@ cdef class Connection(Job):
                 self.closing = True
             if self.state != State.CLOSED:
                 self.rest = request.body
-        if self.stream.awaited():
-            # A green thread that the application left behind still reads or writes: nothing more can follow here.
-            self.closing = True
-            self.stream.fail(StreamClosed("the request is over"))
+        if self.stream.expel("the request is over"):
+            self.closing = True                 # a green thread that the application left behind was in the middle
         if self.rest is None:
             request.body.detach()
         if service.observer is not None:
@@ -174,6 +178,7 @@ cdef class Connection(Job):
         """The application raised, or the connection broke under it."""
         cdef int status = 500
         cdef str what = request.describe()
+        request.over = True                     # whoever was left behind writes no more of an answer
         request.take_input()
         if isinstance(error, BodyError) and (request.body.broken or error.status == 413):
             status = error.status
@@ -181,6 +186,9 @@ cdef class Connection(Job):
         elif self.stream.failed or self.stream.closed:
             self.service.report("info", f"{what}: the client has gone ({type(error).__name__})")
             return self.close(True)             # it cannot be told anything
+        elif self.stream.lost and isinstance(error, StreamClosed):
+            self.service.report("error", f"{what}: {error}")
+            return self.close(True)
         elif isinstance(error, RequestTimeout):
             status = 503
             self.service.report("error", f"{what}: {error}", error)
@@ -188,10 +196,7 @@ cdef class Connection(Job):
                 self.closing = True             # the body may be what it was waiting for
         else:
             self.service.report("error", f"{what}: {type(error).__name__} in the application", error)
-            if isinstance(error, KeyboardInterrupt) and getsignal(SIGINT) is default_int_handler:
-                # Ctrl-C happened to arrive while the application ran: it was meant for the program.
-                hub = self.service.pool.hub
-                hub.loop.run_callback(hub.handle_system_error, KeyboardInterrupt, error)
+            self.service.pool.pass_on(error)
         if request.head_out:
             return self.close(True)             # a head is out: a truncated answer must not look whole
         if request.body.broken or status == 413:
@@ -215,7 +220,17 @@ cdef class Connection(Job):
 
     # Without a green thread -------------------------------------------------------------------------------------------
 
+    cdef int gave_up(self, object error) except -1:
+        if isinstance(error, StreamClosed):     # a file
+            self.service.report("error", f"an answer was cut, and its connection with it: {error}")
+        else:
+            self.service.report("info", f"the client has gone while it was answered ({type(error).__name__})")
+        return 0
+
     cdef bint ready(self, bint writing) except -1:
+        if self.busy and self.state != State.RUNNING:
+            self.missed |= Missed.READY         # looked at once that is done
+            return False
         if self.state == State.RUNNING:
             return False                        # unread bytes stay where they are
         if self.phase is self.service.queued or self.head is not None and self.head.head_size:
@@ -239,6 +254,9 @@ cdef class Connection(Job):
                 self.linger()
         except OSError:
             self.close(True)                    # reset by the peer
+        except BaseException:
+            self.close(True)                    # a signal's handler has raised, say: between two states
+            raise
         return False
 
     cdef bint urgent(self) noexcept:
@@ -300,6 +318,8 @@ cdef class Connection(Job):
         """The answers are complete: send them; what does not leave at once leaves without a green thread."""
         cdef int64_t before = self.stream.pending()
         cdef bint stalled = self.state == State.FLUSH
+        if self.stream.lost or self.stream.closed:
+            return self.close(True)             # an answer is cut: nothing may follow
         if before:
             self.stream.finishing = self.closing and not stalled
             try:
@@ -310,15 +330,14 @@ cdef class Connection(Job):
                         self.stream.progressed()
                         self.enter(self.service.flushing)       # its silence begins anew
                     self.stream.pack()
-                    self.stream.pushing = False
                     self.stream.watch_write(True)
                     if held_bytes() > <size_t>self.service.limit_buffers:
                         self.shed()             # what it has sent ahead counts too
                     return 0
             except OSError as error:
-                self.service.report("info", f"the client has gone while it was answered ({type(error).__name__})")
+                if not self.stream.closed:
+                    self.gave_up(error)
                 return self.close(True)
-            self.stream.pushing = False
             self.stream.watch_write(False)
         return self.proceed()
 
@@ -351,8 +370,7 @@ cdef class Connection(Job):
         stream.calm()
         self.enter(self.service.idle)
         if self.service.stopping:
-            self.retire()
-            return 0
+            return self.see_off()
         return self.park()
 
     cdef bint unread(self) except -1:
@@ -390,7 +408,7 @@ cdef class Connection(Job):
             node = phase.ring.next
             while node != &phase.ring:
                 other = <Connection>owner(node)
-                if other.stream.in_cap > largest.stream.in_cap:
+                if not other.busy and other.stream.in_cap > largest.stream.in_cap:
                     largest = other
                 node = node.next
         self.service.say_shed()
@@ -473,7 +491,9 @@ cdef class Connection(Job):
 
     cdef int expired(self, Phase phase, double now) except -1:
         cdef Service service = self.service
-        if phase is service.idle:
+        if self.busy and self.state != State.RUNNING:
+            self.enter(phase)                   # whatever is being done ends the wait in another way
+        elif phase is service.idle:
             self.enter(phase)
             if not self.begun():                # a request that has just come is not thrown away
                 self.close(False)
@@ -515,10 +535,12 @@ cdef class Connection(Job):
         if self.rest is not None:
             self.rest.detach()
             self.rest = None
-        self.stream.finish(reset)
-        self.stream.job = None
-        self.leave()
-        service.open_connections -= 1
+        try:
+            self.stream.finish(reset)
+        finally:
+            self.stream.job = None
+            self.leave()
+            service.open_connections -= 1
         if service.full:
             service.make_way()
         if service.open_connections == 0 and service.emptied is not None:
@@ -527,12 +549,26 @@ cdef class Connection(Job):
 
     def retire(self):
         """The server stops: what has begun to arrive is still answered, a connection without that ends now."""
+        if self.busy:
+            self.missed |= Missed.RETIRE
+        else:
+            self.see_off()
+
+    cdef int see_off(self) except -1:
         if self.state != State.HEAD or self.queued or self.phase is self.service.queued:
-            return
+            return 0
         if self.head is not None and self.stream.in_end > self.stream.in_pos:
-            return
+            return 0
         if not self.begun():
             self.close(False)
+        return 0
+
+    cdef int told_late(self, int missed) except -1:
+        if missed & Missed.CUT:
+            self.close(True)
+        elif missed & Missed.RETIRE:
+            self.see_off()
+        return 0
 
     cdef bint begun(self) except -1:
         """Whether something has come that nobody has looked at; then somebody will."""
@@ -549,11 +585,13 @@ cdef class Connection(Job):
     def cut(self):
         """The server cannot wait any longer: end this connection, and the request in it, now."""
         worker = self.worker
-        if worker is None:
-            self.close(True)
-        else:
+        if worker is not None:
             self.stream.finish(True)
             worker.kill()
+        elif self.busy:
+            self.missed |= Missed.CUT
+        else:
+            self.close(True)
 
 
 cdef Connection waits(Phase phase):
@@ -562,7 +600,7 @@ cdef Connection waits(Phase phase):
     cdef Connection connection
     while node != &phase.ring:
         connection = <Connection>owner(node)
-        if not connection.queued:
+        if not connection.queued and not connection.busy:
             return connection
         node = node.next
     return None

@@ -5,6 +5,7 @@ The first is the standard library's business, the second that of the package `mu
 
 import io
 import os
+import sys
 import tempfile
 from typing import IO, Any
 from urllib.parse import parse_qsl
@@ -74,7 +75,7 @@ def read_form(content_type: str, body: Any, limit: int) -> Form:
 
 
 def _urlencoded(body: Any, limit: int) -> list[tuple[str, str]]:
-    data = body.read(limit + 1)
+    data = body.read(min(limit, sys.maxsize - 1) + 1)
     if len(data) > limit:
         raise HTTPError(413, f"a form of more than {limit} bytes")
     try:

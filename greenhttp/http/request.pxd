@@ -26,6 +26,7 @@ cdef class Body:
     cdef int discard_now(self) except -1
     cdef void detach(self) noexcept
     cdef bytes collect(self, Py_ssize_t size)
+    cdef int put_back(self, list pieces) except -1
 
 cdef class LengthBody(Body):
     cdef int64_t remaining
@@ -58,6 +59,7 @@ cdef class Request:
     cdef object made_query, made_json, made_form
     cdef Headers made_headers
 
+    cdef Head known(self)
     cdef int keep(self) except -1
     cdef bint kept(self, Py_ssize_t known) noexcept
     cdef int take_input(self) except -1

@@ -178,7 +178,11 @@ cdef class Body:
             limit = UNLIMITED
         while True:
             if self.ahead is None:
-                data = self.read_some(PIECE)
+                try:
+                    data = self.read_some(PIECE)
+                except BaseException:
+                    self.put_back(pieces)
+                    raise
                 if not data:
                     break
                 self.ahead = data
@@ -194,14 +198,28 @@ cdef class Body:
                 break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    cdef int put_back(self, list pieces) except -1:
+        """What interrupts a read, a gevent.Timeout say, costs no content: it can still be read."""
+        if self.ahead is not None:
+            pieces.append(self.ahead[self.ahead_at:])
+        if pieces:
+            self.ahead = b"".join(pieces)
+            self.ahead_at = 0
+        return 0
+
     def readlines(self, hint=-1):
         """All lines, or as many as have `hint` bytes. Raises BodyError."""
-        lines, size = [], 0
-        for line in self:
-            lines.append(line)
-            size += len(line)
-            if hint is not None and 0 < hint <= size:
-                break
+        cdef list lines = []
+        cdef Py_ssize_t size = 0, most = -1 if hint is None else hint
+        try:
+            for line in self:
+                lines.append(line)
+                size += len(line)
+                if 0 < most <= size:
+                    break
+        except BaseException:
+            self.put_back(lines)
+            raise
         return lines
 
     def iter(self, Py_ssize_t size=65536):
@@ -394,7 +412,7 @@ def _no_number(text):
 cdef object read_json(Body body, int64_t announced, Py_ssize_t limit):
     if announced > limit:
         raise HTTPError(413, f"JSON content of more than {limit} bytes")
-    data = body.read(limit + 1)
+    data = body.read(limit + 1 if limit < UNLIMITED else limit)
     if len(data) > limit:
         raise HTTPError(413, f"JSON content of more than {limit} bytes")
     try:
@@ -422,13 +440,13 @@ cdef class Request:
     def target(self):
         """The request target as it was sent (RFC 9112 3.2), a str of latin-1."""
         if self.sent_target is None:
-            self.sent_target = self.head.target
+            self.sent_target = self.known().target
         return self.sent_target
 
     @property
     def path(self):
         """The path, %-decoded as UTF-8; what is not UTF-8 becomes U+FFFD. Only `target` tells a `%2F` from a `/`."""
-        cdef Head head = self.head
+        cdef Head head = self.known()
         if self.made_path is None:
             text = head.text(head.path_at, head.path_len)
             self.made_path = text if head.path_plain else unquote(text, errors="replace")
@@ -437,12 +455,12 @@ cdef class Request:
     @property
     def query_string(self):
         """What follows the first `?` of the target, as sent."""
-        return self.head.query
+        return self.known().query
 
     @property
     def query(self):
         """The parameters in the target, as Values: a mapping of names to first values, with get_all."""
-        cdef Head head = self.head
+        cdef Head head = self.known()
         if self.made_query is None:
             text = head.base[head.query_at:head.query_at + head.query_len].decode("utf-8", "replace")
             self.made_query = Values(parse_qsl(text, keep_blank_values=True, errors="replace"))
@@ -454,19 +472,19 @@ cdef class Request:
         cdef Headers headers
         if self.made_headers is None:
             headers = Headers.__new__(Headers)
-            headers.head = self.head
+            headers.head = self.known()
             self.made_headers = headers
         return self.made_headers
 
     @property
     def host(self):
         """The host that was asked for, with its port if one was given; "" if none was (HTTP/1.0)."""
-        return self.head.host
+        return self.known().host
 
     @property
     def version(self):
         """`HTTP/1.1` or `HTTP/1.0`."""
-        return self.head.version
+        return self.known().version
 
     @property
     def scheme(self):
@@ -476,7 +494,7 @@ cdef class Request:
         """
         cdef int secure = 0
         if type(self.base) is Forwarded:
-            secure = (<Forwarded>self.base).secure(self.head, self.stream)
+            secure = (<Forwarded>self.base).secure(self.known(), self.stream)
             if secure == CONTRADICTED:
                 raise HTTPError(400, "the fields that tell the scheme contradict each other")
         return "https" if secure else "http"
@@ -531,15 +549,24 @@ cdef class Request:
             from greenhttp.http.form import read_form
 
             try:
-                self.made_form = read_form(self.head.get("content-type", ""), self.body, limit)
+                self.made_form = read_form(self.known().get("content-type", ""), self.body, limit)
             except HTTPError as error:      # asked again, what is left of the content must not pass for the form
                 self.made_form = error.with_traceback(None)
+            except BaseException:
+                self.made_form = HTTPError(400, "reading the form was interrupted: what is left of it is no form")
+                raise
         if isinstance(self.made_form, HTTPError):
             raise HTTPError(self.made_form.status, self.made_form.text)
         return self.made_form
 
     def __repr__(self):
         return f"<Request {self.method} {self.target}>"
+
+    cdef Head known(self):
+        """Its head. A request that no application has kept gives it back; tools that look at all objects find it."""
+        if self.head is None:
+            raise RuntimeError("the request is over, and was not kept")
+        return self.head
 
     cdef int keep(self) except -1:
         """From now on the head is the request's own: what is asked for can be made at any time."""
@@ -554,7 +581,7 @@ cdef class Request:
         """The head has been made use of: its bytes leave the stream, the body is next. By whoever answers, once."""
         if not self.input_taken:
             self.input_taken = True
-            self.stream.consume(self.head.head_size)
+            self.stream.unpin(self.head.head_size)
         return 0
 
     cdef str describe(self):

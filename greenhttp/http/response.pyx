@@ -96,6 +96,7 @@ cdef class Delivery(ResponseHead):
         cdef Service service = self.service
         cdef Request request = self.request
         cdef bytes date = service.date_line()
+        # From here on nothing allocates: a green thread that was left behind may write too, and there is one head.
         if request.head_out:
             raise AssertionError("a head is out already")
         # A client that was not told to continue may or may not send its body: where the next request begins is unknown.
@@ -146,10 +147,14 @@ cdef class Delivery(ResponseHead):
         if self.transfer == Transfer.CHUNKS:
             if n:
                 self.sent += n
-                p = self.stream.reserve(CHUNK_HEAD_MAX)
-                self.stream.commit(put_chunk_head(p, n) - p)
-                self.stream.put_object(data)
-                self.stream.put(b"\r\n", 2)
+                try:
+                    p = self.stream.reserve(CHUNK_HEAD_MAX)
+                    self.stream.commit(put_chunk_head(p, n) - p)
+                    self.stream.put_object(data)
+                    self.stream.put(b"\r\n", 2)
+                except BaseException:
+                    self.stream.lost = True     # no memory: part of a chunk is out
+                    raise
             return 1
         if self.transfer == Transfer.UNTIL_CLOSE:
             self.sent += n
@@ -160,6 +165,7 @@ cdef class Delivery(ResponseHead):
     cdef int end(self) except -1:
         """The content is at its end."""
         cdef char* p
+        self.complete = True                    # first: whoever writes now is too late
         if self.transfer == Transfer.CHUNKS:
             p = self.stream.reserve(LAST_CHUNK_SIZE)
             self.stream.commit(put_last_chunk(p) - p)
@@ -169,7 +175,6 @@ cdef class Delivery(ResponseHead):
             self.service.report(
                 "error", f"{self.request.describe()}: content ended {self.left} bytes short of Content-Length"
             )
-        self.complete = True
         return 0
 
     cdef int deliver(self) except -1:
@@ -190,6 +195,7 @@ cdef class Delivery(ResponseHead):
                 closer.close()
             except BaseException as error:
                 self.service.report("error", f"{self.request.describe()}: {type(error).__name__} in close()", error)
+                self.service.pool.pass_on(error)
         return 0
 
     cdef int send_content(self) except -1:

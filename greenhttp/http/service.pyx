@@ -161,8 +161,9 @@ cdef class Service:
         return 0
 
     def statistics(self):
-        """What there is now: a dict of counts, by phase and in all."""
+        """What there is now: a dict of counts: in all, connections by phase, and the pool's green threads as `pool_...`."""
         return {
-            "connections": self.open_connections, "requests": self.requests, **self.pool.statistics(),
+            "connections": self.open_connections, "requests": self.requests,
             **{phase.name: phase.count for phase in self.phases},
+            **{f"pool_{name}": count for name, count in self.pool.statistics().items()},
         }

@@ -21,7 +21,6 @@ cdef class Entries(Observer):
     cdef bint awake
 
     cdef readonly bint wants_environ    # there is an atom that only the environ tells
-    cdef dict environ                   # that of the request an entry is made of, or None
     cdef bytes texts
     cdef Part* parts
     cdef int part_count
@@ -34,13 +33,15 @@ cdef class Entries(Observer):
     cdef int stamp_size
 
     cdef void gather(
-        self, Stream stream, Head head, Delivery answer, int status, int64_t sent, int64_t took,
+        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took,
     ) noexcept
-    cdef int write(self, Stream stream, Head head, Delivery answer, int status, int64_t sent, int64_t took) except -1
+    cdef int write(
+        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took,
+    ) except -1
     cdef int of_request(self, Head head, Part* part) except -1
     cdef int request_field(self, Head head, Part* part) except -1
     cdef int response_field(self, Delivery answer, Part* part) except -1
-    cdef int of_environ(self, Part* part) except -1
+    cdef list of_environ(self, dict environ)
     cdef int user(self, Head head) except -1
     cdef int duration(self, int atom, int64_t took) except -1
     cdef int time(self, int atom, int64_t took) except -1

@@ -162,25 +162,30 @@ cdef class Entries(Observer):
     cdef void answered(self, Request request, int64_t began) noexcept:
         cdef int64_t took = nanoseconds() - began
         cdef Delivery answer = <Delivery>request.answer
-        self.environ = request.environ
+        cdef dict environ = request.environ
+        cdef list texts = None
         request.environ = None              # it may refer to the request
+        if self.wants_environ:
+            try:
+                texts = self.of_environ(environ)
+            except BaseException:
+                pass                        # no memory; those values are absent
         if answer is None:
-            self.gather(request.stream, request.head, None, NO_ANSWER, 0, took)
+            self.gather(request.stream, request.head, None, texts, NO_ANSWER, 0, took)
         else:
-            self.gather(request.stream, request.head, answer, answer.status, answer.sent, took)
-        self.environ = None
+            self.gather(request.stream, request.head, answer, texts, answer.status, answer.sent, took)
 
     cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept:
-        self.gather(stream, head, None, status, sent, -1)
+        self.gather(stream, head, None, None, status, sent, -1)
 
     cdef void gather(
-        self, Stream stream, Head head, Delivery answer, int status, int64_t sent, int64_t took,
+        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took,
     ) noexcept:
-        """One entry. `took`: ns, negative if no application was asked."""
+        """One entry. `took`: ns, negative if no application was asked. `texts`: see `of_environ`."""
         cdef Py_ssize_t before = self.size
         if self.held < self.limit:
             try:
-                self.write(stream, head, answer, status, sent, took)
+                self.write(stream, head, answer, texts, status, sent, took)
                 self.held += self.size - before
                 self.count += 1
             except BaseException:       # no memory. Nothing that happens here may reach the request
@@ -215,8 +220,12 @@ cdef class Entries(Observer):
         self.awake = self.count > 0 or self.dropped > 0
         return self.awake
 
-    cdef int write(self, Stream stream, Head head, Delivery answer, int status, int64_t sent, int64_t took) except -1:
-        cdef Py_ssize_t size
+    cdef int write(
+        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took,
+    ) except -1:
+        """Nothing in here runs foreign code, nor allocates what the collector counts: an entry is never torn."""
+        cdef Py_ssize_t size, environs = 0
+        cdef bytes data
         cdef Part* part
         cdef int i
         for i in range(self.part_count):
@@ -248,7 +257,9 @@ cdef class Entries(Observer):
             elif part.atom == RESPONSE_FIELD:
                 self.response_field(answer, part)
             elif part.atom == ENVIRON:
-                self.of_environ(part)
+                data = <bytes>texts[environs] if texts is not None else None
+                environs += 1
+                self.absent() if data is None else self.text(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
             elif SECONDS <= part.atom <= DECIMAL:
                 self.duration(part.atom, took)
             elif head is None:
@@ -316,29 +327,36 @@ cdef class Entries(Observer):
             p += 2
         return self.absent()
 
-    cdef int of_environ(self, Part* part) except -1:
-        """What stands in the environ by that name, in any case, once the application is done with it.
+    cdef list of_environ(self, dict environ):
+        """A bytes, or None, for each ENVIRON part: what stands in the environ by that name, in any case, once the
+        application is done with it. Before the entry is begun: keys may be of a kind that runs foreign code.
 
         Texts and numbers alone: to make a text of anything else could run code that waits.
         """
-        cdef str name = self.texts[part.at:part.at + part.size].decode()
-        cdef object value = None
-        cdef bytes data
-        if self.environ is not None:
-            value = self.environ.get(name)
-            if value is None:
-                value = self.environ.get(name.upper())
-            if value is None:
-                name = name.lower()
-                for key in list(self.environ):
-                    if type(key) is str and (<str>key).lower() == name:
-                        value = self.environ[key]
-        if type(value) is int or type(value) is float or type(value) is bool:
-            value = str(value)
-        if type(value) is not str or not value:
-            return self.absent()
-        data = (<str>value).encode("utf-8", "backslashreplace")
-        return self.text(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        cdef list texts = []
+        cdef object value
+        cdef str name
+        cdef Part* part
+        cdef int i
+        for i in range(self.part_count):
+            part = &self.parts[i]
+            if part.atom != ENVIRON:
+                continue
+            name = self.texts[part.at:part.at + part.size].decode()
+            value = None
+            if environ is not None:
+                value = environ.get(name)
+                if value is None:
+                    value = environ.get(name.upper())
+                if value is None:
+                    name = name.lower()
+                    for key in list(environ):
+                        if type(key) is str and (<str>key).lower() == name:
+                            value = environ.get(key)
+            if type(value) is int or type(value) is float or type(value) is bool:
+                value = str(value)
+            texts.append((<str>value).encode("utf-8", "backslashreplace") if type(value) is str and value else None)
+        return texts
 
     cdef int user(self, Head head) except -1:
         """The name in Basic credentials (RFC 7617). Whether the application accepts it, the server does not know."""

@@ -70,7 +70,7 @@ def in_memory(
 
     def settled() -> bool:
         now = service.statistics()
-        return not (now["ready"] or now["running"] or now["waiting"]) and all(
+        return not (now["pool_ready"] or now["running"] or now["pool_waiting"]) and all(
             connection.state == State.CLOSED
             or (stream.exhausted and connection.state in (State.HEAD, State.LINGER, State.DRAIN))
             for connection, stream in zip(connections, streams, strict=True)

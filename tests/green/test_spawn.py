@@ -183,7 +183,7 @@ def test_connections_follow_each_other_in_few_green_threads(serve: Any) -> None:
     for n in range(50):
         assert serving.connect().send(b"%d" % n).finish().rest() == b"%d" % n
     serving.until(connections=0, served=50)
-    assert serving.count("started") <= 2
+    assert serving.count("pool_started") <= 2
 
 
 # ---- the handler returns

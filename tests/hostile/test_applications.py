@@ -217,7 +217,7 @@ GOOD, BAD = request(b"GET /good HTTP/1.1"), request(b"GET /bad?secret HTTP/1.1")
 def comes_to(serve: Any, caplog: Any, monkeypatch: Any) -> Any:
     """comes_to(app, (status, content), word): twice on a connection that was used before, while others are served."""
     # As under the command, which has a handler of its own: then a KeyboardInterrupt is an error like any other.
-    monkeypatch.setattr("greenhttp.http.connection.getsignal", lambda number: None)
+    monkeypatch.setattr("greenhttp.green.pool.getsignal", lambda number: None)
     caplog.set_level(logging.INFO, "greenhttp")
 
     def check(app: Any, expected: tuple[Any, Any], word: str | None) -> None:

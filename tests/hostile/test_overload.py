@@ -86,19 +86,19 @@ def test_what_is_sent_behind_a_health_check_does_not_pass_with_it(full: Any) -> 
 def test_the_reserve_is_bounded_and_what_is_beyond_it_waits_without_a_503(full: Any) -> None:
     serving, gate = full(**HEALTH)
     checks = [serving.connect().send(get("/wait/health")) for _ in range(RESERVE + 5)]
-    serving.until(lambda: serving.count("waiting") == 1 + 5)
+    serving.until(lambda: serving.count("pool_waiting") == 1 + 5)
     assert gate.paths.count("/wait/health") == RESERVE
     assert serving.connect().ask(get("/other")).status == 503  # the reserve is for nobody else
     gate.opened.set()
     assert [client.answer().status for client in checks] == [200] * (RESERVE + 5)
     serving.until(lambda: not serving.count("running"))
-    assert serving.count("waiting") == 0
+    assert serving.count("pool_waiting") == 0
 
 
 def test_health_checks_do_not_take_the_turn_of_those_in_the_queue(full: Any) -> None:
     serving, gate = full(**HEALTH)
     checks = [serving.connect().send(get("/wait/health")) for _ in range(RESERVE + 5)]
-    serving.until(lambda: serving.count("waiting") == 1 + 5)
+    serving.until(lambda: serving.count("pool_waiting") == 1 + 5)
     gate.opened.set()
     for client in checks:
         client.answer()
@@ -112,7 +112,7 @@ def test_the_reserve_does_not_run_what_waits_in_the_queue(full: Any) -> None:
     for _ in range(50):
         assert client.ask(get("/healthz")).status == 200
     assert (serving.count("running"), serving.count("queued")) == (2, 1)
-    assert serving.count("started") == 3
+    assert serving.count("pool_started") == 3
 
 
 def test_concurrency_is_what_it_was_once_the_reserve_has_been_used(serve: Any) -> None:
@@ -138,7 +138,7 @@ def test_a_health_check_that_waits_for_the_reserve_ends_with_its_client(full: An
     checks = [serving.connect().send(get("/wait/health")) for _ in range(RESERVE)]
     serving.until(lambda: gate.paths.count("/wait/health") == RESERVE)
     gone = serving.connect().send(get("/wait/health"))
-    serving.until(lambda: serving.count("waiting") == 2)
+    serving.until(lambda: serving.count("pool_waiting") == 2)
     gone.reset()
     before = serving.count("connections")
     gate.opened.set()
@@ -153,7 +153,7 @@ def test_a_health_check_that_waits_does_not_keep_the_loop_busy(full: Any) -> Non
     for _ in range(RESERVE):
         serving.connect().send(get("/wait/health"))
     waits = serving.connect().send(get("/wait/health"))
-    serving.until(lambda: serving.count("waiting") == 2)
+    serving.until(lambda: serving.count("pool_waiting") == 2)
     waits.send(get("/next")).finish()  # readable from now on, and nobody may read it yet
     turns = 0
 
@@ -175,7 +175,7 @@ def test_a_health_check_that_waits_does_not_keep_the_loop_busy(full: Any) -> Non
 def test_a_server_that_stops_answers_health_checks_that_wait(full: Any) -> None:
     serving, gate = full(**HEALTH)
     checks = [serving.connect().send(get("/wait/health")) for _ in range(RESERVE + 2)]
-    serving.until(lambda: serving.count("waiting") == 3)
+    serving.until(lambda: serving.count("pool_waiting") == 3)
     stop = gevent.spawn(serving.server.stop, 30)
     gevent.idle()
     gate.opened.set()
@@ -187,5 +187,5 @@ def test_with_places_free_the_health_check_is_a_request_like_any_other(serve: An
     serving = serve(Gate(), concurrency=2, health_path="/healthz")
     client = serving.connect()
     assert [client.ask(get("/healthz")).status for _ in range(3)] == [200] * 3
-    assert serving.count("started") == 1
+    assert serving.count("pool_started") == 1
     assert only(exchange(Gate(), [get("/healthz")], health_path="/healthz").sent).status == 200

@@ -1146,7 +1146,7 @@ HOSTILE = {
 @pytest.mark.parametrize(("app", "error"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_application_is_a_500_logged_once_and_the_connection_goes_on(app, error, log, monkeypatch):
     # As under the command, which has a handler of its own: then a KeyboardInterrupt is none.
-    monkeypatch.setattr("greenhttp.http.connection.getsignal", lambda number: None)
+    monkeypatch.setattr("greenhttp.green.pool.getsignal", lambda number: None)
     good = answering([b"unharmed"])
 
     def both(environ, start_response):

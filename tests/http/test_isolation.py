@@ -152,7 +152,7 @@ def test_a_green_thread_that_nobody_holds_is_used_again(serve: Any) -> None:
     for n in range(30):
         assert client.ask(get("/leave" if n % 2 else "/")).content == b"clean"
         assert serving.ask(get("/wait" if n % 10 == 0 else "/")).content == b"clean"
-    assert serving.count("started") == 1
+    assert serving.count("pool_started") == 1
 
 
 def test_a_green_thread_that_its_request_looked_at_is_used_again(serve: Any) -> None:
@@ -166,7 +166,7 @@ def test_a_green_thread_that_its_request_looked_at_is_used_again(serve: Any) -> 
     client = serving.connect()
     for _ in range(30):
         assert client.ask(request()).status == 200
-    assert serving.count("started") == 1
+    assert serving.count("pool_started") == 1
 
 
 def test_a_green_thread_that_somebody_holds_is_not(serve: Any) -> None:

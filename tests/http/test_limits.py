@@ -178,7 +178,7 @@ def test_concurrency_bounds_what_runs_and_the_rest_waits_in_order(serve: Any) ->
     gate.opened.set()
     assert [client.answer().status for client in clients] == [200] * 4
     assert gate.paths == [f"/wait/{n}" for n in range(4)]
-    assert serving.count("started") == 2
+    assert serving.count("pool_started") == 2
 
 
 def test_idle_connections_need_no_concurrency(serve: Any) -> None:
@@ -186,7 +186,7 @@ def test_idle_connections_need_no_concurrency(serve: Any) -> None:
     clients = [serving.connect() for _ in range(20)]
     for _ in range(2):
         assert [client.ask(request()).status for client in clients] == [200] * 20
-    assert serving.count("started") == 1
+    assert serving.count("pool_started") == 1
 
 
 @pytest.mark.parametrize("queue", [0, 1, 3])

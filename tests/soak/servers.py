@@ -26,7 +26,7 @@ SETTINGS = {
     "connections": 400, "concurrency": 50, "queue": 50,
     "limit_request_line": "8k", "limit_request_head": "16k", "limit_request_body": "256k", "limit_buffers": "2m",
 }  # fmt: skip
-OWN = {"connections": 1, "running": 1, "waiting": 0}  # what the question for statistics itself adds to them
+OWN = {"connections": 1, "running": 1, "pool_waiting": 0}  # what the question for statistics itself adds to them
 STOP_IN = 2 * SETTINGS["graceful_timeout"]
 SPARE = 16  # green threads that the pool keeps for ever, see green/pool.pyx
 
@@ -121,8 +121,8 @@ class Target:
             told = self.statistics(collect=True)
             if told is not None:
                 left = {key: told[key] for key, own in OWN.items() if told[key] > own}
-                if few_greenlets and told["size"] > SPARE:
-                    left["green threads"] = told["size"]
+                if few_greenlets and told["pool_size"] > SPARE:
+                    left["green threads"] = told["pool_size"]
                 now = self.sample(told)
                 above = level and (now.greenlets > level.greenlets or now.descriptors > level.descriptors)
                 if not left and (not above or time.monotonic() > until):
