@@ -102,6 +102,7 @@ class World:
         self.timers = []
         self.extra = []
         self.messages = []
+        self.last_words = None
         self.calm = self.cutting = self.holds = self.stopped_early = False
         self.tight = plan.settings["connections"] < 100
         self.stop_at = None
@@ -409,7 +410,7 @@ class World:
         found = [each for each in found if type(each).__module__.startswith("greenhttp")]
         if found:
             holders = [(type(each).__name__, [repr(holder)[:200] for holder in gc.get_referrers(each) if holder is not found]) for each in found[:4]]
-            self.fail("objects of connections remain", f"{len(found)}: {holders} {self.leftovers} left behind, {self.service.statistics()}")
+            self.fail("objects of connections remain", f"{len(found)}: {holders} {self.leftovers} left behind, {self.last_words}")
 
     def ask_all(self):
         """As many fresh honest requests at once as there are places; all of them must run side by side."""
@@ -454,6 +455,7 @@ class World:
         self.spawn(stop)
         if not self.until(lambda: "finished" in state, 400.0):
             self.fail("stop does not end", self.describe())
+        self.last_words, self.service = self.service.statistics(), None  # with all that its queues hold
         if not state["finished"]:
             for client in self.clients:
                 client.may_cut = True
