@@ -12,6 +12,7 @@ import sys
 
 import gevent
 from gevent.event import Event
+from gevent.exceptions import InvalidSwitchError
 from greenlet import GreenletExit, getcurrent
 
 from greenhttp.green import nap
@@ -307,18 +308,26 @@ class Litter:
             return
         world.hit("finalizer", point)
         world.c.note(2, self.count)
+        try:
+            self.wait()
+        except InvalidSwitchError:
+            if point not in GEVENT:  # gevent arms a wait first, and what it allocates then may wait as well
+                raise
+        if self.act == "log":
+            logging.getLogger("greenhttp").warning("a finalizer")
+        elif self.act == "raise":
+            raise ValueError("a finalizer")
+
+    def wait(self):
         if self.act == "sleep":
             gevent.sleep(self.seconds)
         elif self.act == "nap":
             nap.sleep(self.seconds)
         elif self.act == "event":
             Event().wait(self.seconds)
-        elif self.act == "log":
-            logging.getLogger("greenhttp").warning("a finalizer")
-        elif self.act == "raise":
-            raise ValueError("a finalizer")
 
 
+GEVENT = {"sleep", "sleep0", "event", "queue", "share"}  # where a green thread waits by gevent's means
 LOOP = os.path.join(os.path.dirname(__file__), "loop.py")
 MAKING = {"timer", "io", "__init__"} if sys.version_info < (3, 12) else set()
 
