@@ -6,14 +6,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
-from tests.sim.runner import Verdict, Zygote
+from tests.sim.runner import TOP, Verdict, Zygote
 
 EVERY = 20.0  # seconds between two lines of progress
 
 
 def in_jobs(
-    jobs: int, seed: int, count: int | None, minutes: float | None, without: list[str], python: str
+    jobs: int, seed: int, count: int | None, minutes: float | None, without: list[str], python: str, top: Path = TOP
 ) -> Iterator[Verdict]:
     """Verdicts, as they come, of worlds with the seeds from `seed` on: so many, or for so many minutes."""
     seeds = itertools.count(seed)
@@ -23,7 +24,7 @@ def in_jobs(
 
     def work() -> None:
         try:
-            with Zygote(python) as zygote:
+            with Zygote(python, top) as zygote:
                 while time.monotonic() < until and (number := next(seeds)) < last:
                     verdicts.put(zygote.run(number, without=without))
             verdicts.put(None)

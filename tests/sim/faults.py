@@ -1,0 +1,200 @@
+"""Faults put back: does the simulation find them?
+
+A fault is a name and texts that are replaced in named functions of the compiled core. Each is built in a copy of the
+tree, only what has changed and what uses it, and worlds run there until one fails.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.sim.report import in_jobs
+from tests.sim.runner import TOP
+
+MOST = 3000  # worlds, for each fault
+
+
+@dataclass(frozen=True)
+class Change:
+    """In `function` of `path`, below greenhttp/, `old` becomes `new`. A function is named `Class.name`, or `name`."""
+
+    path: str
+    function: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Attributes:
+    number: that of the issue.
+    name: what goes wrong.
+    collector: only a collector that runs inside allocations can show it: CPython up to 3.11.
+    """
+
+    number: str
+    name: str
+    changes: tuple[Change, ...]
+    collector: bool = False
+
+
+POOL, STREAM, NAP = "green/pool.pyx", "green/stream.pyx", "green/nap.pyx"
+CONNECTION, REQUEST, WSGI = "http/connection.pyx", "http/request.pyx", "hosting/wsgi.pyx"
+
+FAULTS = (
+    Fault(
+        "1a",
+        "a wake-up between two jobs is dropped",
+        (
+            Change(POOL, "Worker.switch", "if self.resting:", "if self.job is None:"),
+            Change(POOL, "Worker.throw", "if self.resting:", "if self.job is None:"),
+        ),
+    ),
+    Fault(
+        "1b",
+        "a new green thread is taken to rest",
+        (Change(POOL, "Pool.begun", "if not self.idle or self.idle[len(self.idle) - 1] is not worker:", "if False:"),),
+        collector=True,
+    ),
+    Fault(
+        "2",
+        "output that was given up does not end its connection",
+        (
+            Change(CONNECTION, "Connection.answer_requests", "if self.stream.lost:", "if False:"),
+            Change(CONNECTION, "Connection.settle", "if self.stream.lost or self.stream.closed:", "if False:"),
+            Change(STREAM, "Stream.flush_now", "if self.lost:", "if False:"),
+        ),
+    ),
+    Fault(
+        "3",
+        "write() after the end of the answer goes out",
+        (Change(WSGI, "WSGIDelivery.writable", " or self.complete:", ":"),),
+    ),
+    Fault(
+        "4a",
+        "who comes back from its turn does not look whose stream it is",
+        (Change(STREAM, "Stream.expel", "        self.tenure += 1\n        self.sealed = True\n", ""),),
+    ),
+    Fault(
+        "4b",
+        "a leftover has its output pushed after the request, and the connection hears of no readiness",
+        (Change(STREAM, "Stream.wait_write", "if self.wait is wait and not (self.closed or self.lost or self.sealed):",
+                "if not self.closed:"),
+         Change(STREAM, "Stream._push", " or self.sealed or ", " or ")),
+    ),
+    Fault(
+        "5",
+        "a sleep looks at its table before it arms the timer",
+        (
+            Change(NAP, "Naps.sleep", "        if self.count == self.room:\n            self.grow()\n", ""),
+            Change(NAP, "Naps.sleep", "        while due < self.armed:\n",
+                   "        if self.count == self.room:\n            self.grow()\n        while due < self.armed:\n"),
+        ),
+        collector=True,
+    ),
+    Fault(
+        "6",
+        "something is allocated between the system's taking bytes and striking them off",
+        (Change(STREAM, "Stream.flush_now", "            self.sent(n)\n", "            gap = [[]]\n            self.sent(n)\n"),),
+        collector=True,
+    ),
+    Fault(
+        "7",
+        "readline loses what it has taken when it is interrupted",
+        (Change(REQUEST, "Body.readline", "                    self.put_back(pieces)\n", ""),),
+    ),
+    Fault(
+        "8",
+        "a context that the application has assigned stays",
+        (Change(POOL, "Worker.clean", "current_context() == <PyObject*>self.context and ", ""),),
+    ),
+)  # fmt: skip
+
+
+def function_text(source: str, function: str) -> tuple[int, int]:
+    """Where in a Cython source a function or method begins and ends. Raises ValueError unless there is exactly one."""
+    owner, _, name = function.rpartition(".")
+    start, end = 0, len(source)
+    if owner:
+        start, end = _block(source, rf"^(?:cdef )?class {owner}\b.*$", start, end)
+    return _block(source, rf"^ *(?:cdef|def|cpdef)\b[^\n=(]*\b{name}\(.*$", start, end)
+
+
+def _block(source: str, pattern: str, start: int, end: int) -> tuple[int, int]:
+    found = [match for match in re.finditer(pattern, source, re.MULTILINE) if start <= match.start() < end]
+    if len(found) != 1:
+        raise ValueError(f"{pattern} is there {len(found)} times")
+    head = found[0]
+    indent = len(head.group()) - len(head.group().lstrip())
+    after = re.compile(rf"^ {{0,{indent}}}[^ \n#)]", re.MULTILINE).search(source, head.end())
+    return head.start(), min(after.start() if after else end, end)
+
+
+def applied(source: str, change: Change) -> str:
+    """The source with the change. Raises ValueError unless the old text is in the function exactly once."""
+    start, end = function_text(source, change.function)
+    body = source[start:end]
+    if body.count(change.old) != 1:
+        raise ValueError(f"{change.path}, {change.function}: {change.old!r} is there {body.count(change.old)} times")
+    return source[:start] + body.replace(change.old, change.new) + source[end:]
+
+
+def put_back(fault: Fault, top: Path) -> None:
+    """Change the sources below `top`."""
+    for change in fault.changes:
+        path = top / "greenhttp" / change.path
+        path.write_text(applied(path.read_text(), change))
+
+
+def copied(into: Path, python: str) -> None:
+    """A tree with greenhttp, built for this interpreter, and the tests."""
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
+    ignored = shutil.ignore_patterns("__pycache__", "*.c", "*.html")
+    for name in ("greenhttp", "tests"):
+        shutil.copytree(TOP / name, into / name, ignore=ignored)
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(TOP / name, into / name)
+    build(into, python)
+
+
+def build(top: Path, python: str) -> None:
+    subprocess.run([python, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=top, check=True, env=os.environ)
+
+
+def prove(python: str, jobs: int, names: Iterable[str] = ()) -> int:
+    """Build each fault, run worlds until one fails, and print a table. 1 if one was not found."""
+    wanted = set(names)
+    faults = [fault for fault in FAULTS if not wanted or fault.number in wanted]
+    version = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True)
+    old = tuple(map(int, version.stdout.split())) < (3, 12)
+    base = TOP / "build" / "sim" / "proof"
+    copied(base / "whole", python)
+    missed = 0
+    print(f"{'fault':6} {'worlds':>7} {'connections':>12}  found as")
+    for fault in faults:
+        top = base / f"fault-{fault.number}"
+        shutil.rmtree(top, ignore_errors=True)
+        shutil.copytree(base / "whole", top)
+        put_back(fault, top)
+        build(top, python)
+        worlds = connections = 0
+        found = "not found" if old or not fault.collector else "not found: only a collector inside allocations shows it"
+        for verdict in in_jobs(jobs, 1, MOST, None, [], python, top):
+            worlds += 1
+            connections += verdict["connections"]
+            if verdict["failure"]:
+                found = f"{verdict['failure']} (seed {verdict['seed']})"
+                break
+        missed += found == "not found"
+        print(f"{fault.number:6} {worlds:7} {connections:12}  {fault.name}: {found}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(prove(sys.executable, 1, sys.argv[1:]))
