@@ -9,6 +9,7 @@
     c10k      connections up to the descriptor limit    c10k/*.py, clients in holder.py
     offload   fast requests while heavy ones run        offload/*.py
     profile   where the microseconds go                 profile/*.py: perf, strace, callgrind, lines of a .pyx
+    budget    whether a request takes more instructions than before, against results/budget.json
     clients   clients.py; honest.py well-behaved ones, crowd.py slow ones, each in a process of its own
     below     procfs.py (CPU and memory of a process tree), wrk.py (the load generator), build.py (floor, Go)
     served    apps.py, the one WSGI application; flask_app.py one with a template; start/ start scripts of the others

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from perf import CLIENT_CORE, argument, c10k, micro, offload, peers, profile, reach
+from perf import CLIENT_CORE, argument, budget, c10k, micro, offload, peers, profile, reach
 
 USAGE = """usage: python -m perf COMMAND [OPTION ...]
 
@@ -20,6 +20,8 @@ USAGE = """usage: python -m perf COMMAND [OPTION ...]
                       latency of fast requests while heavy ones run, with and without greenhttp.offload
   profile WORKLOAD [--server greenhttp] [--seconds 3] [--callgrind] [--lines MODULE]
                       where the microseconds go: perf stat, perf record, strace; callgrind; lines of a .pyx
+  budget [WORKLOAD ...] [--record NAME]
+                      instructions per request against perf/results/budget.json; ends with 1 beyond a limit
   c10k [--workers 3] [--connections N] [--seconds 5] [--server greenhttp] [--results DIRECTORY] [--no-results]
                       connections up to the descriptor limit, in many processes; and a million on paper
 """
@@ -29,6 +31,7 @@ COMMANDS = {
     "hello": peers.hello,
     "models": argument.main,
     "reach": reach.main,
+    "budget": budget.main,
     "c10k": c10k.main,
     "offload": offload.main,
     "profile": profile.main,

@@ -21,7 +21,7 @@ def _line_of(path: str, name: str) -> str | None:
     return None
 
 
-def _said(*command: str) -> str:
+def said(*command: str) -> str:
     """What a program says about itself on stdout; nothing where it is missing or cannot answer."""
     if not shutil.which(command[0]):
         return ""
@@ -29,19 +29,23 @@ def _said(*command: str) -> str:
     return done.stdout.strip()
 
 
+def today() -> str:
+    return datetime.now(timezone.utc).date().isoformat()
+
+
 def commit() -> str | None:
     """The commit of greenhttp, `with changes` where its sources differ from it; None outside a repository."""
-    if not (name := _said("git", "rev-parse", "--short=12", "HEAD")):
+    if not (name := said("git", "rev-parse", "--short=12", "HEAD")):
         return None
-    return name + (" with changes" if _said("git", "status", "--porcelain", "--", "greenhttp") else "")
+    return name + (" with changes" if said("git", "status", "--porcelain", "--", "greenhttp") else "")
 
 
 def facts() -> dict[str, str]:
     """Every fact as a short text, in the order in which they are shown. Unknown ones are left out."""
     memory = _line_of("/proc/meminfo", "MemTotal")
-    go, wrk = _said("go", "version").split(), _said("wrk", "-v").split()
+    go, wrk = said("go", "version").split(), said("wrk", "-v").split()
     found = {
-        "date": datetime.now(timezone.utc).date().isoformat(),
+        "date": today(),
         "cpu": _line_of("/proc/cpuinfo", "model name") or platform.machine(),
         "cores": str(os.cpu_count()),
         "memory": f"{int(memory.split()[0]) / 1048576:.1f} GiB" if memory else None,

@@ -6,7 +6,7 @@ cdef class Job(Timed):
     cdef Job follower               # the next one in whichever queue this is in
     cdef flag queued                # in `ready` or `later` of its pool
     cdef flag busy                  # somebody is in the middle of its `advance` or `run`: nobody else may be
-    cdef flag missed                # bits of Missed: what happened meanwhile
+    cdef flag missed                # bits: what happened meanwhile
     cdef readonly Worker worker     # the green thread it runs in, or None
 
     cdef Phase input_phase(self)
@@ -21,10 +21,10 @@ cdef class Job(Timed):
     cdef int gave_up(self, object error) except -1
     cdef int told_late(self, int missed) except -1
 
-cpdef enum Missed:
-    READY = 1                   # it became ready
-    RETIRE = 2                  # its server wants it to end when that loses nothing
-    CUT = 4                     # its server wants it to end now
+cdef enum:                      # bits of Job.missed
+    BECAME_READY = 1
+    TO_RETIRE = 2               # its server wants it to end when that loses nothing
+    TO_CUT = 4                  # its server wants it to end now
 
 cdef class PythonJob(Job):
     pass
@@ -83,7 +83,7 @@ cdef class Worker(greenlet):
     cdef object context                     # of the job in progress, or for the next; None before the first
     cdef Py_ssize_t alone                   # the same, seen from inside `work`
     cdef unsigned long long serial          # of the piece of work in progress; `kill` means one of them
-    cdef readonly bint resting              # it has nothing to do and waits in `rest`; so it does before and after its life
+    cdef readonly bint resting              # it has nothing to do and waits in `rest`; also before and after its life
     cdef bint hired
     cdef bint retired
     cdef bint reserved                      # of the reserve, until it rests

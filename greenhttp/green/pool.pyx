@@ -105,7 +105,7 @@ cdef class Job(Timed):
         return 0
 
     cdef int told_late(self, int missed) except -1:
-        """It was busy when its server wanted it to end: bits of Missed."""
+        """It was busy when its server wanted it to end: bits of `missed`."""
         return 0
 
 
@@ -241,7 +241,7 @@ cdef class Pool:
     cdef void wake(self, Job job) noexcept:
         """`job` has something to do, later in this turn. For callbacks of the loop's descriptors."""
         if job.busy:
-            job.missed |= Missed.READY
+            job.missed |= BECAME_READY
         elif not job.queued and job.phase is not self.patience:
             job.queued = True
             self.ready.push(job)
@@ -387,7 +387,7 @@ cdef class Pool:
         """Its `advance`; a defect in that ends neither the turn nor the green thread. True: it is for `work` now."""
         cdef bint wanted = False
         if job.busy:
-            job.missed |= Missed.READY
+            job.missed |= BECAME_READY
             return False
         job.busy = True
         try:
@@ -404,9 +404,9 @@ cdef class Pool:
         cdef int missed = job.missed
         job.missed = 0
         try:
-            if missed > Missed.READY:
+            if missed > BECAME_READY:
                 job.told_late(missed)
-            if missed & Missed.READY:
+            if missed & BECAME_READY:
                 self.again(job)
         except BaseException:
             complain(self)

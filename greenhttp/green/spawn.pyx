@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.board cimport Board
 from greenhttp.green.deadline cimport Phase
-from greenhttp.green.pool cimport Job, Missed, Pool, Worker, in_progress
+from greenhttp.green.pool cimport TO_CUT, Job, Pool, Worker, in_progress
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport adopt, sockaddr_storage
 
@@ -257,12 +257,12 @@ cdef class SpawnedJob(Job):
             self.stream.finish(True)
             worker.kill()
         elif self.busy:
-            self.missed |= Missed.CUT
+            self.missed |= TO_CUT
         else:
             self.close(True)
 
     cdef int told_late(self, int missed) except -1:
-        if missed & Missed.CUT:
+        if missed & TO_CUT:
             self.close(True)
         return 0
 

@@ -411,7 +411,8 @@ cdef class Stream:
             while True:
                 # What was done up to here may have run foreign code, and with it the loop: nothing of what this waits
                 # for must have come unseen.
-                if self.closed or self.tenure != mine or (wait.write_failure if writing else wait.read_failure) is not None:
+                failure = wait.write_failure if writing else wait.read_failure
+                if self.closed or self.tenure != mine or failure is not None:
                     break
                 if 0 < until <= clock():
                     raise StreamTimeout("the operation passed its deadline")

@@ -18,7 +18,7 @@ from libc.string cimport memcmp
 
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport Node, Phase, owner
-from greenhttp.green.pool cimport Job, Missed, Worker
+from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Job, Worker
 from greenhttp.green.stream cimport Stream, held_bytes
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
 from greenhttp.http.request cimport Body, Request, new_request
@@ -229,7 +229,7 @@ cdef class Connection(Job):
 
     cdef bint ready(self, bint writing) except -1:
         if self.busy and self.state != State.RUNNING:
-            self.missed |= Missed.READY         # looked at once that is done
+            self.missed |= BECAME_READY         # looked at once that is done
             return False
         if self.state == State.RUNNING:
             return False                        # unread bytes stay where they are
@@ -550,7 +550,7 @@ cdef class Connection(Job):
     def retire(self):
         """The server stops: what has begun to arrive is still answered, a connection without that ends now."""
         if self.busy:
-            self.missed |= Missed.RETIRE
+            self.missed |= TO_RETIRE
         else:
             self.see_off()
 
@@ -564,9 +564,9 @@ cdef class Connection(Job):
         return 0
 
     cdef int told_late(self, int missed) except -1:
-        if missed & Missed.CUT:
+        if missed & TO_CUT:
             self.close(True)
-        elif missed & Missed.RETIRE:
+        elif missed & TO_RETIRE:
             self.see_off()
         return 0
 
@@ -589,7 +589,7 @@ cdef class Connection(Job):
             self.stream.finish(True)
             worker.kill()
         elif self.busy:
-            self.missed |= Missed.CUT
+            self.missed |= TO_CUT
         else:
             self.close(True)
 

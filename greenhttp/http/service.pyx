@@ -161,7 +161,7 @@ cdef class Service:
         return 0
 
     def statistics(self):
-        """What there is now: a dict of counts: in all, connections by phase, and the pool's green threads as `pool_...`."""
+        """What there is now: a dict of counts: in all, connections by phase, the pool's green threads as `pool_...`."""
         return {
             "connections": self.open_connections, "requests": self.requests,
             **{phase.name: phase.count for phase in self.phases},

@@ -169,6 +169,13 @@ def test_callgrind_counts_a_function_itself_and_not_its_calls():
     }
 
 
+def test_fields_are_asked_in_one_order_whatever_wrk_makes_of_it():
+    asked = b"POST /echo HTTP/1.1\r\nHost: a\r\nAccept: x\r\nB: 1\r\n\r\nbody\r\nb\r\na"
+    assert instructions.ordered(b"POST /echo HTTP/1.1\r\nB: 1\r\nHost: a\r\nAccept: x\r\n\r\nbody\r\nb\r\na") == asked
+    pipelined = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 16
+    assert instructions.ordered(pipelined) == pipelined
+
+
 def test_lines_of_c_and_the_source_that_they_were_made_from():
     found = lines.marks(C)
     assert found[7] == found[8] == ("greenhttp/wire/head.pyx", 12)
