@@ -89,7 +89,8 @@ class Visit:
                 world.fail("a RequestTimeout without a limit", asked.story())
             self.excuse(503)
         elif isinstance(error, (BodyError, StreamClosed, StreamTimeout, ConnectionError, AssertionError, RuntimeError)):
-            if not (asked.client.may_end or asked.disturbed or world.cutting or asked.client.ended):
+            disturbed = any(each.disturbed for each in asked.client.asked)  # output of an earlier one may have been lost
+            if not (asked.client.may_end or disturbed or world.cutting or asked.client.ended):
                 world.fail("an error without a cause", f"{error!r} in {asked.story()}")
             self.excuse(400, 408, 500)
 
