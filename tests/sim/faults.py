@@ -4,7 +4,6 @@ A fault is a name and texts that are replaced in named functions of the compiled
 tree, only what has changed and what uses it, and worlds run there until one fails.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -155,7 +154,7 @@ def copied(into: Path, python: str) -> None:
     """A tree with greenhttp, built for this interpreter, and the tests."""
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)
-    ignored = shutil.ignore_patterns("__pycache__", "*.c", "*.html")
+    ignored = shutil.ignore_patterns("__pycache__", "*.html")
     for name in ("greenhttp", "tests"):
         shutil.copytree(TOP / name, into / name, ignore=ignored)
     for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
@@ -164,7 +163,8 @@ def copied(into: Path, python: str) -> None:
 
 
 def build(top: Path, python: str) -> None:
-    subprocess.run([python, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=top, check=True, env=os.environ)
+    command = [python, "setup.py", "--quiet", "build_ext", "--inplace"]
+    subprocess.run(command, cwd=top, check=True, stdout=subprocess.DEVNULL)
 
 
 def prove(python: str, jobs: int, names: Iterable[str] = ()) -> int:

@@ -188,13 +188,14 @@ class Io(Watcher):
 class Handle:
     """What the watchers of one descriptor share on libuv. gevent passes no `ref` on from them to it."""
 
-    __slots__ = ("loop", "fd", "_ref", "counted")
+    __slots__ = ("loop", "fd", "_ref", "counted", "watchers")
 
     def __init__(self, loop, fd, ref):
         self.loop = loop
         self.fd = fd
         self._ref = ref
         self.counted = False
+        self.watchers = 0  # that are not closed
 
     @property
     def ref(self):
@@ -220,13 +221,22 @@ class SharedIo(Io):
     def __init__(self, loop, fd, events, ref=True, priority=None):
         Io.__init__(self, loop, fd, events, False, priority)
         handle = loop.handles.get(fd)
-        if handle is None or fd not in loop.ios:
+        if handle is None:
             handle = loop.handles[fd] = Handle(loop, fd, ref)
+        handle.watchers += 1
         self._watcher_ref = handle
+
+    def close(self):
+        Io.close(self)
+        handle, self._watcher_ref = self._watcher_ref, None
+        if handle is not None:
+            handle.watchers -= 1
+            if handle.watchers == 0:
+                del self.loop.handles[handle.fd]
 
     @property
     def ref(self):
-        return self._watcher_ref.ref
+        return self._watcher_ref is not None and self._watcher_ref.ref
 
     @ref.setter
     def ref(self, ref):
@@ -409,7 +419,7 @@ class Loop:
                 c.advance(at - c.now())
                 self.world.turn()
                 ready = self.found()
-            elif not at:
+            elif not at and self.refs > 0:
                 self.world.stuck()
         self.update_now()
         return ready

@@ -13,9 +13,14 @@ BUILD = Path(__file__).parents[2] / "build" / "sim"
 BASE = 1 << 20  # descriptors from here on are the world's
 READ, WRITE = 1, 2
 END, RESET = -1, -2  # what `world_client_take` says instead of bytes
-KINDS = ("", "accept", "recv", "send", "sendfile", "close", "shutdown", "poll", "outq", "option", "clock", "signal", "note")
-FINDINGS = ("a descriptor was closed twice", "a closed descriptor was used", "a descriptor was closed while it was watched",
-            "a closed descriptor is watched")  # fmt: skip
+
+KINDS = (
+    "", "accept", "recv", "send", "sendfile", "close", "shutdown", "poll", "outq", "option", "clock", "signal", "note",
+)  # fmt: skip
+FINDINGS = (
+    "a descriptor was closed twice", "a closed descriptor was used", "a descriptor was closed while it was watched",
+    "a closed descriptor is watched",
+)  # fmt: skip
 
 
 class Trace(ctypes.Structure):
@@ -45,6 +50,12 @@ def library(sanitizer: str = "") -> Path:
 def load() -> ctypes.PyDLL:
     """The library as it was preloaded into this process. Its functions run without giving the interpreter away."""
     c = ctypes.PyDLL(os.environ["LD_PRELOAD"])
+    declare(c)
+    return c
+
+
+def declare(c: ctypes.CDLL) -> None:
+    """Give the library's functions their types, and names without `world_`."""
     number, size, wide = ctypes.c_int, ctypes.c_size_t, ctypes.c_int64
     for name, result, arguments in (
         ("begin", None, (ctypes.c_uint64, wide, wide, number, wide)),
@@ -75,12 +86,12 @@ def load() -> ctypes.PyDLL:
         ("finding", number, (number,)),
         ("calls", wide, ()),
         ("signal", None, (number, wide)),
+        ("spoil", None, (wide,)),
         ("zygote", number, (number, number, ctypes.c_char_p, ctypes.c_uint, ctypes.POINTER(ctypes.c_uint))),
     ):
         function = getattr(c, f"world_{name}")
         function.restype, function.argtypes = result, arguments
         setattr(c, name, function)
-    return c
 
 
 def trace_lines(c: ctypes.PyDLL, most: int, notes: dict[int, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import itertools
 import queue
+import sys
 import threading
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ EVERY = 20.0  # seconds between two lines of progress
 
 
 def in_jobs(
-    jobs: int, seed: int, count: int | None, minutes: float | None, without: list[str], python: str, top: Path = TOP
+    jobs: int, seed: int, count: int | None, minutes: float | None, without: list[str], python: str | None, top: Path = TOP
 ) -> Iterator[Verdict]:
     """Verdicts, as they come, of worlds with the seeds from `seed` on: so many, or for so many minutes."""
     seeds = itertools.count(seed)
@@ -24,7 +25,7 @@ def in_jobs(
 
     def work() -> None:
         try:
-            with Zygote(python, top) as zygote:
+            with Zygote(python or sys.executable, top) as zygote:
                 while time.monotonic() < until and (number := next(seeds)) < last:
                     verdicts.put(zygote.run(number, without=without))
             verdicts.put(None)

@@ -60,9 +60,12 @@ class Zygote:
         for fd in (orders, verdicts, *high):
             os.close(fd)
 
-    def run(self, seed: int, only: Sequence[str] | None = None, without: Sequence[str] = (), lines: int = 0) -> Verdict:
-        """The verdict of one world; the last `lines` of its trace in "trace"."""
-        text = json.dumps({"seed": seed, "only": only, "without": without}).encode()
+    def run(
+        self, seed: int, only: Sequence[str] | None = None, without: Sequence[str] = (), lines: int = 0, spoil: int = -1
+    ) -> Verdict:
+        """The verdict of one world; the last `lines` of its trace in "trace". `spoil`: that byte of the server's is
+        changed on its way."""
+        text = json.dumps({"seed": seed, "only": only, "without": without, "spoil": spoil}).encode()
         os.write(self.orders, struct.pack("III", len(text), self.seconds, lines) + text)
         answer = b""
         while len(answer) < 8:

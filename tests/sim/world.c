@@ -69,6 +69,7 @@ static uint64_t state;
 static int on;
 static unsigned short_sends, interrupts, refusals, full;    /* chances in 1024 */
 static int64_t signal_at = -1, calls;
+static int64_t spoil_at = -1, given;   /* bytes from the server; that one is changed */
 static int signal_number;
 static uint64_t digest;
 static struct trace traces[TRACES];
@@ -196,6 +197,14 @@ static void put(struct buffer *b, const char *data, size_t size) {
     b->end += size;
 }
 
+/* What the server sends. */
+static void give(struct connection *c, const char *data, size_t size) {
+    put(&c->out, data, size);
+    if (spoil_at >= given && spoil_at < given + (int64_t)size)
+        c->out.data[c->out.end - size + (spoil_at - given)] ^= 1;
+    given += size;
+}
+
 static size_t length(struct buffer *b) { return b->end - b->at; }
 
 static size_t space(struct connection *c) { return length(&c->out) < c->most ? c->most - length(&c->out) : 0; }
@@ -294,7 +303,7 @@ ssize_t send(int fd, const void *data, size_t size, int flags) {
     ssize_t n = accepted(c, size);
     int error = errno;
     if (n > 0)
-        put(&c->out, data, n);
+        give(c, data, n);
     if (c)
         cork(c, flags, n);
     trace(SEND, fd, n < 0 ? -error : n);
@@ -317,7 +326,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
         size_t piece = message->msg_iov[i].iov_len;
         if ((ssize_t)piece > left)
             piece = left;
-        put(&c->out, message->msg_iov[i].iov_base, piece);
+        give(c, message->msg_iov[i].iov_base, piece);
         left -= piece;
     }
     if (c)
@@ -339,7 +348,7 @@ ssize_t sendfile(int fd, int file, off_t *offset, size_t size) {
     if (n > 0) {
         n = pread(file, block, n, *offset);
         if (n > 0) {
-            put(&c->out, block, n);
+            give(c, block, n);
             *offset += n;
         }
     }
@@ -719,6 +728,9 @@ int64_t world_counter(int kind) { return counters[kind]; }
 int world_finding(int kind) { return findings[kind]; }
 
 int64_t world_calls(void) { return calls; }
+
+/* Change a byte of what the server sends: whether the judge sees it. */
+void world_spoil(int64_t at) { spoil_at = at; }
 
 /* `number` arrives inside the call that is `after` calls from now. */
 void world_signal(int number, int64_t after) {

@@ -43,6 +43,7 @@ def main() -> None:
         os.pwrite(5, json.dumps(verdict).encode(), 0)
         os._exit(0)
 
+    c.spoil(order.get("spoil", -1))
     world = World(Plan(order["seed"], order.get("only"), order.get("without", ())), c, finish)
     try:
         world.run()
