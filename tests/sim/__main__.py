@@ -4,6 +4,7 @@ python -m tests.sim                     a minute of new seeds
 python -m tests.sim --minutes 60        more of them; --jobs 2 beside each other
 python -m tests.sim --seed 7 --trace    one world once more, and what happened in it
 python -m tests.sim --seed 7 --shrink   the least of it that fails in the same way
+python -m tests.sim --proof             each known fault put back: how many worlds find it
 """
 
 import argparse
@@ -11,13 +12,16 @@ import sys
 import time
 
 from tests.sim import native
+from tests.sim.faults import prove
 from tests.sim.report import Summary, in_jobs
 from tests.sim.runner import Zygote
 from tests.sim.shrink import script, shrunk
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.sim", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--seed", type=int, help="the first seed; by default the time")
     parser.add_argument("--count", type=int, help="so many worlds, one seed after the other")
     parser.add_argument("--minutes", type=float, help="as many worlds as there is time for")
@@ -26,6 +30,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="names of what happens in the world, with commas")
     parser.add_argument("--without", default="", help="quirks and adversities that do not happen, with commas")
     parser.add_argument("--shrink", action="store_true")
+    parser.add_argument("--proof", nargs="*", metavar="FAULT", help="put faults back, all or these, and find them")
     parser.add_argument("--quiet", action="store_true", help="failures by kind and seed alone")
     parser.add_argument("--python", default=sys.executable, help="the interpreter for the worlds")
     options = parser.parse_args()
@@ -33,6 +38,8 @@ def main() -> int:
         print("tests.sim: worlds need Linux; skipped")
         return 0
     without = options.without.split(",") if options.without else []
+    if options.proof is not None:
+        return prove(options.python, options.jobs, options.proof)
     if options.seed is not None and not (options.count or options.minutes):
         return replay(options, without)
     summary = Summary(options.quiet)
@@ -44,9 +51,16 @@ def main() -> int:
     summary.end()
     for failing in summary.to_shrink() if options.shrink else ():
         with Zygote(options.python) as zygote:
-            names = shrunk(lambda only: zygote.run(failing["seed"], only, without), failing["seed"], failing["failure"])
-            print(f"\n{script(failing['seed'], names)}\npython -m tests.sim --seed {failing['seed']} --only {','.join(names)} --trace")
+            least(zygote, failing["seed"], None, without, failing["failure"])
     return 1 if summary.failures else 0
+
+
+def least(zygote: Zygote, seed: int, only: list[str] | None, without: list[str], kind: str) -> list[str]:
+    """Find and print the least of a world that fails in that way."""
+    names = shrunk(lambda fewer: zygote.run(seed, fewer, without), seed, kind, only)
+    left_out = f" --without {','.join(without)}" if without else ""
+    print(f"\n{script(seed, names)}\npython -m tests.sim --seed {seed} --only {','.join(names)}{left_out} --trace\n")
+    return names
 
 
 def replay(options: argparse.Namespace, without: list[str]) -> int:
@@ -57,8 +71,7 @@ def replay(options: argparse.Namespace, without: list[str]) -> int:
             if kind is None:
                 print("nothing fails")
                 return 0
-            only = shrunk(lambda fewer: zygote.run(options.seed, fewer, without), options.seed, kind)
-            print(f"{script(options.seed, only)}\npython -m tests.sim --seed {options.seed} --only {','.join(only)} --trace\n")
+            only = least(zygote, options.seed, only, without, kind)
         verdict = zygote.run(options.seed, only, without, options.trace)
     for line in verdict.pop("trace", ()):
         print(line)

@@ -4,6 +4,7 @@ A visit does what its request's plan says - waits, reads, answers in some style,
 what reaches it: its own content whole and in order, a context of its own, no exception that was meant for another.
 """
 
+import contextlib
 import contextvars
 import gc
 import os
@@ -44,9 +45,9 @@ class Text(str):
 
 class Visit:
     """Arguments:
-        world: the World.
-        asked: what was asked.
-        body: the content to be read: wsgi.input or Request.body.
+    world: the World.
+    asked: what was asked.
+    body: the content to be read: wsgi.input or Request.body.
     """
 
     def __init__(self, world, asked, body):
@@ -65,7 +66,11 @@ class Visit:
         if not asked.arrived:
             asked.arrived = True
         found = VAR.get(None)
-        if found is not None and not (asked.lines and world.asked_of(found).client is asked.client) and world.plan.settings["context"] != "thread":
+        if (
+            found is not None
+            and not (asked.lines and world.asked_of(found).client is asked.client)
+            and world.plan.settings["context"] != "thread"
+        ):
             world.fail("a context variable of another request", f"that of r{found} in {asked.story()}")
         if asked.chance.random() < 0.5:
             VAR.set(asked.rid)
@@ -80,7 +85,9 @@ class Visit:
         asked.event(f"{type(error).__name__} at {self.at}")
         if isinstance(error, (Injected, gevent.Timeout)):
             if not self.is_mine(getattr(error, "rid", None)):
-                world.fail("an exception of another request", f"{error!r} of r{getattr(error, 'rid', None)} in {asked.story()}")
+                world.fail(
+                    "an exception of another request", f"{error!r} of r{getattr(error, 'rid', None)} in {asked.story()}"
+                )
         elif isinstance(error, GreenletExit):
             if not (any(each.killed for each in self.together()) or world.cutting):
                 world.fail("an exception of another request", f"{error!r} in {asked.story()}")
@@ -89,7 +96,9 @@ class Visit:
                 world.fail("a RequestTimeout without a limit", asked.story())
             self.excuse(503)
         elif isinstance(error, (BodyError, StreamClosed, StreamTimeout, ConnectionError, AssertionError, RuntimeError)):
-            disturbed = any(each.disturbed for each in asked.client.asked)  # output of an earlier one may have been lost
+            disturbed = any(
+                each.disturbed for each in asked.client.asked
+            )  # output of an earlier one may have been lost
             if not (asked.client.may_end or disturbed or world.cutting or asked.client.ended):
                 world.fail("an error without a cause", f"{error!r} in {asked.story()}")
             self.excuse(400, 408, 500)
@@ -126,10 +135,8 @@ class Visit:
             elif how == "event":
                 Event().wait(seconds)
             elif how == "queue":
-                try:
+                with contextlib.suppress(Empty):
                     Queue().get(timeout=seconds)
-                except Empty:
-                    pass
         finally:
             self.at = before
 
@@ -165,7 +172,11 @@ class Visit:
             else:
                 while data := body.read(1000) if how == "pieces" else body.read_some():
                     self.took(data)
-            if self.read_to != asked.body_size and asked.quirk != "left reader" and not (asked.lines and asked.client.may_end):
+            if (
+                self.read_to != asked.body_size
+                and asked.quirk != "left reader"
+                and not (asked.lines and asked.client.may_end)
+            ):
                 self.world.fail("the content of a request ended early", f"{self.read_to} in {asked.story()}")
         finally:
             self.at = before

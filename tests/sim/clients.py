@@ -6,7 +6,7 @@ Nothing here runs in a green thread of the server: the loop lets clients act whi
 import ctypes
 
 from tests.sim.judge import Answers, Frames, Wrong, judge
-from tests.sim.native import END, RESET
+from tests.sim.native import END
 from tests.sim.plan import Asked
 
 
@@ -247,7 +247,9 @@ class Client:
                     self.answers.feed(ctypes.string_at(world.memory, n))
                 except Wrong as wrong:
                     stories = [asked.story() for asked in self.asked]
-                    raise Wrong(wrong.args[0], f"{self.name} {self.manner} #{self.number} {wrong.args[1:]} {stories}") from None
+                    raise Wrong(
+                        wrong.args[0], f"{self.name} {self.manner} #{self.number} {wrong.args[1:]} {stories}"
+                    ) from None
                 while len(self.times) < self.answers.whole:
                     self.times.append(world.now())
                 if n < size:
@@ -300,7 +302,8 @@ class Client:
 
 BUFFERS = (2048, 8192, 16384, 65536, 200000, 1 << 20)
 GARBAGE = (
-    b"BAD\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00" * 4,
+    b"BAD\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00" * 4,
     b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", b"G" * 9000,
     b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", b"GET / HTTP/1.1\nHost: a\n\n",
     b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 70000 + b"\r\n\r\n",

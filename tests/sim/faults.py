@@ -99,7 +99,8 @@ FAULTS = (
     Fault(
         "6",
         "something is allocated between the system's taking bytes and striking them off",
-        (Change(STREAM, "Stream.flush_now", "            self.sent(n)\n", "            gap = [[]]\n            self.sent(n)\n"),),
+        (Change(STREAM, "Stream.flush_now", "            self.sent(n)\n",
+                "            gap = [[]]\n            self.sent(n)\n"),),
         collector=True,
     ),
     Fault(

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 
 import gevent
 from gevent.event import Event
@@ -54,7 +55,9 @@ def before(visit, request, start_response):
         for delay in (asked.delay, asked.delay + 0.01, 0.1):
             world.after(delay, strike_late, visit, held, asked.odd.choice(("throw", "kill", "gevent.kill")))
     elif quirk == "finalizer" and isinstance(request, dict):
-        request["sim.litter"] = Litter(world, asked.odd.choice(("sleep", "nap", "event")), asked.odd.randrange(2)).cycle()
+        request["sim.litter"] = Litter(
+            world, asked.odd.choice(("sleep", "nap", "event")), asked.odd.randrange(2)
+        ).cycle()
 
 
 def strike(visit, how):
@@ -124,7 +127,9 @@ def with_stream(visit, stream):
     elif asked.quirk == "left writer":
         visit.disturb()
         size, count = odd.choice(((1000, 3), (40000, 3), (4, 40), (150000, 1)))
-        gevent.spawn(leftover, visit, write_on, visit, lambda data: stream.write(apps.frame(asked, data, plan.LEFT)), size, count)
+        gevent.spawn(
+            leftover, visit, write_on, visit, lambda data: stream.write(apps.frame(asked, data, plan.LEFT)), size, count
+        )
         visit.wait("sleep", asked.delay)
     elif asked.quirk == "left closer":
         visit.disturb()
@@ -258,10 +263,8 @@ def in_close(visit):
     elif quirk == "close writes" and visit.write is not None:
         visit.world.hit("late write", "close")
         asked.mixed = asked.disturbed  # where iterating was interrupted, the answer is not at its end
-        try:
+        with suppress(AssertionError):
             write_on(visit, visit.write, 60, 1)
-        except AssertionError:
-            pass
 
 
 # ---- of the whole world
@@ -328,7 +331,7 @@ class Litter:
 
 
 GEVENT = {"sleep", "sleep0", "event", "queue", "share"}  # where a green thread waits by gevent's means
-LOOP = os.path.join(os.path.dirname(__file__), "loop.py")
+LOOP = {os.path.join(os.path.dirname(__file__), name) for name in ("loop.py", "watchers.py")}
 MAKING = {"timer", "io", "__init__"} if sys.version_info < (3, 12) else set()
 
 
@@ -337,7 +340,7 @@ def in_loop(making=True):
     frame = sys._getframe(1).f_back
     while frame is not None:
         code = frame.f_code
-        if code.co_filename == LOOP:
+        if code.co_filename in LOOP:
             return not making or code.co_name not in MAKING
         frame = frame.f_back
     return False

@@ -236,19 +236,28 @@ def judge(client):
                 raise Wrong("an answer behind a cut one", name)
             # A reset because of a later one overtakes what the client has not read.
             if not (client.may_cut or any(each.may_cut for each in client.asked[at:])):
-                raise Wrong("an answer was cut", f"{name}: {len(answer.body)} bytes, {client.manner} {client.ended}, {answer.fields} {asked.story()}")
+                raise Wrong(
+                    "an answer was cut",
+                    f"{name}: {len(answer.body)} bytes, {client.manner} {client.ended}, {answer.fields} {asked.story()}",
+                )
     if stream.buffer and stream.answer is None and not (client.may_cut or client.cut_excuse()):
-        raise Wrong("half an answer's head", f"{client.name}: {client.manner} {client.ended} {bytes(stream.buffer[:80])}")
+        raise Wrong(
+            "half an answer's head", f"{client.name}: {client.manner} {client.ended} {bytes(stream.buffer[:80])}"
+        )
     for at in range(len(answers), len(client.asked)):
         if client.asked[at].sent and not client.may_end_before(at):
             last = answers[-1].fields if answers else None
-            raise Wrong("no answer", f"{client.name}: {client.manner} {client.ended}, {last}, {client.asked[at].story()}")
+            raise Wrong(
+                "no answer", f"{client.name}: {client.manner} {client.ended}, {last}, {client.asked[at].story()}"
+            )
 
 
 def check_own(client, asked, answer, name):
     """An answer of the server itself."""
     if answer.status not in asked.may and answer.status not in client.may:
-        raise Wrong(f"an unexpected {answer.status}", f"{name}: {client.manner} {bytes(answer.body[:2000])} {asked.story()}")
+        raise Wrong(
+            f"an unexpected {answer.status}", f"{name}: {client.manner} {bytes(answer.body[:2000])} {asked.story()}"
+        )
     if answer.complete and not answer.body.isascii():
         raise Wrong("content in an answer of the server itself", name)
 

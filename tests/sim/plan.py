@@ -21,8 +21,22 @@ QUIRKS = (
     "raises", "exits", "shrinks", "context", "late", "kept", "finalizer", "holds", "body timeout", "short",
 )  # fmt: skip
 STREAM_QUIRKS = (
-    "timeout", "killed", "thrown", "left writer", "left reader", "raises", "exits", "shrinks", "context", "holds",
-    "body timeout", "bad file", "closes", "aborts", "left closer", "read timeout",
+    "timeout",
+    "killed",
+    "thrown",
+    "left writer",
+    "left reader",
+    "raises",
+    "exits",
+    "shrinks",
+    "context",
+    "holds",
+    "body timeout",
+    "bad file",
+    "closes",
+    "aborts",
+    "left closer",
+    "read timeout",
 )
 WAITS = ("nap", "sleep", "event", "sleep0", "queue")
 READS = ("all", "all", "some", "lines", "exact", "none", "part")
@@ -53,7 +67,10 @@ class Asked:
         self.style = chance.choice(STYLES[plan.kind])
         self.lines = plan.kind == "stream"
         self.pieces = chance.choice((1, 1, 2, 3, 8))
-        self.waits = [(chance.choice(WAITS), chance.choice((0.0002, 0.001, 0.004, 0.03))) for _ in range(chance.choice((0, 0, 0, 1, 1, 2, 3)))]
+        self.waits = [
+            (chance.choice(WAITS), chance.choice((0.0002, 0.001, 0.004, 0.03)))
+            for _ in range(chance.choice((0, 0, 0, 1, 1, 2, 3)))
+        ]
         self.read = chance.choice(READS)
         self.pause = chance.choice((None, None, "sleep0", "nap", "sleep"))  # between pieces
         odd = plan.chance(f"q{rid}")
@@ -98,7 +115,9 @@ class Asked:
             return b"%d\n" % self.rid
         lines = [f"{self.method} {self.path()} HTTP/1.{self.minor}", "Host: sim"]
         if self.body_size:
-            lines.append("Transfer-Encoding: chunked" if self.framing == "chunked" else f"Content-Length: {self.body_size}")
+            lines.append(
+                "Transfer-Encoding: chunked" if self.framing == "chunked" else f"Content-Length: {self.body_size}"
+            )
             if self.expects:
                 lines.append("Expect: 100-continue")
         if not self.keep:
@@ -185,7 +204,9 @@ class Plan:
         self.board = chance.choice((0, 4, 200))
         self.access_log = chance.random() < 0.5
         kinds = chance.sample(ADVERSITIES, chance.choice((2, 2, 3, 4)))
-        self.adversities = [(f"a{at}", kind) for at, kind in enumerate(kinds) if self.has(f"a{at}") and kind not in self.without]
+        self.adversities = [
+            (f"a{at}", kind) for at, kind in enumerate(kinds) if self.has(f"a{at}") and kind not in self.without
+        ]
         if "stall" in kinds:
             self.settings["min_rate_after"] = 100  # no client can be fast while the server stands still
         self.clients = []

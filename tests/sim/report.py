@@ -15,7 +15,13 @@ EVERY = 20.0  # seconds between two lines of progress
 
 
 def in_jobs(
-    jobs: int, seed: int, count: int | None, minutes: float | None, without: list[str], python: str | None, top: Path = TOP
+    jobs: int,
+    seed: int,
+    count: int | None,
+    minutes: float | None,
+    without: list[str],
+    python: str | None,
+    top: Path = TOP,
 ) -> Iterator[Verdict]:
     """Verdicts, as they come, of worlds with the seeds from `seed` on: so many, or for so many minutes."""
     seeds = itertools.count(seed)
@@ -77,7 +83,9 @@ class Summary:
         seconds = time.monotonic() - self.began
         failed = sum(map(len, self.failures.values()))
         rate = self.connections / seconds
-        return f"{seconds:6.0f} s: {self.worlds} worlds, {self.connections} connections ({rate:.0f}/s), {failed} failures"
+        return (
+            f"{seconds:6.0f} s: {self.worlds} worlds, {self.connections} connections ({rate:.0f}/s), {failed} failures"
+        )
 
     def end(self) -> None:
         print(self.line())

@@ -18,7 +18,13 @@ Verdict = dict[str, Any]
 TOP = Path(__file__).parents[2]
 NO_RANDOM_ADDRESSES = 0x0040000
 STARTING = threading.Lock()  # numbers of descriptors are the process's
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"}
+ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "HOME": "/",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 
 
 def fixed_addresses() -> None:

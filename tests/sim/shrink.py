@@ -6,7 +6,9 @@ from tests.sim.plan import Plan
 from tests.sim.runner import Verdict
 
 
-def shrunk(run: Callable[[list[str]], Verdict], seed: int, kind: str, budget: int = 300) -> list[str]:
+def shrunk(
+    run: Callable[[list[str]], Verdict], seed: int, kind: str, only: list[str] | None = None, budget: int = 300
+) -> list[str]:
     """The items of the world that must be there for the failure.
 
     Takes away halves, then quarters, and so on down to single items, for as long as something can go. A client goes
@@ -15,9 +17,10 @@ def shrunk(run: Callable[[list[str]], Verdict], seed: int, kind: str, budget: in
     Arguments:
         run: makes the world with these items alone.
         kind: the failure.
+        only: items to begin with; None: all.
         budget: worlds at most.
     """
-    names = Plan(seed).items()
+    names = Plan(seed).items() if only is None else list(only)
     size = max(1, len(names) // 2)
     while size and budget > 0:
         at, gone = 0, False
@@ -38,8 +41,9 @@ def shrunk(run: Callable[[list[str]], Verdict], seed: int, kind: str, budget: in
 def script(seed: int, names: list[str]) -> str:
     """What happens in a world, in some lines."""
     plan = Plan(seed, names)
+    settings = ", ".join(f"{name}={value}" for name, value in plan.settings.items())
     lines = [
-        f"seed {seed}: {plan.kind} on {plan.flavour}, {', '.join(f'{name}={value}' for name, value in plan.settings.items())}",
+        f"seed {seed}: {plan.kind} on {plan.flavour}, {settings}",
         f"adversities: {', '.join(f'{name} {kind}' for name, kind in plan.adversities) or 'none'}",
     ]
     for name, _, manner, rids in plan.clients:
@@ -47,5 +51,7 @@ def script(seed: int, names: list[str]) -> str:
         for rid in rids:
             asked = plan.asked(rid, rids)
             what = f"{asked.method} 1.{asked.minor}, content {asked.body_size} {asked.framing} read {asked.read}"
-            lines.append(f"  r{rid} {what}; answer {asked.size} as {asked.style}; waits {asked.waits}; odd: {asked.quirk}")
+            lines.append(
+                f"  r{rid} {what}; answer {asked.size} as {asked.style}; waits {asked.waits}; odd: {asked.quirk}"
+            )
     return "\n".join(lines)

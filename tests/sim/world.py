@@ -1,6 +1,6 @@
 """One world: a server, its clients and what befalls them, on one loop, from a seed to a verdict.
 
-    traffic, with adversities -> the clients go -> rest: nothing may be left -> every place is asked for at once -> stop
+traffic, with adversities -> the clients go -> rest: nothing may be left -> every place is asked for at once -> stop
 """
 
 import ctypes
@@ -23,7 +23,7 @@ from greenlet import getcurrent
 from greenhttp.green.board import Board
 from greenhttp.green.listener import Address
 from greenhttp.server import Server
-from tests.sim import apps, foreign, loop, native
+from tests.sim import apps, foreign, loop, rest
 from tests.sim.clients import Client
 from tests.sim.judge import Wrong
 from tests.sim.plan import Plan
@@ -33,7 +33,6 @@ DATE = 1_700_000_000 * 10**9 - START
 MEMORY = 1 << 18
 PATIENCE = 600.0  # virtual seconds in which every connection must have ended
 MOST_TURNS = 60_000
-KEPT = ("Wait", "Connection", "SocketStream", "SpawnedJob", "FilePart")
 
 
 class Socket:
@@ -197,10 +196,18 @@ class World:
     def done(self, verdict):
         self.digest = f"{self.c.digest():016x}"
         verdict |= {
-            "seed": self.plan.seed, "digest": self.digest, "connections": self.connections, "turns": self.loop.turns,
-            "requests": sum(asked.runs for asked in self.asked.values()), "hits": self.hits, "phase": self.phase,
-            "adversities": [kind for _, kind in self.plan.adversities], "calls": self.c.calls(),
-            "slowest": round(self.slowest, 3), "virtual": round(self.c.now() / 1e9 - self.began, 3), "messages": self.messages[-40:],
+            "seed": self.plan.seed,
+            "digest": self.digest,
+            "connections": self.connections,
+            "turns": self.loop.turns,
+            "requests": sum(asked.runs for asked in self.asked.values()),
+            "hits": self.hits,
+            "phase": self.phase,
+            "adversities": [kind for _, kind in self.plan.adversities],
+            "calls": self.c.calls(),
+            "slowest": round(self.slowest, 3),
+            "virtual": round(self.c.now() / 1e9 - self.began, 3),
+            "messages": self.messages[-40:],
         }
         self.finish(verdict)
 
@@ -259,9 +266,14 @@ class World:
 
     def describe(self):
         stats = {name: count for name, count in self.server.statistics().items() if count}
-        open_ones = [f"{client.name} {client.manner} {client.at}/{len(client.steps)} {client.answers.whole} whole" for client in self.clients if not client.ended]
+        open_ones = [
+            f"{client.name} {client.manner} {client.at}/{len(client.steps)} {client.answers.whole} whole"
+            for client in self.clients
+            if not client.ended
+        ]
         ready = [(watcher.fd, watcher.events, watcher.callback) for watcher in self.loop.found()]
-        busy = f"{len(self.loop.callbacks)} callbacks, {self.loop.idles} idle, {ready} ready, next due {self.loop.next_due()}"
+        loop = self.loop
+        busy = f"{len(loop.callbacks)} callbacks, {loop.idles} idle, {ready} ready, next due {loop.next_due()}"
         return f"{self.phase}, {stats}, {open_ones[:20]}, {busy}"
 
     # ---- the course
@@ -299,10 +311,10 @@ class World:
         for client in self.clients:
             self.judge(client)
         if not self.stopped_early:
-            self.rest()
-            self.ask_all()
+            rest.at_rest(self)
+            rest.every_place(self)
             self.stop(None, 0.0)
-        self.nothing_left()
+        rest.nothing_left(self)
         self.done({"failure": None, "story": ""})
 
     def serve(self):
@@ -344,8 +356,12 @@ class World:
 
     def all_gone(self):
         for client in self.clients:
-            if not client.ended and client.manner == "never" and client.number is not None \
-                    and self.c.client_closed_at(client.number):
+            if (
+                not client.ended
+                and client.manner == "never"
+                and client.number is not None
+                and self.c.client_closed_at(client.number)
+            ):
                 client.end("left")
         return all(client.ended for client in self.clients) and not self.leftovers
 
@@ -368,7 +384,7 @@ class World:
             self.fail(wrong.args[0], wrong.args[1] if len(wrong.args) > 1 else "")
 
     def judge_times(self, client):
-        """Each answer, or in its place the end of the connection, comes soon after the request and the answer before."""
+        """Each answer, or in its place the end of the connection, comes soon after request and answer before."""
         for at, asked in enumerate(client.asked):
             if asked.sent_at is None:
                 break
@@ -381,58 +397,6 @@ class World:
                 raise Wrong(what, f"{client.name} {asked.story()}: {late:.1f} s of {self.bound:.1f}")
             if not answered:
                 break
-
-    def rest(self):
-        """Everybody has gone: what the server has must be nothing."""
-        self.phase = "rest"
-        gc.collect()
-        stats = self.server.statistics()
-        size, idle = stats.get("pool_size", stats.get("size")), stats.get("pool_idle", stats.get("idle"))
-        running = stats.get("pool_running", self.server._service.pool.running)
-        idle_of_pool = size - self.server._service.pool.running
-        if running or size != idle_of_pool:
-            self.fail("a green thread of the pool is lost", f"{stats}, {size} {idle} {running}")
-        for name in ("connections", "fresh", "heading", "queued", "running", "overdue", "flushing", "draining",
-                     "lingering", "body", "writing", "ready", "waiting"):  # fmt: skip
-            if stats.get(name):
-                self.fail("something remains at rest", f"{name}: {stats}")
-        if self.board is not None and self.board.listed():
-            self.fail("a place on the board remains", self.board.listed())
-        if self.c.open_count() != 1 or self.c.watched_count() != 1:
-            self.fail("a descriptor remains", f"{self.c.open_count()} open, {self.c.watched_count()} watched")
-        self.count_objects()
-
-    def count_objects(self):
-        for asked in self.asked.values():  # what applications keep is theirs
-            asked.visit = asked.closings = None
-        self.visits.clear()
-        gc.collect()
-        found = [each for each in gc.get_objects() if type(each).__name__ in KEPT]
-        found = [each for each in found if type(each).__module__.startswith("greenhttp")]
-        if found:
-            holders = [(type(each).__name__, [repr(holder)[:200] for holder in gc.get_referrers(each) if holder is not found]) for each in found[:4]]
-            self.fail("objects of connections remain", f"{len(found)}: {holders} {self.leftovers} left behind, {self.last_words}")
-
-    def ask_all(self):
-        """As many fresh honest requests at once as there are places; all of them must run side by side."""
-        self.phase = "places"
-        settings = self.plan.settings
-        places = settings["concurrency"] if self.plan.kind != "stream" else settings["connections"]
-        count = min(places, 100, settings["connections"])
-        self.inside = 0
-        self.open_gate = gevent.event.Event()
-        self.gate = count
-        clients = [Fresh(self, at) for at in range(count)]
-        self.c.chances(0, 0, 0, 0)
-        for client in clients:
-            client.act()
-        self.until(lambda: all(client.ended or client.status for client in clients), 30.0)
-        wrong = [client.status or client.ended for client in clients if client.status != 200]
-        if wrong:
-            self.fail("a fresh request is not served", f"{wrong}, most at a time {self.inside} of {count}, {self.describe()}")
-        for client in clients:
-            self.c.client_finish(client.number)
-        self.until(lambda: all(client.ended for client in clients), 60.0)
 
     def enter_gate(self):
         """What a fresh request does: it waits until all others are in as well."""
@@ -461,16 +425,6 @@ class World:
             for client in self.clients:
                 client.may_cut = True
 
-    def nothing_left(self):
-        self.phase = "after"
-        self.until(lambda: False, 30.0)
-        if self.c.open_count() or self.c.watched_count():
-            self.fail("a descriptor remains after stop", f"{self.c.open_count()} {self.c.watched_count()}")
-        for at, text in enumerate(native.FINDINGS):
-            if self.c.finding(at):
-                self.fail(text, f"{self.c.finding(at)} times")
-        self.count_objects()
-
     def watch_output(self):
         """What goes to the log, to sys.excepthook and to sys.unraisablehook."""
         world = self
@@ -493,45 +447,18 @@ class World:
 
     def unraisable(self, what):
         text = "".join(traceback.format_exception(what.exc_type, what.exc_value, what.exc_traceback))
-        thrown = (apps.Injected, gevent.Timeout, gevent.GreenletExit, Empty)  # what came while a finalizer waited is lost
+        thrown = (
+            apps.Injected,
+            gevent.Timeout,
+            gevent.GreenletExit,
+            Empty,
+        )  # what came while a finalizer waited is lost
         if issubclass(what.exc_type, thrown) or "a finalizer" in text:
             return
         self.fail("an error that nobody could raise", f"{what.object!r} {text}")
 
     def excepted(self, kind, error, trace):
         self.fail("an error of nobody", "".join(traceback.format_exception(kind, error, trace)))
-
-
-class Fresh:
-    """An honest client of the end: one request, and whether the answer is 200."""
-
-    eager = True
-
-    def __init__(self, world, at):
-        self.world = world
-        self.got = b""
-        self.status = 0
-        self.ended = None
-
-    def act(self):
-        c = self.world.c
-        self.number = c.connect(self.world.plan.family, 65536, 0)
-        self.world.by_number.append(self)
-        text = b"gate\n" if self.world.plan.kind == "stream" else GATE
-        c.client_send(self.number, text, len(text))
-
-    def take(self, most):
-        world = self.world
-        n = world.c.client_take(self.number, world.memory, world.room)
-        if n > 0:
-            self.got += world.memory.raw[:n]
-            if b"\r\n\r\n" in self.got:
-                self.status = int(self.got[9:12] if self.got[:4] == b"HTTP" else self.got[-3:])
-        elif n < 0:
-            self.ended = "eof" if n == native.END else "reset"
-
-
-GATE = b"GET /gate HTTP/1.1\r\nHost: sim\r\n\r\n"
 
 
 def report(verdict) -> bytes:

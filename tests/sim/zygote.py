@@ -39,7 +39,9 @@ def main() -> None:
 
     def finish(verdict):
         if lines.value:
-            verdict["trace"] = native.trace_lines(c, lines.value, {1: "request", 2: "finalizer", 3: "handler", 4: "hit"})
+            verdict["trace"] = native.trace_lines(
+                c, lines.value, {1: "request", 2: "finalizer", 3: "handler", 4: "hit"}
+            )
         os.pwrite(5, json.dumps(verdict).encode(), 0)
         os._exit(0)
 
