@@ -301,13 +301,15 @@ cdef class SocketStream(Stream):
 
     cdef int watch_write(self, bint on) except -1:
         cdef Wait wait = self.wait
-        cdef object watcher
+        cdef object watcher, on_writable
         if on:
             wait = self.waiting()
             if wait.watcher is not None:
                 return 1
             watcher = get_hub().loop.io(self.fd, WRITE, ref=False)
-            watcher.start(self._on_writable)
+            on_writable = self._on_writable
+            if not self.closed:
+                watcher.start(on_writable)
             if self.closed or self.wait is not wait or wait.watcher is not None:    # meanwhile, by another green thread
                 watcher.stop()
                 watcher.close()
