@@ -232,10 +232,11 @@ cdef class Pool:
         return self.size - len(self.idle)
 
     def statistics(self):
-        """What there is now: a dict of counts."""
+        """What there is now: a dict of counts, `pool_size`, green threads alive, among them."""
         return {
-            "size": self.size, "idle": len(self.idle), "running": self.running, "started": self.started,
-            "ready": self.ready.count + self.later.count, "waiting": self.patience.count + self.urgent.count,
+            "pool_size": self.size, "pool_idle": len(self.idle), "pool_running": self.running,
+            "pool_started": self.started, "pool_ready": self.ready.count + self.later.count,
+            "pool_waiting": self.patience.count + self.urgent.count,
         }
 
     cdef void wake(self, Job job) noexcept:
@@ -362,6 +363,7 @@ cdef class Pool:
         cdef Worker worker = Worker(self)
         self.size += 1
         self.started += 1
+        worker.resting = False
         switch_to(<PyObject*>worker)
         if not self.idle or self.idle[len(self.idle) - 1] is not worker:
             return None
@@ -490,7 +492,6 @@ cdef class Worker(greenlet):
 
     def run(self):
         cdef Pool pool = self.pool
-        self.resting = False
         try:
             while True:
                 try:

@@ -73,7 +73,7 @@ cdef class Spawner:
         return {
             "connections": self.open_connections, "served": self.served,
             **{phase.name: phase.count for phase in self.phases},
-            **{f"pool_{name}": count for name, count in self.pool.statistics().items()},
+            **self.pool.statistics(),
         }
 
 

@@ -23,7 +23,7 @@ cdef extern from *:
 cdef class SocketStream(Stream):
     cdef object watcher             # for reading: made when first needed, then kept until the end
     cdef readonly int fd
-    cdef flag watching
+    cdef unsigned char watching     # UNWATCHED, WATCHING or STARTING
     cdef unsigned char family       # AF_INET, AF_INET6, or 0: no address
     cdef unsigned short port
     cdef unsigned char address[16]

@@ -8,7 +8,6 @@ green thread waits for it: gevent ends a loop in which nothing is awaited, and p
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
-from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
@@ -24,9 +23,6 @@ from gevent import get_hub
 
 from greenhttp.errors import StreamTimeout
 
-
-cdef extern from "Python.h":
-    object PyObject_Call(object callable, object args, PyObject* kwargs)
 
 cdef extern from *:
     """
@@ -144,6 +140,11 @@ cdef enum:
     WRITE = 2
     SPARE_WATCHERS = 1024
 
+cdef enum:                      # SocketStream.watching
+    UNWATCHED = 0
+    WATCHING = 1
+    STARTING = 2                # in the middle of `start`, in which foreign code may run, and close the stream
+
 # Making a watcher costs an object and, since gevent checks descriptors, a system call; a stopped one serves the next
 # connection. Only libev's can be given another descriptor.
 cdef list spare = []
@@ -210,8 +211,8 @@ cdef class SocketStream(Stream):
 
     def __call__(self):
         # The loop calls the stream itself: a bound method would cost 64 bytes for every idle connection.
-        if not self.readable() and self.watching:
-            self.watching = False
+        if not self.readable() and self.watching == WATCHING:
+            self.watching = UNWATCHED
             self.watcher.stop()
 
     def _on_writable(self):
@@ -279,7 +280,7 @@ cdef class SocketStream(Stream):
                 PyErr_SetFromErrno(OSError)         # raises
 
     cdef int watch_read(self) except -1:
-        cdef object watcher = self.watcher, start, args
+        cdef object watcher = self.watcher
         if self.watching:
             return 1
         if watcher is None:
@@ -289,24 +290,26 @@ cdef class SocketStream(Stream):
                 return 0
             self.watcher = watcher
             self.hold()
-        # What allocates comes first: whoever runs in it may close the stream, and give the watcher to the next one.
-        start = watcher.start
-        args = (self,)
-        if self.closed or self.watcher is not watcher or self.watching:
-            return 0
-        PyObject_Call(start, args, NULL)
-        self.watching = True
+        self.watching = STARTING
+        watcher.start(self)
+        if self.watcher is watcher:
+            self.watching = WATCHING
+        else:
+            watcher.stop()              # closed meanwhile: `release` has left the watcher to this
+            watcher.close()
         return 0
 
     cdef int watch_write(self, bint on) except -1:
         cdef Wait wait = self.wait
-        cdef object watcher
+        cdef object watcher, on_writable
         if on:
             wait = self.waiting()
             if wait.watcher is not None:
                 return 1
             watcher = get_hub().loop.io(self.fd, WRITE, ref=False)
-            watcher.start(self._on_writable)
+            on_writable = self._on_writable
+            if not self.closed:
+                watcher.start(on_writable)
             if self.closed or self.wait is not wait or wait.watcher is not None:    # meanwhile, by another green thread
                 watcher.stop()
                 watcher.close()
@@ -343,12 +346,13 @@ cdef class SocketStream(Stream):
     cdef int release(self, bint reset) except -1:
         cdef object watcher
         cdef int fd = self.fd
+        cdef bint starting = self.watching == STARTING
         watcher, self.watcher = self.watcher, None
-        self.watching = False
+        self.watching = UNWATCHED
         self.fd = -1
         try:
             self.watch_write(False)
-            if watcher is not None:
+            if watcher is not None and not starting:
                 watcher.stop()
                 watcher.ref = False
                 if spare_loop is not None and getattr(watcher, "loop", None) is spare_loop \

@@ -233,7 +233,9 @@ cdef class Connection(Job):
             return False
         if self.state == State.RUNNING:
             return False                        # unread bytes stay where they are
-        if self.phase is self.service.queued or self.head is not None and self.head.head_size:
+        if self.phase is self.service.queued or (
+            self.state == State.HEAD and self.head is not None and self.head.head_size
+        ):
             return False                        # its request is complete, and waits for a green thread
         if (self.state == State.FLUSH) != writing:
             return False

@@ -165,5 +165,5 @@ cdef class Service:
         return {
             "connections": self.open_connections, "requests": self.requests,
             **{phase.name: phase.count for phase in self.phases},
-            **{f"pool_{name}": count for name, count in self.pool.statistics().items()},
+            **self.pool.statistics(),
         }

@@ -38,7 +38,7 @@ cdef enum:                      # what a field name means to the server
     OURS = 5                    # the server says this itself
 
 cdef enum:
-    SLOTS = 64                  # names remembered, each in the one slot that its address gives
+    SLOTS = 64                  # names remembered, each in the slot that its address gives, or in that one's neighbour
     LONGEST = 64                # bytes of a name, or of a status, that is worth it
 
 cdef const unsigned char* TOKEN = token_table()
@@ -85,6 +85,7 @@ cdef int check_name(object name) except -1:
     """What the name means; it is remembered. Raises ResponseError, TypeError."""
     cdef const unsigned char* n
     cdef Py_ssize_t i, size
+    cdef size_t slot
     cdef int kind
     if not isinstance(name, str):
         raise TypeError(f"field names and values must be str, not {type(name).__name__}")
@@ -99,8 +100,11 @@ cdef int check_name(object name) except -1:
             raise ResponseError(f"field name {name!a:.80} is not a token")
     kind = kind_of(n, size)
     if type(name) is str and size <= LONGEST:
-        checked_names[slot_of(name)] = name
-        checked_kinds[slot_of(name)] = kind
+        slot = slot_of(name)
+        checked_names[slot ^ 1] = checked_names[slot]       # two names of one address in turn would push each other out
+        checked_kinds[slot ^ 1] = checked_kinds[slot]
+        checked_names[slot] = name
+        checked_kinds[slot] = kind
     return kind
 
 
@@ -186,6 +190,8 @@ cdef class ResponseHead:
         cdef int kind
         if <PyObject*>name == PyList_GET_ITEM(checked_names, slot):
             kind = checked_kinds[slot]
+        elif <PyObject*>name == PyList_GET_ITEM(checked_names, slot ^ 1):
+            kind = checked_kinds[slot ^ 1]
         else:
             kind = check_name(name)
         if not isinstance(value, str):

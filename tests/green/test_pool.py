@@ -81,11 +81,12 @@ def test_a_job_is_done_in_a_green_thread_of_the_pool(make):
     pool, seen = make(4), []
     job = Job(lambda: seen.append((type(gevent.getcurrent()).__name__, job.worker.job is job)))
     job.submit(pool)
-    assert (job.done, pool.statistics()["ready"]) == (0, 1)
+    assert (job.done, pool.statistics()["pool_ready"]) == (0, 1)
     turn()
     assert seen == [("Worker", True)]
     assert job.worker is None
-    assert pool.statistics() == {"size": 1, "idle": 1, "running": 0, "started": 1, "ready": 0, "waiting": 0}
+    figures = {"pool_size": 1, "pool_idle": 1, "pool_running": 0, "pool_started": 1, "pool_ready": 0, "pool_waiting": 0}
+    assert pool.statistics() == figures
 
 
 def test_a_job_may_block_and_others_go_on(make):
@@ -140,7 +141,7 @@ def test_never_more_green_threads_than_the_limit(make):
     for job in jobs:
         job.submit(pool)
     turns()
-    assert (pool.running, pool.size, pool.statistics()["waiting"]) == (3, 3, 47)
+    assert (pool.running, pool.size, pool.statistics()["pool_waiting"]) == (3, 3, 47)
     gate.set()
     until(lambda: all(job.done for job in jobs))
     assert (most, pool.started, pool.patience.count) == (3, 3, 0)
@@ -313,7 +314,7 @@ def test_what_is_thrown_past_the_pool_into_an_idle_green_thread_is_nothing(make,
     turns()
     done = do(pool, lambda: None)
     assert (done.done, complaints) == (1, [])
-    assert pool.statistics()["running"] == 0
+    assert pool.statistics()["pool_running"] == 0
 
 
 def test_a_green_thread_kept_while_it_works_is_reached(make, complaints):
@@ -482,7 +483,7 @@ def test_after_a_burst_the_pool_shrinks_step_by_step_to_sixteen(make):
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == 89  # an eighth of the 84 beyond sixteen, rounded up
     assert sizes[-1] == 16
-    assert pool.statistics()["idle"] == 16
+    assert pool.statistics()["pool_idle"] == 16
     assert do(pool).done
 
 
@@ -570,7 +571,7 @@ def test_ten_thousand_jobs_leave_nothing_behind(make):
     assert not find("Job")
     assert pool.started == 50
     assert pool.statistics() == {
-        "size": 50, "idle": 50, "running": 0, "started": 50, "ready": 0, "waiting": 0,
+        "pool_size": 50, "pool_idle": 50, "pool_running": 0, "pool_started": 50, "pool_ready": 0, "pool_waiting": 0,
     }  # fmt: skip
 
 
