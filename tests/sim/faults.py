@@ -111,7 +111,7 @@ FAULTS = (
     Fault(
         "11",
         "a flushing connection whose next head has been read is not told that it can write",
-        (Change(CONNECTION, "Connection.ready", "            self.state == State.HEAD and self.head", "            self.head"),),
+        (Change(CONNECTION, "Connection.ready", "self.state == State.HEAD and self.head is", "self.head is"),),
     ),
     Fault(
         "8",

@@ -330,7 +330,7 @@ class Litter:
             Event().wait(self.seconds)
 
 
-GEVENT = {"sleep", "sleep0", "event", "queue", "share"}  # where a green thread waits by gevent's means
+GEVENT = {"sleep", "sleep0", "event", "queue", "share", "stop", "other"}  # where a green thread waits by gevent's means
 LOOP = {os.path.join(os.path.dirname(__file__), name) for name in ("loop.py", "watchers.py")}
 MAKING = {"timer", "io", "__init__"} if sys.version_info < (3, 12) else set()
 

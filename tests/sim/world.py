@@ -108,7 +108,7 @@ class World:
         self.stop_at = None
         self.log_waits = 0.0
         self.interrupted = 0
-        self.waiting = None
+        self.waiting = self.stopper = None
         self.foreign_on, self.foreign_off = gc.enable, gc.disable
         self.main = getcurrent()
         self.phase = "start"
@@ -167,6 +167,8 @@ class World:
             return "hub"
         if id(green) in self.hub.loop.sharing:
             return "share"
+        if green is self.stopper:
+            return "stop"
         visit = self.visit_of(green)
         if visit is None:
             return "between" if type(green).__name__ == "Worker" else "other"
@@ -417,7 +419,7 @@ class World:
         def stop():
             state["finished"] = self.server.stop(timeout, linger)
 
-        self.spawn(stop)
+        self.stopper = self.spawn(stop)
         if not self.until(lambda: "finished" in state, 400.0):
             self.fail("stop does not end", self.describe())
         self.last_words, self.service = self.service.statistics(), None  # with all that its queues hold
