@@ -8,6 +8,7 @@
 # make lint     only the linters and types
 # make coverage  which lines the tests run, of the compiled modules and of the Python ones; needs gcov
 # make fuzz     the compiled parsers under clang's sanitizers, for MINUTES (5) in all; tests/fuzz/README.md
+# make asan     the tests of the compiled parts under gcc's AddressSanitizer and UndefinedBehaviorSanitizer
 # make clean    back to what is under version control
 #
 # Everything lives in .venv; a second run does only what has changed. Another interpreter: make PYTHON=python3.12
@@ -18,7 +19,7 @@ BIN    := $(VENV)/bin
 HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
 STUBS  := $(subst /,.,$(basename $(shell find greenhttp -name '*.pyi')))
 
-.PHONY: serve test test-all build docs lint coverage fuzz soak reload-soak clean tools
+.PHONY: serve test test-all build docs lint coverage fuzz asan soak reload-soak clean tools
 
 serve: build
 	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
@@ -54,6 +55,9 @@ coverage: build
 
 fuzz: build
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5)
+
+asan: build
+	$(BIN)/python -m tests.asan
 
 clean:
 	rm -rf $(VENV) .venv-3* build dist greenhttp.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
