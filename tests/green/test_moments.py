@@ -321,3 +321,32 @@ def test_the_pools_figures_have_names_of_their_own() -> None:
         for peer in peers:
             peer.close()
         until(lambda: not served.spawner.statistics()["connections"])
+
+
+@pytest.mark.parametrize("waits", ["sharing", "writing", "reading and writing"])
+def test_what_a_stream_handler_leaves_behind_does_not_hold_up_its_end(waits: str) -> None:
+    big, left, begun = b"x" * 6_000_000, [], Event()
+
+    def handler(stream: Any) -> None:
+        left.append(Background(stream.write, big))
+        if waits == "sharing":
+            gevent.sleep(0)
+        else:
+            until(lambda: served.spawner.statistics()["writing"])
+        if waits == "reading and writing":
+            left.append(Background(stream.read_some))
+            gevent.sleep(0)
+        begun.set()
+
+    with Served(handler) as served:
+        peer = gevent.socket.create_connection(served.sock.getsockname())
+        begun.wait()
+        until(lambda: not served.spawner.statistics()["running"])
+        got = 0
+        while piece := peer.recv(1 << 20):
+            assert piece == b"x" * len(piece)
+            got += len(piece)
+        assert got == len(big)
+        assert [type(each.error) for each in left] == [StreamClosed] * len(left)
+        peer.close()
+        until(lambda: not served.spawner.statistics()["connections"])
