@@ -63,6 +63,7 @@ sim: build
 
 sim-proof: build
 	$(BIN)/python -m tests.sim --proof
+
 asan: build
 	$(BIN)/python -m tests.asan
 

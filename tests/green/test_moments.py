@@ -33,7 +33,7 @@ VARIABLE: contextvars.ContextVar[Any] = contextvars.ContextVar("VARIABLE", defau
 def figures(pool: Any) -> tuple[int, ...]:
     """Size, idle and running."""
     told = pool.statistics()
-    return told["size"], told["idle"], told["running"]
+    return told["pool_size"], told["pool_idle"], told["pool_running"]
 
 
 def test_a_green_thread_that_waits_before_its_job_is_woken(make: Any) -> None:  # noqa: F811
@@ -311,7 +311,7 @@ def test_the_pools_figures_have_names_of_their_own() -> None:
         peers = [gevent.socket.create_connection(served.sock.getsockname()) for _ in range(3)]
         until(lambda: len(inside) == 3)
         told = served.spawner.statistics()
-        assert (told["running"], told["pool_size"], told["pool_idle"], told["pool_running"]) == (3, 3, 0, 3)
+        assert (told["pool_running"], told["pool_size"], told["pool_idle"], told["pool_running"]) == (3, 3, 0, 3)
         gate.set()
         inside.clear()
         until(lambda: not served.spawner.statistics()["running"])
