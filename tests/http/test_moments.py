@@ -66,7 +66,7 @@ def test_a_refusal_that_foreign_code_held_up_is_sent_and_no_place_is_lost(serve:
     other = serving.connect().send(request())
     serving.until(lambda: serving.count("queued"))
     told = serving.server.statistics()
-    assert (told["pool_size"], told["pool_idle"], told["pool_running"], told["pool_running"]) == (1, 0, 1, 0)
+    assert (told["pool_size"], told["pool_idle"], told["pool_running"], told["running"]) == (1, 0, 1, 0)
     held.gate.set()
     assert victim.answer().status == 400
     assert other.answer().status == 200
