@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--without", default="", help="quirks and adversities that do not happen, with commas")
     parser.add_argument("--shrink", action="store_true")
     parser.add_argument("--proof", nargs="*", metavar="FAULT", help="put faults back, all or these, and find them")
+    parser.add_argument("--real", default="", choices=("libev", "libuv"), help="gevent's own loop and real sockets")
     parser.add_argument("--quiet", action="store_true", help="failures by kind and seed alone")
     parser.add_argument("--python", default=sys.executable, help="the interpreter for the worlds")
     options = parser.parse_args()
@@ -46,11 +47,11 @@ def main() -> int:
     seed = options.seed if options.seed is not None else int(time.time()) * 1000
     minutes = options.minutes if options.minutes or options.count else 1.0
     print(f"seeds from {seed}", flush=True)
-    for verdict in in_jobs(options.jobs, seed, options.count, minutes, without, options.python):
+    for verdict in in_jobs(options.jobs, seed, options.count, minutes, without, options.python, loop=options.real):
         summary.add(verdict)
     summary.end()
     for failing in summary.to_shrink() if options.shrink else ():
-        with Zygote(options.python) as zygote:
+        with Zygote(options.python, loop=options.real) as zygote:
             least(zygote, failing["seed"], None, without, failing["failure"])
     return 1 if summary.failures else 0
 
@@ -65,7 +66,7 @@ def least(zygote: Zygote, seed: int, only: list[str] | None, without: list[str],
 
 def replay(options: argparse.Namespace, without: list[str]) -> int:
     only = options.only.split(",") if options.only else None
-    with Zygote(options.python) as zygote:
+    with Zygote(options.python, loop=options.real) as zygote:
         if options.shrink:
             kind = zygote.run(options.seed, only, without)["failure"]
             if kind is None:

@@ -157,7 +157,7 @@ class Client:
     def be_slow(self):
         self.be_honest() if self.chance.random() < 0.5 else self.be_pipelined()
         self.window = self.chance.choice((500, 4096, 30000))
-        self.interval = self.chance.choice((0.001, 0.01, 0.05))
+        self.interval = self.pause = self.chance.choice((0.001, 0.01, 0.05))
 
     def be_never(self):
         self.be_pipelined()
@@ -198,7 +198,7 @@ class Client:
                 if self.answers.whole < step[1]:
                     self.awaits = step[1]
                     if not self.eager and self.manner == "slow":
-                        self.later(self.interval)
+                        self.later(self.pause)
                     return
                 self.awaits = None
             self.at += 1
@@ -229,15 +229,17 @@ class Client:
         if self.gone_at is None:
             self.gone_at = world.now()
         if not self.eager and self.manner == "slow" and not self.ended:
-            self.later(self.interval)
+            self.later(self.pause)
 
     def take_some(self):
         if self.manner == "slow" and not self.ended:
-            self.take(self.window)
+            came = self.take(self.window)
+            self.pause = self.interval if came else min(2 * self.pause, 0.2)  # it need not look all the time
 
     def take(self, most):
-        """Read what has come, at most so much."""
+        """Read what has come, at most so much. How much that was."""
         world = self.world
+        wanted = most
         while most > 0 and not self.ended:
             size = min(most, world.room)
             n = world.c.client_take(self.number, world.memory, size)
@@ -262,6 +264,7 @@ class Client:
             self.awaits = None
             if self.eager:
                 world.soon(self)
+        return wanted - most
 
     def end(self, how):
         self.ended = how

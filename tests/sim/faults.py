@@ -109,6 +109,11 @@ FAULTS = (
         (Change(REQUEST, "Body.readline", "                    self.put_back(pieces)\n", ""),),
     ),
     Fault(
+        "11",
+        "a flushing connection whose next head has been read is not told that it can write",
+        (Change(CONNECTION, "Connection.ready", "self.state == State.HEAD and self.head is", "self.head is"),),
+    ),
+    Fault(
         "8",
         "a context that the application has assigned stays",
         (Change(POOL, "Worker.clean", "current_context() == <PyObject*>self.context and ", ""),),

@@ -299,7 +299,10 @@ class Litter:
         current = getcurrent()
         point = world.point_of(current)
         between = type(current).__name__ == "Worker" and point in ("between", "after")
-        if current is world.hub or in_loop() or (self.place != "any" and (self.place == "between") != between):
+        visit = world.visit_of(current)
+        in_gevent = point == "stop" or visit is not None and visit.at in GEVENT
+        wrong_place = self.place != "any" and (self.place == "between") != between
+        if current is world.hub or in_loop() or in_gevent or wrong_place:
             fit = False
         else:
             fit = self.count <= 0
@@ -314,7 +317,7 @@ class Litter:
         try:
             self.wait()
         except InvalidSwitchError:
-            if point not in GEVENT:  # gevent arms a wait first, and what it allocates then may wait as well
+            if point != "other":
                 raise
         if self.act == "log":
             logging.getLogger("greenhttp").warning("a finalizer")
@@ -330,7 +333,9 @@ class Litter:
             Event().wait(self.seconds)
 
 
-GEVENT = {"sleep", "sleep0", "event", "queue", "share"}  # where a green thread waits by gevent's means
+# Where a green thread waits by gevent's means. gevent arms a wait, and may allocate before it switches: what waits in a
+# finalizer there takes its wake-up. That is gevent's, and no server can help.
+GEVENT = {"sleep", "sleep0", "event", "queue"}
 LOOP = {os.path.join(os.path.dirname(__file__), name) for name in ("loop.py", "watchers.py")}
 MAKING = {"timer", "io", "__init__"} if sys.version_info < (3, 12) else set()
 

@@ -238,7 +238,7 @@ def judge(client):
             if not (client.may_cut or any(each.may_cut for each in client.asked[at:])):
                 raise Wrong(
                     "an answer was cut",
-                    f"{name}: {len(answer.body)} bytes, {client.manner} {client.ended}, {answer.fields} {asked.story()}",
+                    f"{name}: {len(answer.body)} bytes, {client.manner} {client.ended} {answer.fields} {asked.story()}",
                 )
     if stream.buffer and stream.answer is None and not (client.may_cut or client.cut_excuse()):
         raise Wrong(

@@ -22,6 +22,7 @@ def in_jobs(
     without: list[str],
     python: str | None,
     top: Path = TOP,
+    loop: str = "",
 ) -> Iterator[Verdict]:
     """Verdicts, as they come, of worlds with the seeds from `seed` on: so many, or for so many minutes."""
     seeds = itertools.count(seed)
@@ -31,7 +32,7 @@ def in_jobs(
 
     def work() -> None:
         try:
-            with Zygote(python or sys.executable, top) as zygote:
+            with Zygote(python or sys.executable, top, loop) as zygote:
                 while time.monotonic() < until and (number := next(seeds)) < last:
                     verdicts.put(zygote.run(number, without=without))
             verdicts.put(None)

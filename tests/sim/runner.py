@@ -37,10 +37,15 @@ class Zygote:
     Arguments:
         python: the interpreter.
         top: the tree with greenhttp and tests.
+        loop: "libev" or "libuv": gevent's own, over sockets of the system; "": the simulated ones.
+        seconds: of the processor that a world may use.
     """
 
-    def __init__(self, python: str = sys.executable, top: Path = TOP, seconds: int = 30) -> None:
+    def __init__(self, python: str = sys.executable, top: Path = TOP, loop: str = "", seconds: int = 30) -> None:
         self.seconds = seconds
+        self.environment = ENVIRONMENT | {"LD_PRELOAD": str(native.library())}
+        if loop:
+            self.environment["GEVENT_LOOP"] = {"libev": "libev-cext", "libuv": "libuv-cffi"}[loop]
         with STARTING:
             self._start(python, top)
 
@@ -61,7 +66,7 @@ class Zygote:
 
         self.process = subprocess.Popen(
             [python, "-m", "tests.sim.zygote"], cwd=top, preexec_fn=prepare, close_fds=False, stdin=subprocess.DEVNULL,
-            env=ENVIRONMENT | {"LD_PRELOAD": str(native.library())},
+            env=self.environment,
         )  # fmt: skip
         for fd in (orders, verdicts, *high):
             os.close(fd)

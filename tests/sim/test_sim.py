@@ -53,6 +53,15 @@ def test_a_world_is_the_same_alone_in_a_row_and_with_its_trace():
     assert len({verdict["digest"] for verdict in in_a_row}) == len(seeds)
 
 
+@pytest.mark.parametrize("loop", ["libev", "libuv"])
+def test_the_worlds_hold_on_the_loops_of_gevent_too(loop):
+    seed = int(time.time()) * 1000
+    with Zygote(loop=loop) as zygote:
+        verdict = zygote.run(seed)
+    assert verdict["failure"] is None, f"--real {loop} --seed {seed}: {verdict['failure']}\n{verdict['story']}"
+    assert verdict["connections"]
+
+
 def test_a_changed_byte_is_found():
     with Zygote() as zygote:
         found = [zygote.run(seed, spoil=5000 * (1 + seed % 3))["failure"] for seed in range(8)]

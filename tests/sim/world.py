@@ -23,7 +23,7 @@ from greenlet import getcurrent
 from greenhttp.green.board import Board
 from greenhttp.green.listener import Address
 from greenhttp.server import Server
-from tests.sim import apps, foreign, loop, rest
+from tests.sim import apps, foreign, loop, real, rest
 from tests.sim.clients import Client
 from tests.sim.judge import Wrong
 from tests.sim.plan import Plan
@@ -58,7 +58,7 @@ class SimHub(Hub):
     """gevent's hub; what would be printed goes to the world."""
 
     def handle_error(self, context, kind, value, trace):
-        world = self.loop.world
+        world = self.world
         if kind is not None and not issubclass(kind, (SystemExit, KeyboardInterrupt, gevent.GreenletExit)):
             text = "".join(traceback.format_exception(kind, value, trace))
             if "tests/sim" in text and issubclass(kind, apps.Injected):
@@ -85,6 +85,9 @@ class World:
     def __init__(self, plan: Plan, c, finish):
         self.plan = plan
         self.c = c
+        self.real = isinstance(c, real.System)
+        self.scale = real.SCALE if self.real else 1.0
+        self.turns = 0
         self.finish = finish
         self.memory = ctypes.create_string_buffer(MEMORY)
         self.room = MEMORY
@@ -108,7 +111,7 @@ class World:
         self.stop_at = None
         self.log_waits = 0.0
         self.interrupted = 0
-        self.waiting = None
+        self.waiting = self.stopper = None
         self.foreign_on, self.foreign_off = gc.enable, gc.disable
         self.main = getcurrent()
         self.phase = "start"
@@ -125,6 +128,8 @@ class World:
     def at(self, seconds, client):
         """`client` acts in so many seconds."""
         self.serial += 1
+        if seconds > 0.2:
+            seconds *= self.scale
         heappush(self.heap, (self.c.now() + int(seconds * 1e9), self.serial, client))
 
     def soon(self, client):
@@ -134,6 +139,7 @@ class World:
     def stall(self, seconds):
         """Time passes for everybody but the loop."""
         c = self.c
+        seconds *= self.scale
         until = c.now() + int(seconds * 1e9)
         self.turn()
         while c.now() < until and (self.due_soon or self.heap and self.heap[0][0] <= until):
@@ -165,8 +171,10 @@ class World:
         """Where a green thread is."""
         if green is self.hub:
             return "hub"
-        if id(green) in self.hub.loop.sharing:
+        if not self.real and id(green) in self.loop.sharing:
             return "share"
+        if green is self.stopper:
+            return "stop"
         visit = self.visit_of(green)
         if visit is None:
             return "between" if type(green).__name__ == "Worker" else "other"
@@ -199,7 +207,7 @@ class World:
             "seed": self.plan.seed,
             "digest": self.digest,
             "connections": self.connections,
-            "turns": self.loop.turns,
+            "turns": self.turns,
             "requests": sum(asked.runs for asked in self.asked.values()),
             "hits": self.hits,
             "phase": self.phase,
@@ -233,7 +241,8 @@ class World:
             self.fail(wrong.args[0], wrong.args[1] if len(wrong.args) > 1 else "")
         if self.shrinkers and self.chance.random() < 0.3:
             self.shrink_files()
-        if self.loop.turns > MOST_TURNS:
+        self.turns += 1
+        if self.turns > MOST_TURNS and not self.real:
             self.fail("the world does not come to rest", self.describe())
         next_at = self.heap[0][0] if self.heap else 0
         if self.due_soon:
@@ -254,7 +263,7 @@ class World:
 
     def until(self, condition, seconds):
         """Wait, in the main green thread. Whether the condition came true in time."""
-        self.waiting = condition, self.now() + seconds
+        self.waiting = condition, self.now() + seconds * self.scale
         try:
             self.hub.switch()
         except LoopExit:
@@ -271,6 +280,8 @@ class World:
             for client in self.clients
             if not client.ended
         ]
+        if self.real:
+            return f"{self.phase}, {stats}, {open_ones[:20]}"
         ready = [(watcher.fd, watcher.events, watcher.callback) for watcher in self.loop.found()]
         loop = self.loop
         busy = f"{len(loop.callbacks)} callbacks, {loop.idles} idle, {ready} ready, next due {loop.next_due()}"
@@ -284,10 +295,15 @@ class World:
         c.chances(*plan.chances)
         self.began = self.now()
         self.chance = plan.chance("course")
-        make = loop.Libuv if plan.flavour == "libuv" else loop.Libev
-        self.loop = make(c, plan.chance("loop"), self, plan.tick)
-        self.hub = SimHub(self.loop)
-        self.loop.hub = self.hub
+        if self.real:
+            self.hub = SimHub()
+            self.loop = self.hub.loop
+        else:
+            make = loop.Libuv if plan.flavour == "libuv" else loop.Libev
+            self.loop = make(c, plan.chance("loop"), self, plan.tick)
+            self.hub = SimHub(self.loop)
+            self.loop.hub = self.hub
+        self.hub.world = self
         set_hub(self.hub)
         self.hub._threadpool = Threads()
         self.watch_output()
@@ -320,7 +336,10 @@ class World:
     def serve(self):
         plan = self.plan
         self.log = os.memfd_create("access")
-        values = dict(plan.settings)
+        values = {
+            name: value * self.scale if name.endswith(("_timeout", "_after")) else value
+            for name, value in plan.settings.items()
+        }
         if self.plan.access_log:
             values["access_logfile"] = f"/proc/self/fd/{self.log}"
         self.server = Server(apps.APPS[plan.kind](self), bind=("127.0.0.1:80",), interface=plan.kind, **values)
@@ -329,8 +348,12 @@ class World:
             board = Board(plan.board)
             board.own()
         self.board = board
-        fd = self.c.listen()
-        self.server.start([(Socket(fd, plan.family), Address("tcp", host="127.0.0.1", port=80))], board=board)
+        sock = self.c.listen() if self.real else Socket(self.c.listen(), plan.family)
+        self.server.start([(sock, Address("tcp", host="127.0.0.1", port=80))], board=board)
+        if self.real:
+            self.pump = self.loop.timer(0, real.PUMP)
+            self.pump.start(self.turn)
+            self.c.started()
         self.service = self.server._service
 
     def prepare(self):
@@ -340,6 +363,10 @@ class World:
         crowded = len(self.clients) >= settings["concurrency"]
         work = sum(seconds for asked in self.asked.values() for _, seconds in asked.waits) + 0.03 * len(self.asked)
         self.bound = 2 + work + self.stalls
+        if self.real:  # how fast the machine is, nobody knows
+            self.bound = PATIENCE
+            for client in self.clients:
+                client.rude()
         if rude + sum(client.manner == "slow" for client in self.clients) >= settings["concurrency"]:
             self.bound += 60 * (rude + 2)
         if crowded or self.stalls:
@@ -417,7 +444,7 @@ class World:
         def stop():
             state["finished"] = self.server.stop(timeout, linger)
 
-        self.spawn(stop)
+        self.stopper = self.spawn(stop)
         if not self.until(lambda: "finished" in state, 400.0):
             self.fail("stop does not end", self.describe())
         self.last_words, self.service = self.service.statistics(), None  # with all that its queues hold

@@ -13,8 +13,9 @@ import json
 import os
 import signal
 import sys
+import warnings
 
-from tests.sim import native
+from tests.sim import native, real
 from tests.sim.plan import Plan
 from tests.sim.world import World
 
@@ -23,6 +24,8 @@ ROOM = 1 << 20
 
 def main() -> None:
     c = native.load()
+    loops = os.environ.get("GEVENT_LOOP")
+    warnings.filterwarnings("ignore", "libuv only supports millisecond")
     os.dup2(6, 1)
     os.dup2(6, 2)
     faulthandler.enable()
@@ -45,6 +48,8 @@ def main() -> None:
         os.pwrite(5, json.dumps(verdict).encode(), 0)
         os._exit(0)
 
+    if loops:
+        c = real.System()
     c.spoil(order.get("spoil", -1))
     world = World(Plan(order["seed"], order.get("only"), order.get("without", ())), c, finish)
     try:
