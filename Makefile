@@ -10,6 +10,7 @@
 # make fuzz     the compiled parsers under clang's sanitizers, for MINUTES (5) in all; tests/fuzz/README.md
 # make sim      the whole server in worlds where a seed decides everything, for MINUTES (5); tests/sim/README.md
 # make sim-proof     known faults put back, and how many worlds find each
+# make asan     the tests of the compiled parts under gcc's AddressSanitizer and UndefinedBehaviorSanitizer
 # make clean    back to what is under version control
 #
 # Everything lives in .venv; a second run does only what has changed. Another interpreter: make PYTHON=python3.12
@@ -20,7 +21,7 @@ BIN    := $(VENV)/bin
 HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
 STUBS  := $(subst /,.,$(basename $(shell find greenhttp -name '*.pyi')))
 
-.PHONY: serve test test-all build docs lint coverage fuzz sim sim-proof soak reload-soak clean tools
+.PHONY: serve test test-all build docs lint coverage fuzz asan sim sim-proof soak reload-soak clean tools
 
 serve: build
 	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
@@ -62,6 +63,9 @@ sim: build
 
 sim-proof: build
 	$(BIN)/python -m tests.sim --proof
+
+asan: build
+	$(BIN)/python -m tests.asan
 
 clean:
 	rm -rf $(VENV) .venv-3* build dist greenhttp.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage

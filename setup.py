@@ -31,8 +31,9 @@ HOT = [
     "greenhttp.observe.entries",
 ]
 
-# `make coverage` builds with the C compiler's counters of lines, in a tree of its own (tests/cover.py).
-COVERAGE = os.environ.get("GREENHTTP_COVERAGE")
+# Compiler and linker flags instead of ours: `make coverage` and `make asan` build in trees of their own with others
+# (tests/instrumented.py).
+FLAGS = os.environ.get("GREENHTTP_FLAGS", "").split()
 # `python -m perf profile --lines` builds one module alone, with line numbers and otherwise the same code. Not by CFLAGS
 # in the environment: they replace those that Python was built with, of which -fwrapv and -DNDEBUG change the code.
 ONLY = os.environ.get("GREENHTTP_ONLY")
@@ -44,8 +45,8 @@ setup(
                 name,
                 [name.replace(".", "/") + ".pyx"],
                 include_dirs=[os.path.dirname(greenlet.__path__[0])],  # so that "greenlet/greenlet.h" is found
-                extra_compile_args=["-O0", "--coverage"] if COVERAGE else ["-O3", "-g"] if ONLY else ["-O3"],
-                extra_link_args=["--coverage"] if COVERAGE else [],
+                extra_compile_args=FLAGS or (["-O3", "-g"] if ONLY else ["-O3"]),
+                extra_link_args=FLAGS,
             )
             for name in HOT
             if name == (ONLY or name)

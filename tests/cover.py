@@ -25,37 +25,14 @@ import coverage
 from coverage.plugin import CoveragePlugin, FileReporter
 from coverage.plugin_support import Plugins
 
-ROOT = Path(__file__).parent.parent
+from tests.instrumented import ROOT, build, environment
+
 TREE = ROOT / "build" / "coverage"
 LEAST = 95  # per cent, of the compiled modules and of the Python ones
-COPIED = ("greenhttp", "tests", "perf", "examples", ".ci", ".github")
+FLAGS = ("-O0", "--coverage")
 GCOV = os.environ.get("GCOV", "gcov")
-MADE = ("*.so", "*.c", "*.o", "*.html", "__pycache__")
 
 Lines = dict[str, dict[int, int]]  # file -> line -> how often
-
-# ---- the tree of its own
-
-
-def copy_tree(root: Path, tree: Path) -> None:
-    """Bring the copy up to date; times of change are kept, so that only what has changed is compiled again."""
-    left_out = shutil.ignore_patterns(*MADE)
-    wanted = {path for path in root.iterdir() if path.is_file() and not path.name.startswith((".coverage", ".git"))}
-    for top in COPIED:
-        for folder, folders, names in os.walk(root / top):
-            folders[:] = set(folders) - left_out(folder, folders)
-            wanted |= {Path(folder, name) for name in set(names) - left_out(folder, names)}
-    for path in wanted:
-        copied = tree / path.relative_to(root)
-        if not copied.exists() or copied.stat().st_mtime != path.stat().st_mtime:
-            copied.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, copied)
-    for top in COPIED:  # what is no longer there must not be tested any more
-        for copied in (tree / top).rglob("*"):
-            kept = root / copied.relative_to(tree)
-            if copied.is_file() and kept not in wanted and not left_out("", [copied.name, copied.parent.name]):
-                copied.unlink()
-
 
 # ---- from counters of C lines to lines of Cython
 
@@ -204,13 +181,11 @@ def main(arguments: list[str]) -> int:
     if not shutil.which(GCOV):
         print(f"make coverage: {GCOV} is missing; it comes with gcc. Another one: GCOV=gcov-13", file=sys.stderr)
         return 2
-    copy_tree(ROOT, TREE)
-    environ = {**os.environ, "PYTHONPATH": str(TREE), "GREENHTTP_COVERAGE": "1"}
-    build = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace", "--parallel", str(os.cpu_count())]
-    subprocess.run(build, cwd=TREE, env=environ, check=True)
+    build(TREE, FLAGS)
     for old in [*TREE.rglob("*.gcda"), *TREE.glob(".coverage*")]:
         old.unlink()
-    tests = subprocess.run([sys.executable, "-m", "coverage", "run", "-m", "pytest", *arguments], cwd=TREE, env=environ)
+    run = [sys.executable, "-m", "coverage", "run", "-m", "pytest", *arguments]
+    tests = subprocess.run(run, cwd=TREE, env=environment(TREE))
     enough = table(TREE, compiled(TREE))
     return 0 if enough and tests.returncode == 0 else 1
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from tests.cover import DECLARED, Compiled, copy_tree, ran, ran_verbatim
+from tests.cover import DECLARED, Compiled, ran, ran_verbatim
 
 # The shape of what Cython writes: a comment with the place, then C. The counts are those of gcov, by line, below.
 C = """\
@@ -121,24 +120,3 @@ def test_lines_left_out_say_so(tmp_path: Path) -> None:
     path.write_text("one\ntwo  # pragma: no cover  only on macOS\nthree\n")
     report = Compiled(str(path), [1, 2])
     assert (report.lines(), report.excluded_lines()) == ({1, 2}, {2})
-
-
-def test_the_copy_follows_the_tree_and_copies_only_what_has_changed(tmp_path: Path) -> None:
-    root, tree = tmp_path / "root", tmp_path / "tree"
-    (root / "greenhttp").mkdir(parents=True)
-    for name in ("greenhttp/a.pyx", "greenhttp/b.py", "greenhttp/a.so", "setup.py"):
-        (root / name).write_text(name)
-    copy_tree(root, tree)
-    files = sorted(str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_file())
-    assert files == ["greenhttp/a.pyx", "greenhttp/b.py", "setup.py"]
-    built = tree / "greenhttp" / "a.c"
-    for path in (built, tree / "greenhttp" / "a.pyx"):
-        path.write_text("kept")
-    os.utime(tree / "greenhttp" / "a.pyx", (then := (root / "greenhttp" / "a.pyx").stat().st_mtime, then))
-    (root / "greenhttp" / "b.py").unlink()
-    (root / "setup.py").write_text("changed")
-    os.utime(root / "setup.py", (then + 10, then + 10))
-    copy_tree(root, tree)
-    assert not (tree / "greenhttp" / "b.py").exists()
-    assert (built.read_text(), (tree / "greenhttp" / "a.pyx").read_text()) == ("kept", "kept")
-    assert (tree / "setup.py").read_text() == "changed"

@@ -174,7 +174,7 @@ cdef class Naps:
         timer = self.hub.loop.timer(max(seconds, 0.0), priority=-1)
         timer.start(self._wake, update=True)
         former = timer
-        if due < self.armed:
+        if due < self.armed and timer.active:       # or it has come already
             former, self.timer = self.timer, timer
             self.armed = due
         if former is not None:

@@ -484,11 +484,13 @@ cdef int complain(Pool pool) except -1:
 cdef class Worker(greenlet):
     """A green thread of a pool. Seen by users as `gevent.getcurrent()`."""
 
-    def __init__(self, Pool pool):
+    def __cinit__(self, *arguments, **named):
+        self.place = -1
+        self.resting = True             # tools that look at all objects find it before it is made
+
+    def __init__(self, Pool pool not None):
         greenlet.__init__(self, None, pool.hub)
         self.pool = pool
-        self.place = -1
-        self.resting = True
 
     def run(self):
         cdef Pool pool = self.pool
@@ -565,7 +567,8 @@ cdef class Worker(greenlet):
 
     def kill(self, exception=GreenletExit, block=False, timeout=None):
         """Raise `exception` in the job this green thread is in, in a later turn of the loop. Never waits."""
-        self.pool.loop.run_callback(self._kill, self.serial, exception)
+        if self.pool is not None:       # it has begun
+            self.pool.loop.run_callback(self._kill, self.serial, exception)
 
     def _kill(self, serial, exception):
         if serial == self.serial:

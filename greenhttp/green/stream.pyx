@@ -414,7 +414,7 @@ cdef class Stream:
                 failure = wait.write_failure if writing else wait.read_failure
                 if self.closed or self.tenure != mine or failure is not None:
                     break
-                if 0 < until <= clock():
+                if timer is not None and not timer.active:
                     raise StreamTimeout("the operation passed its deadline")
                 if not (self.watch_write(True) if writing else self.watch_read()):
                     continue

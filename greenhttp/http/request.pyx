@@ -85,6 +85,7 @@ cdef class Body:
             self.broken = True
             raise BodyError(error.status, f"malformed request body: {error.reason}") from None
         except ConnectionError as error:
+            self.still_mine()
             self.broken = True
             raise BodyError(400, f"the client went away before the end of the request body ({error})") from None
 

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.instrumented import ASAN_OPTIONS, ROOT
 
 
 class Target(NamedTuple):
@@ -99,8 +99,7 @@ def arguments(name: str, target: Target, build: Path, seconds: int) -> list[str]
 def environment(name: str, target: Target, lib: Path) -> dict[str, str]:
     paths = [str(lib), str(ROOT), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     asan = [
-        "detect_leaks=0",  # Python frees little of what it made at its start: every run would end in a report
-        "detect_stack_use_after_return=0",  # false after greenlet has moved a stack
+        *ASAN_OPTIONS,
         "quarantine_size_mb=16",
         "malloc_context_size=6",  # frames kept for each allocation: more are slow
     ]

@@ -23,19 +23,13 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension
 
+from tests.instrumented import ROOT, SANITIZE
+
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 BUILD = ROOT / "build" / "fuzz"
 LIB = BUILD / "lib"
 FUZZER = BUILD / "fuzzer"
 
-SANITIZE = [
-    "-fsanitize=address,undefined",
-    "-fno-sanitize-recover=all",
-    "-fno-sanitize=pointer-overflow",  # Cython adds 0 to NULL where a call has no arguments; ASan sees the accesses
-    "-fno-wrapv",  # Python's flags have -fwrapv, under which a signed overflow would not be reported
-    "-fno-omit-frame-pointer",
-]
 # Coverage of our functions only: libFuzzer looks at every counter after every execution, and nine in ten of those in a
 # compiled module belong to what Cython adds to it. No tracing of comparisons in wire: a quarter of the time there, and
 # what it would find, http.dict knows.

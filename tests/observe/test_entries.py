@@ -442,3 +442,39 @@ def test_a_head_that_came_in_pieces_and_content_behind_it(logged: Any) -> None:
     client.send(data[1000:])
     assert client.answer().status == 200
     assert serving.entries() == [f'200 POST /long HTTP/1.1 {"a" * 3000} "me"']
+
+
+def test_keys_of_the_environ_whose_comparison_waits_tear_no_entry(logged: Any) -> None:
+    """What stands in the environ is the application's: a key may be of a kind that runs code of its own."""
+    gate, waiting = Event(), Event()
+
+    class Key(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            if gevent.getcurrent() is not running[0]:
+                return str.__eq__(self, other)
+            waiting.set()
+            gate.wait()
+            return str.__eq__(self, other)
+
+    running: list[Any] = [None]
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/slow":
+            environ[Key("tenant")] = "blue"
+            running[0] = gevent.getcurrent()
+        else:
+            environ["tenant"] = "red"
+        return hello(environ, start_response)
+
+    serving = logged(app, "<%(U)s %({tenant}e)s %(s)s>", concurrency=2)
+    slow = serving.connect().send(get("/slow"))
+    waiting.wait()
+    for n in range(3):
+        assert serving.ask(get(f"/{n}")).status == 200
+    gate.set()
+    assert slow.answer().status == 200
+    running[0] = None
+    assert sorted(serving.entries()) == ["</0 red 200>", "</1 red 200>", "</2 red 200>", "</slow blue 200>"]
