@@ -370,7 +370,11 @@ class World:
                 client.rude()
         if rude + sum(client.manner == "slow" for client in self.clients) >= places:
             self.bound += 60 * (rude + 2)
-        if crowded or self.stalls:
+        # A green thread that foreign code holds up while it begins is a place that cannot be had, and nobody may queue.
+        held_up = settings.get("queue") == 0 and any(
+            kind in ("collector", "signals") for _, kind in self.plan.adversities
+        )
+        if crowded or self.stalls or held_up:
             for asked in self.asked.values():
                 asked.may.add(503)
         if self.stalls:
