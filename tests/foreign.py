@@ -71,7 +71,7 @@ def collecting(act: Callable[[], Any], when: Callable[[], bool], after: int = 0)
                 return
             outer = sys._getframe().f_back
             inside = "" if outer is None else outer.f_globals["__name__"]
-            if when() and not inside.startswith("gevent."):  # its libuv loop, in Python, is not what is tested
+            if when() and not inside.startswith("gevent.libuv"):  # that loop is Python, and not what is tested
                 if left == 0:
                     disarm()
                     hits.append(gevent.getcurrent())
