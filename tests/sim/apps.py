@@ -403,7 +403,7 @@ def left_content(rid, size):
 
 def stream(world):
     def handler(stream):
-        stream.timeout = 25
+        stream.timeout = 25 + 2 * world.stalls
         while (line := stream.readline()).endswith(b"\n"):
             asked = world.asked_of(int(line)) if line != b"gate\n" else None
             if asked is None:

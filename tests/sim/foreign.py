@@ -347,6 +347,8 @@ def in_loop(making=True):
         code = frame.f_code
         if code.co_filename in LOOP:
             return not making or code.co_name not in MAKING
+        if making and "/gevent/" in code.co_filename:
+            return True  # see GEVENT
         frame = frame.f_back
     return False
 
