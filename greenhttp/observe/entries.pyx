@@ -203,13 +203,13 @@ cdef class Entries(Observer):
     def take(self):
         """(lines, held, count, dropped): all that there is, to be written, and given back to `done` by its size."""
         cdef bytes lines = PyBytes_FromStringAndSize(self.data, self.size)
-        taken = lines, self.size, self.count, self.dropped
+        cdef Py_ssize_t size = self.size, count = self.count, dropped = self.dropped
         self.size = self.count = self.dropped = 0
         if self.capacity > KEPT:
             free(self.data)
             self.data = NULL
             self.capacity = 0
-        return taken
+        return lines, size, count, dropped      # last: to make this may let an entry be written
 
     def done(self, Py_ssize_t held):
         """A batch that held so many bytes is out of memory."""
