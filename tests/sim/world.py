@@ -360,18 +360,22 @@ class World:
         """What the adversities and the crowd excuse for everybody."""
         settings = self.plan.settings
         rude = sum(client.may_end for client in self.clients)
-        crowded = len(self.clients) >= settings["concurrency"]
+        places = settings["connections" if self.plan.kind == "stream" else "concurrency"]
+        crowded = len(self.clients) >= places
         work = sum(seconds for asked in self.asked.values() for _, seconds in asked.waits) + 0.03 * len(self.asked)
         self.bound = 2 + work + self.stalls
         if self.real:  # how fast the machine is, nobody knows
             self.bound = PATIENCE
             for client in self.clients:
                 client.rude()
-        if rude + sum(client.manner == "slow" for client in self.clients) >= settings["concurrency"]:
+        if rude + sum(client.manner == "slow" for client in self.clients) >= places:
             self.bound += 60 * (rude + 2)
         if crowded or self.stalls:
             for asked in self.asked.values():
                 asked.may.add(503)
+        if self.stalls:
+            for asked in self.asked.values():  # the rest of a body is dropped for `linger_timeout` at most
+                asked.may_close = asked.may_close or asked.read in ("none", "part")
         if settings["request_timeout"] and self.stalls:
             for asked in self.asked.values():
                 asked.may |= {503}
