@@ -253,12 +253,12 @@ cdef class SpawnedJob(Job):
     def cut(self):
         """The server cannot wait any longer: end this connection, and its handler, now."""
         worker = self.worker
+        if self.busy:
+            self.missed |= TO_CUT               # whatever becomes of the kill, whoever is busy with it closes it then
         if worker is not None:
             self.stream.finish(True)
             worker.kill()
-        elif self.busy:
-            self.missed |= TO_CUT
-        else:
+        elif not self.busy:
             self.close(True)
 
     cdef int told_late(self, int missed) except -1:

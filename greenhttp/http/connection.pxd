@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
-from greenhttp.green.deadline cimport flag
+from greenhttp.green.deadline cimport Phase, flag
 from greenhttp.green.pool cimport Job
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.request cimport Body, Request
@@ -47,6 +47,8 @@ cdef class Connection(Job):
     cdef int drain(self) except -1
     cdef int linger(self) except -1
     cdef int see_off(self) except -1
+    cdef int give_way(self) except -1
+    cdef int run_out(self, Phase phase, double now) except -1
     cdef void tell(self, int status, int64_t sent) noexcept
     cdef int answer(self, int status, object retry_after) except -1
     cdef int close(self, bint reset) except -1

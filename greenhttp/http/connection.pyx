@@ -406,6 +406,7 @@ cdef class Connection(Job):
         cdef Connection largest = self, other
         cdef Phase phase
         cdef Node* node
+        self.service.say_shed()
         for phase in (self.service.fresh, self.service.heading, self.service.flushing):
             node = phase.ring.next
             while node != &phase.ring:
@@ -413,10 +414,20 @@ cdef class Connection(Job):
                 if not other.busy and other.stream.in_cap > largest.stream.in_cap:
                     largest = other
                 node = node.next
-        self.service.say_shed()
-        if largest.state == State.FLUSH:
-            return largest.close(True)          # it cannot be told anything: it does not read
-        return largest.answer(431, None)
+        if largest is self:
+            return self.give_way()
+        largest.busy = True                     # another's: nobody else may go on with it meanwhile
+        try:
+            return largest.give_way()
+        finally:
+            largest.busy = False
+            if largest.missed:
+                self.service.pool.release(largest)
+
+    cdef int give_way(self) except -1:
+        if self.state == State.FLUSH:
+            return self.close(True)             # it cannot be told anything: it does not read
+        return self.answer(431, None)
 
     cdef int drain(self) except -1:
         cdef Body rest = self.rest
@@ -492,10 +503,22 @@ cdef class Connection(Job):
         return self.answer(503, max(1, ceil(self.service.queued.duration)))
 
     cdef int expired(self, Phase phase, double now) except -1:
-        cdef Service service = self.service
-        if self.busy and self.state != State.RUNNING:
+        if self.busy:
+            if self.state == State.RUNNING:
+                return self.run_out(phase, now)
             self.enter(phase)                   # whatever is being done ends the wait in another way
-        elif phase is service.idle:
+            return 0
+        self.busy = True
+        try:
+            return self.run_out(phase, now)
+        finally:
+            self.busy = False
+            if self.missed:
+                self.service.pool.release(self)
+
+    cdef int run_out(self, Phase phase, double now) except -1:
+        cdef Service service = self.service
+        if phase is service.idle:
             self.enter(phase)
             if not self.begun():                # a request that has just come is not thrown away
                 self.close(False)
@@ -587,12 +610,12 @@ cdef class Connection(Job):
     def cut(self):
         """The server cannot wait any longer: end this connection, and the request in it, now."""
         worker = self.worker
+        if self.busy:
+            self.missed |= TO_CUT               # whatever becomes of the kill, whoever is busy with it closes it then
         if worker is not None:
             self.stream.finish(True)
             worker.kill()
-        elif self.busy:
-            self.missed |= TO_CUT
-        else:
+        elif not self.busy:
             self.close(True)
 
 

@@ -20,6 +20,7 @@ cdef class Entries(Observer):
     cdef public object wake             # called when there is something to write; must not suspend
     cdef bint awake
 
+    cdef bint makes_ahead               # there are texts that take Python to make
     cdef readonly bint wants_environ    # there is an atom that only the environ tells
     cdef bytes texts
     cdef Part* parts
@@ -41,8 +42,8 @@ cdef class Entries(Observer):
     cdef int of_request(self, Head head, Part* part) except -1
     cdef int request_field(self, Head head, Part* part) except -1
     cdef int response_field(self, Delivery answer, Part* part) except -1
-    cdef list of_environ(self, dict environ)
-    cdef int user(self, Head head) except -1
+    cdef list made_ahead(self, Head head, dict environ)
+    cdef int word(self, const char* data, Py_ssize_t size) except -1
     cdef int duration(self, int atom, int64_t took) except -1
     cdef int time(self, int atom, int64_t took) except -1
     cdef int room(self, Py_ssize_t size) except -1

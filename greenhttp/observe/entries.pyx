@@ -149,6 +149,7 @@ cdef class Entries(Observer):
             part = &self.parts[self.part_count]
             part.atom = ATOMS[step.atom]
             self.wants_environ = self.wants_environ or part.atom == ENVIRON
+            self.makes_ahead = self.makes_ahead or part.atom == ENVIRON or part.atom == USER
             part.at = at
             part.size = len(text)
             part.known = find_known(<const unsigned char*>PyBytes_AS_STRING(text), len(text))
@@ -163,25 +164,20 @@ cdef class Entries(Observer):
         cdef int64_t took = nanoseconds() - began
         cdef Delivery answer = <Delivery>request.answer
         cdef dict environ = request.environ
-        cdef list texts = None
+        cdef list texts = self.made_ahead(request.head, environ)
         request.environ = None              # it may refer to the request
-        if self.wants_environ:
-            try:
-                texts = self.of_environ(environ)
-            except BaseException:
-                pass                        # no memory; those values are absent
         if answer is None:
             self.gather(request.stream, request.head, None, texts, NO_ANSWER, 0, took)
         else:
             self.gather(request.stream, request.head, answer, texts, answer.status, answer.sent, took)
 
     cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept:
-        self.gather(stream, head, None, None, status, sent, -1)
+        self.gather(stream, head, None, self.made_ahead(head, None), status, sent, -1)
 
     cdef void gather(
         self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took,
     ) noexcept:
-        """One entry. `took`: ns, negative if no application was asked. `texts`: see `of_environ`."""
+        """One entry. `took`: ns, negative if no application was asked. `texts`: see `made_ahead`."""
         cdef Py_ssize_t before = self.size
         if self.held < self.limit:
             try:
@@ -203,13 +199,13 @@ cdef class Entries(Observer):
     def take(self):
         """(lines, held, count, dropped): all that there is, to be written, and given back to `done` by its size."""
         cdef bytes lines = PyBytes_FromStringAndSize(self.data, self.size)
-        taken = lines, self.size, self.count, self.dropped
+        cdef Py_ssize_t size = self.size, count = self.count, dropped = self.dropped
         self.size = self.count = self.dropped = 0
         if self.capacity > KEPT:
             free(self.data)
             self.data = NULL
             self.capacity = 0
-        return taken
+        return lines, size, count, dropped      # last: to make this may let an entry be written
 
     def done(self, Py_ssize_t held):
         """A batch that held so many bytes is out of memory."""
@@ -224,7 +220,7 @@ cdef class Entries(Observer):
         self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took,
     ) except -1:
         """Nothing in here runs foreign code, nor allocates what the collector counts: an entry is never torn."""
-        cdef Py_ssize_t size, environs = 0
+        cdef Py_ssize_t size, ahead = 0
         cdef bytes data
         cdef Part* part
         cdef int i
@@ -256,10 +252,15 @@ cdef class Entries(Observer):
                     self.raw(b"false", 5)
             elif part.atom == RESPONSE_FIELD:
                 self.response_field(answer, part)
-            elif part.atom == ENVIRON:
-                data = <bytes>texts[environs] if texts is not None else None
-                environs += 1
-                self.absent() if data is None else self.text(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            elif part.atom == ENVIRON or part.atom == USER:
+                data = <bytes>texts[ahead] if texts is not None else None
+                ahead += 1
+                if data is None:
+                    self.absent()
+                elif part.atom == USER and self.quote is None:
+                    self.word(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+                else:
+                    self.text(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
             elif SECONDS <= part.atom <= DECIMAL:
                 self.duration(part.atom, took)
             elif head is None:
@@ -284,8 +285,6 @@ cdef class Entries(Observer):
             self.text(head.base + head.query_at, head.query_len)
         elif part.atom == VERSION:
             self.text(head.base + head.target_at + head.target_len + 1, 8)
-        elif part.atom == USER:
-            self.user(head)
         else:
             self.request_field(head, part)
         return 0
@@ -327,57 +326,39 @@ cdef class Entries(Observer):
             p += 2
         return self.absent()
 
-    cdef list of_environ(self, dict environ):
-        """A bytes, or None, for each ENVIRON part: what stands in the environ by that name, in any case, once the
-        application is done with it. Before the entry is begun: keys may be of a kind that runs foreign code.
-
-        Texts and numbers alone: to make a text of anything else could run code that waits.
+    cdef list made_ahead(self, Head head, dict environ):
+        """A bytes, or None, for each part whose text takes Python to make: before the entry is begun, since foreign code
+        may run meanwhile, and wait. None: there is no such part, or no memory, and their texts are absent.
         """
-        cdef list texts = []
-        cdef object value
-        cdef str name
+        cdef list texts
         cdef Part* part
+        cdef str name
         cdef int i
-        for i in range(self.part_count):
-            part = &self.parts[i]
-            if part.atom != ENVIRON:
-                continue
-            name = self.texts[part.at:part.at + part.size].decode()
-            value = None
-            if environ is not None:
-                value = environ.get(name)
-                if value is None:
-                    value = environ.get(name.upper())
-                if value is None:
-                    name = name.lower()
-                    for key in list(environ):
-                        if type(key) is str and (<str>key).lower() == name:
-                            value = environ.get(key)
-            if type(value) is int or type(value) is float or type(value) is bool:
-                value = str(value)
-            texts.append((<str>value).encode("utf-8", "backslashreplace") if type(value) is str and value else None)
-        return texts
+        if not self.makes_ahead:
+            return None
+        try:
+            texts = []
+            for i in range(self.part_count):
+                part = &self.parts[i]
+                if part.atom == USER:
+                    texts.append(user(head))
+                elif part.atom == ENVIRON:
+                    name = self.texts[part.at:part.at + part.size].decode()
+                    texts.append(None if environ is None else of_environ(environ, name))
+            return texts
+        except BaseException:
+            return None
 
-    cdef int user(self, Head head) except -1:
-        """The name in Basic credentials (RFC 7617). Whether the application accepts it, the server does not know."""
-        cdef int i = head.find(KNOWN_AUTHORIZATION)
-        cdef Field* field
-        cdef bytes name
-        if i >= 0:
-            field = &head.field[i]
-            if field.value_len > 6 and same_name(<const unsigned char*>head.base + field.value, b"basic ", 6):
-                try:
-                    name = binascii.a2b_base64(head.base[field.value + 6:field.value + field.value_len])
-                except binascii.Error:
-                    name = b""
-                name = name.partition(b":")[0]
-                if name:
-                    for i, name in enumerate(name.split(b" ")):     # no quotes around it: a space would end it
-                        if i:
-                            self.raw(b"\\x20", 4)
-                        self.text(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
-                    return 0
-        return self.absent()
+    cdef int word(self, const char* data, Py_ssize_t size) except -1:
+        """As `text`, where no quotes are around it: a space would end it."""
+        cdef Py_ssize_t i, start = 0
+        for i in range(size + 1):
+            if i == size or data[i] == c" ":
+                self.text(data + start, i - start)
+                if i < size:
+                    self.raw(b"\\x20", 4)
+                start = i + 1
+        return 0
 
     cdef int duration(self, int atom, int64_t took) except -1:
         if took < 0:
@@ -479,3 +460,38 @@ cdef class Entries(Observer):
             self.data[self.size] = reversed[count]
             self.size += 1
         return 0
+
+
+cdef bytes of_environ(dict environ, str name):
+    """What stands in the environ by that name, in any case, once the application is done with it. None: nothing.
+
+    Texts and numbers alone: to make a text of anything else could run code that waits.
+    """
+    cdef object value = environ.get(name)
+    if value is None:
+        value = environ.get(name.upper())
+    if value is None:
+        name = name.lower()
+        for key in list(environ):
+            if type(key) is str and (<str>key).lower() == name:
+                value = environ.get(key)
+    if type(value) is int or type(value) is float or type(value) is bool:
+        value = str(value)
+    return (<str>value).encode("utf-8", "backslashreplace") if type(value) is str and value else None
+
+
+cdef bytes user(Head head):
+    """The name in Basic credentials (RFC 7617), or None. Whether the application accepts it, the server does not know."""
+    cdef int i = -1 if head is None else head.find(KNOWN_AUTHORIZATION)
+    cdef Field* field
+    cdef bytes name
+    if i < 0:
+        return None
+    field = &head.field[i]
+    if field.value_len <= 6 or not same_name(<const unsigned char*>head.base + field.value, b"basic ", 6):
+        return None
+    try:
+        name = binascii.a2b_base64(head.base[field.value + 6:field.value + field.value_len])
+    except binascii.Error:
+        return None
+    return name.partition(b":")[0] or None

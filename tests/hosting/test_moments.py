@@ -39,7 +39,10 @@ class Content:
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 @pytest.mark.parametrize("way", ["close", "left behind", "kept"])
 def test_what_is_written_behind_the_end_of_an_answer_is_refused(
-    serve: Any, way: str, version: bytes, headers: list[tuple[str, str]]  # noqa: F811
+    serve: Any,  # noqa: F811
+    way: str,
+    version: bytes,
+    headers: list[tuple[str, str]],
 ) -> None:
     errors: list[BaseException | None] = []
     closing, written = Event(), Event()

@@ -174,7 +174,7 @@ def test_a_connection_may_be_cut_wherever_foreign_code_runs(serve: Any) -> None:
 
         with collecting(cut, busy, moments) as hits:
             client.send(request() * 3)
-            serving.until(lambda done=done: done or len(answers_in(client)) == 3)
+            serving.until(lambda done=done, client=client: done or len(answers_in(client)) == 3)
         for _ in range(3):
             assert serving.ask(request()).status == 200
         all_places_are_free(serving)
@@ -190,6 +190,75 @@ def answers_in(client: Any) -> list[Any]:
     with gevent.Timeout(0.001, False), contextlib.suppress(ConnectionResetError):
         client.data += client.sock.recv(65536)
     return list(answers(client.data)) if client.data.endswith(b"0\r\n\r\n") else []
+
+
+@in_compiled_code
+@pytest.mark.parametrize(
+    "data", [request(), request() + BAD, request(b"GET / HTTP/1.1", b"Connection: close") + b"more"]
+)
+def test_a_connection_that_is_cut_while_its_green_thread_is_held_up_is_no_more(serve: Any, data: bytes) -> None:
+    """At each allocation in the pool's green threads: the server stops meanwhile, at once."""
+    moments = 0
+    while True:
+        serving = serve(app)
+        service = serving.server._service
+        client = serving.connect()
+        gate = Event()
+
+        def stop(serving: Any = serving, gate: Event = gate) -> None:
+            gevent.spawn(serving.server.stop, 0)
+            with contextlib.suppress(gevent.GreenletExit):  # the stop's
+                gate.wait()
+
+        with collecting(stop, lambda: isinstance(gevent.getcurrent(), Worker), moments) as hits:
+            client.send(data)
+            for _ in range(4):
+                gevent.idle()
+        gate.set()
+        for _ in range(4):
+            gevent.idle()
+        if not hits:
+            break
+        assert service.statistics()["connections"] == 0, f"moment {moments}"
+        moments += 1
+    assert moments > 3
+
+
+def test_who_is_refused_for_memory_is_not_answering_meanwhile(serve: Any, monkeypatch: Any) -> None:
+    """Foreign code comes between the choice and the refusal, and lets the chosen client go on."""
+    gate, go, inside, held = Event(), Event(), Event(), []
+    report = Server._report
+
+    def reporting(server: Server, level: str, message: str, error: BaseException | None = None) -> None:
+        if "limit_buffers" in message and not held:
+            held.append(message)
+            gate.wait()
+        report(server, level, message, error)
+
+    monkeypatch.setattr(Server, "_report", reporting)
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [("Content-Length", "10")])
+        write(b"first")
+        inside.set()
+        go.wait()
+        return [b"later"]
+
+    serving = serve(app, limit_buffers=73728)
+    large = serving.connect().send(b"GET /large HTTP/1.1\r\nHost: x\r\nX: " + b"b" * 5000 + b"\r\nY: " + b"c" * 5000)
+    serving.until(lambda: serving.count("fresh"))
+    while not held:
+        serving.connect().send(b"GET /small HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 3000)
+        gevent.idle()
+    large.send(b"\r\n\r\n")
+    for _ in range(5):
+        gevent.idle()
+    gate.set()
+    for _ in range(5):
+        gevent.idle()
+    go.set()
+    answer = large.answer()  # either: the one or the other, and whole
+    assert (answer.status, answer.content) in [(200, b"firstlater"), (431, b"Request Header Fields Too Large\n")]
 
 
 # ---- output that was given up

@@ -16,7 +16,9 @@ from gevent import socket
 from gevent.event import Event
 
 from greenhttp.errors import ConfigError
+from greenhttp.green.pool import Worker
 from greenhttp.server import Server
+from tests.foreign import collecting, in_compiled_code
 from tests.http.apps import answering, echo, hello, post, request, streaming
 from tests.http.test_limits import Gate, get
 
@@ -478,3 +480,62 @@ def test_keys_of_the_environ_whose_comparison_waits_tear_no_entry(logged: Any) -
     assert slow.answer().status == 200
     running[0] = None
     assert sorted(serving.entries()) == ["</0 red 200>", "</1 red 200>", "</2 red 200>", "</slow blue 200>"]
+
+
+# ---- foreign code while an entry is made, and while the log is taken
+
+
+@in_compiled_code
+def test_an_entry_is_whole_wherever_foreign_code_waits(logged: Any, path: Path) -> None:
+    """At each allocation behind the application's: meanwhile another request is answered."""
+    kept: list[Any] = []
+    begun: list[bool] = []
+    moments = 0
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/slow":
+            kept.append([(i, i, i) for i in range(3000)])  # or the interpreter has a stock that no collection precedes
+            kept.append([[i] for i in range(200)])
+            begun.append(True)
+        return hello(environ, start_response)
+
+    user = b"Authorization: Basic " + base64.b64encode(b"joe doe:secret")
+    while True:
+        begun.clear()
+        gate = Event()
+        serving = logged(app, "<%(U)s %(u)s %(s)s>", concurrency=2)
+        slow, other = serving.connect(), serving.connect()
+        with collecting(gate.wait, lambda: begun != [] and isinstance(gevent.getcurrent(), Worker), moments) as hits:
+            slow.send(request(b"GET /slow HTTP/1.1", user))
+            for _ in range(3):
+                gevent.idle()
+        assert other.ask(get("/other")).status == 200
+        gate.set()
+        assert slow.answer().status == 200
+        assert sorted(serving.entries()) == ["</other - 200>", "</slow joe\\x20doe 200>"], f"moment {moments}"
+        path.unlink()
+        if not hits:
+            break
+        moments += 1
+    assert moments > 1
+
+
+@in_compiled_code
+def test_what_comes_while_entries_are_taken_is_in_the_next_batch(logged: Any) -> None:
+    serving = logged(hello, "%(U)s")
+    entries = serving.server._access.entries
+    client = serving.connect()
+    serving.until(lambda: not entries.held)
+    running, taking = gevent.getcurrent(), False
+    client.ask(get("/first"))
+    with collecting(lambda: client.ask(get("/during")), lambda: taking and gevent.getcurrent() is running) as hits:
+        kept = [(i, i, i, i) for i in range(5000)]  # as above
+        taking = True
+        lines, held, count, dropped = entries.take()
+        taking = False
+    del kept
+    assert hits
+    entries.done(held)
+    written = serving.entries()  # by the log's own green thread, which takes too
+    assert sorted([*lines.decode().split(), *written]) == ["/during", "/first"]
+    assert (entries.held, count, dropped) == (0, len(lines.split()), 0)
