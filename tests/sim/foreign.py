@@ -26,6 +26,8 @@ def before(visit, request, start_response):
     """As soon as the application is called."""
     asked, world = visit.asked, visit.world
     quirk = asked.quirk
+    while asked.client.shrinkers:
+        asked.client.shrinkers.pop()()
     if quirk == "timeout":
         timeout = apps.OwnTimeout(asked.delay or 0.0001)
         timeout.rid = asked.rid
@@ -240,16 +242,18 @@ def with_file(visit):
     asked = visit.asked
     if asked.quirk == "shrinks":
         visit.disturb()
-        if asked.odd.random() < 0.4:
+        when = asked.odd.choice(("now", "now", "soon", "next", "next"))
+        if when == "now":
             os.ftruncate(visit.file, asked.size // 3)
-        else:
-            descriptor = os.dup(visit.file)
+            return
+        descriptor = os.dup(visit.file)
 
-            def shrink():
-                os.ftruncate(descriptor, asked.size // 3)
-                os.close(descriptor)
+        def shrink():
+            os.ftruncate(descriptor, asked.size // 3)
+            os.close(descriptor)
 
-            visit.world.shrinkers.append(shrink)
+        # "next": by the next request on the connection, which may come before a byte of this file has left
+        (visit.world if when == "soon" else asked.client).shrinkers.append(shrink)
 
 
 def in_close(visit):
