@@ -380,8 +380,8 @@ class World:
         if self.stalls:
             for asked in self.asked.values():  # the rest of a body is dropped for `linger_timeout` at most
                 asked.may_close = asked.may_close or asked.read in ("none", "part")
-        if settings["request_timeout"] and self.stalls:
-            for asked in self.asked.values():
+        for asked in self.asked.values() if settings["request_timeout"] else ():
+            if self.stalls or asked.client.manner == "slow":  # which may take longer
                 asked.may |= {503}
                 asked.may_cut = asked.may_close = True
         if "limit_buffers" in settings:
