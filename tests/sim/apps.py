@@ -54,7 +54,7 @@ class Visit:
         self.world = world
         self.asked = asked
         self.body = StreamBody(self, body) if asked.lines else body
-        self.at = "run"
+        self.at = self.was = "run"
         self.read_to = 0
         self.green = weakref.ref(getcurrent())  # a green thread that somebody holds is not used again
         self.file = self.timeout = None
@@ -82,7 +82,10 @@ class Visit:
     def mine(self, error):
         """Whether an exception may arrive here; the world fails if not."""
         asked, world = self.asked, self.world
-        asked.event(f"{type(error).__name__} at {self.at}")
+        point = self.at if self.at != "run" else self.was
+        asked.event(f"{type(error).__name__} at {point}")
+        if isinstance(error, OwnTimeout):
+            world.hit("timeout", point)
         if isinstance(error, (Injected, gevent.Timeout)):
             if not self.is_mine(getattr(error, "rid", None)):
                 world.fail(
@@ -138,7 +141,7 @@ class Visit:
                 with contextlib.suppress(Empty):
                     Queue().get(timeout=seconds)
         finally:
-            self.at = before
+            self.was, self.at = self.at, before
 
     def took(self, data):
         right = content(self.asked.rid, self.asked.body_size, BODY)
@@ -179,7 +182,7 @@ class Visit:
             ):
                 self.world.fail("the content of a request ended early", f"{self.read_to} in {asked.story()}")
         finally:
-            self.at = before
+            self.was, self.at = self.at, before
 
     def work(self):
         """All that comes before the answer."""
@@ -200,7 +203,6 @@ class Visit:
                 with timeout:
                     return self.read()
             except OwnTimeout as error:
-                self.world.hit("timeout", "read body")
                 self.mine(error)
         self.read()
 

@@ -27,6 +27,7 @@ class Client:
         self.asked = [Asked(world.plan, rid, self, rids) for rid in rids]
         self.answers = Frames(self.asked) if world.plan.kind == "stream" else Answers(self.asked)
         self.steps = []
+        self.shrinkers = []  # of files that its answers are made of
         self.at = 0
         self.bytes_sent = 0
         self.times = []  # when each answer was whole

@@ -26,6 +26,8 @@ def before(visit, request, start_response):
     """As soon as the application is called."""
     asked, world = visit.asked, visit.world
     quirk = asked.quirk
+    while asked.client.shrinkers:
+        asked.client.shrinkers.pop()()
     if quirk == "timeout":
         timeout = apps.OwnTimeout(asked.delay or 0.0001)
         timeout.rid = asked.rid
@@ -240,22 +242,24 @@ def with_file(visit):
     asked = visit.asked
     if asked.quirk == "shrinks":
         visit.disturb()
-        if asked.odd.random() < 0.4:
+        when = asked.odd.choice(("now", "now", "soon", "next", "next"))
+        if when == "now":
             os.ftruncate(visit.file, asked.size // 3)
-        else:
-            descriptor = os.dup(visit.file)
+            return
+        descriptor = os.dup(visit.file)
 
-            def shrink():
-                os.ftruncate(descriptor, asked.size // 3)
-                os.close(descriptor)
+        def shrink():
+            os.ftruncate(descriptor, asked.size // 3)
+            os.close(descriptor)
 
-            visit.world.shrinkers.append(shrink)
+        # "next": by the next request on the connection, which may come before a byte of this file has left
+        (visit.world if when == "soon" else asked.client).shrinkers.append(shrink)
 
 
 def in_close(visit):
     asked, quirk = visit.asked, visit.asked.quirk
     visit.world.shrink_files()
-    if quirk == "close waits":
+    if quirk == "close waits" or quirk in ("timeout", "holds", "killed", "thrown") and asked.odd.random() < 0.5:
         visit.wait(asked.odd.choice(("nap", "sleep", "event")), asked.delay, "close")
     elif quirk == "close raises":
         visit.world.hit("close raises", "close")
@@ -302,7 +306,8 @@ class Litter:
         visit = world.visit_of(current)
         in_gevent = point == "stop" or visit is not None and visit.at in GEVENT
         wrong_place = self.place != "any" and (self.place == "between") != between
-        if current is world.hub or in_loop() or in_gevent or wrong_place:
+        waits = self.act not in ("log", "raise")
+        if in_loop(making=waits) or wrong_place or waits and (current is world.hub or in_gevent):
             fit = False
         else:
             fit = self.count <= 0
@@ -346,6 +351,8 @@ def in_loop(making=True):
     while frame is not None:
         code = frame.f_code
         if code.co_filename in LOOP:
+            if code.co_name == "call":
+                return False  # a callback of the loop
             return not making or code.co_name not in MAKING
         if making and "/gevent/" in code.co_filename:
             return True  # see GEVENT
@@ -382,9 +389,12 @@ class Adversities:
 
         def handler(number, frame):
             current = getcurrent()
-            if world.calm or current is world.hub or in_loop(making=False):
+            if world.calm or in_loop(making=False):
                 return
             point = world.point_of(current)
+            if current is world.hub:
+                world.hit("signal", point)
+                return
             visit = world.visit_of(current)
             if visit is not None and visit.asked.quirk == "body timeout":
                 return  # what a handler interrupts between a read and the next line is lost to its application
@@ -418,8 +428,12 @@ class Adversities:
             world.after(chance.random() * 0.2, world.stall, seconds)
 
     def stop(self, chance):
-        """The server is told to stop in the middle of it."""
-        self.world.stop_at = chance.random() * 0.1
+        """The server is told to stop in the middle of it; who told it may be killed."""
+        world = self.world
+        world.stop_at = chance.random() * 0.1
+        if chance.random() < 0.3:
+            how = chance.choice(("killed", "thrown"))
+            world.after(world.stop_at + chance.choice((0.0, 0.001, 0.02)), world.strike_stop, how)
         self.world.stop_with = chance.choice((None, None, 0.05, 0)), chance.choice((0.0, 0.5))
 
     def sleepers(self, chance):

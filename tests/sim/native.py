@@ -49,7 +49,7 @@ def library(sanitizer: str = "") -> Path:
 
 def load() -> ctypes.PyDLL:
     """The library as it was preloaded into this process. Its functions run without giving the interpreter away."""
-    c = ctypes.PyDLL(os.environ["LD_PRELOAD"])
+    c = ctypes.PyDLL(os.environ["SIM_WORLD"])
     declare(c)
     return c
 

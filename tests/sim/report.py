@@ -11,6 +11,15 @@ from pathlib import Path
 
 from tests.sim.runner import TOP, Verdict, Zygote
 
+POINTS = (
+    "read body", "write", "flush", "share", "nap", "sleep", "event", "queue", "run", "close", "between", "stop", "hub",
+)  # fmt: skip
+STRIKES = ("finalizer", "signal", "killed", "thrown", "timeout", "holds")
+# A signal's handler runs in whoever runs; nobody can kill the hub, nor a green thread that has no request; a timeout is
+# of a request, and so is what somebody holds.
+NEVER = {(point, "signal") for point in ("share", "nap", "sleep", "event", "queue")}
+NEVER |= {("between", strike) for strike in ("killed", "thrown", "timeout")}
+NEVER |= {("run", "timeout"), ("stop", "timeout"), ("stop", "holds")} | {("hub", strike) for strike in STRIKES[2:]}
 EVERY = 20.0  # seconds between two lines of progress
 
 
@@ -102,12 +111,24 @@ class Summary:
     def table(self) -> list[str]:
         """Where a green thread was when what befell it: rows are suspension points, columns adversities."""
         cells = {tuple(key.split(" x ")): count for key, count in self.hits.items()}
-        rows = sorted({point for point, _ in cells})
-        columns = sorted({adversity for _, adversity in cells})
-        width = max(map(len, rows), default=0)
-        lines = [f"{'':{width}} " + " ".join(f"{column:>12}" for column in columns)]
-        for row in rows:
-            counts = " ".join(f"{cells.get((row, column), 0):12}" for column in columns)
-            lines.append(f"{row:{width}} {counts}")
+        lines = [f"{'':10} " + " ".join(f"{column:>10}" for column in STRIKES)]
+        empty = []
+        for point in POINTS:
+            row = []
+            for strike in STRIKES:
+                count = cells.pop((point, strike), 0)
+                never = count == 0 and (point, strike) in NEVER
+                row.append(f"{'-' if never else count:>10}")
+                if count == 0 and not never:
+                    empty.append(f"{point} x {strike}")
+            lines.append(f"{point:10} {' '.join(row)}")
+        others: Counter[str] = Counter()
+        for (_, adversity), count in cells.items():
+            others[adversity] += count
         worlds = ", ".join(f"{kind} {count}" for kind, count in self.adversities.most_common())
-        return [f"worlds with each adversity: {worlds}", *lines]
+        return [
+            f"worlds with each adversity: {worlds}",
+            f"of single requests: {', '.join(f'{name} {count}' for name, count in others.most_common())}",
+            *lines,
+            f"empty: {', '.join(empty) or 'none'}",
+        ]

@@ -43,7 +43,11 @@ class Zygote:
 
     def __init__(self, python: str = sys.executable, top: Path = TOP, loop: str = "", seconds: int = 30) -> None:
         self.seconds = seconds
-        self.environment = ENVIRONMENT | {"LD_PRELOAD": str(native.library())}
+        world = str(native.library())
+        # A sanitizer's runtime, if one was given, must be the first of all libraries.
+        preload = " ".join(filter(None, (os.environ.get("SIM_PRELOAD"), world)))
+        options = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
+        self.environment = ENVIRONMENT | options | {"LD_PRELOAD": preload, "SIM_WORLD": world}
         if loop:
             self.environment["GEVENT_LOOP"] = {"libev": "libev-cext", "libuv": "libuv-cffi"}[loop]
         with STARTING:

@@ -370,7 +370,11 @@ class World:
                 client.rude()
         if rude + sum(client.manner == "slow" for client in self.clients) >= places:
             self.bound += 60 * (rude + 2)
-        if crowded or self.stalls:
+        # A green thread that foreign code holds up while it begins is a place that cannot be had, and nobody may queue.
+        held_up = settings.get("queue") == 0 and any(
+            kind in ("collector", "signals") for _, kind in self.plan.adversities
+        )
+        if crowded or self.stalls or held_up:
             for asked in self.asked.values():
                 asked.may.add(503)
         if self.stalls:
@@ -446,7 +450,10 @@ class World:
         state = {}
 
         def stop():
-            state["finished"] = self.server.stop(timeout, linger)
+            try:
+                state["finished"] = self.server.stop(timeout, linger)
+            except (apps.Injected, gevent.GreenletExit):
+                state["finished"] = False
 
         self.stopper = self.spawn(stop)
         if not self.until(lambda: "finished" in state, 400.0):
@@ -455,6 +462,16 @@ class World:
         if not state["finished"]:
             for client in self.clients:
                 client.may_cut = True
+
+    def strike_stop(self, how):
+        """Kill or throw into the green thread that stops the server."""
+        if self.stopper is not None and self.stopper:
+            self.hit(how, "stop")
+            self.cutting = True  # nobody waits any longer
+            if how == "killed":
+                self.stopper.kill(block=False)
+            else:
+                self.stopper.throw(apps.Injected(-1))
 
     def watch_output(self):
         """What goes to the log, to sys.excepthook and to sys.unraisablehook."""
