@@ -186,7 +186,8 @@ cdef class Acceptor:
 
     cdef int rest_for(self, double seconds) except -1:
         """Accept nobody for so long."""
-        cdef object timer = self.loop.timer(seconds, ref=False)     # new: libev's does not start twice with the same time
+        # A new one: libev's does not start twice with the same time.
+        cdef object timer = self.loop.timer(seconds, ref=False)
         cdef object former
         timer.start(self._retry, update=True)
         former = timer                  # if it has been stopped meanwhile
@@ -233,6 +234,10 @@ cdef class Acceptor:
                 self.accept_some()
         except OSError as error:
             self.complain(error)        # nobody can be waiting there
+        self.shut()
+
+    def shut(self):
+        """Accept no more, at once; whoever waits in the kernel's queue stays there. Twice is nothing."""
         watcher, self.watcher = self.watcher, None
         alive, self.alive = self.alive, None
         timer, self.timer = self.timer, None
