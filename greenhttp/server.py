@@ -255,13 +255,17 @@ class Server:
 
     def _close_doors(self) -> None:
         # Connections in the kernel's queue were promised an answer by the handshake: they come in first.
-        for door in self._doors:
-            door.stop()
-        if self._service is not None:
-            self._service.pool.nudge()
-        for sock, address in self._listeners:
-            close_listener(sock, address)
-        self._doors, self._listeners = [], []
+        try:
+            for door in self._doors:
+                door.stop()
+            if self._service is not None:
+                self._service.pool.nudge()
+        finally:  # also when this green thread is killed meanwhile: nobody may come in where nobody serves
+            for door in self._doors:
+                door.shut()
+            for sock, address in self._listeners:
+                close_listener(sock, address)
+            self._doors, self._listeners = [], []
 
     def _drain(self, service: Service | Spawner, until: float, linger: float) -> bool:
         service.announce_close()

@@ -25,6 +25,7 @@ cdef class Acceptor:
     cdef int accept_some(self) except -1
     cdef int complain(self, object error) except -1
     cdef int let_others(self) except -1
+    cdef int rest_for(self, double seconds) except -1
     cdef int pause(self) except -1
     cdef int resume(self) except -1
 

@@ -101,11 +101,24 @@ cdef class Acceptor:
         return 0
 
     def start(self):
+        watcher = self.watcher
+        if watcher is None:
+            return
         if self.alive is None:
             # Neither a pause nor a back-off may end the loop, which their stopped watcher would allow.
-            self.alive = self.loop.timer(FOR_EVER)
-            self.alive.start(_nothing)
-        self.watcher.start(self._on_readable)
+            alive = self.loop.timer(FOR_EVER)
+            alive.start(_nothing)
+            if self.alive is None and self.watcher is watcher:
+                self.alive = alive
+            else:
+                alive.stop()            # by foreign code that ran meanwhile; so below
+                alive.close()
+        on_readable = self._on_readable
+        if self.watcher is watcher:
+            watcher.start(on_readable)
+            if self.watcher is not watcher:
+                watcher.stop()
+                watcher.close()
 
     def _on_readable(self):
         try:
@@ -159,11 +172,7 @@ cdef class Acceptor:
     cdef int let_others(self) except -1:
         """Those with fewer connections go first. If they do not come, since they are busy, this one does after all."""
         self.yielded = True
-        self.watcher.stop()
-        if self.timer is not None:
-            self.timer.close()
-        self.timer = self.loop.timer(YIELD, ref=False)
-        self.timer.start(self._retry, update=True)
+        self.rest_for(YIELD)
         return 0
 
     def back_off(self):
@@ -173,11 +182,22 @@ cdef class Acceptor:
                 "out of file descriptors: new connections wait in the kernel's queue until some are free "
                 "(raise the limit with ulimit -n, or lower --connections)"
             )
-        self.watcher.stop()
-        if self.timer is not None:
-            self.timer.close()
-        self.timer = self.loop.timer(BACK_OFF, ref=False)   # a new one: libev's does not start twice with the same time
-        self.timer.start(self._retry, update=True)
+        self.rest_for(BACK_OFF)
+
+    cdef int rest_for(self, double seconds) except -1:
+        """Accept nobody for so long."""
+        # A new one: libev's does not start twice with the same time.
+        cdef object timer = self.loop.timer(seconds, ref=False)
+        cdef object former
+        timer.start(self._retry, update=True)
+        former = timer                  # if it has been stopped meanwhile
+        if self.watcher is not None:
+            self.watcher.stop()
+            former, self.timer = self.timer, timer
+        if former is not None:
+            former.stop()
+            former.close()
+        return 0
 
     def _retry(self):
         if not self.paused and self.watcher is not None:
@@ -214,17 +234,17 @@ cdef class Acceptor:
                 self.accept_some()
         except OSError as error:
             self.complain(error)        # nobody can be waiting there
-        self.watcher.stop()
-        self.watcher.close()
-        self.watcher = None
-        if self.alive is not None:
-            self.alive.stop()
-            self.alive.close()
-            self.alive = None
-        if self.timer is not None:
-            self.timer.stop()
-            self.timer.close()
-            self.timer = None
+        self.shut()
+
+    def shut(self):
+        """Accept no more, at once; whoever waits in the kernel's queue stays there. Twice is nothing."""
+        watcher, self.watcher = self.watcher, None
+        alive, self.alive = self.alive, None
+        timer, self.timer = self.timer, None
+        for each in (watcher, alive, timer):
+            if each is not None:
+                each.stop()
+                each.close()
 
 
 cdef class StreamAcceptor(Acceptor):

@@ -59,6 +59,7 @@ cdef Py_ssize_t SPARE = 16
 
 cdef enum:
     WASHES = 8              # fresh contexts in a row at most, where dropping one fills the next
+    STARTS = 8              # new green threads in a row at most, where foreign code holds one after the other up
 
 
 cdef class Job(Timed):
@@ -355,7 +356,11 @@ cdef class Pool:
             if Py_REFCNT(<PyObject*>worker) == worker.unheld:
                 return worker
             self.dismiss(worker)
-        return self.begun()
+        for _ in range(STARTS):
+            worker = self.begun()
+            if worker is not None or self.check is None or self.size - len(self.idle) - self.reserved >= self.limit:
+                return worker
+        return None
 
     cdef Worker begun(self):
         """A new green thread, at rest; None if foreign code waits in it. That one comes to rest by itself, and is not

@@ -315,7 +315,7 @@ cdef class WSGIDelivery(Delivery):
 
     cdef int writable(self) except -1:
         """Raise if the answer is over: what came behind its end would be read as the next one."""
-        if self.request is None or self.request.over or self.complete:
+        if self.request is None or self.request.over or self.ended:
             raise AssertionError("the request is over: nothing can be added to its answer")
         return 0
 

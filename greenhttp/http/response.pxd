@@ -25,6 +25,7 @@ cdef class Delivery(ResponseHead):
     cdef object content         # list or tuple of bytes, FileBody, or an iterable of bytes
     cdef object closer          # what the content comes from, if that has a close()
     cdef int transfer
+    cdef bint ended             # nothing can be added: it is complete, or it failed
     cdef bint complete          # all that the head promised is in the stream's output
     cdef bint cut               # the application sent more than its Content-Length
     cdef int64_t left           # bytes of a SIZED answer still to come

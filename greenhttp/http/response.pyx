@@ -165,7 +165,7 @@ cdef class Delivery(ResponseHead):
     cdef int end(self) except -1:
         """The content is at its end."""
         cdef char* p
-        self.complete = True                    # first: whoever writes now is too late
+        self.ended = self.complete = True       # first: whoever writes now is too late
         if self.transfer == Transfer.CHUNKS:
             p = self.stream.reserve(LAST_CHUNK_SIZE)
             self.stream.commit(put_last_chunk(p) - p)
@@ -184,6 +184,7 @@ cdef class Delivery(ResponseHead):
         try:
             return self.send_content()
         finally:
+            self.ended = True
             self.finish_content()
 
     cdef int finish_content(self) except -1:
@@ -265,7 +266,7 @@ cdef class App:
         response.request = None
         response.stream = None
         response.content = None
-        response.complete = response.cut = False
+        response.ended = response.complete = response.cut = False
         response.sent = 0
         self.spare = response
         return True

@@ -327,8 +327,8 @@ cdef class Entries(Observer):
         return self.absent()
 
     cdef list made_ahead(self, Head head, dict environ):
-        """A bytes, or None, for each part whose text takes Python to make: before the entry is begun, since foreign code
-        may run meanwhile, and wait. None: there is no such part, or no memory, and their texts are absent.
+        """A bytes, or None, for each part whose text takes Python to make: before the entry is begun, since foreign
+        code may run meanwhile, and wait. None: there is no such part, or no memory, and their texts are absent.
         """
         cdef list texts
         cdef Part* part
@@ -481,7 +481,7 @@ cdef bytes of_environ(dict environ, str name):
 
 
 cdef bytes user(Head head):
-    """The name in Basic credentials (RFC 7617), or None. Whether the application accepts it, the server does not know."""
+    """The name in Basic credentials (RFC 7617), or None. Whether the application takes it, the server does not know."""
     cdef int i = -1 if head is None else head.find(KNOWN_AUTHORIZATION)
     cdef Field* field
     cdef bytes name

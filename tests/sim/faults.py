@@ -72,7 +72,7 @@ FAULTS = (
     Fault(
         "3",
         "write() after the end of the answer goes out",
-        (Change(WSGI, "WSGIDelivery.writable", " or self.complete:", ":"),),
+        (Change(WSGI, "WSGIDelivery.writable", " or self.ended:", ":"),),
     ),
     Fault(
         "4a",

@@ -11,6 +11,7 @@ from tests.sim.judge import ANSWER, BODY, LEFT, content
 
 __all__ = ["ANSWER", "BODY", "LEFT", "Asked", "Plan", "content"]
 
+GRACEFUL = 30.0  # seconds that a stop has
 STYLES = {
     "wsgi": ("list", "list", "list", "generator", "generator", "closing", "sized", "write", "file", "subclass"),
     "stream": ("write", "write", "lines", "flush", "file", "small"),
@@ -191,7 +192,7 @@ class Plan:
             "queue_timeout": chance.choice((4, 60)),
             "linger_timeout": chance.choice((0.5, 2)),
             "request_timeout": chance.choice((0, 0, 0, 15)),
-            "graceful_timeout": 30,
+            "graceful_timeout": GRACEFUL,
             "context": chance.choice(("request", "request", "request", "thread")),
             "connections": chance.choice((1000, 1000, 12)),
         }

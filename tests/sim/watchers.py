@@ -144,7 +144,6 @@ class Io(Watcher):
 
     def __init__(self, loop, fd, events, ref=True, priority=None):
         Watcher.__init__(self, loop, ref, priority)
-        loop.c.watch(fd, loop.interest(fd))  # a closed descriptor is a finding
         self._fd = fd
         self.events = events
 

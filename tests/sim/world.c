@@ -668,13 +668,11 @@ int64_t world_next_cork(void) {
 
 int world_is_open(int fd) { return fd >= BASE && fd < BASE + MOST && table[fd - BASE] != 0; }
 
-/* Somebody waits for these events of a descriptor. */
+/* Somebody waits for these events of a descriptor. One that is closed is a finding if it is so when the loop polls: it
+   may be closed by foreign code while its watcher is being started, and whoever starts it looks behind that. */
 int world_watch(int fd, int events) {
-    if (!world_is_open(fd)) {
-        if (events)
-            findings[WATCH_CLOSED]++;
+    if (fd < BASE || fd >= BASE + MOST)
         return -1;
-    }
     interest[fd - BASE] = events;
     return 0;
 }
@@ -685,6 +683,11 @@ int world_ready(int *fds, int *events, int most) {
     for (int at = 0; at < top && count < most; at++) {
         if (!interest[at])
             continue;
+        if (!table[at]) {
+            findings[WATCH_CLOSED]++;
+            interest[at] = 0;
+            continue;
+        }
         int seen = heard(BASE + at), found = 0;
         if (seen & (POLLIN | POLLHUP | POLLERR))
             found |= READ;

@@ -26,7 +26,7 @@ from greenhttp.server import Server
 from tests.sim import apps, foreign, loop, real, rest
 from tests.sim.clients import Client
 from tests.sim.judge import Wrong
-from tests.sim.plan import Plan
+from tests.sim.plan import GRACEFUL, Plan
 
 START = 1_000_000 * 10**9  # ns; the clock of a machine that has run for some days
 DATE = 1_700_000_000 * 10**9 - START
@@ -141,10 +141,9 @@ class World:
         c = self.c
         seconds *= self.scale
         until = c.now() + int(seconds * 1e9)
-        self.turn()
-        while c.now() < until and (self.due_soon or self.heap and self.heap[0][0] <= until):
-            c.advance(10_000 if self.due_soon else max(0, self.heap[0][0] - c.now()))
-            self.turn()
+        # Also for the system: what it holds back for a moment (MSG_MORE) leaves.
+        while (next_at := self.turn()) and next_at <= until:
+            c.advance(max(10_000, next_at - c.now()))
         c.advance(max(0, until - c.now()))
 
     def after(self, seconds, callback, *args):
@@ -380,10 +379,11 @@ class World:
         if self.stalls:
             for asked in self.asked.values():  # the rest of a body is dropped for `linger_timeout` at most
                 asked.may_close = asked.may_close or asked.read in ("none", "part")
-        for asked in self.asked.values() if settings["request_timeout"] else ():
-            if self.stalls or asked.client.manner == "slow":  # which may take longer
-                asked.may |= {503}
-                asked.may_cut = asked.may_close = True
+        if settings["request_timeout"]:  # it counts while a slow client reads, too
+            for asked in self.asked.values():
+                if self.stalls or asked.client.manner == "slow":
+                    asked.may |= {503}
+                    asked.may_cut = asked.may_close = True
         if "limit_buffers" in settings:
             for client in self.clients:
                 client.may.add(431)
@@ -446,7 +446,7 @@ class World:
         self.phase = "stop"
         self.stopped_early = early
         self.holds = True
-        self.cutting = timeout is not None
+        self.cutting = timeout is not None or self.stalls * self.scale >= GRACEFUL / 2
         state = {}
 
         def stop():
