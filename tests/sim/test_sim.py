@@ -160,6 +160,8 @@ def test_what_is_closed_is_found_when_it_is_used(system):
     system.close(fd)
     system.send(fd, b"x", 1, 0)
     system.watch(fd, native.READ)
+    fds, events = (ctypes.c_int * 10)(), (ctypes.c_int * 10)()
+    assert system.ready(fds, events, 10) == 0
     assert [system.finding(at) for at in range(4)] == [1, 1, 1, 1]
     assert connected(system)[1] == fd  # the number is used again
 
