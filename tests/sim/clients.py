@@ -87,13 +87,21 @@ class Client:
         return self.chance.choice((("wait", 0), ("finish",))) if self.world.plan.kind != "stream" else ("finish",)
 
     def be_pipelined(self):
+        """All that it asks in one go; or split anywhere; or each content somewhat after its head."""
         whole = b"".join(asked.head + asked.body for asked in self.asked)
-        at = 0
-        if self.chance.random() < 0.5:
+        how = self.chance.choice(("at once", "at once", "anywhere", "content late"))
+        if how == "at once":
             self.steps.append(("send", whole))
-            at = len(whole)
-        if at == 0:
+        elif how == "anywhere":
             self.pieces(whole, 8)
+        else:
+            at = 0
+            for asked in self.asked:
+                if asked.body:
+                    end = asked.begins + len(asked.head)
+                    self.steps += (("send", whole[at:end]), ("wait", self.chance.choice((0, 0.0005, 0.005))))
+                    at = end
+            self.steps.append(("send", whole[at:]))
         self.steps.append(("await", len(self.asked)))
         self.steps.append(self.last())
 

@@ -27,6 +27,7 @@ def before(visit, request, start_response):
     asked, world = visit.asked, visit.world
     quirk = asked.quirk
     while asked.client.shrinkers:
+        world.hit("file shrinks", "run")
         asked.client.shrinkers.pop()()
     if quirk == "timeout":
         timeout = apps.OwnTimeout(asked.delay or 0.0001)

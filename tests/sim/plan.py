@@ -19,7 +19,7 @@ STYLES = {
 }
 QUIRKS = (
     "timeout", "killed", "thrown", "left writer", "left reader", "close waits", "close writes", "close raises",
-    "raises", "exits", "shrinks", "context", "late", "kept", "finalizer", "holds", "body timeout", "short",
+    "raises", "exits", "shrinks", "shrinks", "context", "late", "kept", "finalizer", "holds", "body timeout",
 )  # fmt: skip
 STREAM_QUIRKS = (
     "timeout",
@@ -98,7 +98,7 @@ class Asked:
             self.minor = 1
         elif self.quirk == "shrinks":
             self.style = "file"
-            self.size = max(self.size, 3000)
+            self.size = odd.choice((3000, 20000, 40000, 100000))
         elif self.quirk in ("body timeout", "left reader"):
             self.method, self.minor = "POST", 1
             self.body_size = self.body_size or 1 + odd.randrange(20000)
