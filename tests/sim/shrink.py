@@ -7,12 +7,12 @@ from tests.sim.runner import Verdict
 
 
 def shrunk(
-    run: Callable[[list[str]], Verdict], seed: int, kind: str, only: list[str] | None = None, budget: int = 300
+    run: Callable[[list[str]], Verdict], seed: int, kind: str, only: list[str] | None = None, budget: int = 400
 ) -> list[str]:
     """The items of the world that must be there for the failure.
 
-    Takes away halves, then quarters, and so on down to single items, for as long as something can go. A client goes
-    with its requests; a world that fails in another way does not count.
+    Takes away clients with all that they ask, and adversities; then what is odd about requests; then requests: halves
+    first, then quarters, and so on down to single ones. A world that fails in another way does not count.
 
     Arguments:
         run: makes the world with these items alone.
@@ -20,22 +20,27 @@ def shrunk(
         only: items to begin with; None: all.
         budget: worlds at most.
     """
-    names = Plan(seed).items() if only is None else list(only)
-    size = max(1, len(names) // 2)
-    while size and budget > 0:
-        at, gone = 0, False
-        while at < len(names) and budget > 0:
-            fewer = names[:at] + names[at + size :]
-            budget -= 1
-            if run(fewer)["failure"] == kind:
-                names, gone = fewer, True
-            else:
-                at += size
-        if not gone or size > 1:
-            size = size // 2 if size > 1 or not gone else size
-            if size == 0:
-                break
-    return names
+    plan = Plan(seed, only)
+    names = set(plan.items())
+    clients = [{name, *(f"{sort}{rid}" for rid in rids for sort in "rq")} for name, _, _, rids in plan.clients]
+    whole = [{name} for name, _ in plan.adversities] + clients
+    odd = [{name} for name in sorted(names) if name[0] == "q"]
+    requests = [{name, "q" + name[1:]} for name in sorted(names) if name[0] == "r"]
+    for groups in (whole, odd, requests):
+        groups = [group & names for group in groups if group & names]
+        size = max(1, len(groups) // 2)
+        while size and budget > 0:
+            at = 0
+            while at < len(groups) and budget > 0:
+                fewer = names.difference(*groups[at : at + size])
+                budget -= 1
+                if run(sorted(fewer))["failure"] == kind:
+                    names = fewer
+                    del groups[at : at + size]
+                else:
+                    at += size
+            size //= 2
+    return sorted(names)
 
 
 def script(seed: int, names: list[str]) -> str:
