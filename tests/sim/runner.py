@@ -44,8 +44,8 @@ class Zygote:
     def __init__(self, python: str = sys.executable, top: Path = TOP, loop: str = "", seconds: int = 30) -> None:
         self.seconds = seconds
         world = str(native.library())
-        # A sanitizer's runtime, if one was given, must be the first of all libraries.
-        preload = " ".join(filter(None, (os.environ.get("SIM_PRELOAD"), world)))
+        # A sanitizer's runtime must be the first of all libraries: under `python -m tests.asan` it is there.
+        preload = " ".join(filter(None, (os.environ.get("LD_PRELOAD"), world)))
         options = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
         self.environment = ENVIRONMENT | options | {"LD_PRELOAD": preload, "SIM_WORLD": world}
         if loop:

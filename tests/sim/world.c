@@ -121,11 +121,14 @@ static int (*real_gettimeofday)(struct timeval *, void *);
 static ssize_t (*real_sendfile)(int, int, off_t *, size_t);
 static int (*real_ioctl)(int, unsigned long, void *);
 
-__attribute__((constructor)) static void find(void) {
+static void find(void) {
 #define FIND(name) real_##name = (void *)dlsym(RTLD_NEXT, #name)
     FIND(clock_gettime); FIND(time); FIND(gettimeofday); FIND(recv); FIND(send); FIND(sendmsg); FIND(sendfile);
     FIND(accept4); FIND(poll); FIND(close); FIND(shutdown); FIND(ioctl); FIND(setsockopt);
 }
+
+/* Some are called before any constructor has run: all are looked up when the first is needed. */
+#define ELSE(name) (real_##name ? (void)0 : find(), real_##name)
 
 static int ours(int fd) { return on && fd >= BASE && fd < BASE + MOST; }
 
@@ -149,7 +152,7 @@ static int64_t moment(clockid_t id) {
 
 int clock_gettime(clockid_t id, struct timespec *t) {
     if (!on || id == CLOCK_PROCESS_CPUTIME_ID || id == CLOCK_THREAD_CPUTIME_ID)
-        return real_clock_gettime(id, t);
+        return ELSE(clock_gettime)(id, t);
     counters[CLOCK]++;
     int64_t n = moment(id);
     t->tv_sec = n / 1000000000;
@@ -159,7 +162,7 @@ int clock_gettime(clockid_t id, struct timespec *t) {
 
 time_t time(time_t *t) {
     if (!on)
-        return real_time(t);
+        return ELSE(time)(t);
     time_t seconds = moment(CLOCK_REALTIME_COARSE) / 1000000000;
     if (t)
         *t = seconds;
@@ -168,7 +171,7 @@ time_t time(time_t *t) {
 
 int gettimeofday(struct timeval *restrict t, void *restrict zone) {
     if (!on)
-        return real_gettimeofday(t, zone);
+        return ELSE(gettimeofday)(t, zone);
     int64_t n = moment(CLOCK_REALTIME);
     t->tv_sec = n / 1000000000;
     t->tv_usec = n % 1000000000 / 1000;
@@ -247,7 +250,7 @@ static ssize_t received(int fd, void *into, size_t size, int flags) {
 
 ssize_t recv(int fd, void *into, size_t size, int flags) {
     if (!ours(fd))
-        return real_recv(fd, into, size, flags);
+        return ELSE(recv)(fd, into, size, flags);
     call(RECV);
     ssize_t n = received(fd, into, size, flags);
     int error = errno;
@@ -297,7 +300,7 @@ static void cork(struct connection *c, int flags, ssize_t n) {
 
 ssize_t send(int fd, const void *data, size_t size, int flags) {
     if (!ours(fd))
-        return real_send(fd, data, size, flags);
+        return ELSE(send)(fd, data, size, flags);
     call(SEND);
     struct connection *c = of(fd);
     ssize_t n = accepted(c, size);
@@ -313,7 +316,7 @@ ssize_t send(int fd, const void *data, size_t size, int flags) {
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     if (!ours(fd))
-        return real_sendmsg(fd, message, flags);
+        return ELSE(sendmsg)(fd, message, flags);
     call(SEND);
     struct connection *c = of(fd);
     size_t size = 0;
@@ -338,7 +341,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
 
 ssize_t sendfile(int fd, int file, off_t *offset, size_t size) {
     if (!ours(fd))
-        return real_sendfile(fd, file, offset, size);
+        return ELSE(sendfile)(fd, file, offset, size);
     static char block[65536];
     call(SENDFILE);
     struct connection *c = of(fd);
@@ -383,7 +386,7 @@ static int descriptor(int which) {
 
 int accept4(int fd, struct sockaddr *peer, socklen_t *size, int flags) {
     if (!ours(fd))
-        return real_accept4(fd, peer, size, flags);
+        return ELSE(accept4)(fd, peer, size, flags);
     call(ACCEPT);
     int result = -1, error = EAGAIN;
     if (fd != listener) {
@@ -448,7 +451,7 @@ static int heard(int fd) {
 
 int poll(struct pollfd *fds, nfds_t count, int timeout) {
     if (count != 1 || !ours(fds->fd))
-        return real_poll(fds, count, timeout);
+        return ELSE(poll)(fds, count, timeout);
     call(POLL);
     if (fds->fd != listener)
         of(fds->fd);
@@ -468,7 +471,7 @@ int ioctl(int fd, unsigned long request, ...) {
     void *argument = va_arg(rest, void *);
     va_end(rest);
     if (!ours(fd))
-        return real_ioctl(fd, request, argument);
+        return ELSE(ioctl)(fd, request, argument);
     call(OUTQ);
     struct connection *c = of(fd);
     if (!c || request != SIOCOUTQ) {
@@ -482,7 +485,7 @@ int ioctl(int fd, unsigned long request, ...) {
 
 int setsockopt(int fd, int level, int name, const void *value, socklen_t size) {
     if (!ours(fd))
-        return real_setsockopt(fd, level, name, value, size);
+        return ELSE(setsockopt)(fd, level, name, value, size);
     call(OPTION);
     struct connection *c = of(fd);
     if (!c)
@@ -503,7 +506,7 @@ static void break_off(struct connection *c) {
 
 int shutdown(int fd, int how) {
     if (!ours(fd))
-        return real_shutdown(fd, how);
+        return ELSE(shutdown)(fd, how);
     call(SHUTDOWN);
     struct connection *c = of(fd);
     int result = 0;
@@ -520,7 +523,7 @@ int shutdown(int fd, int how) {
 
 int close(int fd) {
     if (!ours(fd))
-        return real_close(fd);
+        return ELSE(close)(fd);
     call(CLOSE);
     int which = table[fd - BASE];
     trace(CLOSE, fd, which);
