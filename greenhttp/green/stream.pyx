@@ -56,6 +56,7 @@ PyGreenlet_Import()
 
 cdef double FOREVER = 1e9       # seconds, thirty years: what no loop's timer overflows at
 
+cdef str LOST = "output before this was lost: nothing more can be sent, nor is there an answer to wait for"
 cdef str OVER = "the request is over, or the handler has returned: the stream belongs to somebody else"
 
 cdef enum:
@@ -101,7 +102,7 @@ cdef int need_open(Stream stream) except -1:
     if stream.closed:
         raise StreamClosed("the stream is closed")
     if stream.lost:
-        raise StreamClosed("nothing more can be sent: output before this was lost")
+        raise StreamClosed(LOST)
     if stream.sealed:
         raise StreamClosed(OVER)
     return 0
@@ -453,6 +454,8 @@ cdef class Stream:
                 failure = wait.write_failure if writing else wait.read_failure
                 if self.closed or self.tenure != mine or failure is not None:
                     break
+                if self.lost:
+                    raise StreamClosed(LOST)
                 if timer is not None and not timer.active:
                     raise StreamTimeout("the operation passed its deadline")
                 if not (self.watch_write(True) if writing else self.watch_read()):
@@ -954,7 +957,7 @@ cdef class Stream:
             if self.closed:
                 raise StreamClosed("the stream is closed")
             if self.lost:
-                raise StreamClosed("nothing more can be sent: output before this was lost")
+                raise StreamClosed(LOST)
             count = 0
             i = 0
             chain = self.chain
@@ -1078,6 +1081,7 @@ cdef class Stream:
                 self.quiet()
             if self.job is not None:
                 self.job.gave_up(error)
+            self.fail(StreamClosed(LOST))       # who waits for the peer may wait for an answer to what was lost
 
     def _push_scheduled(self):
         self.scheduled = False
