@@ -13,7 +13,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport INFINITY, isnan
 from libc.stdint cimport uint32_t
 
-from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, switch_to
+from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, switch_quietly, switch_to, taken
 
 import gevent
 from gevent import get_hub
@@ -77,6 +77,8 @@ cdef class Naps:
         cdef greenlet sleeper = current_greenlet()
         cdef uint32_t slot
         cdef double due
+        cdef PyObject* result
+        cdef bint on_time
         if <object>sleeper is self.hub:
             raise BlockingSwitchOutError("time.sleep() inside a callback of the loop; use a green thread")
         due = greenhttp_fine_clock() + min(seconds, FOREVER)
@@ -91,29 +93,28 @@ cdef class Naps:
         Py_INCREF(sleeper)
         self.push(due, slot)
         sleeper = None                  # the table has it: who wakes this must be the only other holder
-        try:
-            switch_to(<PyObject*>self.hub)
-        except BaseException:
-            self.leave(slot)
-            raise
-        if self.woken != slot + 1:
-            self.leave(slot)
+        result = switch_quietly(<PyObject*>self.hub)
+        on_time = self.woken == slot + 1
+        if on_time:
+            self.woken = 0
+        if result == NULL or not on_time:
+            if not on_time:
+                self.leave(slot)        # before anything else: its entry would wake whatever this waits in next
+            try:
+                taken(result)
+            finally:
+                if self.gone == self.count and self.armed > 0:
+                    self.disarm()       # a loop that only sleepers kept running ends
             raise InvalidSwitchError("a sleeping green thread was switched to by something else than its time")
-        self.woken = 0
+        taken(result)
         return 0
 
-    cdef int leave(self, uint32_t slot) except -1:
+    cdef void leave(self, uint32_t slot) noexcept:
         """Its sleeper is awake before its time. Its entry stays, as long as such entries are few."""
-        if self.woken == slot + 1:      # its time had come, but it was given an exception on the way
-            self.woken = 0
-            return 0
         self.forget(slot)
         self.gone += 1
         if self.gone > FEW and self.gone > self.count >> 1:
             self.sift_out()
-        if self.gone == self.count and self.armed > 0:
-            self.disarm()               # a loop that only sleepers kept running ends
-        return 0
 
     cdef void forget(self, uint32_t slot) noexcept:
         cdef PyObject* sleeper = self.slots[slot].sleeper

@@ -31,7 +31,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcpy, memmove
 
 from greenhttp.green.deadline cimport Phase, Timed, clock
-from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, switch_to
+from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, switch_quietly, switch_to, taken
 
 import fcntl
 import os
@@ -56,6 +56,7 @@ PyGreenlet_Import()
 
 cdef double FOREVER = 1e9       # seconds, thirty years: what no loop's timer overflows at
 
+cdef str LOST = "output before this was lost: nothing more can be sent, nor is there an answer to wait for"
 cdef str OVER = "the request is over, or the handler has returned: the stream belongs to somebody else"
 
 cdef enum:
@@ -101,7 +102,7 @@ cdef int need_open(Stream stream) except -1:
     if stream.closed:
         raise StreamClosed("the stream is closed")
     if stream.lost:
-        raise StreamClosed("nothing more can be sent: output before this was lost")
+        raise StreamClosed(LOST)
     if stream.sealed:
         raise StreamClosed(OVER)
     return 0
@@ -121,6 +122,44 @@ cdef void free_chain(Chain* chain) noexcept:
     for i in range(chain.count):
         Py_DECREF(<object>items(chain)[i])      # bytes and FileParts: nothing of anybody else's runs
     free(chain)
+
+
+cdef class Turn:
+    """A green thread that lets everybody else go first."""
+
+    cdef greenlet waiting
+    cdef bint come
+
+    def __call__(self):
+        cdef greenlet waiting
+        self.come = True
+        if self.waiting is not None:
+            waiting, self.waiting = self.waiting, None
+            switch_to(<PyObject*>waiting)
+
+
+cdef int next_turn(object hub) except -1:
+    """Suspend the running green thread until the loop has polled.
+
+    Not sleep(0): gevent runs up to a thousand such callbacks before it polls, and whoever has become ready since would
+    wait for them all. A timer that is due comes after the poll. Not hub.wait: foreign code that waits inside of it, once
+    it is armed, takes its wake-up.
+    """
+    cdef Turn turn = Turn.__new__(Turn)
+    cdef object timer = hub.loop.timer(0.0)
+    cdef greenlet running = <greenlet>current_greenlet()
+    cdef PyObject* result
+    try:
+        timer.start(turn)
+        while not turn.come:
+            turn.waiting = running
+            result = switch_quietly(<PyObject*>hub)
+            turn.waiting = None
+            taken(result)
+    finally:
+        timer.stop()
+        timer.close()
+    return 0
 
 
 cdef class FilePart:
@@ -396,6 +435,7 @@ cdef class Stream:
         cdef uint32_t mine = self.tenure
         cdef double until = wait.write_until if writing else wait.read_until
         cdef double seconds
+        cdef PyObject* result
         self.share_turns = 0
         self.share_bytes = 0
         if until > 0:
@@ -414,22 +454,26 @@ cdef class Stream:
                 failure = wait.write_failure if writing else wait.read_failure
                 if self.closed or self.tenure != mine or failure is not None:
                     break
+                if self.lost:
+                    raise StreamClosed(LOST)
                 if timer is not None and not timer.active:
                     raise StreamTimeout("the operation passed its deadline")
                 if not (self.watch_write(True) if writing else self.watch_read()):
                     continue
                 if writing:
                     wait.writer = <greenlet>running
+                    result = switch_quietly(<PyObject*>hub)
+                    wait.writer = None
                 else:
                     wait.reader = <greenlet>running
-                switch_to(<PyObject*>hub)
+                    result = switch_quietly(<PyObject*>hub)
+                    wait.reader = None
+                taken(result)
                 break
         finally:
             if writing:
-                wait.writer = None
                 failure, wait.write_failure = wait.write_failure, None
             else:
-                wait.reader = None
                 failure, wait.read_failure = wait.read_failure, None
             if timer is not None:
                 timer.stop()
@@ -486,8 +530,10 @@ cdef class Stream:
                 wait.begin(self, wait.writing)
             self.suspend(wait, running, True)
         except BaseException:
+            wait.writes = False
             if self.wait is wait and not (self.closed or self.lost or self.sealed):
                 self.pushing = True                 # nobody waits for the rest now: the loop sends it
+                self.watch_write(True)
             raise
         finally:
             wait.writes = False
@@ -506,7 +552,7 @@ cdef class Stream:
 
     cdef int share(self, Py_ssize_t size) except -1:
         """Count an operation that did not wait; after enough of them let everybody else go first."""
-        cdef object timer, hub
+        cdef object hub
         cdef uint32_t mine = self.tenure
         self.share_turns += 1
         self.share_bytes += <uint32_t>min(size, <Py_ssize_t>SHARE_BYTES)
@@ -516,13 +562,7 @@ cdef class Stream:
             hub = get_hub()
             if current_greenlet() is hub:
                 return 0                # a callback that does not wait cannot yield either
-            # Not sleep(0): gevent runs up to a thousand such callbacks before it polls, and whoever has become
-            # ready since would wait for them all. A timer that is due comes after the poll.
-            timer = hub.loop.timer(0.0)
-            try:
-                hub.wait(timer)
-            finally:
-                timer.close()
+            next_turn(hub)
             if self.tenure != mine:
                 raise StreamClosed(OVER)
         return 0
@@ -917,7 +957,7 @@ cdef class Stream:
             if self.closed:
                 raise StreamClosed("the stream is closed")
             if self.lost:
-                raise StreamClosed("nothing more can be sent: output before this was lost")
+                raise StreamClosed(LOST)
             count = 0
             i = 0
             chain = self.chain
@@ -1041,6 +1081,7 @@ cdef class Stream:
                 self.quiet()
             if self.job is not None:
                 self.job.gave_up(error)
+            self.fail(StreamClosed(LOST))       # who waits for the peer may wait for an answer to what was lost
 
     def _push_scheduled(self):
         self.scheduled = False

@@ -87,7 +87,8 @@ cdef class Body:
         except ConnectionError as error:
             self.still_mine()
             self.broken = True
-            raise BodyError(400, f"the client went away before the end of the request body ({error})") from None
+            why = "it is not waited for" if self.stream.lost else "the client went away before the end of it"
+            raise BodyError(400, f"the request body was not read to its end: {why} ({error})") from None
 
     cdef int still_mine(self) except -1:
         """After a wait: what is in the stream now may belong to the next request."""
