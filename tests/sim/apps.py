@@ -214,6 +214,7 @@ class Visit:
             raise
         except BaseException as error:
             self.mine(error)
+            self.at = "after"  # what is thrown from now on means another
             raise
 
     # ---- answers
