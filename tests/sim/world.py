@@ -447,9 +447,10 @@ class World:
         self.stopped_early = early
         self.holds = True
         self.cutting = timeout is not None or self.stalls * self.scale >= GRACEFUL / 2
-        state = {}
+        state = self.stop_state = {}
 
         def stop():
+            state["begun"] = True
             try:
                 state["finished"] = self.server.stop(timeout, linger)
             except (apps.Injected, gevent.GreenletExit):
@@ -465,7 +466,7 @@ class World:
 
     def strike_stop(self, how):
         """Kill or throw into the green thread that stops the server."""
-        if self.stopper is not None and not self.stopper.dead:
+        if self.stopper is not None and not self.stopper.dead and "begun" in self.stop_state:
             self.hit(how, "stop")
             self.cutting = True  # nobody waits any longer
             self.stopper.kill(apps.Injected(-1) if how == "thrown" else gevent.GreenletExit, block=False)
