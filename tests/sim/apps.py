@@ -216,6 +216,14 @@ class Visit:
             self.mine(error)
             raise
 
+    def called(self, work, *args):
+        """The application itself. If it raises, its request is over: whoever strikes now would meet the next one."""
+        try:
+            return self.safely(work, *args)
+        except BaseException:
+            self.at = "after"
+            raise
+
     # ---- answers
 
     def bytes_of(self):
@@ -313,7 +321,7 @@ def wsgi(world):
         visit = Visit(world, asked, environ["wsgi.input"])
         if environ["REQUEST_METHOD"] != asked.method or environ.get("HTTP_X_0", str(asked.rid)) != str(asked.rid):
             world.fail("fields of another request", f"{environ} in {asked.story()}")
-        return visit.safely(answer_wsgi, visit, environ, start_response)
+        return visit.called(answer_wsgi, visit, environ, start_response)
 
     return app
 
@@ -367,7 +375,7 @@ def native(world):
         visit = Visit(world, asked, request.body)
         if request.method != asked.method or request.headers.get("x-0", str(asked.rid)) != str(asked.rid):
             world.fail("fields of another request", f"{request} in {asked.story()}")
-        return visit.safely(answer_native, visit, request)
+        return visit.called(answer_native, visit, request)
 
     return app
 
