@@ -55,6 +55,7 @@ class Visit:
         self.asked = asked
         self.body = StreamBody(self, body) if asked.lines else body
         self.at = self.was = "run"
+        self.seconds = 0.0  # of its last wait
         self.read_to = 0
         self.green = weakref.ref(getcurrent())  # a green thread that somebody holds is not used again
         self.file = self.timeout = None
@@ -86,7 +87,10 @@ class Visit:
         asked.event(f"{type(error).__name__} at {point}")
         if isinstance(error, OwnTimeout):
             world.hit("timeout", point)
-        if isinstance(error, (Injected, gevent.Timeout)):
+        if type(error) is gevent.Timeout and error.seconds == self.seconds:
+            # That of its own wait, which came while a signal's handler held it up behind where gevent catches it.
+            self.excuse(500)
+        elif isinstance(error, (Injected, gevent.Timeout)):
             if not self.is_mine(getattr(error, "rid", None)):
                 world.fail(
                     "an exception of another request", f"{error!r} of r{getattr(error, 'rid', None)} in {asked.story()}"
@@ -128,6 +132,7 @@ class Visit:
 
     def wait(self, how, seconds, at=None):
         before, self.at = self.at, at or how
+        self.seconds = seconds
         try:
             if how == "nap":
                 nap.sleep(seconds)
