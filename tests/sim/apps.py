@@ -55,6 +55,7 @@ class Visit:
         self.asked = asked
         self.body = StreamBody(self, body) if asked.lines else body
         self.at = self.was = "run"
+        self.seconds = 0.0  # of its last wait
         self.read_to = 0
         self.green = weakref.ref(getcurrent())  # a green thread that somebody holds is not used again
         self.file = self.timeout = None
@@ -86,7 +87,10 @@ class Visit:
         asked.event(f"{type(error).__name__} at {point}")
         if isinstance(error, OwnTimeout):
             world.hit("timeout", point)
-        if isinstance(error, (Injected, gevent.Timeout)):
+        if type(error) is gevent.Timeout and error.seconds == self.seconds:
+            # That of its own wait, which came while a signal's handler held it up behind where gevent catches it.
+            self.excuse(500)
+        elif isinstance(error, (Injected, gevent.Timeout)):
             if not self.is_mine(getattr(error, "rid", None)):
                 world.fail(
                     "an exception of another request", f"{error!r} of r{getattr(error, 'rid', None)} in {asked.story()}"
@@ -128,6 +132,7 @@ class Visit:
 
     def wait(self, how, seconds, at=None):
         before, self.at = self.at, at or how
+        self.seconds = seconds
         try:
             if how == "nap":
                 nap.sleep(seconds)
@@ -215,6 +220,14 @@ class Visit:
         except BaseException as error:
             self.mine(error)
             self.at = "after"  # what is thrown from now on means another
+            raise
+
+    def called(self, work, *args):
+        """The application itself. If it raises, its request is over: whoever strikes now would meet the next one."""
+        try:
+            return self.safely(work, *args)
+        except BaseException:
+            self.at = "after"
             raise
 
     # ---- answers
@@ -314,7 +327,7 @@ def wsgi(world):
         visit = Visit(world, asked, environ["wsgi.input"])
         if environ["REQUEST_METHOD"] != asked.method or environ.get("HTTP_X_0", str(asked.rid)) != str(asked.rid):
             world.fail("fields of another request", f"{environ} in {asked.story()}")
-        return visit.safely(answer_wsgi, visit, environ, start_response)
+        return visit.called(answer_wsgi, visit, environ, start_response)
 
     return app
 
@@ -368,7 +381,7 @@ def native(world):
         visit = Visit(world, asked, request.body)
         if request.method != asked.method or request.headers.get("x-0", str(asked.rid)) != str(asked.rid):
             world.fail("fields of another request", f"{request} in {asked.story()}")
-        return visit.safely(answer_native, visit, request)
+        return visit.called(answer_native, visit, request)
 
     return app
 
