@@ -44,6 +44,10 @@ class Client:
         for at, asked in enumerate(self.asked):
             if not asked.keep and self.manner != "reset":
                 del self.asked[at + 1 :]  # it has said that it will send no more
+        if manner == "pipelined":
+            for before, asked in zip(self.asked, self.asked[1:], strict=False):
+                if before.quirk == "shrinks":
+                    asked.read_behind_a_file()
         ends = 0
         for asked in self.asked:
             asked.head, asked.body = asked.make_head(), asked.make_body()
@@ -90,6 +94,8 @@ class Client:
         """All that it asks in one go; or split anywhere; or each content somewhat after its head."""
         whole = b"".join(asked.head + asked.body for asked in self.asked)
         how = self.chance.choice(("at once", "at once", "anywhere", "content late"))
+        if any(asked.reads_behind_a_file for asked in self.asked):
+            how = "content late"
         if how == "at once":
             self.steps.append(("send", whole))
         elif how == "anywhere":
@@ -312,7 +318,7 @@ class Client:
         judge(self)
 
 
-BUFFERS = (2048, 8192, 16384, 65536, 200000, 1 << 20)
+BUFFERS = (2048, 8192, 16384, 65536, 300000, 1 << 20)
 GARBAGE = (
     b"BAD\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
     b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00" * 4,

@@ -8,7 +8,8 @@ whole or visibly cut, and nothing behind a cut.
 import random
 
 BLOCK = random.Random("content").randbytes(1 << 20)
-ANSWER, BODY, LEFT = 0, 1, 2  # kinds of content: no two requests, and no two kinds, share eight bytes in a row
+ANSWER, BODY, LEFT = 0, 1, 2  # kinds of content: no two of these, of any two requests, are the same at any place
+MOST_LEFT = 700_000  # bytes that a green thread writes that a request has left behind
 
 
 def content(rid: int, size: int, kind: int = ANSWER) -> bytes:
@@ -285,7 +286,7 @@ def check_content(asked, answer, name):
 
 def check_mixed(asked, answer, body, name):
     """Two green threads have written: pieces of both, each in its order, none torn."""
-    own, left = content(asked.rid, asked.size), content(asked.rid, 1 << 18, LEFT)
+    own, left = content(asked.rid, asked.size), content(asked.rid, MOST_LEFT, LEFT)
     own_at = left_at = at = 0
     split = len(body) if own.startswith(body) else len(own)
     sizes = answer.chunks if answer.chunks else [split, len(body) - split]

@@ -58,6 +58,7 @@ class Asked:
         self.may_cut = self.may_end_early = self.mixed = False
         self.may_close = False  # nothing behind it need be answered
         self.events = []
+        self.reads_behind_a_file = False
         self.minor = 0 if chance.random() < 0.06 else 1
         self.method = chance.choices(("GET", "POST", "HEAD", "PUT"), (10, 7, 1, 1))[0]
         self.body_size = self.some_size(chance, 120000) if self.method in ("POST", "PUT") else 0
@@ -107,6 +108,13 @@ class Asked:
     @staticmethod
     def some_size(chance, large):
         return chance.choice((0, 1, 7, 100, 900, 4096, 5000, 16384, 20000, 70000, chance.randrange(large)))
+
+    def read_behind_a_file(self):
+        """While this waits for its content, a file before it in the output is pushed out, and has shrunk."""
+        if self.odd.random() < 0.5 and not self.lines and self.quirk is None:
+            self.reads_behind_a_file = True
+            self.method, self.minor, self.framing, self.expects, self.read = "POST", 1, "length", False, "all"
+            self.body_size = self.body_size or 100
 
     def path(self):
         return f"/r/{self.rid}"
