@@ -284,7 +284,7 @@ class Litter:
     """Cyclic garbage whose finalizer does what it likes, once it runs where it likes.
 
     Arguments:
-        act: "sleep", "nap", "event", "log", "raise", "kill".
+        act: "sleep", "nap", "crowd" (so many sleep that the table is full), "event", "log", "raise".
         count: finalizations that are let pass before.
         place: "any", "between" (a green thread of the pool without a request), "busy" (with one), or what such a one is
             at: "nap", "write", and so on.
@@ -346,6 +346,11 @@ class Litter:
             gevent.sleep(self.seconds)
         elif self.act == "nap":
             nap.sleep(self.seconds)
+        elif self.act == "crowd":
+            naps = self.world.hub.greenhttp_naps
+            for _ in range(naps.room - naps.count):
+                self.world.spawn(nap.sleep, 0.3)
+            gevent.sleep(self.seconds)
         elif self.act == "event":
             Event().wait(self.seconds)
 
@@ -449,7 +454,7 @@ class Adversities:
         self.world.stop_with = chance.choice((None, None, 0.05, 0)), chance.choice((0.0, 0.5))
 
     def sleepers(self, chance):
-        """So many sleep that one or two more fill a table; and somebody's finalizer sleeps while another lies down."""
+        """Many sleep; and while somebody lies down, a finalizer has as many more do so as there is room for."""
         world = self.world
 
         def sleep_on():
@@ -457,14 +462,14 @@ class Adversities:
                 nap.sleep(0.5)
 
         def litter():
-            Litter(world, "nap", chance.randrange(8), "nap", chance.choice((0.0001, 0.01))).cycle()
+            Litter(world, chance.choice(("nap", "crowd", "crowd")), chance.randrange(8), "nap", 0.003).cycle()
             gc.set_threshold(1)
-            world.after(0.02, gc.set_threshold, 700)
+            world.after(0.05, gc.set_threshold, 700)
 
         for _ in range(chance.choice((27, 28, 29, 30, 31, 62))):
             world.spawn(sleep_on)
-        for _ in range(chance.choice((0, 1, 3))):
-            world.after(chance.random() * 0.1, litter)
+        for _ in range(chance.choice((1, 3, 6))):
+            world.after(chance.random() * 0.04, litter)
 
     def system(self, chance):
         """Short calls, interrupted ones, no descriptors."""
