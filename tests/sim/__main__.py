@@ -14,7 +14,7 @@ import time
 from tests.sim import native
 from tests.sim.faults import prove
 from tests.sim.report import Summary, in_jobs
-from tests.sim.runner import Zygote
+from tests.sim.runner import Worlds
 from tests.sim.shrink import script, shrunk
 
 
@@ -51,14 +51,14 @@ def main() -> int:
         summary.add(verdict)
     summary.end()
     for failing in summary.to_shrink() if options.shrink else ():
-        with Zygote(options.python, loop=options.real) as zygote:
-            least(zygote, failing["seed"], None, without, failing["failure"])
+        with Worlds(options.python, loop=options.real) as worlds:
+            least(worlds, failing["seed"], None, without, failing["failure"])
     return 1 if summary.failures else 0
 
 
-def least(zygote: Zygote, seed: int, only: list[str] | None, without: list[str], kind: str) -> list[str]:
+def least(worlds: Worlds, seed: int, only: list[str] | None, without: list[str], kind: str) -> list[str]:
     """Find and print the least of a world that fails in that way."""
-    names = shrunk(lambda fewer: zygote.run(seed, fewer, without), seed, kind, only)
+    names = shrunk(lambda fewer: worlds.run(seed, fewer, without), seed, kind, only)
     left_out = f" --without {','.join(without)}" if without else ""
     print(f"\n{script(seed, names)}\npython -m tests.sim --seed {seed} --only {','.join(names)}{left_out} --trace\n")
     return names
@@ -66,14 +66,14 @@ def least(zygote: Zygote, seed: int, only: list[str] | None, without: list[str],
 
 def replay(options: argparse.Namespace, without: list[str]) -> int:
     only = options.only.split(",") if options.only else None
-    with Zygote(options.python, loop=options.real) as zygote:
+    with Worlds(options.python, loop=options.real) as worlds:
         if options.shrink:
-            kind = zygote.run(options.seed, only, without)["failure"]
+            kind = worlds.run(options.seed, only, without)["failure"]
             if kind is None:
                 print("nothing fails")
                 return 0
-            only = least(zygote, options.seed, only, without, kind)
-        verdict = zygote.run(options.seed, only, without, options.trace)
+            only = least(worlds, options.seed, only, without, kind)
+        verdict = worlds.run(options.seed, only, without, options.trace)
     for line in verdict.pop("trace", ()):
         print(line)
     for line in verdict.pop("messages", ()):

@@ -34,7 +34,7 @@ class Client:
         self.number = None  # of its connection
         self.ended = None
         self.ended_at = None
-        self.gone_at = None  # when it has done all it will ever do
+        self.finished_at = None  # when it had finished sending
         self.may = set()
         self.may_cut = False
         self.may_end = False  # none of its requests need be answered
@@ -237,12 +237,11 @@ class Client:
                     self.later(step[1])
                     return
             elif what == "finish":
+                self.finished_at = world.now()
                 c.client_finish(self.number)
             elif what == "reset":
                 c.client_reset(self.number)
                 self.end("left")
-        if self.gone_at is None:
-            self.gone_at = world.now()
         if not self.eager and self.manner == "slow" and not self.ended:
             self.later(self.pause)
 

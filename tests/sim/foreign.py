@@ -284,9 +284,10 @@ class Litter:
     """Cyclic garbage whose finalizer does what it likes, once it runs where it likes.
 
     Arguments:
-        act: "sleep", "nap", "event", "log", "raise", "kill".
+        act: "sleep", "nap", "crowd" (so many sleep that the table is full), "event", "log", "raise".
         count: finalizations that are let pass before.
-        place: "any", "between" (a green thread of the pool without a request), "busy" (with one).
+        place: "any", "between" (a green thread of the pool without a request), "busy" (with one), or what such a one is
+            at: "nap", "write", and so on.
     """
 
     __slots__ = ("world", "act", "count", "place", "me", "seconds")
@@ -311,7 +312,10 @@ class Litter:
         between = type(current).__name__ == "Worker" and point in ("between", "after")
         visit = world.visit_of(current)
         in_gevent = point == "stop" or visit is not None and visit.at in GEVENT
-        wrong_place = self.place != "any" and (self.place == "between") != between
+        if self.place in ("any", "between", "busy"):
+            wrong_place = self.place != "any" and (self.place == "between") != between
+        else:
+            wrong_place = visit is None or visit.at != self.place
         waits = self.act not in ("log", "raise")
         if in_loop(making=waits) or wrong_place or waits and (current is world.hub or in_gevent):
             fit = False
@@ -342,6 +346,11 @@ class Litter:
             gevent.sleep(self.seconds)
         elif self.act == "nap":
             nap.sleep(self.seconds)
+        elif self.act == "crowd":
+            naps = self.world.hub.greenhttp_naps
+            for _ in range(naps.room - naps.count):
+                self.world.spawn(nap.sleep, 0.3)
+            gevent.sleep(self.seconds)
         elif self.act == "event":
             Event().wait(self.seconds)
 
@@ -384,7 +393,7 @@ class Adversities:
         def begin():
             for _ in range(chance.choice((1, 1, 2, 5))):
                 act = chance.choice(("sleep", "nap", "event", "sleep", "log", "raise"))
-                place = chance.choice(("any", "between", "busy"))
+                place = chance.choice(("any", "between", "busy", "nap", "write", "flush", "read body"))
                 Litter(world, act, chance.randrange(40), place, chance.choice((0.0005, 0.003, 0.02))).cycle()
             gc.set_threshold(chance.choice((1, 1, 2, 7)))
             world.after(length, gc.set_threshold, 700)
@@ -445,15 +454,22 @@ class Adversities:
         self.world.stop_with = chance.choice((None, None, 0.05, 0)), chance.choice((0.0, 0.5))
 
     def sleepers(self, chance):
-        """So many sleep that one more fills a table."""
+        """Many sleep; and while somebody lies down, a finalizer has as many more do so as there is room for."""
         world = self.world
 
         def sleep_on():
             while not world.calm:
-                nap.sleep(0.02)
+                nap.sleep(0.5)
 
-        for _ in range(chance.choice((30, 31, 32, 62, 63))):
+        def litter():
+            Litter(world, chance.choice(("nap", "crowd", "crowd")), chance.randrange(8), "nap", 0.003).cycle()
+            gc.set_threshold(1)
+            world.after(0.05, gc.set_threshold, 700)
+
+        for _ in range(chance.choice((27, 28, 29, 30, 31, 62))):
             world.spawn(sleep_on)
+        for _ in range(chance.choice((1, 3, 6))):
+            world.after(chance.random() * 0.04, litter)
 
     def system(self, chance):
         """Short calls, interrupted ones, no descriptors."""

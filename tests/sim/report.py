@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.sim.runner import TOP, Verdict, Zygote
+from tests.sim.runner import TOP, Verdict, Worlds
 
 POINTS = (
     "read body", "write", "flush", "share", "nap", "sleep", "event", "queue", "run", "close", "between", "stop", "hub",
@@ -41,9 +41,9 @@ def in_jobs(
 
     def work() -> None:
         try:
-            with Zygote(python or sys.executable, top, loop) as zygote:
+            with Worlds(python or sys.executable, top, loop) as worlds:
                 while time.monotonic() < until and (number := next(seeds)) < last:
-                    verdicts.put(zygote.run(number, without=without))
+                    verdicts.put(worlds.run(number, without=without))
             verdicts.put(None)
         except BaseException as error:
             verdicts.put(error)

@@ -79,6 +79,7 @@ def nothing_left(world):
         if world.c.finding(at):
             world.fail(text, f"{world.c.finding(at)} times")
     no_objects(world)
+    vars(world.hub).pop("greenhttp_naps", None)  # its tables are freed, and looked at where memory is checked
 
 
 class Fresh:

@@ -38,16 +38,21 @@ class Zygote:
         python: the interpreter.
         top: the tree with greenhttp and tests.
         loop: "libev" or "libuv": gevent's own, over sockets of the system; "": the simulated ones.
+        checked: memory is made by Python's debugging allocator, which sees what is written behind it.
         seconds: of the processor that a world may use.
     """
 
-    def __init__(self, python: str = sys.executable, top: Path = TOP, loop: str = "", seconds: int = 30) -> None:
+    def __init__(
+        self, python: str = sys.executable, top: Path = TOP, loop: str = "", checked: bool = False, seconds: int = 30
+    ) -> None:
         self.seconds = seconds
         world = str(native.library())
         # A sanitizer's runtime must be the first of all libraries: under `python -m tests.asan` it is there.
         preload = " ".join(filter(None, (os.environ.get("LD_PRELOAD"), world)))
         options = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
         self.environment = ENVIRONMENT | options | {"LD_PRELOAD": preload, "SIM_WORLD": world}
+        if checked:
+            self.environment["PYTHONMALLOC"] = "debug"
         if loop:
             self.environment["GEVENT_LOOP"] = {"libev": "libev-cext", "libuv": "libuv-cffi"}[loop]
         with STARTING:
@@ -116,3 +121,27 @@ class Zygote:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Worlds:
+    """Zygotes for all worlds, made when they are needed: one world in so many has its memory checked."""
+
+    CHECKED = 6
+
+    def __init__(self, python: str = sys.executable, top: Path = TOP, loop: str = "") -> None:
+        self.options = python, top, loop
+        self.zygotes: dict[bool, Zygote] = {}
+
+    def run(self, seed: int, *args: Any, **options: Any) -> Verdict:
+        """As Zygote.run."""
+        checked = seed % self.CHECKED == 0
+        if checked not in self.zygotes:
+            self.zygotes[checked] = Zygote(*self.options, checked=checked)
+        return self.zygotes[checked].run(seed, *args, **options)
+
+    def __enter__(self) -> "Worlds":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for zygote in self.zygotes.values():
+            zygote.close()

@@ -13,7 +13,7 @@ from tests.sim import native
 from tests.sim.judge import LEFT, Answers, Frames, Wrong, content, judge
 from tests.sim.plan import Plan
 from tests.sim.report import Summary, in_jobs
-from tests.sim.runner import Zygote
+from tests.sim.runner import Worlds
 from tests.sim.shrink import script, shrunk
 
 pytestmark = pytest.mark.skipif(not native.supported(), reason="worlds need Linux")
@@ -40,12 +40,12 @@ def test_new_worlds_hold(capsys):
 
 def test_a_world_is_the_same_alone_in_a_row_and_with_its_trace():
     seeds = (3, 14, 15)
-    with Zygote() as zygote:
-        in_a_row = [zygote.run(seed) for seed in seeds]
-        again = zygote.run(seeds[0])
+    with Worlds() as worlds:
+        in_a_row = [worlds.run(seed) for seed in seeds]
+        again = worlds.run(seeds[0])
     for verdict in in_a_row:
-        with Zygote() as zygote:
-            alone = zygote.run(verdict["seed"], lines=10)
+        with Worlds() as worlds:
+            alone = worlds.run(verdict["seed"], lines=10)
         assert len(alone.pop("trace")) == 10
         assert alone["digest"] == verdict["digest"] and alone["turns"] == verdict["turns"]
     assert again["digest"] == in_a_row[0]["digest"]
@@ -55,15 +55,15 @@ def test_a_world_is_the_same_alone_in_a_row_and_with_its_trace():
 @pytest.mark.parametrize("loop", ["libev", "libuv"])
 def test_the_worlds_hold_on_the_loops_of_gevent_too(loop):
     seed = int(time.time()) * 1000
-    with Zygote(loop=loop) as zygote:
-        verdict = zygote.run(seed)
+    with Worlds(loop=loop) as worlds:
+        verdict = worlds.run(seed)
     assert verdict["failure"] is None, f"--real {loop} --seed {seed}: {verdict['failure']}\n{verdict['story']}"
     assert verdict["connections"]
 
 
 def test_a_changed_byte_is_found():
-    with Zygote() as zygote:
-        found = [zygote.run(seed, spoil=5000 * (1 + seed % 3))["failure"] for seed in range(8)]
+    with Worlds() as worlds:
+        found = [worlds.run(seed, spoil=5000 * (1 + seed % 3))["failure"] for seed in range(8)]
     assert found.count(None) < 4  # it may be in an answer that nobody reads, or in a date
 
 

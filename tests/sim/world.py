@@ -432,6 +432,14 @@ class World:
                 raise Wrong(what, f"{client.name} {asked.story()}: {late:.1f} s of {self.bound:.1f}")
             if not answered:
                 break
+        else:
+            # All its answers have come: the end does, when it has finished, or else when it has been idle long enough.
+            since = max([client.finished_at or 0.0, *client.times])
+            most = self.bound + (0 if client.finished_at else self.plan.settings["keepalive_timeout"])
+            if client.times and client.ended_at - since > most:
+                raise Wrong(
+                    "a late end", f"{client.name} {client.manner}: {client.ended_at - since:.1f} of {most:.1f} s"
+                )
 
     def enter_gate(self):
         """What a fresh request does: it waits until all others are in as well."""
