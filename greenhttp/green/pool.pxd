@@ -71,6 +71,7 @@ cdef class Pool:
     cdef int dismiss(self, Worker worker) except -1
     cdef bint attempt(self, Job job) except -1
     cdef int release(self, Job job) except -1
+    cdef int release_waiting(self, Job job) except -1
     cdef int pass_on(self, object error) except -1
     cdef bint renew(self, Worker worker, int known) except -1
     cdef int work(self, Worker worker) except -1

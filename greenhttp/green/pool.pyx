@@ -315,6 +315,7 @@ cdef class Pool:
                 job.queued = True
                 self.urgent.push(job)
                 job.wait()
+                self.release_waiting(job)
                 continue
             try:
                 if self.patience.count < self.queue_limit:
@@ -325,6 +326,10 @@ cdef class Pool:
             except BaseException:
                 # A defect of this job: those behind it would wait until something else wakes the loop.
                 complain(self)
+            if job.phase is self.patience:
+                self.release_waiting(job)
+            else:
+                self.release(job)
         if self.spinning and self.later.count == 0:
             self.spinning = False
             self.spin.stop()
@@ -391,7 +396,8 @@ cdef class Pool:
         self.least_idle = len(self.idle)
 
     cdef bint attempt(self, Job job) except -1:
-        """Its `advance`; a defect in that ends neither the turn nor the green thread. True: it is for `work` now."""
+        """Its `advance`; a defect in that ends neither the turn nor the green thread. True: `run` is next, and the job
+        stays busy, so that nothing comes between the two."""
         cdef bint wanted = False
         if job.busy:
             job.missed |= BECAME_READY
@@ -401,15 +407,17 @@ cdef class Pool:
             wanted = job.advance()
         except BaseException:
             complain(self)
-        job.busy = False
-        if job.missed and not wanted:
+        if not wanted:
             self.release(job)
         return wanted
 
     cdef int release(self, Job job) except -1:
-        """Nobody is busy with it any more, and something has happened meanwhile."""
+        """Nobody is busy with it any more; what has happened meanwhile is looked at."""
         cdef int missed = job.missed
+        job.busy = False
         job.missed = 0
+        if missed == 0:
+            return 0
         try:
             if missed > BECAME_READY:
                 job.told_late(missed)
@@ -418,6 +426,11 @@ cdef class Pool:
         except BaseException:
             complain(self)
         return 0
+
+    cdef int release_waiting(self, Job job) except -1:
+        """As `release`, for one that waits in a queue: that it is ready is known."""
+        job.missed &= ~BECAME_READY
+        return self.release(job)
 
     cdef int pass_on(self, object error) except -1:
         """An application has ended with `error`. Ctrl-C that happened to arrive in it was meant for the program."""
@@ -441,8 +454,11 @@ cdef class Pool:
         cdef Job job
         worker.alone = Py_REFCNT(<PyObject*>worker)
         while True:
+            if not worker.clean():
+                worker.fresh_context()      # by foreign code that ran between two jobs; before one is taken
             job = None if worker.reserved else <Job>self.patience.first()
             if job is not None:
+                job.busy = True             # from here on, and not only once it runs
                 job.leave()
             else:
                 job = None if worker.reserved else self.ready.pop()
@@ -453,9 +469,11 @@ cdef class Pool:
                 job.queued = False
                 if not self.attempt(job):
                     continue
-            if not worker.clean():
-                worker.fresh_context()      # by foreign code that ran between two jobs
-            job.busy = True
+                if not worker.clean():
+                    worker.fresh_context()
+            if job.missed & TO_CUT:
+                self.release(job)
+                continue
             worker.job = job
             job.worker = worker
             try:
@@ -465,9 +483,7 @@ cdef class Pool:
                 complain(self)
             job.worker = None
             worker.job = None
-            job.busy = False
-            if job.missed:
-                self.release(job)
+            self.release(job)
             if not self.renew(worker, 0):
                 # Held by somebody, or only by the callback that woke it: `hire` can tell, in the hub.
                 return 0

@@ -142,7 +142,7 @@ cdef class Stream:
     cdef int finish(self, bint reset) except -1
     cdef int tell_job(self) except -1
     cdef int share(self, Py_ssize_t size) except -1
-    cdef int suspend(self, Wait wait, object running, bint writing) except -1
+    cdef int suspend(self, Wait wait, object running, bint writing, uint32_t mine) except -1
     cdef bint expel(self, str why) except -1
     cdef bint readable(self) except -1
     cdef int writable(self) except -1

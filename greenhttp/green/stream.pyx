@@ -429,10 +429,10 @@ cdef class Stream:
         wait.last_backlog = self.backlog()
         return wait.last_backlog < before
 
-    cdef int suspend(self, Wait wait, object running, bint writing) except -1:
-        """Wait in the hub until somebody switches back, at most until the operation's deadline."""
+    cdef int suspend(self, Wait wait, object running, bint writing, uint32_t mine) except -1:
+        """Wait in the hub until somebody switches back, at most until the operation's deadline. `mine`: the tenure it
+        began in."""
         cdef object timer = None, failure = None, hub = get_hub()
-        cdef uint32_t mine = self.tenure
         cdef double until = wait.write_until if writing else wait.read_until
         cdef double seconds
         cdef PyObject* result
@@ -488,8 +488,11 @@ cdef class Stream:
 
     cdef int wait_read(self) except -1:
         """Suspend the running green thread until the peer has sent something, or has finished."""
+        cdef uint32_t mine = self.tenure
         cdef object running = self.current()
         cdef Wait wait = self.waiting()
+        if self.tenure != mine:
+            raise StreamClosed(OVER)
         if self.closed:
             raise StreamClosed("the stream is closed")
         if wait.reads:
@@ -502,7 +505,7 @@ cdef class Stream:
             if wait.reading is not None and self.wait is wait:
                 wait.begin(self, wait.reading)
                 wait.waits_since = clock()
-            self.suspend(wait, running, False)
+            self.suspend(wait, running, False, mine)
         finally:
             wait.reads = False
             if wait.waits_since > 0:
@@ -516,8 +519,11 @@ cdef class Stream:
 
     cdef int wait_write(self) except -1:
         """Suspend the running green thread until the peer takes more."""
+        cdef uint32_t mine = self.tenure
         cdef object running = self.current()
         cdef Wait wait = self.waiting()
+        if self.tenure != mine:
+            raise StreamClosed(OVER)
         if self.closed:
             raise StreamClosed("the stream is closed")
         if wait.writes:
@@ -528,7 +534,7 @@ cdef class Stream:
             if wait.writing is not None and self.wait is wait:
                 self.progressed()
                 wait.begin(self, wait.writing)
-            self.suspend(wait, running, True)
+            self.suspend(wait, running, True, mine)
         except BaseException:
             wait.writes = False
             if self.wait is wait and not (self.closed or self.lost or self.sealed):

@@ -420,9 +420,7 @@ cdef class Connection(Job):
         try:
             return largest.give_way()
         finally:
-            largest.busy = False
-            if largest.missed:
-                self.service.pool.release(largest)
+            self.service.pool.release(largest)
 
     cdef int give_way(self) except -1:
         if self.state == State.FLUSH:
@@ -486,7 +484,9 @@ cdef class Connection(Job):
                 head.base = self.stream.inbuf + self.stream.in_pos      # the buffer may have moved
             else:
                 head = None                     # not even a request line
+        self.stream.pinned = True               # foreign code may run in there, and this be cut
         (<Observer>self.service.observer).refused(self.stream, head, status, sent)
+        self.stream.unpin(0)
 
     cdef int wait(self) except -1:
         self.suspect = True
@@ -512,9 +512,7 @@ cdef class Connection(Job):
         try:
             return self.run_out(phase, now)
         finally:
-            self.busy = False
-            if self.missed:
-                self.service.pool.release(self)
+            self.service.pool.release(self)
 
     cdef int run_out(self, Phase phase, double now) except -1:
         cdef Service service = self.service
