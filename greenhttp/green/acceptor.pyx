@@ -124,8 +124,12 @@ cdef class Acceptor:
         try:
             self.accept_some()
         except OSError as error:
-            self.watcher.stop()         # it would be called again and again
+            if self.watcher is not None:
+                self.watcher.stop()     # it would be called again and again
             self.complain(error)
+        except BaseException:
+            self.rest_for(BACK_OFF)     # a signal's handler has raised: gevent stops a watcher whose callback does
+            raise
 
     cdef int complain(self, object error) except -1:
         self.log(f"a listening socket is broken, nobody is accepted from it any more: {error}")

@@ -220,8 +220,11 @@ cdef class SpawnedJob(Job):
             if not self.stream.writes_slowly(phase, now) and self.stream.progressed():
                 self.enter(phase)
                 return 0
-            self.spawner.report("info", f"{self.who()} read too slowly: its connection was aborted")
-            return self.close(True)
+            try:
+                self.spawner.report("info", f"{self.who()} read too slowly: its connection was aborted")
+            finally:
+                self.close(True)        # whatever the log does: it is in no phase now
+            return 0
         return self.close(False)
 
     cdef bint is_slow(self, double now) noexcept:

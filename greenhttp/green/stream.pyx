@@ -1180,7 +1180,8 @@ cdef class Stream:
             if self.pending() and (self.wait is None or not self.wait.writes):
                 self.flush(timeout=timeout)
         finally:
-            self.finish(False)
+            # What was given up, or could not be sent, must not look like a regular end.
+            self.finish(self.lost or self.pending() > 0)
             self.tell_job()
 
     def abort(self):

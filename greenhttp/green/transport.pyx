@@ -291,7 +291,13 @@ cdef class SocketStream(Stream):
             self.watcher = watcher
             self.hold()
         self.watching = STARTING
-        watcher.start(self)
+        try:
+            watcher.start(self)
+        except BaseException:           # of a signal's handler: who looks next starts it again
+            if self.watcher is watcher:
+                self.watching = UNWATCHED
+            watcher.stop()
+            raise
         if self.watcher is watcher:
             self.watching = WATCHING
         else:

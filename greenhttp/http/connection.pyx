@@ -511,6 +511,9 @@ cdef class Connection(Job):
         self.busy = True
         try:
             return self.run_out(phase, now)
+        except BaseException:
+            self.close(True)                    # a signal's handler has raised, say: it is in no phase now
+            raise
         finally:
             self.service.pool.release(self)
 
