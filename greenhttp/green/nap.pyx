@@ -13,7 +13,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport INFINITY, isnan
 from libc.stdint cimport uint32_t
 
-from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, switch_quietly, switch_to, taken
+from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, outcome, switch_quietly, switch_to
 
 import gevent
 from gevent import get_hub
@@ -101,12 +101,12 @@ cdef class Naps:
             if not on_time:
                 self.leave(slot)        # before anything else: its entry would wake whatever this waits in next
             try:
-                taken(result)
+                outcome(result)
             finally:
                 if self.gone == self.count and self.armed > 0:
                     self.disarm()       # a loop that only sleepers kept running ends
             raise InvalidSwitchError("a sleeping green thread was switched to by something else than its time")
-        taken(result)
+        outcome(result)
         return 0
 
     cdef void leave(self, uint32_t slot) noexcept:

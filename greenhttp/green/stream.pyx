@@ -31,7 +31,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcpy, memmove
 
 from greenhttp.green.deadline cimport Phase, Timed, clock
-from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, switch_quietly, switch_to, taken
+from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, outcome, switch_quietly, switch_to
 
 import fcntl
 import os
@@ -142,7 +142,7 @@ cdef int next_turn(object hub) except -1:
     """Suspend the running green thread until the loop has polled.
 
     Not sleep(0): gevent runs up to a thousand such callbacks before it polls, and whoever has become ready since would
-    wait for them all. A timer that is due comes after the poll. Not hub.wait: foreign code that waits inside of it, once
+    wait for them all. A timer that is due comes after the poll. Not hub.wait: foreign code that waits inside it, once
     it is armed, takes its wake-up.
     """
     cdef Turn turn = Turn.__new__(Turn)
@@ -155,7 +155,7 @@ cdef int next_turn(object hub) except -1:
             turn.waiting = running
             result = switch_quietly(<PyObject*>hub)
             turn.waiting = None
-            taken(result)
+            outcome(result)
     finally:
         timer.stop()
         timer.close()
@@ -468,7 +468,7 @@ cdef class Stream:
                     wait.reader = <greenlet>running
                     result = switch_quietly(<PyObject*>hub)
                     wait.reader = None
-                taken(result)
+                outcome(result)
                 break
         finally:
             if writing:

@@ -10,7 +10,7 @@ cdef extern from *:
         return PyGreenlet_Switch((PyGreenlet*)target, NULL, NULL);
     }
 
-    static inline PyObject* greenhttp_taken(PyObject* result) {
+    static inline PyObject* greenhttp_outcome(PyObject* result) {
         return result;
     }
 
@@ -33,10 +33,10 @@ cdef extern from *:
     void PyGreenlet_Import()
     # Run `target` until something switches back. A new reference to what that passed; NULL if it threw.
     object switch_to "greenhttp_switch"(PyObject* target)
-    # The same in two steps. NULL stands for what was thrown: until `taken` raises it, no traceback is made, which allocates,
-    # so that foreign code could run and wait; who waits puts its state in order between the two.
+    # The same in two steps. NULL stands for what was thrown: until `outcome` raises it, no traceback is made, which
+    # allocates, so that foreign code could run and wait; who waits puts its state in order between the two.
     PyObject* switch_quietly "greenhttp_switch"(PyObject* target) noexcept
-    object taken "greenhttp_taken"(PyObject* result)
+    object outcome "greenhttp_outcome"(PyObject* result)
     # The same, handing something over, as `greenlet.switch(*args, **kwargs)` does.
     object switch_with "greenhttp_switch_with"(PyObject* target, PyObject* args, PyObject* kwargs)
     object current_greenlet "greenhttp_current"()
