@@ -44,7 +44,7 @@ UNWIND = ("fast_unwind_on_fatal=1",)
 """By frame pointers, within the stack. The other way follows a green thread's stack behind its first frame, where the
 bytes are another one's, and crashes in the middle of the report."""
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
-TESTS = ("wire", "green", "http", "hosting", "observe", "hostile")
+TESTS = ("wire", "rfc", "contract", "fuzz", "green", "http", "hosting", "observe", "hostile")
 MEMORY = "bounds the process's memory: freed memory is kept for a while here, so that its use is seen"
 LEFT_OUT = {
     "tests/hostile/test_crowd.py::test_ten_thousand_half_heads_stay_within_limit_buffers": MEMORY,

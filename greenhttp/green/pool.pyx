@@ -489,11 +489,11 @@ cdef int complain(Pool pool) except -1:
 cdef class Worker(greenlet):
     """A green thread of a pool. Seen by users as `gevent.getcurrent()`."""
 
-    def __cinit__(self, *arguments, **named):
+    def __cinit__(self):
         self.place = -1
         self.resting = True             # tools that look at all objects find it before it is made
 
-    def __init__(self, Pool pool not None):
+    def __init__(self, Pool pool):
         greenlet.__init__(self, None, pool.hub)
         self.pool = pool
 

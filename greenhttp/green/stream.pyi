@@ -10,6 +10,10 @@ class _HasFileno(Protocol):
     def fileno(self) -> int: ...
 
 @disjoint_base
+class Turn:
+    def __call__(self) -> None: ...
+
+@disjoint_base
 class FilePart:
     def __new__(cls, fd: int, offset: int, left: int) -> FilePart: ...
 

@@ -52,6 +52,7 @@ ORDERS = {
 }
 LAST_WORDS = 2.0  # seconds that a hung worker has to say by itself where it is
 LONGEST_WORD = 1 << 20  # bytes of a line that a worker has not finished
+READS = 16  # of one pipe before others have their turn; 64 KiB each, so that they empty the largest that users may have
 LOOK = 1.0  # seconds between two looks at the workers' beats
 AT_START = (  # settings that a reload reads and does not apply: they are of the process, or of sockets that are open
     "pid", "user", "group", "umask", "preload", "reload", "reload_dirs", "error_logfile", "log_level", "backlog",
@@ -90,6 +91,7 @@ class Child:
     pipe: int
     board: Board
     place: int
+    timeout: float
     oom_kills: int = 0
     told: str = ""
     unread: bytes = b""
@@ -126,7 +128,9 @@ class Master:
         self.mask: set[int] = set()  # of signals, before a fork
         self.check_pid = 0
         self.check_since = 0.0
-        self.looked = self.awake = now()  # at the beats; and when this process, or the machine, last woke up
+        self.passed = False  # the check: this process becomes the program on disk
+        self.looked = monotonic()  # at the clock
+        self.awake = now()  # when this process, or the machine, last woke up
         self.watcher: tuple[int, int] = (0, -1)
         self.files: list[Callable[[], None]] = []
         self.hooked = hooked.Hooked(plan.file, _counted(plan.settings), self.policy.target)
@@ -156,7 +160,7 @@ class Master:
                 if taken is not None:
                     self._adopt(taken)
                 else:
-                    self.policy.begin(monotonic())
+                    self.policy.begin(self._read_clock())
                 outcome = self._loop()
             except BaseException:
                 self._close_listeners()
@@ -179,23 +183,18 @@ class Master:
         alive = monotonic()
         while True:
             self.hooked.resized(self.policy.target)
-            while actions := self.policy.take():  # a fork that fails at once decides on others
-                for action in actions:
-                    match action:
-                        case Start(number, generation):
-                            born = self._fork(number, generation)
-                            if born is not None:
-                                return born
-                        case Tell(number, order):
-                            self._tell(number, order)
-                        case Say(level, line):
-                            log.log(LEVELS[level], "%s", line)
-                        case Settled():
-                            system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
-                        case Exit(code):
-                            return code
+            if self.passed:  # what is decided by now is still done by this program, and nothing new
+                self._hear_all()
+                self.policy.hand_over(self._read_clock())
+            outcome = self._carry_out()
+            if outcome is not None:
+                return outcome
+            if self.passed:
+                self._become()
+                self.policy.tick(self._read_clock())  # it could not, and may lack the workers it has not started
+                continue
             due = self.policy.due()
-            wait = LOOK if self.children else None
+            wait = LOOK if self.children or self.check_pid else None
             if due is not None:
                 wait = min(LOOK, max(0.0, due - monotonic()))
             if period is not None:
@@ -216,12 +215,42 @@ class Master:
                 else:
                     self._hear(fd)
             self._reap()
-            self._look_at_check()
-            self._look_at_beats()
-            self.policy.tick(monotonic())
+            when = self._read_clock()
+            self._look_at_check(when)
+            self._look_at_beats(when)
+            self.policy.tick(when)
+
+    def _carry_out(self) -> "int | worker.Birth | None":
+        """Do what policy has decided. At the end: the exit code, or in a child what it was born with."""
+        while actions := self.policy.take():  # a fork that fails at once decides on others
+            for action in actions:
+                match action:
+                    case Start(number, generation):
+                        born = self._fork(number, generation)
+                        if born is not None:
+                            return born
+                    case Tell(number, order):
+                        self._tell(number, order)
+                    case Say(level, line):
+                        log.log(LEVELS[level], "%s", line)
+                    case Settled():
+                        system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
+                    case Exit(code):
+                        return code
+        return None
+
+    def _read_clock(self) -> float:
+        """The time for whatever is decided; that in which this process did not run is nobody's."""
+        when = monotonic()
+        away = when - self.looked
+        if away > 3 * LOOK:  # the machine slept, and so did the workers; or whoever stopped this process goes on
+            self.awake = now()
+            self.policy.slept(away, when)
+            self.check_since = min(when, self.check_since + away)
+        self.looked = when
+        return when
 
     def _on_signal(self, number: int) -> None:
-        when = monotonic()
         name = signal.Signals(number).name
         if number != signal.SIGCHLD and (sent := sender(number)):
             log.info("%s, sent by %s", name, described(*sent))
@@ -231,7 +260,7 @@ class Master:
                 say(f"stopping; running requests have {wait:g} s to finish" if wait else "stopping")
                 system.notify(os.environ, "STOPPING=1")
                 self._close_listeners()  # the workers take what is in the queues before they go
-                self.policy.stop(wait > 0, when)
+                self.policy.stop(wait > 0, self._read_clock())
         elif name in ("SIGINT", "SIGQUIT"):
             if self.quick:
                 os.write(2, b"greenhttp: stopped by force\n")
@@ -242,17 +271,19 @@ class Master:
                 os._exit(1)
             self.quick = True
             system.notify(os.environ, "STOPPING=1")
-            self.policy.stop(False, when)
+            self.policy.stop(False, self._read_clock())
         elif name == "SIGHUP":
-            self._reload(when)
+            self._reload()
         elif name == "SIGUSR1":
             self._reopen()
         elif name == "SIGUSR2":
             self._begin_upgrade()
         elif name in ("SIGTTIN", "SIGTTOU"):
-            self.policy.resize(1 if name == "SIGTTIN" else -1, when)
+            self._hear_all()
+            self.policy.resize(1 if name == "SIGTTIN" else -1, self._read_clock())
         elif name == "SIGWINCH" and not _on_a_terminal():
-            self.policy.rest(when)
+            self._hear_all()
+            self.policy.rest(self._read_clock())
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -331,12 +362,15 @@ class Master:
 
     def _fork(self, number: int, generation: int) -> "worker.Birth | None":
         """A new worker. In the child: what it needs to know."""
+        if self.policy.workers[number].state is not State.STARTING:  # something else has been decided since
+            self.policy.gone(number, "not started, as ordered", self._read_clock())
+            return None
         try:
             seen = self.hooked.fork(number)
         except HookError as error:
             trace, line = told(error, self.plan.name)
             self._tell_once(f"{trace}greenhttp: {line}\n")
-            self.policy.gone(number, str(error), monotonic())
+            self.policy.gone(number, str(error), self._read_clock())
             return None
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
@@ -357,7 +391,7 @@ class Master:
                 pid = fork()
             except (OSError, MemoryError) as error:  # no descriptor, no memory, no process to be had
                 why = getattr(error, "strerror", None) or "out of memory"
-                self.policy.gone(number, f"its process could not be made: {why}", monotonic())
+                self.policy.gone(number, f"its process could not be made: {why}", self._read_clock())
                 return None
             undo.pop_all()
         if pid == 0:
@@ -374,7 +408,7 @@ class Master:
             )  # fmt: skip
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(theirs)
-        self.children[pid] = Child(number, pid, ours, board, place, self.oom_kills())
+        self.children[pid] = Child(number, pid, ours, board, place, self.settings.timeout, self.oom_kills())
         self.poll.register(ours, POLLIN)
         self.hooked.forked(seen, pid)
         return None
@@ -396,7 +430,7 @@ class Master:
             os.close(fd)
         for child in self.children.values():
             child.board.close()
-        if self.watcher[0]:
+        if self.watcher[1] >= 0:
             os.close(self.watcher[1])
 
     def _tell(self, number: int, order: Order) -> None:
@@ -416,35 +450,45 @@ class Master:
         """A worker has said something: lines of JSON."""
         child = next((child for child in self.children.values() if child.pipe == fd), None)
         if child is None:
-            self.poll.unregister(fd)
+            self._unregister(fd)
             return
-        while True:
+        for _ in range(READS):
             try:
                 data = os.read(fd, 65536)
             except BlockingIOError:
                 return
             if not data:  # it has closed it, or is gone, which the reaper will tell
-                self.poll.unregister(fd)
+                self._unregister(fd)
                 return
             *lines, child.unread = (child.unread + data).split(b"\n")
             child.unread = child.unread[-LONGEST_WORD:]
             for line in lines:
                 try:
                     word = json.loads(line)
-                except ValueError:  # the application writes to descriptors that are not its own
+                except (ValueError, RecursionError):  # the application writes to descriptors that are not its own
                     log.warning("worker %d: something else than its word came through its pipe", child.number)
                     continue
                 self._heard(child, word)
 
+    def _hear_all(self) -> None:
+        """What all have said by now: who has said that it serves is not told to leave as one that only starts."""
+        for child in self.children.values():
+            self._hear(child.pipe)
+
+    def _unregister(self, fd: int) -> None:
+        with contextlib.suppress(KeyError):  # its end was read before
+            self.poll.unregister(fd)
+
     def _heard(self, child: Child, word: object) -> None:
         match word:
             case {"ready": list(lines)}:
-                self._introduce(child, [str(line) for line in lines])
-                self.policy.ready(child.number, monotonic())
+                if self.policy.workers[child.number].state is State.STARTING:  # else it leaves already
+                    self._introduce(child, [str(line) for line in lines])
+                self.policy.ready(child.number, self._read_clock())
             case {"leaving": str(why)}:
-                self.policy.wants_out(child.number, why, monotonic())
+                self.policy.wants_out(child.number, why, self._read_clock())
             case {"drains": str(why)}:
-                self.policy.drains(child.number, why, monotonic())
+                self.policy.drains(child.number, why, self._read_clock())
             case {"failed": str(text), "code": int(code)}:
                 child.said, child.code = text, code
 
@@ -471,15 +515,16 @@ class Master:
                 return
             if pid == self.check_pid:
                 self._checked(status)
+            if pid == self.watcher[0]:
+                self.watcher = (0, self.watcher[1])  # the end of its pipe says so too
             child = self.children.get(pid)
             if child is not None:  # else a stranger's orphan: process 1 inherits those
                 self._gone(child, status)
 
     def _gone(self, child: Child, status: int) -> None:
-        with contextlib.suppress(KeyError, OSError):
-            self._hear(child.pipe)  # its last words
-        with contextlib.suppress(KeyError):
-            self.poll.unregister(child.pipe)
+        with contextlib.suppress(OSError):
+            self._hear_all()  # its last words, and who serves without it
+        self._unregister(child.pipe)
         os.close(child.pipe)
         del self.children[child.pid]
         self.loads.give_back(child.place)
@@ -491,11 +536,11 @@ class Master:
         child.board.close()
         if child.said:
             self._tell_once(child.said)
-        elif not expected and not self.introduced:
+        elif self.policy.workers[child.number].state is State.STARTING and not self.introduced:  # 0 is no reason either
             log.critical("worker %d ended before it was ready, and has not said why: %s", child.number, reason)
         code = child.code if child.code is not None else 3
         self.hooked.gone(child.pid)
-        self.policy.gone(child.number, reason, monotonic(), code)
+        self.policy.gone(child.number, reason, self._read_clock(), code)
 
     def _tell_once(self, text: str) -> None:
         """Write what went wrong, unless it is what went wrong before."""
@@ -508,11 +553,8 @@ class Master:
 
     # ---- hung workers
 
-    def _look_at_beats(self) -> None:
+    def _look_at_beats(self, now_here: float) -> None:
         when = now()
-        if when - self.looked > 3 * LOOK:  # this process has not run either: the machine slept, and so did the workers
-            self.awake = when
-        self.looked = when
         for child in list(self.children.values()):
             worker_now = self.policy.workers.get(child.number)
             if worker_now is None or worker_now.state not in (State.SERVING, State.DRAINING):
@@ -521,9 +563,9 @@ class Master:
             silent = when - max(beat, self.awake) if beat else 0.0
             if silent > LOOK:
                 self.loads.silence(child.place)  # nobody has to leave connections to it
-            patience = self.settings.timeout + (0 if child.board.spoken else LAST_WORDS)
-            if self.settings.timeout and silent > patience:
-                self.policy.hung(child.number, f"its loop has not turned for {silent:.0f} s", monotonic())
+            patience = child.timeout + (0 if child.board.spoken else LAST_WORDS)
+            if child.timeout and silent > patience:
+                self.policy.hung(child.number, f"its loop has not turned for {silent:.0f} s", now_here)
 
     def _report_hang(self, child: Child) -> None:
         requests = child.board.listed()
@@ -540,7 +582,7 @@ class Master:
 
     # ---- reload, reopen, upgrade
 
-    def _reload(self, when: float) -> None:
+    def _reload(self) -> None:
         if self.policy.stopping:
             return
         self.last_words = ""
@@ -549,7 +591,7 @@ class Master:
             self._begin_upgrade()
             return
         late: list[str] = []
-        system.notify(os.environ, "RELOADING=1", f"MONOTONIC_USEC={int(when * 1_000_000)}")
+        system.notify(os.environ, "RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1_000_000)}")
         try:
             if self.plan.reread is not None:
                 name, settings, hooks = self.plan.reread()
@@ -573,7 +615,8 @@ class Master:
         if late:
             log.warning("%s: changed, but a reload leaves that as it was; an upgrade (USR2) does not", ", ".join(late))
         log.info("reloading")
-        self.policy.reload(when, workers_of(self.settings))
+        self._hear_all()  # to read the settings may have taken long
+        self.policy.reload(self._read_clock(), workers_of(self.settings))
 
     def _changed(self) -> None:
         """Files have changed, with `reload`."""
@@ -583,7 +626,7 @@ class Master:
             return
         if names:
             log.info("changed: %s", ", ".join(names.splitlines()))
-            self._reload(monotonic())
+            self._reload()
             return
         self._watch_no_files()
         if not self.policy.stopping:
@@ -597,10 +640,11 @@ class Master:
 
     def _watch_no_files(self) -> None:
         pid, pipe = self.watcher
-        if pid:
-            self.watcher = (0, -1)
+        self.watcher = (0, -1)
+        if pipe >= 0:
             self.poll.unregister(pipe)
             os.close(pipe)
+        if pid:
             with contextlib.suppress(ProcessLookupError):
                 kill(pid, signal.SIGTERM)
 
@@ -623,13 +667,13 @@ class Master:
             return
         log.info("checking the program on disk before this process becomes it")
         try:
-            self.check_pid, self.check_since = takeover.check(self.plan.where), monotonic()
+            self.check_pid, self.check_since = takeover.check(self.plan.where), self._read_clock()
         except OSError as error:
             log.error("not upgraded, all stays as it was: its check cannot be started: %s", error.strerror)
 
-    def _look_at_check(self) -> None:
+    def _look_at_check(self, when: float) -> None:
         patience = self.settings.boot_timeout
-        if self.check_pid and patience and monotonic() - self.check_since > patience:
+        if self.check_pid and patience and when - self.check_since > patience:
             log.error("the check of the program on disk was not over after %g s and is ended", patience)
             self._end_check()
 
@@ -637,7 +681,7 @@ class Master:
         if self.check_pid:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.check_pid, signal.SIGKILL)
-            self.check_since = monotonic()
+            self.check_since = self._read_clock()
 
     def _checked(self, status: int) -> None:
         self.check_pid = 0
@@ -649,25 +693,28 @@ class Master:
         if not self.hooked.exec():
             log.error("not upgraded, all stays as it was: pre_exec failed")
             return
+        self.passed = True
+
+    def _become(self) -> None:
+        """Be the program on disk. All that was decided has been done: it would be lost with this program."""
+        self.passed = False
+        if self.policy.stopping:
+            return
         log.info("this process becomes the program on disk; its workers serve until others have taken over")
         workers = [
             takeover.Left(
                 child.number, child.pid, child.pipe, child.board.fd, int(child.board.entries), w.generation,
-                w.state is State.SERVING,
+                w.state is State.SERVING, w.graceful, child.timeout, w.leaving, child.told,
+                child.unread.decode("latin-1"),
             )
             for child in self.children.values()
             if (w := self.policy.workers.get(child.number)) is not None
         ]
-        for child in list(self.children.values()):
-            w = self.policy.workers.get(child.number)
-            if w is not None and w.state is State.STARTING:
-                with contextlib.suppress(ProcessLookupError):
-                    kill(child.pid, signal.SIGTERM)  # no kill: it may have begun to accept, without our knowing it yet
         self._watch_no_files()
         system.notify(os.environ, "RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1_000_000)}")
         left = takeover.Taken(self.listeners, workers, self.lifeline, self.policy.last)
         try:
-            takeover.become(self.plan.where, left, HANDLED)
+            takeover.become(self.plan.where, left, HANDLED, self.arrived)
         except OSError as error:
             log.error("not upgraded, all stays as it was: %s", error)
             system.notify(os.environ, "READY=1")
@@ -676,11 +723,14 @@ class Master:
     def _adopt(self, taken: "takeover.Taken") -> None:
         """Go on with the workers of the program that this process was before."""
         self.policy.last = taken.last
-        when = monotonic()
+        when = self._read_clock()
         for left in taken.workers:
-            self.policy.adopt(left.number, left.generation, left.serving, when)
+            self.policy.adopt(left.number, left.generation, left.serving, left.graceful, left.leaving, when)
             board = Board(left.entries, left.board)
-            self.children[left.pid] = Child(left.number, left.pid, left.pipe, board, -1, self.oom_kills())
+            self.children[left.pid] = Child(
+                left.number, left.pid, left.pipe, board, -1, left.timeout, self.oom_kills(), left.told,
+                left.unread.encode("latin-1"),
+            )  # fmt: skip
             self.poll.register(left.pipe, POLLIN)
             self.hooked.adopt(left.number, left.pid)
         self.policy.reload(when)

@@ -66,6 +66,7 @@ class Worker:
         generation: counts reloads from 1 on.
         state: see the module.
         since: when it entered the state.
+        graceful: seconds it may drain, by the settings it was started with.
         settled: whether it has served long enough to count as a success.
         leaving: why it wants to be replaced, or "".
         why: why it drains or was killed; "" while it serves.
@@ -74,6 +75,7 @@ class Worker:
     number: int
     generation: int
     since: float
+    graceful: float
     state: State = State.STARTING
     settled: bool = False
     leaving: str = ""
@@ -154,6 +156,7 @@ class Policy:
     _announced: int = 1  # the generation that was said to serve
     _proven: int = 0  # the newest generation of which one has settled
     _resting: int | None = None  # the target before `rest`
+    _handing_over: bool = False
     _stopping: bool = False
     _ended: bool = False
     _code: int = STOPPED
@@ -168,7 +171,7 @@ class Policy:
     def due(self) -> float | None:
         """When something will be due if nothing happens before, or None."""
         times = [self._deadline(worker) for worker in self.workers.values()]
-        if not self._stopping and self._missing() > 0 and self._not_before:
+        if not self._stopping and self._not_before:  # for who is missing, and for successors of the outdated
             times.append(self._not_before)
         times += [w.since + self.limits.settled for w in self._in(State.SERVING) if not w.settled]
         return min((when for when in times if when), default=None)
@@ -189,13 +192,13 @@ class Policy:
         """Start the first generation."""
         self._reconcile(now)
 
-    def adopt(self, number: int, generation: int, serving: bool, now: float) -> None:
+    def adopt(self, number: int, generation: int, serving: bool, graceful: float, leaving: str, now: float) -> None:
         """A worker of the program this process was before, which serves, or drains."""
         self.last = max(self.last, number)
         if not serving:
-            self.workers[number] = Worker(number, generation, now, State.DRAINING, why="outdated")
+            self.workers[number] = Worker(number, generation, now, graceful, State.DRAINING, why="outdated")
             return
-        self.workers[number] = Worker(number, generation, now, State.SERVING, settled=True)
+        self.workers[number] = Worker(number, generation, now, graceful, State.SERVING, True, leaving)
         self._served = True
         self._proven = max(self._proven, generation)
         self.generation = self._announced = max(self.generation, generation)
@@ -285,9 +288,18 @@ class Policy:
         self.generation += 1
         self._failures, self._boots, self._not_before = 0, 0, 0.0
         self._busy = True
-        for worker in list(self._in(State.STARTING)):  # what they have read is old already
-            self._drain(worker, "outdated", now)  # no kill: one may have begun to accept, without our knowing it yet
+        self._drain_starts(now)  # what they have read is old already
         self._reconcile(now)
+
+    def hand_over(self, now: float) -> None:
+        """Another program makes the workers from now on. If it does not, this one goes on with the next tick."""
+        self._handing_over = True
+        self._drain_starts(now)
+
+    def slept(self, seconds: float, now: float) -> None:
+        """Nobody has run for so long, or this process has not: that does not count as anybody's time."""
+        for worker in self.workers.values():
+            worker.since = min(now, worker.since + seconds)
 
     def stop(self, graceful: bool, now: float, code: int = STOPPED) -> None:
         """Everybody leaves: after finishing, or at once."""
@@ -302,6 +314,7 @@ class Policy:
                 self._kill(worker, "stop", now)
             elif worker.state is not State.KILLED and not graceful:
                 worker.why = "stop"
+                worker.graceful = 0.0
                 self._tell(worker, Order.QUIT, State.DRAINING, now)
         if not graceful:
             self.limits = Limits(graceful=0.0, grace=self.limits.grace)
@@ -309,6 +322,7 @@ class Policy:
 
     def tick(self, now: float) -> None:
         """Look at what has become due."""
+        self._handing_over = False
         for worker in list(self.workers.values()):
             when = self._deadline(worker)
             if not when or when > now:
@@ -359,7 +373,7 @@ class Policy:
         allowed = max(0, self.target - len(list(self._in(State.SERVING)))) + bool(outdated)
         for worker in list(self._in(State.STARTING))[allowed:]:
             self._drain(worker, "too many", now)
-        if self._not_before > now:
+        if self._not_before > now or self._handing_over:
             return
         self._not_before = 0.0
         starting = len(list(self._in(State.STARTING)))
@@ -371,7 +385,7 @@ class Policy:
             wanted = min(wanted, 1 - starting)  # one that tries is enough to see whether it goes again
         for _ in range(max(0, wanted)):
             self.last += 1
-            self.workers[self.last] = Worker(self.last, self.generation, now)
+            self.workers[self.last] = Worker(self.last, self.generation, now, self.limits.graceful)
             self._actions.append(Start(self.last, self.generation))
 
     def _failed(self, worker: Worker, how: str, now: float, code: int) -> None:
@@ -380,11 +394,13 @@ class Policy:
             return
         others = [w for w in self.workers.values() if w.state is State.SERVING and w.generation < worker.generation]
         if worker.generation == self.generation and self._proven < self.generation and others:
-            # A reload that fails leaves everything as it was.
+            # A reload that fails leaves everything as it was. Where the old ones are too few by now, those of the new
+            # that serve do so until others take their place.
             self._say("error", f"the new generation failed ({how}); the old one serves on. HUP tries again")
-            for other in self.workers.values():
-                if other.generation == self.generation and other.state in (State.STARTING, State.SERVING):
-                    self._drain(other, "outdated", now)
+            self._drain_starts(now)
+            for other in self._in(State.SERVING):
+                if other.generation == self.generation:
+                    other.leaving = other.leaving or "its generation failed"
             for other in others:
                 other.generation = self.generation
             self._proven = self._announced = self.generation
@@ -423,7 +439,7 @@ class Policy:
         if worker.state is State.STARTING:
             return worker.since + self.limits.boot if self.limits.boot else None
         if worker.state is State.DRAINING:
-            return worker.since + self.limits.graceful + self.limits.grace
+            return worker.since + worker.graceful + self.limits.grace
         if worker.state is State.KILLED:
             return worker.since + 1.0
         return None
@@ -438,6 +454,10 @@ class Policy:
         self._tell(worker, Order.DUMP if dump else Order.KILL, State.KILLED, now)
         if not dump:
             worker.since = now + 3600  # nothing is left to do about it
+
+    def _drain_starts(self, now: float) -> None:
+        for worker in list(self._in(State.STARTING)):
+            self._drain(worker, "outdated", now)  # no kill: one may have begun to accept, without our knowing it yet
 
     def _tell(self, worker: Worker, order: Order, state: State, now: float) -> None:
         worker.state, worker.since = state, now

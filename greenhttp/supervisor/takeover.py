@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -17,12 +18,19 @@ from greenhttp.errors import ConfigError
 from greenhttp.green.listener import Address, Listener, parse_address
 
 VARIABLE = "GREENHTTP_TAKEOVER"
-LAYOUT = 2  # of what the variable says of workers, and of their boards
+LAYOUT = 3  # of what the variable says of workers, and of their boards
 
 
 @dataclass(frozen=True)
 class Left:
-    """A worker that serves on while its master becomes another program. Descriptors, and what `Child` needs."""
+    """A worker that serves on while its master becomes another program. Descriptors, and what `Child` needs.
+
+    Attributes:
+        graceful, timeout: settings it was started with, in seconds.
+        leaving: why it has asked to be replaced, or "".
+        told: the last signal it was sent, or "".
+        unread: what it has said of a line that is not over; a byte is a character.
+    """
 
     number: int
     pid: int
@@ -31,6 +39,11 @@ class Left:
     entries: int
     generation: int
     serving: bool
+    graceful: float
+    timeout: float
+    leaving: str
+    told: str
+    unread: str
 
 
 @dataclass(frozen=True)
@@ -59,10 +72,10 @@ def check(where: str) -> int:
     return os.posix_spawn("/bin/sh", shell, os.environ, setpgroup=0)
 
 
-def become(where: str, taken: Taken, signals: Sequence[str]) -> None:
+def become(where: str, taken: Taken, signals: Sequence[str], arrived: deque[int]) -> None:
     """Replace this program by the one on disk. Does not return. Raises OSError if it cannot be; then all is as before.
 
-    Signals are held back until the new program can take them.
+    Signals are held back until the new program can take them; so are those that have arrived and are not yet handled.
     """
     listeners = [
         (sock.fileno(), str(address), list(sock.file) if sock.file else None)
@@ -81,6 +94,8 @@ def become(where: str, taken: Taken, signals: Sequence[str]) -> None:
         here = os.getcwd()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, f"SIG{name}") for name in signals])
     try:
+        while arrived:
+            os.kill(os.getpid(), arrived.popleft())  # pending signals survive exec, see execve(2)
         for fd in inherited:
             os.set_inheritable(fd, True)
         os.chdir(where)

@@ -113,6 +113,15 @@ def test_beyond_a_limit_it_ends_with_1_and_names_the_workload(counted, kept, cap
     assert capsys.readouterr().err.endswith("over the budget:\npost-64: +2.10 % since 'before', 2 % are allowed\n")
 
 
+def test_one_count_beyond_a_limit_is_no_verdict_the_median_of_three_more_is(kept, counted, monkeypatch, capsys):
+    found = iter([1030.0, 1025.0, 1001.0, 1002.0])
+    monkeypatch.setattr(instructions, "count", lambda *_: SimpleNamespace(per_request=next(found)))
+    assert budget.main(["hello-64"], kept) == 0
+    assert "+0.20 %" in capsys.readouterr().out
+    found = iter([1030.0, 1025.0, 1001.0, 1021.0])
+    assert budget.main(["hello-64"], kept) == 1
+
+
 def test_workloads_that_are_named_are_counted_alone(counted, kept, capsys):
     counted["post-64"] = 1021.0
     assert budget.main(["hello-64", "new-64"], kept) == 0

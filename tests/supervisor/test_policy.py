@@ -226,7 +226,7 @@ def test_the_end_of_a_start_and_of_each_reload_is_told_once_well_or_not():
 def test_a_worker_that_drained_before_an_upgrade_is_waited_for_and_killed_in_the_end():
     world = World(1)
     world.ready(1).pass_time(2)
-    world.policy.adopt(9, 1, False, world.now)
+    world.policy.adopt(9, 1, False, 30, "", world.now)
     world.alive[9] = 1
     world.policy.stop(True, world.now)
     world.obey().gone(1)
@@ -344,7 +344,7 @@ def test_workers_of_the_program_before_are_replaced_like_an_old_generation():
     World.__init__(world, 0)
     world.policy.target = 2
     for number in (1, 2):
-        world.policy.adopt(number, 4, True, world.now)
+        world.policy.adopt(number, 4, True, 30, "", world.now)
         world.alive[number] = 4
     world.policy.reload(world.now)
     world.obey()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import deque
 
 import pytest
 
@@ -66,6 +67,7 @@ def test_of_another_layout_the_listeners_are_taken_and_what_holds_the_workers_en
 
 PROGRAM = """
 import json, os, signal, socket, sys
+from collections import deque
 from greenhttp.green.board import Board
 from greenhttp.green.listener import listen, parse_address
 from greenhttp.supervisor import takeover
@@ -94,14 +96,15 @@ if found is None:
     os.environ["KEPT"] = "yes"
     os.chdir(elsewhere)
     print(json.dumps({"pid": os.getpid(), "file": sock.file and list(sock.file), "worker": pid}), flush=True)
-    worker = takeover.Left(6, pid, ours, board.fd, board.entries, 42, True)
+    worker = takeover.Left(6, pid, ours, board.fd, board.entries, 42, True, 3.5, 30.0, "old", "SIGTERM", "half a \xff")
     listeners = {str(address): (sock, address)}
-    takeover.become(where, takeover.Taken(listeners, [worker], lifeline, 9), ["TERM", "HUP"])
+    takeover.become(where, takeover.Taken(listeners, [worker], lifeline, 9), ["TERM", "HUP"], deque([signal.SIGHUP]))
     raise SystemExit("it has returned")
 
 blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
 heard = []
-signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda number, _: heard.append(number))
 signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
 ((name, (sock, address)),) = found.listeners.items()
 (worker,) = found.workers
@@ -121,6 +124,7 @@ with socket.socket(sock.family) as client:
 board = Board(worker.entries, worker.board)
 facts.update(
     worker=worker.pid, number=worker.number, last=found.last, generation=worker.generation, entries=worker.entries,
+    settings=[worker.graceful, worker.timeout], told=worker.told, leaving=worker.leaving, unread=worker.unread,
     before=board.counts(), alive=os.waitpid(worker.pid, os.WNOHANG) == (0, 0),
 )
 os.close(found.lifeline[1])
@@ -158,12 +162,16 @@ def test_all_that_is_handed_over_is_there_and_works_in_the_next_program(tmp_path
         "blocking": False,
         "type": "Listener",
         "blocked": sorted([signal.SIGTERM, signal.SIGHUP]),
-        "heard": [signal.SIGTERM],
+        "heard": [signal.SIGHUP, signal.SIGTERM],  # what had arrived in the old program, and what was held back
         "received": "hello",
         "worker": first["worker"],
         "number": 6,
         "last": 9,
         "generation": 42,
+        "settings": [3.5, 30.0],
+        "told": "SIGTERM",
+        "leaving": "old",
+        "unread": "half a \xff",
         "entries": 8,
         "before": [1, 2, 3],
         "alive": True,
@@ -182,15 +190,19 @@ def test_if_it_cannot_be_all_is_as_before(tmp_path, monkeypatch, missing):
     address = parse_address("127.0.0.1:0")
     sock, lifeline = listen(address), os.pipe()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    arrived, again = deque([signal.SIGWINCH]), []
+    before = signal.signal(signal.SIGWINCH, lambda number, _: again.append(number))
     try:
         with pytest.raises(FileNotFoundError):
-            become(where, Taken({str(address): (sock, address)}, [], lifeline, 0), ["USR1", "WINCH"])
+            become(where, Taken({str(address): (sock, address)}, [], lifeline, 0), ["USR1", "WINCH"], arrived)
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+        assert (arrived, again) == (deque(), [signal.SIGWINCH])  # nothing is lost, and nothing comes twice
         assert VARIABLE not in os.environ
         assert os.getcwd() == str(tmp_path)
         assert not any(os.get_inheritable(fd) for fd in (sock.fileno(), *lifeline))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGWINCH, before)
         close_listener(sock, address)
         for fd in lifeline:
             os.close(fd)

@@ -1,0 +1,120 @@
+"""For each fault that has been in the supervisor: the rule that it breaks, and a small world where it does."""
+
+CASES = {
+    "a leap of the clock is everybody's time": ("killed", """
+        {'workers': 1}
+        (0.14, 'leap', 5000.0)
+    """),
+    "what is decided is lost in an upgrade": ("the log", """
+        {'workers': 1}
+        (1.3286, 'signal', 'USR2')
+        (1.563, 'signal', 'TTIN')
+    """),
+    "a signal is lost in an upgrade": ("signals", """
+        {'workers': 1, 'reload': True}
+        (('poll', 1), 'signal', 'USR2')
+        (('kill', 1), 'signal', 'HUP')
+    """),
+    "half a line is lost in an upgrade": ("the log", """
+        {'workers': 1, 'halves': 0.2}
+        (2.0, 'signal', 'USR2')
+        (2.45, 'worker', 0, 'leave')
+    """),
+    "who was told is forgotten in an upgrade": ("the log", """
+        {'workers': 1}
+        (1.0, 'signal', 'USR2')
+        (1.4, 'signal', 'TTIN')
+    """),
+    "a wish is forgotten in an upgrade": ("recovery", """
+        {'workers': 1}
+        (1.0, 'signal', 'USR2')
+        (1.4, 'worker', 0, 'leave')
+        (None, 'birth', 3, {'way': 'dies', 'boot': 0.1})
+    """),
+    "who starts is told to leave before it is heard": ("too early", """
+        {}
+        (0.1, 'signal', 'HUP')
+        (('reread', 1), 'stall', 2.0)
+    """),
+    "who starts is told to leave before it is heard, when another has died": ("too early", """
+        {'workers': 2}
+        (2.0, 'signal', 'HUP')
+        (None, 'reread', 1, {'workers': 4})
+        (2.29, 'worker', 2, 'die', 11)
+        (('waitpid', 5), 'stall', 0.1)
+    """),
+    "a reload changes the time of who was started before": ("killed", """
+        {'workers': 1, 'graceful': 8.0}
+        (None, 'birth', 1, {'drain': 7.0})
+        (None, 'reread', 1, {'graceful_timeout': 1.0})
+        (1.0, 'signal', 'HUP')
+    """),
+    "a reload changes the patience with who was started before": ("killed", """
+        {'workers': 1, 'timeout': 8.0}
+        (None, 'reread', 1, {'timeout': 3.5})
+        (1.0, 'signal', 'HUP')
+        (1.1, 'worker', 0, 'hold', 7.0, 'c')
+    """),
+    "a failed generation takes with it who is needed": ("too early", """
+        {'workers': 3}
+        (1.5, 'worker', 0, 'die', 11)
+        (1.5, 'worker', 0, 'die', 11)
+        (1.55, 'signal', 'HUP')
+        (None, 'birth', 6, {'life': 0.5})
+    """),
+    "a check that hangs is forgotten where no worker lives": ("upgrade", """
+        {'workers': 1}
+        (1.0, 'signal', 'WINCH')
+        (2.0, 'signal', 'USR2')
+        (None, 'check', 1, 0, inf)
+    """),
+    "a successor that has failed is due never": ("recovery", """
+        {'workers': 1, 'timeout': 0.0, 'blind': True}
+        (2.0, 'worker', 0, 'leave')
+        (None, 'fork', 2, 'fork')
+    """),
+    "deep brackets end the supervisor": ("crash", """
+        {'workers': 1}
+        (None, 'birth', 1, {'garbage': True})
+    """),
+    "a worker that never ends its line has all the attention": ("signals", """
+        {'workers': 1}
+        (1.0, 'worker', 0, 'flood', 9.0)
+        (1.5, 'signal', 'TTIN')
+    """),
+    "the watcher is signalled after it was reaped": ("reaped", """
+        {'workers': 1, 'reload': True}
+        (('waitpid', 1), 'watcher', 'dies')
+    """),
+    "a first worker that ends with 0 ends all without a word": ("the log", """
+        {'slow_death': 0.5}
+        (None, 'birth', 1, {'way': 'dies', 'status': 0})
+    """),
+    "who dies while another program starts is said to have never been ready": ("the log", """
+        {'workers': 1}
+        (1.0, 'signal', 'USR2')
+        (None, 'birth', 2, {'boot': 5.0})
+        (3.0, 'worker', 0, 'die', 11)
+    """),
+    "who is told to leave before an upgrade that fails has failed": ("the end", """
+        {'workers': 1}
+        (None, 'birth', 1, {'boot': 5.0})
+        (0.1, 'signal', 'USR2')
+        (None, 'exec', 1, 'fails')
+    """),
+    "who waits for an upgrade that fails has no workers any more": ("recovery", """
+        {'workers': 1}
+        (2.0, 'signal', 'USR2')
+        (2.4, 'stall', 0.3)
+        (2.5, 'worker', 0, 'die', 11)
+        (None, 'exec', 1, 'fails')
+    """),
+    "who has been told to leave is introduced": ("the log", """
+        {}
+        (0.285, 'signal', 'HUP')
+    """),
+    "who is not needed any more is started": ("too many", """
+        {}
+        (None, 'fork', 1, 'fork')
+    """),
+}  # fmt: skip

@@ -1,0 +1,590 @@
+"""What must hold. A judge beside the system calls sees what the master does and what it is told, not what it thinks.
+
+It shares no code with the supervisor. What a worker has said it reads once more from the bytes that the master reads;
+what a signal means it counts itself; when a time-out is over it knows from the world. Where the master may have
+decided a moment before it acted, the moment is that of its last poll.
+
+Long, but one thing: all rules look at the same workers and the same turn of the master.
+"""
+
+import json
+import math
+import os
+import re
+import signal
+from dataclasses import dataclass, field
+
+from tests.supervisor.worlds.kernel import Gone
+
+GRACE = 5.0  # seconds beyond graceful_timeout until a worker is killed
+PAUSE = 0.5  # seconds at least between failed starts
+GIVE_UP = 5  # failed starts in a row, while none serves
+SETTLED = 1.0  # seconds after which a worker, or a generation, counts as a success
+SLACK = 3.0  # seconds that the master may be late
+DEATH = re.compile(r"worker (\d+) (died|could not be started|ended badly)")
+
+
+@dataclass
+class Seen:
+    """A worker, as far as the master can know it. Moments are those of `Kernel.awake`."""
+
+    number: int
+    process: object
+    born: float
+    generation: int
+    graceful: float
+    patience: float
+    unread: bytes = b""
+    ready: float | None = None
+    ready_running: float = 0.0  # the same, without the time that the master was kept from running
+    order: signal.Signals | None = None  # the last one it was given
+    ordered: float = 0.0
+    left: bool = False  # it has said that it drains
+    perhaps: bool = False  # it has settled, perhaps; surely
+    surely: bool = False
+    before: int = 0  # failures that had been counted by then
+    leaving: bool = False  # that it has asked to be replaced is no news any more
+    tired: bool = False  # it must be replaced
+    code: int | None = None  # that it has said its failure should have
+
+    @property
+    def free(self):
+        return self.order is None and not self.left
+
+    @property
+    def serving(self):
+        return self.ready is not None and self.free
+
+    @property
+    def starting(self):
+        return self.ready is None and self.free
+
+
+@dataclass
+class Judge:
+    """Arguments:
+    ways: of the script.
+    """
+
+    ways: dict
+    kernel: object = None
+    failure: tuple[str, str] | None = None
+    workers: dict[int, Seen] = field(default_factory=dict)  # by the id of the process
+    number: int = 0
+    wanted: int = 0
+    low: int = 0  # the least and the most that was wanted since the last poll
+    high: int = 0
+    lost: int = 0  # who served at the last poll and does not since
+    generation: int = 1
+    proven: int = 0  # the newest generation of which one has settled for sure; perhaps
+    perhaps: int = 0
+    served: int = 0  # whether anybody has: 0 no, 1 perhaps, 2 yes
+    failures: int = 0  # starts in a row that have failed for sure
+    counted: int = 0  # all that may have failed
+    forgotten: int = 0  # so many of them are not in a row with those that follow
+    failed_at: float | None = None
+    stopping: str = ""  # stop, quick, broken; "given up" is allowed and not certain
+    codes: set[int] = field(default_factory=set)  # that it may end with
+    stopped: float = 0.0
+    quick: int = 0
+    signals: list = field(default_factory=list)  # that have come and are not handled
+    due: int = 0  # so many of them had come when the last poll returned
+    handled: bool = False  # one since then
+    speaker: object = None  # the last worker that has said something since then
+    expected: list = field(default_factory=list)  # lines that must be logged before the next poll: pattern, reason
+    told_of: set = field(default_factory=set)  # numbers of workers whose death was logged
+    dead: dict = field(default_factory=dict)  # those that are reaped, by number
+    texts: list = field(default_factory=list)
+    checked: int | None = None  # the status of the last check
+    systemd: str = ""
+    alive: float = 0.0  # when systemd heard of it last
+    alive_absent: float = 0.0
+    polled: float = 0.0
+    polled_at: float = 0.0
+    polled_absent: float = 0.0
+    polled_clock: float = 0.0
+    polled_noticed: float = 0.0
+    woken: float = 0.0
+    reaped_at: float = math.inf  # the last one since then, on the world's time
+    decided_at: float = math.inf  # by a signal or reload since then, on the world's time
+    stopped_absent: float = 0.0
+    stopped_absences: int = 0
+    events: dict = field(default_factory=dict)  # how often what happened, for the README
+
+    # ---- help
+
+    def wrong(self, rule, text):
+        if self.failure is None:
+            self.failure = rule, text
+        self.kernel.over = True
+        raise Gone
+
+    def begin(self, kernel):
+        self.kernel = kernel
+        self.wanted = self.low = self.high = kernel.settings.workers
+        self.polled = self.alive = kernel.awake()
+
+    @property
+    def now(self):
+        return self.kernel.awake()
+
+    def decided(self):
+        """When that which happens now may have been decided at the earliest."""
+        return self.polled + self.kernel.noticed - self.polled_noticed
+
+    def over(self, since, seconds):
+        """Whether so much time has passed, for all that anybody can know."""
+        return self.now - since >= seconds - self.kernel.blur - 1e-6
+
+    def some(self, what):
+        return [seen for seen in self.workers.values() if getattr(seen, what)]
+
+    def expect(self, pattern, reason):
+        self.expected.append((re.compile(pattern), reason))
+
+    def want(self, count):
+        self.wanted = count
+        self.low, self.high = min(self.low, count), max(self.high, count)
+
+    def settled(self, seen, surely):
+        if surely:  # a tick has seen it; each absence may have cost it more than a second
+            running = self.polled_at - self.polled_absent - seen.ready_running
+            return running >= self.settling + 0.1 + 1.5 * self.kernel.absences
+        return self.over(seen.ready, self.settling)
+
+    def prove(self):
+        """Of each generation of which one has served for long enough, this is known."""
+        for seen in self.some("serving"):
+            if not seen.perhaps and self.settled(seen, False):
+                seen.perhaps, seen.before, self.failures = True, self.counted, 0
+                self.perhaps = max(self.perhaps, seen.generation)
+            if not seen.surely and self.settled(seen, True):
+                seen.surely = True
+                self.forgotten = max(self.forgotten, seen.before)  # later failures may have been counted anew
+                self.proven = max(self.proven, seen.generation)
+
+    @property
+    def settling(self):
+        return 0.0 if self.ways["reload"] else SETTLED
+
+    # ---- the poll
+
+    def looks(self):
+        """The master has done all that it wanted to do, and is going to wait."""
+        kernel = self.kernel
+        self.polled_at, self.polled_absent = self.now, kernel.absent
+        self.prove()
+        for _, reason in self.expected:
+            self.wrong("the log", reason)
+        if self.due:
+            self.wrong("signals", f"{self.signals[0][0].name} has come and is not handled")
+        if kernel.mask:
+            self.wrong("signals", f"{sorted(kernel.mask)} are blocked while it waits")
+        if zombies := [p for p in kernel.processes.values() if p.dead and p.died[0] < self.woken]:
+            self.wrong("reaping", f"{zombies[0].kind} {zombies[0].pid} is dead and was not waited for")
+        for check in [p for p in kernel.processes.values() if p.kind == "check" and not p.dead]:
+            self.hurried(check)
+        listeners = sum(kind == "listener" for kind, _ in kernel.fds.values())
+        pipes = sum(kind in "rw" for kind, _ in kernel.fds.values())
+        boards = sum(kind == "board" for kind, _ in kernel.fds.values())
+        watchers = sum(p.kind == "watcher" for k, p in ((k, w.owner) for k, w in kernel.fds.values() if k == "r") if p)
+        if (pipes - watchers, boards) != (4 + len(self.workers), len(self.workers)) or listeners > 1:
+            self.wrong("descriptors", f"{pipes} ends of pipes and {boards} boards of {len(self.workers)} workers,"
+                       f" {listeners} listeners")  # fmt: skip
+        if self.ends:
+            graceful = max((seen.graceful for seen in self.workers.values()), default=0.0)
+            bound = self.stopped + GRACE + SLACK + self.ways["slow_death"] + 50 * kernel.slowest
+            bound += graceful if self.stopping == "stop" else 0.0
+            if self.now > bound + kernel.absent - self.stopped_absent + 1.5 * (kernel.absences - self.stopped_absences):
+                self.wrong("the end", f"{len(self.workers)} workers are left long after the {self.stopping}")
+
+    def hurried(self, check):
+        """A check that takes longer than a start may is ended."""
+        late = self.kernel.absent + 1.5 * self.kernel.absences + 100 * self.kernel.slowest
+        seconds = self.now - check.begun
+        if seconds > max(self.ways["boot"], self.kernel.settings.boot_timeout) + SLACK + late:
+            self.wrong("upgrade", f"a check runs for {seconds:.0f} s")
+
+    def looked(self):
+        kernel = self.kernel
+        self.woken = kernel.now
+        self.polled, self.polled_clock, self.polled_noticed = self.now, kernel.clock(), kernel.noticed
+        self.due = len(self.signals)
+        self.low = self.high = self.wanted
+        self.lost, self.handled, self.speaker = 0, False, None
+        self.decided_at = self.reaped_at = math.inf
+
+    # ---- signals
+
+    def arrived(self, number):
+        if number != signal.SIGCHLD:
+            self.signals.append((number, self.now, self.kernel.absent))
+
+    def sent_to_itself(self, number):
+        self._forget(number)
+        self.due = 0
+
+    def _forget(self, number):
+        """The first of that kind."""
+        found = [name for name, *_ in self.signals]
+        if number in found:
+            del self.signals[found.index(number)]
+
+    def handles(self, number):
+        """The master asks who has sent it: from now on it counts."""
+        if number not in [name for name, *_ in self.signals]:
+            self.wrong("signals", f"{number.name} is handled and has not come")
+        came, absent = next(words for name, *words in self.signals if name == number)
+        self._forget(number)
+        self.due, self.handled = max(0, self.due - 1), True
+        late = self.now - came - (self.kernel.absent - absent)
+        if late > SLACK + 200 * self.kernel.slowest:
+            self.wrong("signals", f"{number.name} is handled after {late:.1f} s")
+        self.count(number.name)
+        if number != signal.SIGHUP:  # which decides when the settings have been read
+            self.decided_at = min(self.decided_at, self.kernel.now)
+        if number == signal.SIGTERM and not self.ends:
+            self.stop("stop" if self.kernel.settings.graceful_timeout else "quick", 0)
+        elif number in (signal.SIGINT, signal.SIGQUIT):
+            self.quick += 1
+            self.stop("quick", 0)
+        elif not self.ends:
+            if number in (signal.SIGTTIN, signal.SIGTTOU):
+                self.want(max(1, self.wanted + (1 if number == signal.SIGTTIN else -1)))
+            elif number == signal.SIGWINCH and not self.ways["terminal"]:
+                self.want(0)
+
+    @property
+    def ends(self):
+        """Whether all ends for sure."""
+        return self.stopping in ("stop", "quick", "broken")
+
+    def stop(self, how, code):
+        if not self.ends:
+            self.codes = {code} | (self.codes if self.stopping else set())
+        if self.stopping != how:
+            self.stopping, self.stopped = how, self.now
+            self.stopped_absent, self.stopped_absences = self.kernel.absent, self.kernel.absences
+
+    def count(self, what):
+        self.events[what] = self.events.get(what, 0) + 1
+
+    # ---- making workers
+
+    def forking(self, number):
+        if number <= self.number:
+            self.wrong("numbers", f"worker {number} follows {self.number}")
+        self.number = number
+
+    def fork_failed(self):
+        self.count("fork failed")
+        self.failed(self.generation, 3, False, True)
+
+    def forked(self, process):
+        settings = self.kernel.settings
+        self.count("fork")
+        if self.stopping == "given up":  # it could have, and has not
+            self.stopping = ""
+        seen = Seen(self.number, process, self.decided(), self.generation, settings.graceful_timeout, settings.timeout)
+        self.workers[id(process)] = seen
+        if self.ends:
+            self.wrong("too many", f"worker {seen.number} starts although all ends")
+        starting, serving = len(self.some("starting")), len(self.some("serving"))
+        if starting > max(0, self.high - serving) + 1 or not self.high:
+            self.wrong("too many", f"{starting} start and {serving} serve, {self.high} are wanted")
+        before = self.failed_at is not None and self.failed_at < self.polled_clock  # else decided together
+        if before and self.kernel.clock() < self.failed_at + PAUSE - self.kernel.blur - 1e-6:
+            seconds = self.kernel.clock() - self.failed_at
+            self.wrong("pauses", f"worker {seen.number} starts {seconds:.3f} s after a failure")
+
+    def failed(self, generation, code, booted, surely):
+        """A start came to nothing."""
+        if self.ends:
+            return
+        self.prove()
+        older = [seen for seen in self.some("serving") if seen.generation < generation]
+        if generation == self.generation and self.proven < generation and older:
+            unclear = self.perhaps >= generation
+            self.decided_at = min(self.decided_at, self.reaped_at)
+            for seen in self.some("serving"):
+                failed = seen.generation == generation  # it is replaced without asking, and if it asks, that is no news
+                seen.leaving, seen.tired = seen.leaving or failed, seen.tired or failed and not unclear
+            for seen in older:
+                seen.generation = generation
+            self.proven = self.perhaps = generation
+            self.failures, self.failed_at, self.handled = 0, None, True
+            self.counted += unclear
+            self.count("reload undone")
+            return
+        self.handled = True  # others may have been told to leave because of that
+        limbo = any(seen.perhaps and not seen.surely for seen in self.some("serving"))
+        self.failures = self.failures + 1 if surely and not booted and not limbo else 0
+        self.counted += 1
+        settling = [s for s in self.some("serving") if not self.settled(s, True)]
+        self.failed_at = self.polled_clock if surely and not settling and self.settling else None
+        if self.served < 2:
+            self.stop("given up" if self.served or not surely else "broken", code)
+        elif self.counted - self.forgotten >= GIVE_UP and not self.some("serving"):
+            self.stop("broken" if self.failures >= GIVE_UP else "given up", code)
+
+    # ---- what workers say
+
+    def heard(self, process, data):
+        seen = self.workers[id(process)]
+        *lines, seen.unread = (seen.unread + data).split(b"\n")
+        for line in lines:
+            try:
+                word = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            self.word(seen, word)
+
+    def word(self, seen, word):
+        n = seen.number
+        alone = not self.handled and self.speaker in (None, seen)  # or what others have said may have decided about it
+        self.speaker = seen
+        if isinstance(word.get("ready"), list) and seen.ready is None:
+            if seen.free and alone:
+                lines = f"^worker {n} serves, process {seen.process.pid}$|^{word['ready'][0]}$"
+                self.expect(lines, f"worker {n} has said that it is ready")
+            if seen.free:
+                self.served = max(self.served, 1 if self.handled else 2)
+                seen.ready, seen.ready_running = self.now, self.now - self.kernel.absent
+        elif "leaving" in word and seen.serving and not seen.leaving and not self.ends:
+            seen.leaving = seen.tired = True
+            if alone:
+                line = f"^worker {n} is going to be replaced: {word['leaving']}$"
+                self.expect(line, f"worker {n} has asked to leave")
+        elif "drains" in word and seen.free and not self.ends:
+            self.prove()
+            self.lost += seen.serving
+            seen.left, seen.ordered = True, self.now
+            if alone:
+                self.expect(f"^worker {n} drains: {word['drains']}$", f"worker {n} has said that it drains")
+        elif "failed" in word:
+            seen.code = word["code"]
+            self.texts.append(word["failed"])
+
+    # ---- orders
+
+    def told(self, pid, number):
+        """The master sends a signal."""
+        kernel = self.kernel
+        process = kernel.processes.get(pid)
+        if process is None:
+            self.wrong("reaped", f"{number.name} is sent to {pid}, which is not there any more")
+        if process.kind == "check" and not process.dead:
+            self.hurried(process)
+        if process.kind != "worker" or number == signal.SIGUSR1:
+            return
+        seen = self.workers[id(process)]
+        self.count(number.name + " sent")
+        if number == signal.SIGTERM:
+            self.drained(seen)
+        elif number == signal.SIGQUIT and self.stopping not in ("quick", "broken", "given up"):
+            self.wrong("orders", f"worker {seen.number} has to leave at once")
+        elif number == signal.SIGABRT:
+            self.silent(seen)
+        elif number == signal.SIGKILL and seen.order != signal.SIGKILL:
+            self.killed(seen)
+        seen.order, seen.ordered = number, self.decided()
+
+    def drained(self, seen):
+        if seen.order is not None:
+            self.wrong("orders", f"worker {seen.number} is told to drain, and was told {seen.order.name} before")
+        serving = [one for one in self.some("free") if self.serves(one)]
+        just = seen.process.said_at >= self.decided_at  # it was starting when that was decided
+        if seen in serving and not just and not self.ends:
+            others = len(serving) - 1 + self.lost
+            if others < self.low:
+                self.wrong("too early", f"worker {seen.number} has to leave while {others} others serve of {self.low}")
+            self.prove()
+            if seen.generation < self.generation and self.perhaps < self.generation and self.low and not self.handled:
+                self.wrong("too early", f"worker {seen.number} has to leave before the new generation is proven")
+
+    def serves(self, seen):
+        """As far as the master knows, or could know: its word was there before that was decided."""
+        there = seen.unread + bytes(seen.process.pipe.data)
+        early = 0 <= seen.process.said_at < self.decided_at < math.inf
+        return seen.ready is not None or early and re.search(rb'^{"ready": \[.*\]}$', there, re.M) is not None
+
+    def silent(self, seen):
+        beat = seen.process.last_beat(self.woken)
+        if beat is None or not self.over(self.kernel.awake_at(beat), seen.patience) or not seen.patience:
+            self.wrong("killed", f"worker {seen.number} does beat")
+
+    def killed(self, seen):
+        """It has its reason, and comes after its time-out."""
+        if self.quick > 1:
+            return
+        if seen.order == signal.SIGABRT:
+            fair = self.over(seen.ordered, 1.0)
+        elif seen.order == signal.SIGQUIT:
+            fair = self.over(seen.ordered, GRACE)
+        elif seen.order == signal.SIGTERM or seen.left:
+            fair = self.over(seen.ordered, seen.graceful + GRACE)
+        elif (seen.ready is None or seen.ready >= self.polled) and self.stopping in ("quick", "broken", "given up"):
+            fair = True
+        elif seen.ready is None and self.over(seen.born, self.kernel.settings.boot_timeout):
+            self.failed(seen.generation, 3, False, True)
+            fair = True
+        else:
+            fair = False
+        if not fair:
+            self.silent(seen)
+
+    # ---- deaths
+
+    def reaped(self, process):
+        self.reaped_at = self.kernel.now
+        if process.kind == "check":
+            self.checked = process.status
+
+    def closed(self, process, unread):
+        """The master is done with a worker: it has been waited for, its last words have been read."""
+        self.prove()
+        seen = self.workers.pop(id(process))
+        n = seen.number
+        if process.pid in self.kernel.processes and self.kernel.processes[process.pid] is process:
+            self.wrong("descriptors", f"the pipe of worker {n} is closed before its end")
+        if unread:
+            self.wrong("lost words", f"{unread[:60]} of worker {n}")
+        self.count("death")
+        self.dead[n] = seen
+        if not seen.free:
+            return
+        serving = seen.ready is not None
+        self.lost += serving
+        if not self.ends:
+            if not self.handled and (process.status or not serving):
+                self.due_death(seen)
+            if not serving:
+                self.failed(seen.generation, seen.code if seen.code is not None else 3, False, not self.handled)
+            elif not self.settled(seen, True):
+                self.failed(seen.generation, 3, True, not self.handled and not self.settled(seen, False))
+
+    def due_death(self, seen):
+        """Unless all ends, the log names it, or gives its own words."""
+        n = seen.number
+        lines = f"worker {n} (died|could not|ended b)|the new generation failed|workers in a row"
+        if seen.code is not None:
+            lines += f"|birth {seen.process.birth} has failed"
+        self.expect(lines, f"worker {n} has died and the log does not say so")
+
+    # ---- settings, upgrades
+
+    def reread(self, good, settings):
+        if good:
+            self.generation += 1
+            self.failures, self.forgotten = 0, self.counted
+            self.failed_at = None
+            self.handled = True
+            self.want(settings.workers)
+            self.decided_at = min(self.decided_at, self.kernel.now)
+        self.count("reload" if good else "reload refused")
+
+    def replaced(self):
+        """Another program takes over."""
+        if self.signals:
+            self.wrong("signals", f"{self.signals[0][0].name} has come and is lost in the upgrade")
+        if self.checked != 0:
+            self.wrong("upgrade", f"the check has not ended well: {self.checked}")
+        if self.ends:
+            self.wrong("upgrade", "although it stops")
+        self.stopping = ""
+        for _, reason in self.expected:
+            self.wrong("the log", f"{reason}, and an upgrade comes before it is said")
+        self.count("upgrade")
+        for seen in self.some("serving"):
+            seen.ready = seen.ready_running = -math.inf  # the new program takes it for settled
+            seen.perhaps = seen.surely = True
+        self.alive = self.now + 200 * self.kernel.slowest  # to begin takes many calls
+        self.checked = None
+        self.generation += 1
+        self.failures, self.forgotten = 0, self.counted
+        self.failed_at = None
+        self.served = 2 if self.some("serving") else 0
+        self.quick = 0
+        self.want(self.kernel.settings.workers)
+        self.low = 0
+        self.decided_at = math.inf
+        self.woken = -1.0  # the new program has not yet heard of any death
+        self.stopped_absent = self.stopped_absences = 0
+
+    # ---- lines
+
+    def logged(self, level, line):
+        self.expected = [(pattern, reason) for pattern, reason in self.expected if not pattern.search(line)]
+        if (found := DEATH.match(line)) is not None:
+            n = int(found[1])
+            if n in self.told_of:
+                self.wrong("the log", f"it tells twice of the end of worker {n}: {line}")
+            self.told_of.add(n)
+        for seen in self.workers.values():
+            serves = line.startswith(f"worker {seen.number} serves") or line == f"worker of birth {seen.process.birth}"
+            if serves and seen.order is not None:
+                self.wrong("the log", f"worker {seen.number} was told to leave: {line}")
+        found = re.match(r"worker (\d+) (died|ended badly|ended before it was ready)", line)
+        if found and int(found[1]) in self.dead:
+            seen = self.dead[int(found[1])]
+            if seen.ready is not None and found[2] == "ended before it was ready":
+                self.wrong("the log", f"it had been ready: {line}")
+            order, by = seen.order, os.waitstatus_to_exitcode(seen.process.status)
+            if order is not None and by == -order and "as ordered" not in line:
+                self.wrong("the log", f"{order.name} was the supervisor's own: {line}")
+            if (order is None or by != -order) and "as ordered" in line:
+                self.wrong("the log", f"nobody here has ordered that: {line}")
+
+    def wrote(self, text):
+        if text not in self.texts:
+            self.wrong("lost words", f"it repeats what nobody has said: {text[:60]!r}")
+        self.expected = [(pattern, reason) for pattern, reason in self.expected if not pattern.search(text)]
+
+    def notified(self, lines):
+        state = lines[0].partition("=")[0]
+        if state == "WATCHDOG":
+            late = self.now - self.alive - (self.kernel.absent - self.alive_absent)
+            if late > 2 * self.ways["watchdog"] + SLACK + 200 * self.kernel.slowest:
+                self.wrong("systemd", f"hears from it again after {late:.1f} s")
+            self.alive, self.alive_absent = self.now, self.kernel.absent
+        else:
+            self.systemd = state
+
+    # ---- in the end
+
+    def recovered(self, renewed):
+        """Adversity is over, and time enough has passed."""
+        if self.ends:
+            return
+        now = self.kernel.now
+        serving = [p for p in self.kernel.processes.values() if p.kind == "worker" and p.state == "serving"
+                   and not p.dead and now >= p.held_until and self.workers[id(p)].free]  # fmt: skip
+        others = len(self.workers) - len(serving)
+        if len(serving) != self.wanted or others:
+            states = [(seen.number, seen.process.state, seen.order, seen.left) for seen in self.workers.values()]
+            self.wrong("recovery", f"{len(serving)} serve, {others} do not, {self.wanted} are wanted: {states}")
+        if tired := [seen.number for seen in self.some("tired") if seen.free]:
+            self.wrong("recovery", f"worker {tired[0]} has asked to be replaced long ago")
+        if renewed and any(self.workers[id(p)].generation < self.generation for p in serving):
+            self.wrong("recovery", "after a reload in peace workers of before serve")
+        if self.systemd == "RELOADING":
+            self.wrong("systemd", "waits for the end of a reload that is over")
+
+    def forced(self, code):
+        if self.quick < 2 or code != 1:
+            self.wrong("the end", f"by force with {code}, after {self.quick} signals to end at once")
+
+    def ended(self, code):
+        if not self.stopping:
+            self.wrong("the end", f"with {code}, without a reason")
+        if code not in self.codes:
+            self.wrong("the end", f"with {code} instead of {self.codes}, after: {self.stopping}")
+        if self.workers:
+            self.wrong("the end", f"{len(self.workers)} workers are not waited for")
+        left = [kind for fd, (kind, _) in self.kernel.fds.items() if fd > 2 and kind not in ("r", "w")]
+        pipes = [fd for fd, (kind, what) in self.kernel.fds.items() if kind in ("r", "w")]
+        if left or len(pipes) > 2:
+            self.wrong("descriptors", f"left in the end: {left} and {len(pipes)} ends of pipes")
+        running = [p for p in self.kernel.processes.values() if not p.dead]
+        if running:
+            self.wrong("the end", f"{running[0].kind} {running[0].pid} still runs")
