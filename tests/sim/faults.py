@@ -174,8 +174,12 @@ def build(top: Path, python: str) -> None:
 
 
 def prove(python: str, jobs: int, names: Iterable[str] = ()) -> int:
-    """Build each fault, run worlds until one fails, and print a table. 1 if one was not found."""
+    """Build each fault, run worlds until one fails, and print a table. 1 if one was not found, 2 if there is none of that
+    name."""
     wanted = set(names)
+    if unknown := wanted - {fault.number for fault in FAULTS}:
+        print(f"no fault {', '.join(sorted(unknown))}; there are {', '.join(fault.number for fault in FAULTS)}")
+        return 2
     faults = [fault for fault in FAULTS if not wanted or fault.number in wanted]
     version = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True)
     old = tuple(map(int, version.stdout.split())) < (3, 12)

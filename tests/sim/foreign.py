@@ -394,7 +394,8 @@ class Adversities:
             for _ in range(chance.choice((1, 1, 2, 5))):
                 act = chance.choice(("sleep", "nap", "event", "sleep", "log", "raise"))
                 place = chance.choice(("any", "between", "busy", "nap", "write", "flush", "read body"))
-                Litter(world, act, chance.randrange(40), place, chance.choice((0.0005, 0.003, 0.02))).cycle()
+                count = chance.randrange(chance.choice((1, 2, 4, 10, 40)))
+                Litter(world, act, count, place, chance.choice((0.0005, 0.003, 0.02))).cycle()
             gc.set_threshold(chance.choice((1, 1, 2, 7)))
             world.after(length, gc.set_threshold, 700)
 
