@@ -174,8 +174,7 @@ def build(top: Path, python: str) -> None:
 
 
 def prove(python: str, jobs: int, names: Iterable[str] = ()) -> int:
-    """Build each fault, run worlds until one fails, and print a table. 1 if one was not found, 2 if there is none of that
-    name."""
+    """Build each fault, run worlds until one fails, and print a table. 1 if one was not found, 2 if it is not known."""
     wanted = set(names)
     if unknown := wanted - {fault.number for fault in FAULTS}:
         print(f"no fault {', '.join(sorted(unknown))}; there are {', '.join(fault.number for fault in FAULTS)}")
