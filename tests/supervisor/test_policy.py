@@ -1,4 +1,4 @@
-"""supervisor/policy.py: events in, actions out. A small simulated world holds what must be true at every step."""
+"""supervisor/policy.py: events in, actions out. Whole worlds around it are in test_worlds.py."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -102,13 +102,6 @@ CASES = {
         (0.1, 'signal', 'USR2')
         (None, 'exec', 1, 'fails')
     """),
-    "who waits for an upgrade that fails has no workers any more": ("recovery", """
-        {'workers': 1}
-        (2.0, 'signal', 'USR2')
-        (2.4, 'stall', 0.3)
-        (2.5, 'worker', 0, 'die', 11)
-        (None, 'exec', 1, 'fails')
-    """),
     "who has been told to leave is introduced": ("the log", """
         {}
         (0.285, 'signal', 'HUP')
@@ -116,5 +109,12 @@ CASES = {
     "who is not needed any more is started": ("too many", """
         {}
         (None, 'fork', 1, 'fork')
+    """),
+    "who waits for an upgrade that fails has no workers any more": ("recovery", """
+        {'workers': 1}
+        (2.0, 'signal', 'USR2')
+        (2.4, 'stall', 0.3)
+        (2.5, 'worker', 0, 'die', 11)
+        (None, 'exec', 1, 'fails')
     """),
 }  # fmt: skip

@@ -124,10 +124,10 @@ FAULTS = [
     Fault("who is told to leave before an upgrade that fails has failed", "policy", "Policy.hand_over",
           "self._drain_starts(now)",
           "self._actions += [Tell(worker.number, Order.DRAIN) for worker in self._in(State.STARTING)]"),
-    Fault("who waits for an upgrade that fails has no workers any more", "master", "Master._loop",
-          "                self.policy.tick(self._read_clock())  #", "                #"),
     Fault("who has been told to leave is introduced", "master", "Master._heard",
           "if self.policy.workers[child.number].state is State.STARTING:", "if True:"),
     Fault("who is not needed any more is started", "master", "Master._fork",
           "if self.policy.workers[number].state is not State.STARTING:", "if False:"),
+    Fault("who waits for an upgrade that fails has no workers any more", "master", "Master._loop",
+          "                self.policy.tick(self._read_clock())  #", "                #"),
 ]  # fmt: skip
