@@ -85,7 +85,6 @@ cdef class Worker(greenlet):
     cdef Py_ssize_t alone                   # the same, seen from inside `work`
     cdef unsigned long long serial          # of the piece of work in progress; `kill` means one of them
     cdef readonly bint resting              # it has nothing to do and waits in `rest`; also before and after its life
-    cdef bint hired
     cdef bint retired
     cdef bint reserved                      # of the reserve, until it rests
 

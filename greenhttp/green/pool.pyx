@@ -229,7 +229,7 @@ cdef class Pool:
 
     @property
     def running(self):
-        """Green threads in the middle of a job."""
+        """Green threads that are not at rest: in the middle of a job, or held up by foreign code before or after one."""
         return self.size - len(self.idle)
 
     def statistics(self):
@@ -271,10 +271,14 @@ cdef class Pool:
     cdef int kick(self) except -1:
         """The coming poll must not block: an active idle watcher is how the loop is told."""
         if not self.spinning and self.spin is not None:
-            # In this order: if another green thread runs inside `start` and a drain stops the watcher before it was
-            # started, it is on with nobody knowing.
-            self.spin.start(self._next_turn if self.check is self.spin else _nothing)
-            self.spinning = True
+            # What foreign code has done inside `start` is asked, not assumed: a drain may have stopped the watcher before
+            # it was started, libuv's timer may have come, and the pool may have been stopped.
+            spin = self.spin
+            spin.start(self._next_turn if self.check is spin else _nothing)
+            if self.spin is spin:
+                self.spinning = spin.active
+            else:
+                spin.stop()
         return 0
 
     cdef bint wanting(self) noexcept:
@@ -344,7 +348,7 @@ cdef class Pool:
         worker = self.rested()
         if worker is None:
             return None
-        worker.hired = True
+        worker.resting = False
         if reserved:
             worker.reserved = True
             self.reserved += 1
@@ -383,7 +387,8 @@ cdef class Pool:
 
     cdef int dismiss(self, Worker worker) except -1:
         """Let an idle green thread end; in the hub. Whoever still refers to it keeps an object that ignores them."""
-        worker.retired = worker.hired = True
+        worker.retired = True
+        worker.resting = False
         switch_to(<PyObject*>worker)
         return 0
 
@@ -563,15 +568,13 @@ cdef class Worker(greenlet):
         while pool.wanting() and not pool.spinning and pool.spin is not None:
             pool.kick()                 # again and again: more may have come while foreign code ran inside
         # From here on nothing runs that could wait: who finds this among the idle may switch to it.
-        self.hired = False
         pool.idle.append(self)
         self.resting = True
-        while not self.hired:
+        while self.resting:
             try:
                 switch_to(<PyObject*>pool.hub)
             except BaseException:
                 continue
-        self.resting = False
         return 0
 
     def switch(self, *args, **kwargs):

@@ -535,14 +535,14 @@ cdef class Stream:
                 self.progressed()
                 wait.begin(self, wait.writing)
             self.suspend(wait, running, True, mine)
-        except BaseException:
             wait.writes = False
+        except BaseException:
+            wait.writes = False                     # first: else `writable` would take this for somebody who waits
             if self.wait is wait and not (self.closed or self.lost or self.sealed):
                 self.pushing = True                 # nobody waits for the rest now: the loop sends it
                 self.watch_write(True)
             raise
         finally:
-            wait.writes = False
             if wait.writing is not None:
                 wait.end()
                 if wait.waits_since > 0 and self.wait is wait and not self.closed:
@@ -1235,7 +1235,7 @@ cdef class Stream:
 
     @property
     def closed(self):
-        """Whether `close` or `abort` was called."""
+        """Whether `close` or `abort` was called, or the server has ended the connection."""
         return bool(self.closed)
 
     @property

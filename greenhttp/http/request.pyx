@@ -510,11 +510,11 @@ cdef class Request:
     def gone(self):
         """Whether the client has gone, so that the answer to this request would reach nobody. Looks anew each time.
 
-        True once the connection was reset, or the client has finished sending and all that it sent was read: content
-        that is still to be read, or a request sent ahead, hides its end. A client that closes only its sending side and
-        waits for the answer looks exactly the same (TCP has no sign to tell them by); such clients are rare. True as
-        well once the request is over. Two system calls that take nothing and never wait, so ask now and then, not in
-        an inner loop.
+        True once the connection was reset, output of it was lost (a file that shrank), or the client has finished
+        sending and all that it sent was read: content that is still to be read, or a request sent ahead, hides its end.
+        A client that closes only its sending side and waits for the answer looks exactly the same (TCP has no sign to
+        tell them by); such clients are rare. True as well once the request is over. Two system calls that take nothing
+        and never wait, so ask now and then, not in an inner loop.
         """
         return self.over or self.stream.left()
 
@@ -550,12 +550,14 @@ cdef class Request:
         if self.made_form is None:
             from greenhttp.http.form import read_form
 
+            kind = self.known().get("content-type", "")
             try:
-                self.made_form = read_form(self.known().get("content-type", ""), self.body, limit)
+                self.made_form = read_form(kind, self.body, limit)
             except HTTPError as error:      # asked again, what is left of the content must not pass for the form
                 self.made_form = error.with_traceback(None)
             except BaseException:
-                self.made_form = HTTPError(400, "reading the form was interrupted: what is left of it is no form")
+                if kind[:10].lower() == "multipart/":   # else it is all there again, to be read once more
+                    self.made_form = HTTPError(400, "reading the form was interrupted: what is left of it is no form")
                 raise
         if isinstance(self.made_form, HTTPError):
             raise HTTPError(self.made_form.status, self.made_form.text)

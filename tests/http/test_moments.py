@@ -14,6 +14,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from greenhttp.errors import HTTPError
 from greenhttp.green.pool import Worker
 from greenhttp.server import Server
 from greenhttp.testing import exchange
@@ -438,6 +439,38 @@ def test_the_largest_limit_is_as_good_as_any_for_files() -> None:
 
     outcome = exchange(handler, [post(part, b"Content-Type: multipart/form-data; boundary=b")])
     assert only(outcome.sent).content == b"{'a': '1'}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "expected"),
+    [
+        (b"application/x-www-form-urlencoded", [b"a=1&", b"b=2"], b"{'a': '1', 'b': '2'}"),
+        (b"multipart/form-data; boundary=b", [b"--b\r\nContent-", b"Disposition: form-data"], b"interrupted"),
+    ],
+)
+def test_a_form_that_was_interrupted_is_read_again_where_nothing_of_it_is_lost(
+    serve: Any, kind: bytes, content: list[bytes], expected: bytes
+) -> None:
+    interrupted = Event()
+
+    def handler(request: Any) -> str:
+        try:
+            with gevent.Timeout(0.001):
+                request.form()
+        except gevent.Timeout:
+            interrupted.set()
+        try:
+            return repr(dict(request.form()))
+        except HTTPError as error:
+            return str(error.text)
+
+    client = serve(handler).connect()
+    first, second = content
+    length = b"Content-Length: %d" % len(first + second)
+    client.send(request(b"POST / HTTP/1.1", b"Content-Type: " + kind, length) + first)
+    interrupted.wait()
+    client.send(second)
+    assert expected in client.answer().content
 
 
 # ---- context variables

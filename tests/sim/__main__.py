@@ -8,11 +8,14 @@ python -m tests.sim --proof             each known fault put back: how many worl
 """
 
 import argparse
+import shutil
+import signal
 import sys
 import time
 
 from tests.sim import native
 from tests.sim.faults import prove
+from tests.sim.plan import ADVERSITIES, QUIRKS, STREAM_QUIRKS
 from tests.sim.report import Summary, in_jobs
 from tests.sim.runner import Worlds
 from tests.sim.shrink import script, shrunk
@@ -25,20 +28,31 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="the first seed; by default the time")
     parser.add_argument("--count", type=int, help="so many worlds, one seed after the other")
     parser.add_argument("--minutes", type=float, help="as many worlds as there is time for")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--trace", type=int, nargs="?", const=100000, default=0, metavar="LINES")
+    parser.add_argument("--jobs", type=int, default=1, help="so many worlds beside each other")
+    parser.add_argument(
+        "--trace", type=int, nargs="?", const=100000, default=0, metavar="LINES", help="print what happened in a world"
+    )
     parser.add_argument("--only", default="", help="names of what happens in the world, with commas")
     parser.add_argument("--without", default="", help="quirks and adversities that do not happen, with commas")
-    parser.add_argument("--shrink", action="store_true")
+    parser.add_argument("--shrink", action="store_true", help="find the smallest part that still fails in the same way")
     parser.add_argument("--proof", nargs="*", metavar="FAULT", help="put faults back, all or these, and find them")
     parser.add_argument("--real", default="", choices=("libev", "libuv"), help="gevent's own loop and real sockets")
     parser.add_argument("--quiet", action="store_true", help="failures by kind and seed alone")
     parser.add_argument("--python", default=sys.executable, help="the interpreter for the worlds")
     options = parser.parse_args()
+    for name in ("count", "minutes", "jobs"):
+        if (number := getattr(options, name)) is not None and number <= 0:
+            parser.error(f"--{name}: more than 0, not {number:g}")
+    if (options.trace or options.only) and (options.seed is None or options.count or options.minutes):
+        parser.error("--trace and --only are about one world: give its --seed, neither --count nor --minutes")
+    if shutil.which(options.python) is None:
+        parser.error(f"--python: there is no program {options.python}")
     if not native.supported():
         print("tests.sim: worlds need Linux; skipped")
         return 0
     without = options.without.split(",") if options.without else []
+    if unknown := set(without) - {*QUIRKS, *STREAM_QUIRKS, *ADVERSITIES}:
+        parser.error(f"--without: nothing is called {', '.join(sorted(unknown))}; see QUIRKS and ADVERSITIES in plan.py")
     if options.proof is not None:
         return prove(options.python, options.jobs, options.proof)
     if options.seed is not None and not (options.count or options.minutes):
@@ -86,4 +100,5 @@ def replay(options: argparse.Namespace, without: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrupted"))
     raise SystemExit(main())
