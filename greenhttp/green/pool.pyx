@@ -229,7 +229,7 @@ cdef class Pool:
 
     @property
     def running(self):
-        """Green threads that are not at rest: in the middle of a job, or held up by foreign code before or after one."""
+        """Green threads not at rest: in the middle of a job, or held up by foreign code before or after one."""
         return self.size - len(self.idle)
 
     def statistics(self):
@@ -271,8 +271,8 @@ cdef class Pool:
     cdef int kick(self) except -1:
         """The coming poll must not block: an active idle watcher is how the loop is told."""
         if not self.spinning and self.spin is not None:
-            # What foreign code has done inside `start` is asked, not assumed: a drain may have stopped the watcher before
-            # it was started, libuv's timer may have come, and the pool may have been stopped.
+            # What foreign code has done inside `start` is asked, not assumed: a drain may have stopped the watcher
+            # before it was started, libuv's timer may have come, and the pool may have been stopped.
             spin = self.spin
             spin.start(self._next_turn if self.check is spin else _nothing)
             if self.spin is spin:
@@ -459,8 +459,8 @@ cdef class Pool:
         cdef Job job
         worker.alone = Py_REFCNT(<PyObject*>worker)
         while True:
-            if not worker.clean():
-                worker.fresh_context()      # by foreign code that ran between two jobs; before one is taken
+            if self.patience.count and not worker.clean():
+                worker.fresh_context()      # before one is taken: it is in no phase then
             job = None if worker.reserved else <Job>self.patience.first()
             if job is not None:
                 job.busy = True             # from here on, and not only once it runs
@@ -475,7 +475,7 @@ cdef class Pool:
                 if not self.attempt(job):
                     continue
                 if not worker.clean():
-                    worker.fresh_context()
+                    worker.fresh_context()  # foreign code has run between two jobs
             if job.missed & TO_CUT:
                 self.release(job)
                 continue

@@ -52,7 +52,7 @@ def main() -> int:
         return 0
     without = options.without.split(",") if options.without else []
     if unknown := set(without) - {*QUIRKS, *STREAM_QUIRKS, *ADVERSITIES}:
-        parser.error(f"--without: nothing is called {', '.join(sorted(unknown))}; see QUIRKS and ADVERSITIES in plan.py")
+        parser.error(f"--without: nothing is called {', '.join(sorted(unknown))}; see plan.py")
     if options.proof is not None:
         return prove(options.python, options.jobs, options.proof)
     if options.seed is not None and not (options.count or options.minutes):
