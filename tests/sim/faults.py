@@ -114,20 +114,6 @@ FAULTS = (
         (Change(CONNECTION, "Connection.ready", "self.state == State.HEAD and self.head is", "self.head is"),),
     ),
     Fault(
-        "12",
-        "a job is let go of between its advance and its run",
-        (Change(POOL, "Pool.attempt", "if not wanted:", "if True:"),),
-    ),
-    Fault(
-        "13",
-        "a read takes its tenure after what allocates",
-        (
-            Change(STREAM, "Stream.wait_read", "if self.tenure != mine:", "if False:"),
-            Change(STREAM, "Stream.wait_read", "running, False, mine)", "running, False, self.tenure)"),
-        ),
-        collector=True,
-    ),
-    Fault(
         "8",
         "a context that the application has assigned stays",
         (Change(POOL, "Worker.clean", "current_context() == <PyObject*>self.context and ", ""),),
