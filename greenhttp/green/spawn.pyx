@@ -217,7 +217,7 @@ cdef class SpawnedJob(Job):
             self.enter(phase)
             return 0
         if phase is self.spawner.flushing:
-            if not self.stream.writes_slowly(phase, now) and self.stream.progressed():
+            if self.stream.takes_enough(phase, now):
                 self.enter(phase)
                 return 0
             try:

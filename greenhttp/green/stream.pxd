@@ -89,6 +89,7 @@ cdef class Stream:
     cdef int watch_write(self, bint on) except -1
     cdef int hold(self) except -1
     cdef int64_t backlog(self) noexcept
+    cdef bint starves(self) noexcept
     cdef bint left(self) noexcept
     cdef int hang_up(self) except -1
     cdef int release(self, bint reset) except -1
@@ -128,6 +129,7 @@ cdef class Stream:
     cdef bint reads_slowly(self, Phase phase, double now) noexcept
     cdef bint writes_slowly(self, Phase phase, double now) noexcept
     cdef int progressed(self) except -1
+    cdef int takes_enough(self, Phase phase, double now) except -1
     cdef void sent(self, int64_t size) noexcept
     cdef int written(self, object timeout) except -1
     cdef void drop_output(self) noexcept

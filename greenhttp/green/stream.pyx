@@ -224,7 +224,7 @@ cdef class Wait(Timed):
         cdef Py_ssize_t n
         cdef object failure
         if phase is self.writing:
-            if not stream.writes_slowly(phase, now) and stream.progressed():
+            if stream.takes_enough(phase, now):
                 self.enter(phase)
                 return 0
             stream.failed = True
@@ -302,6 +302,10 @@ cdef class Stream:
     cdef int64_t backlog(self) noexcept:
         """Bytes that were given and that the peer has not taken: those in the system's buffer."""
         return 0
+
+    cdef bint starves(self) noexcept:
+        """Whether the peer has taken all that was given: whatever waits, it waits for this program."""
+        return False
 
     cdef bint left(self) noexcept:
         """Whether the peer has gone: reset, or at the end of its input, all of which was taken. Takes nothing."""
@@ -420,7 +424,14 @@ cdef class Stream:
         if wait is None or wait.slow_since == 0:
             return False
         elapsed = now - wait.slow_since
-        return elapsed > phase.grace and wait.slow_moved + wait.slow_backlog - self.backlog() < phase.rate * elapsed
+        if elapsed <= phase.grace or wait.slow_moved + wait.slow_backlog - self.backlog() >= phase.rate * elapsed:
+            return False
+        if self.starves():          # the loop was held up, not the peer: it is given its time anew
+            wait.slow_since = now
+            wait.slow_moved = 0
+            wait.slow_backlog = 0
+            return False
+        return True
 
     cdef int progressed(self) except -1:
         """Whether the peer has taken some of what the system holds for it since this was asked last."""
@@ -428,6 +439,10 @@ cdef class Stream:
         cdef int64_t before = wait.last_backlog
         wait.last_backlog = self.backlog()
         return wait.last_backlog < before
+
+    cdef int takes_enough(self, Phase phase, double now) except -1:
+        """Whether the peer may go on to take output, though the time of `phase` is over or its rate was missed."""
+        return not self.writes_slowly(phase, now) and (self.progressed() or self.starves())
 
     cdef int suspend(self, Wait wait, object running, bint writing, uint32_t mine) except -1:
         """Wait in the hub until somebody switches back, at most until the operation's deadline. `mine`: the tenure it

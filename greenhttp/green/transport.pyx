@@ -65,16 +65,18 @@ cdef extern from *:
     #endif
     }
 
-    /* Sent and not acknowledged, or not sent yet. 0 where the system does not say. */
+    /* Sent and not acknowledged, or not sent yet. -1 where the system does not say. */
     static int greenhttp_backlog(int fd) {
         int size = 0;
     #if defined(__linux__)
         if (ioctl(fd, SIOCOUTQ, &size) < 0)
-            return 0;
+            return -1;
     #elif defined(SO_NWRITE)
         socklen_t room = sizeof size;
         if (getsockopt(fd, SOL_SOCKET, SO_NWRITE, &size, &room) < 0)
-            return 0;
+            return -1;
+    #else
+        size = -1;
     #endif
         return size;
     }
@@ -342,7 +344,10 @@ cdef class SocketStream(Stream):
         return 0
 
     cdef int64_t backlog(self) noexcept:
-        return greenhttp_backlog(self.fd)
+        return max(greenhttp_backlog(self.fd), 0)
+
+    cdef bint starves(self) noexcept:
+        return greenhttp_backlog(self.fd) == 0
 
     cdef int hang_up(self) except -1:
         if c_shutdown(self.fd, SHUT_WR) < 0 and errno != ENOTCONN:

@@ -539,7 +539,7 @@ cdef class Connection(Job):
                 self.enter(service.overdue)
                 self.worker.throw(RequestTimeout(f"the request ran longer than {phase.duration:g} s"))
         elif phase is service.flushing:
-            if not self.stream.writes_slowly(phase, now) and self.stream.progressed():
+            if self.stream.takes_enough(phase, now):
                 self.enter(phase)
                 return 0
             service.report("info", "a client read too slowly: its connection was aborted")

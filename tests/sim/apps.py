@@ -55,6 +55,7 @@ class Visit:
         self.asked = asked
         self.body = StreamBody(self, body) if asked.lines else body
         self.at = self.was = "run"
+        self.how = None  # it waits, whatever it is at
         self.seconds = 0.0  # of its last wait
         self.read_to = 0
         self.green = weakref.ref(getcurrent())  # a green thread that somebody holds is not used again
@@ -132,7 +133,7 @@ class Visit:
 
     def wait(self, how, seconds, at=None):
         before, self.at = self.at, at or how
-        self.seconds = seconds
+        self.seconds, self.how = seconds, how
         try:
             if how == "nap":
                 nap.sleep(seconds)
@@ -146,7 +147,7 @@ class Visit:
                 with contextlib.suppress(Empty):
                     Queue().get(timeout=seconds)
         finally:
-            self.was, self.at = self.at, before
+            self.was, self.at, self.how = self.at, before, None
 
     def took(self, data):
         right = content(self.asked.rid, self.asked.body_size, BODY)

@@ -311,7 +311,7 @@ class Litter:
         point = world.point_of(current)
         between = type(current).__name__ == "Worker" and point in ("between", "after")
         visit = world.visit_of(current)
-        in_gevent = point == "stop" or visit is not None and visit.at in GEVENT
+        in_gevent = point == "stop" or visit is not None and visit.how in GEVENT
         if self.place in ("any", "between", "busy"):
             wrong_place = self.place != "any" and (self.place == "between") != between
         else:

@@ -17,6 +17,7 @@ from tests.sim.native import END, RESET
 SCALE = 0.1  # of all that is counted in seconds
 PUMP = 0.002  # seconds between two turns of the clients
 RESETTING = struct.pack("ii", 1, 0)
+NOT_CLOSED = "01", "08"  # ESTABLISHED, CLOSE_WAIT in /proc/net/tcp: with inode 0, one that waits to be accepted
 
 
 class System:
@@ -129,7 +130,19 @@ class System:
             return self.now()
         look = select.poll()
         look.register(self.clients[number].fileno(), select.POLLRDHUP)
-        return self.now() if look.poll(0) else 0
+        return self.now() if look.poll(0) or self._orphaned(number) else 0
+
+    def _orphaned(self, number: int) -> bool:
+        """Whether the server's end belongs to no process: to a client that does not read, its FIN never gets."""
+        try:
+            port = self.clients[number].getsockname()[1]
+            ends = f":{self.address[1]:04X}", f":{port:04X}"
+            with open("/proc/net/tcp", encoding="ascii") as table:
+                rows = [row.split() for row in table]
+        except OSError:
+            return False
+        found = [(row[3], row[9]) for row in rows if row[1].endswith(ends[0]) and row[2].endswith(ends[1])]
+        return all(inode == "0" and state not in NOT_CLOSED for state, inode in found)
 
     def arrivals(self, first: int, numbers: object, most: int) -> int:
         look = select.poll()

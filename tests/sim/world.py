@@ -279,12 +279,17 @@ class World:
             for client in self.clients
             if not client.ended
         ]
+        where = [line for green in self.workers() for line in waits_at(green)]
         if self.real:
-            return f"{self.phase}, {stats}, {open_ones[:20]}"
+            return f"{self.phase}, {stats}, {open_ones[:20]}, {where}"
         ready = [(watcher.fd, watcher.events, watcher.callback) for watcher in self.loop.found()]
         loop = self.loop
         busy = f"{len(loop.callbacks)} callbacks, {loop.idles} idle, {ready} ready, next due {loop.next_due()}"
-        return f"{self.phase}, {stats}, {open_ones[:20]}, {busy}"
+        return f"{self.phase}, {stats}, {open_ones[:20]}, {busy}, {where}"
+
+    def workers(self):
+        """Green threads of the pool."""
+        return [each for each in gc.get_objects() if type(each).__name__ == "Worker"]
 
     # ---- the course
 
@@ -390,15 +395,13 @@ class World:
                 client.may_cut = client.may_end = True
 
     def all_gone(self):
-        for client in self.clients:
-            if (
-                not client.ended
-                and client.manner == "never"
-                and client.number is not None
-                and self.c.client_closed_at(client.number)
-            ):
+        open_ones = [client for client in self.clients if not client.ended]
+        if any(client.manner != "never" for client in open_ones):
+            return False
+        for client in open_ones:  # it does not look, so it is looked at from outside
+            if client.number is not None and self.c.client_closed_at(client.number):
                 client.end("left")
-        return all(client.ended for client in self.clients) and not self.leftovers
+        return all(client.ended for client in open_ones) and not self.leftovers
 
     def settle(self):
         """No adversity any more; what green threads of applications still do comes to an end."""
@@ -522,3 +525,9 @@ def report(verdict) -> bytes:
 
 
 __all__ = ["World", "report"]
+
+
+def waits_at(green):
+    """The lines at which a green thread of the pool waits that runs something; compiled ones are not seen."""
+    frames = traceback.extract_stack(green.gr_frame) if green.gr_frame is not None else ()
+    return [f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
