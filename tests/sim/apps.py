@@ -420,7 +420,7 @@ def left_content(rid, size):
 
 def stream(world):
     def handler(stream):
-        stream.timeout = 25 + 2 * world.stalls
+        stream.timeout = (25 + 2 * world.stalls) * world.scale
         while (line := stream.readline()).endswith(b"\n"):
             asked = world.asked_of(int(line)) if line != b"gate\n" else None
             if asked is None:

@@ -38,6 +38,7 @@ class Client:
         self.may = set()
         self.may_cut = False
         self.may_end = False  # none of its requests need be answered
+        self.overtook = False  # it has sent to a server that had closed: the reset may overtake what it has not read
         self.eager = manner not in ("slow", "never")
         self.awaits = None
         self.patience = None
@@ -219,6 +220,7 @@ class Client:
             self.at += 1
             if what == "send":
                 if c.client_send(self.number, step[1], len(step[1])) < 0:
+                    self.overtook = True
                     self.at = len(self.steps)
                     break
                 self.bytes_sent += len(step[1])

@@ -235,8 +235,9 @@ def judge(client):
         if not answer.complete:
             if at != len(answers) - 1:
                 raise Wrong("an answer behind a cut one", name)
-            # A reset because of a later one overtakes what the client has not read.
-            if not (client.may_cut or any(each.may_cut for each in client.asked[at:])):
+            # A reset because of a later one overtakes what the client has not read, also one of its own making.
+            overtaken = client.overtook and answer.last
+            if not (client.may_cut or overtaken or any(each.may_cut for each in client.asked[at:])):
                 raise Wrong(
                     "an answer was cut",
                     f"{name}: {len(answer.body)} bytes, {client.manner} {client.ended} {answer.fields} {asked.story()}",

@@ -206,9 +206,8 @@ class SharedIo(Io):
 
     def __init__(self, loop, fd, events, ref=True, priority=None):
         Io.__init__(self, loop, fd, events, False, priority)
-        handle = loop.handles.get(fd)
-        if handle is None:
-            handle = loop.handles[fd] = Handle(loop, fd, ref)
+        fresh = Handle(loop, fd, ref)  # first: making it may run a finalizer, and that make another for this descriptor
+        handle = loop.handles.setdefault(fd, fresh)
         handle.watchers += 1
         self._watcher_ref = handle
 
