@@ -34,7 +34,17 @@ class Injected(Exception):
 
 
 class OwnTimeout(gevent.Timeout):
-    rid = None
+    """Of one request, wherever it comes."""
+
+    def __init__(self, visit, seconds):
+        gevent.Timeout.__init__(self, seconds)
+        self.visit = visit
+        self.rid = visit.asked.rid
+
+    def _on_expiration(self, prev_greenlet, ex):
+        world = self.visit.world
+        world.hit("timeout", world.point_of(prev_greenlet))
+        prev_greenlet.throw(ex)
 
 
 class Text(str):
@@ -86,8 +96,6 @@ class Visit:
         asked, world = self.asked, self.world
         point = self.at if self.at != "run" else self.was
         asked.event(f"{type(error).__name__} at {point}")
-        if isinstance(error, OwnTimeout):
-            world.hit("timeout", point)
         if type(error) is gevent.Timeout and error.seconds == self.seconds:
             # That of its own wait, which came while a signal's handler held it up behind where gevent catches it.
             self.excuse(500)
@@ -203,8 +211,7 @@ class Visit:
     def read_with_timeouts(self):
         """A gevent.Timeout may interrupt reading, and costs no byte."""
         for _ in range(3):
-            timeout = OwnTimeout(self.asked.delay)
-            timeout.rid = self.asked.rid
+            timeout = OwnTimeout(self, self.asked.delay)
             try:
                 with timeout:
                     return self.read()

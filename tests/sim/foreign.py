@@ -31,8 +31,7 @@ def before(visit, request, start_response):
         world.hit("file shrinks", "run")
         asked.client.shrinkers.pop()()
     if quirk == "timeout":
-        timeout = apps.OwnTimeout(asked.delay or 0.0001)
-        timeout.rid = asked.rid
+        timeout = apps.OwnTimeout(visit, asked.delay or 0.0001)
         visit.disturb()
         visit.timeout = timeout
         timeout.start()
@@ -77,7 +76,17 @@ def strike(visit, how):
     if how == "killed":
         green.kill(block=False)
     else:
-        green.throw(apps.Injected(asked.rid))
+        green.throw(apps.Injected(asked.rid) if how == "thrown" else apps.OwnTimeout(visit, 0))
+
+
+def sharing(world, green):
+    """A green thread lets others go first: the moment is short, and nobody would meet it by chance."""
+    visit = world.visit_of(green)
+    if visit is not None and visit.asked.quirk in STRIKES and visit.asked.odd.random() < 0.3:
+        world.loop.run_callback(strike, visit, visit.asked.quirk)
+
+
+STRIKES = ("killed", "thrown", "timeout")
 
 
 def strike_late(visit, held, how):
@@ -265,6 +274,8 @@ def with_file(visit):
 def in_close(visit):
     asked, quirk = visit.asked, visit.asked.quirk
     visit.world.shrink_files()
+    if visit.world.signals and asked.odd.random() < 0.1:
+        signal.raise_signal(signal.SIGUSR1)
     if quirk == "close waits" or quirk in ("timeout", "holds", "killed", "thrown") and asked.odd.random() < 0.5:
         visit.wait(asked.odd.choice(("nap", "sleep", "event")), asked.delay, "close")
     elif quirk == "close raises":
@@ -286,8 +297,8 @@ class Litter:
     Arguments:
         act: "sleep", "nap", "crowd" (so many sleep that the table is full), "event", "log", "raise".
         count: finalizations that are let pass before.
-        place: "any", "between" (a green thread of the pool without a request), "busy" (with one), or what such a one is
-            at: "nap", "write", and so on.
+        place: "any", "stop", "between" (a green thread of the pool without a request), "busy" (with one), or what such a
+            one is at: "nap", "write", and so on.
     """
 
     __slots__ = ("world", "act", "count", "place", "me", "seconds")
@@ -312,7 +323,9 @@ class Litter:
         between = type(current).__name__ == "Worker" and point in ("between", "after")
         visit = world.visit_of(current)
         in_gevent = point == "stop" or visit is not None and visit.how in GEVENT
-        if self.place in ("any", "between", "busy"):
+        if self.place == "stop":
+            wrong_place = point != "stop"
+        elif self.place in ("any", "between", "busy"):
             wrong_place = self.place != "any" and (self.place == "between") != between
         else:
             wrong_place = visit is None or visit.at != self.place
@@ -399,7 +412,12 @@ class Adversities:
             gc.set_threshold(chance.choice((1, 1, 2, 7)))
             world.after(length, gc.set_threshold, 700)
 
+        def stopping():
+            Litter(world, chance.choice(("log", "raise")), chance.randrange(40), "stop").cycle()
+            gc.set_threshold(1)
+
         world.after(start, begin)
+        world.when_stopping.append(stopping)
 
     def signals(self, chance):
         """A signal arrives inside a system call; its handler waits, or raises in the request that runs."""
@@ -429,6 +447,7 @@ class Adversities:
                 nap.sleep(0.002)
 
         signal.signal(signal.SIGUSR1, handler)
+        world.signals = True
 
         def arm(left):
             world.c.signal(signal.SIGUSR1, chance.randrange(30))

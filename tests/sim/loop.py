@@ -51,6 +51,7 @@ class Loop:
         self.handles = {}
         self.idles, self.checks, self.prepares = [], [], []
         self.sharing = set()  # ids of green threads that let others go first: `Stream.share`
+        self.on_sharing = None  # called with each
         self.broken = False
         self.arrays = (world.ints(4096), world.ints(4096))
         self.update_now()

@@ -121,7 +121,10 @@ class Timer(Watcher):
         if loop.in_callbacks if update is None else update:
             loop.update_now()
         if self.after == 0 and getcurrent() is not loop.hub:
-            loop.sharing.add(id(getcurrent()))  # not itself: held, it would not be used again
+            green = getcurrent()
+            loop.sharing.add(id(green))  # not itself: held, it would not be used again
+            if loop.on_sharing is not None:
+                loop.on_sharing(green)
         Watcher.start(self, callback, *args)
 
     def again(self, callback, *args, update=True):

@@ -111,6 +111,8 @@ class World:
         self.stop_at = None
         self.log_waits = 0.0
         self.interrupted = 0
+        self.signals = False  # arrive in this world
+        self.when_stopping = []
         self.waiting = self.stopper = None
         self.foreign_on, self.foreign_off = gc.enable, gc.disable
         self.main = getcurrent()
@@ -305,6 +307,7 @@ class World:
         else:
             make = loop.Libuv if plan.flavour == "libuv" else loop.Libev
             self.loop = make(c, plan.chance("loop"), self, plan.tick)
+            self.loop.on_sharing = lambda green: foreign.sharing(self, green)
             self.hub = SimHub(self.loop)
             self.loop.hub = self.hub
         self.hub.world = self
@@ -463,6 +466,8 @@ class World:
         def stop():
             state["begun"] = True
             try:
+                while self.when_stopping:
+                    self.when_stopping.pop()()
                 state["finished"] = self.server.stop(timeout, linger)
             except (apps.Injected, gevent.GreenletExit):
                 state["finished"] = False
