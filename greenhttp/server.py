@@ -11,7 +11,6 @@ A Server belongs to the hub of the thread that starts it. It installs no signal 
 import contextlib
 import inspect
 import logging
-import math
 import resource
 import time
 from collections import deque
@@ -273,6 +272,7 @@ class Server:
         service.when_empty(empty.set)
         if isinstance(service, Service):
             self._see_off(service, min(until, time.monotonic() + linger), empty)
+            service.close_idle()
         for connection in self._connections(service):
             connection.retire()
         return bool(empty.wait(max(0.0, until - time.monotonic())))
@@ -284,13 +284,14 @@ class Server:
         looks for the end before it sends sees it. A client that sends in the very moment in which its connection is
         closed has to try again: the more slowly they are closed, the fewer those are.
         """
+        due = 0.0  # also less than one a step: a single connection does not go at once
         while not empty.is_set() and (left := until - time.monotonic()) > 0:
             step = min(SEE_OFF_STEP, left)
             if empty.wait(step):
                 return
             idle = service.idle.members()
-            due = len(idle) if left <= step else math.ceil(len(idle) * step / left)
-            for connection in idle[:due]:
+            due = len(idle) if left <= step else due % 1 + len(idle) * step / left
+            for connection in idle[: int(due)]:
                 if isinstance(connection, Connection):
                     connection.retire()
 

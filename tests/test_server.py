@@ -17,9 +17,9 @@ from tests.http.conftest import defects, not_for_ever, serve  # noqa: F401
 from tests.http.test_limits import Gate, get
 
 
-def stopping(serving: Any, timeout: float | None = 30) -> gevent.Greenlet:
+def stopping(serving: Any, timeout: float | None = 30, linger: float = 0.0) -> gevent.Greenlet:
     """`stop` in a green thread of its own, begun."""
-    thread = gevent.spawn(serving.server.stop, timeout)
+    thread = gevent.spawn(serving.server.stop, timeout, linger)
     gevent.idle()
     return thread
 
@@ -130,6 +130,37 @@ def test_an_answer_whose_head_is_out_is_finished_and_its_connection_closed(serve
     answer = client.answer()
     assert (answer.content, answer.closes) == (b"first second", False)  # it said otherwise before
     assert client.ended()
+    assert stop.get() is True
+
+
+def test_a_connection_stays_for_its_linger_when_its_answer_had_begun_before(serve: Any) -> None:  # noqa: F811
+    ready = Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        yield b"first "
+        ready.wait()
+        yield b"second"
+
+    serving = serve(app, keepalive_timeout=3600)
+    client = serving.connect().send(request())
+    while b"first" not in client.data:
+        client.data += client.sock.recv(65536)
+    stop = stopping(serving, 3600, 3600)
+    ready.set()
+    assert client.answer().closes is False
+    assert client.ask(request()).closes is True
+    assert client.ended()
+    assert stop.get() is True
+
+
+def test_a_single_idle_connection_stays_for_its_linger(serve: Any) -> None:  # noqa: F811
+    serving = serve(hello, keepalive_timeout=3600)
+    client = serving.connect()
+    assert client.ask(request()).closes is False
+    stop = stopping(serving, 3600, 3600)
+    gevent.sleep(0.25)  # more than one step of those in which idle connections are closed
+    assert client.ask(request()).closes is True
     assert stop.get() is True
 
 

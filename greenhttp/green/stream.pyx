@@ -36,6 +36,7 @@ from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenle
 import fcntl
 import os
 import stat
+import sys
 
 from gevent import get_hub
 
@@ -159,6 +160,16 @@ cdef int next_turn(object hub) except -1:
     finally:
         timer.stop()
         timer.close()
+    return 0
+
+
+cdef int wake(greenlet waiting) except -1:
+    """Switch to who waits, in the hub. A green thread that has the hub for its parent (`gevent.spawn_raw`) may end with
+    an error: told as gevent tells it, but not thrown on, since gevent would stop the watcher that has called this."""
+    try:
+        switch_to(<PyObject*>waiting)
+    except BaseException:
+        get_hub().handle_error(waiting, *sys.exc_info())
     return 0
 
 
@@ -328,7 +339,7 @@ cdef class Stream:
         if wait is not None and wait.reader is not None:
             waiting = wait.reader
             wait.reader = None
-            switch_to(<PyObject*>waiting)
+            wake(waiting)
             return True
         if self.job is not None:
             return self.job.ready(False)
@@ -341,7 +352,7 @@ cdef class Stream:
         if wait is not None and wait.writer is not None:
             waiting = wait.writer
             wait.writer = None
-            switch_to(<PyObject*>waiting)
+            wake(waiting)
         elif wait is not None and wait.writes:
             self.watch_write(False)     # whoever is about to wait has it watched again
         elif self.pushing or (self.job is None and self.pending()):

@@ -371,7 +371,7 @@ cdef class Connection(Job):
             return self.close(False)
         stream.calm()
         self.enter(self.service.idle)
-        if self.service.stopping:
+        if self.service.closes_idle:
             return self.see_off()
         return self.park()
 

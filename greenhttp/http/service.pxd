@@ -34,6 +34,7 @@ cdef class Service:
     cdef bint lingers
     cdef bint full                  # accepting waits until a connection ends or becomes idle
     cdef readonly bint stopping     # every answer from now on announces `Connection: close`
+    cdef bint closes_idle           # and a connection that becomes idle ends
     cdef readonly object report     # report(level, message, exc_info=None): never blocks, never raises
     cdef object head_options
     cdef readonly set dropped

@@ -99,6 +99,10 @@ cdef class Service:
         """From now on every answer says that it is the last on its connection."""
         self.stopping = True
 
+    def close_idle(self):
+        """From now on a connection ends when it becomes idle: after an answer that had begun before `announce_close`."""
+        self.closes_idle = True
+
     cdef Head take_head(self):
         cdef Head head = self.head
         if head is not None:

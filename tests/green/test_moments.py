@@ -207,6 +207,38 @@ def test_a_stream_that_is_closed_while_it_is_read_has_not_ended(kind: str) -> No
             reading.result()
 
 
+@pytest.mark.parametrize("waits", ["to read", "to write"])
+def test_whoever_waits_after_a_raw_green_thread_that_ended_with_an_error_is_woken(waits: str, hub_errors: Any) -> None:
+    with open_stream("socketpair") as (stream, peer):
+
+        def fail() -> None:
+            if waits == "to read":
+                stream.read_some()
+            else:
+                stream.write(b"x" * 4_000_000)
+                stream.flush()
+            raise LookupError("its parent is the hub")
+
+        gevent.spawn_raw(fail)
+        turns()
+        if waits == "to write":
+            assert len(peer.receive(4_000_000)) == 4_000_000
+        else:
+            peer.send(b"first")
+        until(lambda: hub_errors)
+        ((_, (kind, *_)),) = hub_errors
+        hub_errors.clear()
+        assert kind is LookupError
+        waiting = Background(stream.read_some)
+        turns()
+        peer.send(b"second")
+        assert waiting.result() == b"second"
+        if waits == "to write":
+            waiting = Background(lambda: stream.write(b"y" * 4_000_000) or stream.flush())
+            assert peer.receive(4_000_000) == b"y" * 4_000_000
+            waiting.result()
+
+
 @pytest.mark.parametrize("kind", ["socketpair", "memory"])
 @pytest.mark.parametrize("read", ["read_some", "readline", "readexactly"])
 def test_a_stream_that_is_closed_while_its_reader_lets_others_go_first_has_not_ended(kind: str, read: str) -> None:

@@ -425,10 +425,21 @@ def left_content(rid, size):
 # ---- stream
 
 
+def next_line(stream, visit):
+    """What is asked next. Who reads the answer before so slowly that this takes too long loses the rest of it."""
+    try:
+        return stream.readline()
+    except StreamTimeout:
+        if visit is not None and visit.asked.client.manner == "slow":
+            visit.excuse()
+        raise
+
+
 def stream(world):
     def handler(stream):
         stream.timeout = (25 + 2 * world.stalls) * world.scale
-        while (line := stream.readline()).endswith(b"\n"):
+        visit = None
+        while (line := next_line(stream, visit)).endswith(b"\n"):
             asked = world.asked_of(int(line)) if line != b"gate\n" else None
             if asked is None:
                 world.enter_gate()

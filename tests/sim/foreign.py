@@ -40,7 +40,10 @@ def before(visit, request, start_response):
         world.after(asked.delay, strike, visit, quirk)
     elif quirk == "left reader" and not asked.lines:
         visit.disturb()
-        gevent.spawn(leftover, visit, read_on, visit)
+        if asked.odd.random() < 0.3:
+            gevent.spawn_raw(leftover_raw, visit, read_on, visit)
+        else:
+            gevent.spawn(leftover, visit, read_on, visit)
         if asked.odd.random() < 0.5:
             gevent.sleep(asked.delay)
     elif quirk == "context":
@@ -111,6 +114,12 @@ def leftover(visit, work, *args):
         visit.asked.event(f"left behind: {type(error).__name__}: {error}")
     finally:
         world.leftovers -= 1
+
+
+def leftover_raw(visit, work, *args):
+    """The same, its parent the hub, and its end an error."""
+    leftover(visit, work, *args)
+    raise apps.Injected(visit.asked.rid)
 
 
 def read_on(visit):

@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("world.c")
@@ -41,7 +42,7 @@ def library(sanitizer: str = "") -> Path:
     path = BUILD / f"world-{hashlib.sha256(text).hexdigest()[:16]}.so"
     if not path.exists():
         BUILD.mkdir(parents=True, exist_ok=True)
-        made = path.with_suffix(f".{os.getpid()}")
+        made = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
         subprocess.run([os.environ.get("CC", "cc"), *flags, "-o", made, SOURCE, "-ldl"], check=True)
         made.replace(path)
     return path

@@ -522,6 +522,8 @@ class World:
     def excepted(self, kind, error, trace):
         if self.cutting and issubclass(kind, gevent.GreenletExit):
             return  # cut while a signal's handler waited behind the request
+        if issubclass(kind, apps.OwnTimeout) and self.visit_of(getcurrent()) is error.visit:
+            return  # of this request, while a signal's handler waited behind it
         self.fail("an error of nobody", "".join(traceback.format_exception(kind, error, trace)))
 
 
