@@ -109,7 +109,7 @@ cdef class Connection(Job):
         cdef Request request
         cdef Delivery response = None
         cdef int64_t began = 0
-        cdef bint sound = False
+        cdef bint sound = False, left
         self.head = None
         self.state = State.RUNNING
         self.enter(service.running)
@@ -145,10 +145,14 @@ cdef class Connection(Job):
                 self.closing = True
             if self.state != State.CLOSED:
                 self.rest = request.body
-        if self.stream.expel("the request is over"):
-            self.closing = True                 # a green thread that the application left behind was in the middle
+        left = self.stream.expel("the request is over")
+        if left:
+            self.closing = True
         if self.rest is None:
             request.body.detach()
+        if left and self.state != State.CLOSED:
+            service.report("warning", f"{request.describe()}: a green thread that it left behind was still reading or"
+                                      " writing: its connection ends")
         if service.observer is not None:
             (<Observer>service.observer).answered(request, began)
             request.answer = None               # it refers to the request
