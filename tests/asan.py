@@ -59,6 +59,7 @@ LEFT_OUT = {
 """Test, or the beginning of its name -> why it does not run here."""
 COMMANDS: list[Sequence[str]] = [
     [*PYTEST, *(f"tests/{name}" for name in TESTS), *(f"--deselect={name}" for name in LEFT_OUT)],
+    ["-m", "tests.sim", "--minutes", "2"],
 ]
 """What Python is given, one process after the other. A command that preloads a library of its own puts it behind those
 that are there: the sanitizer's comes first."""
@@ -184,6 +185,7 @@ def main(arguments: list[str]) -> int:
     if reason := missing():
         print(reason, file=sys.stderr)
         return 2
+    print("asan: the modules are compiled in build/asan, some three minutes; then the tests, some six", flush=True)
     try:
         build(TREE, FLAGS)
     except subprocess.CalledProcessError:
@@ -211,4 +213,8 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("make asan: interrupted", file=sys.stderr)
+        sys.exit(130)

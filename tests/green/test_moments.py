@@ -16,7 +16,7 @@ import pytest
 from gevent.event import Event
 
 from greenhttp.config import Settings
-from greenhttp.errors import StreamClosed
+from greenhttp.errors import StreamClosed, StreamTimeout
 from greenhttp.green.nap import sleep
 from greenhttp.green.pool import Worker
 from greenhttp.green.spawn import SpawnDoor, Spawner
@@ -131,6 +131,25 @@ def test_what_happens_to_a_job_while_foreign_code_waits_in_it_comes_afterwards(m
     until(lambda: len(most) == 2)
     turns()
     assert most == [1, 1]
+
+
+def test_nobody_else_has_a_job_between_its_advance_and_its_run(make: Any) -> None:  # noqa: F811
+    pool, gate = make(4), Event()
+
+    class Held(Job):
+        def wanted(self) -> bool:
+            if not self.done:
+                VARIABLE.set(Dropped(gate.wait))  # goes with a context that is none of the job's
+            return True
+
+    job = Held()
+    job.submit(pool)
+    turns()
+    job.submit(pool)
+    turns()
+    assert (job.done, figures(pool)) == (0, (1, 0, 1))
+    gate.set()
+    until(lambda: job.done == 2)
 
 
 # ---- time.sleep
@@ -257,6 +276,24 @@ def test_a_stream_that_is_closed_while_its_reader_lets_others_go_first_has_not_e
         with pytest.raises(StreamClosed):
             Background(dialogue).result()
         assert pieces == [b"\n"] * len(pieces)
+
+
+@pytest.mark.parametrize("end", ["close", "shutdown"])
+def test_output_that_was_given_up_never_ends_like_a_regular_end(end: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"f" * 8_000_000)
+    with open_stream("tcp accepted") as (stream, peer), (tmp_path / "file").open("r+b") as file:
+        with pytest.raises(StreamTimeout):
+            stream.sendfile(file, timeout=0)
+        file.truncate(10)  # before the loop has sent the rest
+        with contextlib.suppress(ConnectionResetError):
+            peer.receive(1_000_000)
+        until(lambda: not stream.unsent)
+        with contextlib.suppress(StreamClosed):
+            getattr(stream, end)()
+        with contextlib.suppress(StreamClosed):  # raised again, but the end is the end
+            stream.close()
+        with pytest.raises(ConnectionResetError):
+            peer.receive_all()
 
 
 @pytest.mark.parametrize("kind", ["socketpair", "memory"])

@@ -379,6 +379,56 @@ def test_what_a_request_leaves_behind_does_not_hold_up_its_end(
     assert [str(each.error) for each in leave.left if "over" not in str(each.error)] == []
 
 
+@in_compiled_code
+def test_what_a_request_leaves_behind_takes_nothing_of_the_next_wherever_it_is_held_up(serve: Any) -> None:
+    """At each allocation of a read that is left behind, one after the other."""
+    moments = went_on = 0
+    while True:
+        gate, left = Event(), []
+
+        def app(environ: dict[str, Any], start_response: Any, gate: Event = gate, left: list[Any] = left) -> list[bytes]:
+            read = environ["wsgi.input"].read
+            if environ["PATH_INFO"] == "/leave":
+                left.append(gevent.spawn(collected, read))
+                for _ in range(3):
+                    gevent.sleep(0)
+                start_response("200 OK", [])
+                return []
+            gate.set()
+            for _ in range(3):
+                gevent.sleep(0)
+            start_response("200 OK", [])
+            return [read()]
+
+        def collected(read: Any, gate: Event = gate, moments: int = moments) -> Any:
+            green = gevent.getcurrent()
+            with collecting(gate.wait, lambda: gevent.getcurrent() is green, moments) as hits:
+                try:
+                    return bool(hits), read()
+                except OSError:
+                    return bool(hits), None
+
+        serving = serve(app)
+        client = serving.connect().send(request(b"POST /leave HTTP/1.1", b"Content-Length: 5"))
+        assert client.answer().content == b""
+        client.send(b"hello" + request(b"POST /next HTTP/1.1", b"Content-Length: 6", b"Connection: close"))
+        for _ in range(3):
+            gevent.idle()
+        with contextlib.suppress(OSError):
+            client.send(b"second")
+        rest = client.rest()  # nothing where the read was seen to be in the middle
+        assert rest == b"" or only(rest).content == b"second", f"moment {moments}"
+        went_on += rest != b""
+        gate.set()
+        hit, found = left[0].get(timeout=30)
+        assert found in (None, b"hello"), f"moment {moments}"
+        serving.server.stop(0)
+        if not hit:
+            break
+        moments += 1
+    assert moments > went_on > 0
+
+
 # ---- content
 
 
