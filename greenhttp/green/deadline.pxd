@@ -37,7 +37,10 @@ cdef class PythonTimed(Timed):
 cdef class Sweep:
     cdef readonly tuple phases
     cdef readonly double period
+    cdef object loop
     cdef object timer
     cdef object soon
     cdef object each
     cdef double rates_next
+
+    cdef int complain(self) except -1

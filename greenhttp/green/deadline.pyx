@@ -186,14 +186,16 @@ cdef class Sweep:
         phases: the phases to look at.
         each: called after every sweep, for work that is due about once a second.
 
-    An error in what is called goes to sys.excepthook and no further: gevent stops a libuv watcher that raised, and
-    without this timer no deadline would ever come again.
+    An error in what is called goes to sys.excepthook, what ends programs (Ctrl-C that happens to arrive there) to the
+    hub, and no further: gevent stops a libuv watcher that raised, and without this timer no deadline would ever come
+    again.
 
     The period is a tenth of the shortest duration, between 10 ms and 1 s: a deadline is late by that much at most.
     """
 
     def __init__(self, loop, phases, each=None):
         cdef Phase phase
+        self.loop = loop
         self.phases = tuple(phases)
         shortest = min([phase.duration for phase in self.phases if phase.duration > 0], default=10.0)
         self.period = min(1.0, max(0.01, shortest / 10))
@@ -215,15 +217,23 @@ cdef class Sweep:
         for phase in self.phases:
             try:
                 most -= phase.sweep(now, rates, most)
-            except Exception:
-                sys.excepthook(*sys.exc_info())
+            except BaseException:
+                self.complain()
         if most <= 0:
             self.soon.start(self.sweep)     # the rest after the loop has looked at everybody else
         elif self.each is not None:
             try:
                 self.each()
-            except Exception:
-                sys.excepthook(*sys.exc_info())
+            except BaseException:
+                self.complain()
+
+    cdef int complain(self) except -1:
+        kind, error, traceback = sys.exc_info()
+        if isinstance(error, Exception):
+            sys.excepthook(kind, error, traceback)
+        else:
+            self.loop.handle_error(self, kind, error, traceback)
+        return 0
 
     def stop(self):
         for timer in (self.timer, self.soon):

@@ -294,6 +294,36 @@ def test_nothing_follows_on_a_connection_whose_output_was_given_up(serve: Any, t
     serving.until(lambda: any("a file ended" in record.getMessage() for record in caplog.records))
 
 
+@pytest.mark.parametrize("base", [Exception, BaseException])
+@pytest.mark.parametrize("kind", ["handler", "stream"])
+def test_a_signal_that_raises_while_a_connection_is_given_up_keeps_neither_it_nor_the_next(
+    serve: Any, monkeypatch: Any, kind: str, base: Any
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, value, traceback: seen.append(kind))
+    monkeypatch.setattr(gevent.get_hub(), "handle_error", lambda context, kind, *rest: seen.append(kind))
+
+    class Struck(base):  # type: ignore[misc]
+        """What a signal's handler raises."""
+
+    def report(server: Server, level: str, message: str, error: BaseException | None = None) -> None:
+        if "too slowly" in message or "has gone" in message:
+            raise Struck
+
+    monkeypatch.setattr(Server, "_report", report)
+    if kind == "stream":
+        serving = serve(lambda stream: stream.write(BIG), interface="stream", write_timeout=0.05)
+    else:
+        serving = serve(lambda request: BIG, write_timeout=0.05)
+    for count in (1, 2):  # the sweep goes on
+        client = serving.connect(receive_buffer=4096)
+        if kind == "handler":
+            client.send(request())
+        serving.until(lambda count=count: len(seen) == count)
+        serving.until(lambda: not serving.count("connections"))
+    assert seen == [Struck, Struck]
+
+
 # ---- green threads that outlive their request
 
 
@@ -386,7 +416,7 @@ def test_what_a_request_leaves_behind_takes_nothing_of_the_next_wherever_it_is_h
     while True:
         gate, left = Event(), []
 
-        def app(environ: dict[str, Any], start_response: Any, gate: Event = gate, left: list[Any] = left) -> list[bytes]:
+        def app(environ: Any, start_response: Any, gate: Event = gate, left: list[Any] = left) -> list[bytes]:
             read = environ["wsgi.input"].read
             if environ["PATH_INFO"] == "/leave":
                 left.append(gevent.spawn(collected, read))

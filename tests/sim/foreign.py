@@ -306,8 +306,8 @@ class Litter:
     Arguments:
         act: "sleep", "nap", "crowd" (so many sleep that the table is full), "event", "log", "raise".
         count: finalizations that are let pass before.
-        place: "any", "stop", "between" (a green thread of the pool without a request), "busy" (with one), or what such a
-            one is at: "nap", "write", and so on.
+        place: "any", "stop", "between" (a green thread of the pool without a request), "busy" (with one), or what
+            such a one is at: "nap", "write", and so on.
     """
 
     __slots__ = ("world", "act", "count", "place", "me", "seconds")
