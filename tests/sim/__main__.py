@@ -61,9 +61,11 @@ def main() -> int:
     seed = options.seed if options.seed is not None else int(time.time()) * 1000
     minutes = options.minutes if options.minutes or options.count else 1.0
     print(f"seeds from {seed}", flush=True)
-    for verdict in in_jobs(options.jobs, seed, options.count, minutes, without, options.python, loop=options.real):
-        summary.add(verdict)
-    summary.end()
+    try:
+        for verdict in in_jobs(options.jobs, seed, options.count, minutes, without, options.python, loop=options.real):
+            summary.add(verdict)
+    finally:  # also when it is interrupted
+        summary.end()
     for failing in summary.to_shrink() if options.shrink else ():
         with Worlds(options.python, loop=options.real) as worlds:
             least(worlds, failing["seed"], None, without, failing["failure"])

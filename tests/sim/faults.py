@@ -114,14 +114,6 @@ FAULTS = (
         (Change(CONNECTION, "Connection.ready", "self.state == State.HEAD and self.head is", "self.head is"),),
     ),
     Fault(
-        "12",
-        "the error that a green thread ends with stops the watcher that has woken it",
-        (
-            Change(STREAM, "Stream.readable", "wake(waiting)", "switch_to(<PyObject*>waiting)"),
-            Change(STREAM, "Stream.writable", "wake(waiting)", "switch_to(<PyObject*>waiting)"),
-        ),
-    ),
-    Fault(
         "8",
         "a context that the application has assigned stays",
         (Change(POOL, "Worker.clean", "current_context() == <PyObject*>self.context and ", ""),),

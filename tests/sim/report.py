@@ -18,7 +18,7 @@ STRIKES = ("finalizer", "signal", "killed", "thrown", "timeout", "holds")
 # A signal's handler runs in whoever runs; nobody can kill the hub, nor a green thread that has no request; a timeout is
 # of a request, and so is what somebody holds.
 NEVER = {(point, "signal") for point in ("share", "nap", "sleep", "event", "queue")}
-NEVER |= {("between", strike) for strike in ("killed", "thrown", "timeout")}
+NEVER |= {("between", strike) for strike in ("killed", "thrown")}
 NEVER |= {("run", "timeout"), ("stop", "timeout"), ("stop", "holds")} | {("hub", strike) for strike in STRIKES[2:]}
 EVERY = 20.0  # seconds between two lines of progress
 
