@@ -100,7 +100,7 @@ cdef class Service:
         self.stopping = True
 
     def close_idle(self):
-        """From now on a connection ends when it becomes idle: after an answer that had begun before `announce_close`."""
+        """From now on a connection that becomes idle ends: its answer had begun before `announce_close`."""
         self.closes_idle = True
 
     cdef Head take_head(self):
