@@ -286,11 +286,11 @@ class Server:
         """
         due = 0.0  # also less than one a step: a single connection does not go at once
         while not empty.is_set() and (left := until - time.monotonic()) > 0:
-            step = min(SEE_OFF_STEP, left)
+            step = max(min(SEE_OFF_STEP, left), 0.001)  # libuv knows no shorter time, and gevent warns of it
             if empty.wait(step):
                 return
             idle = service.idle.members()
-            due = len(idle) if left <= step else due % 1 + len(idle) * step / left
+            due = len(idle) if left <= step else due % 1 + len(idle) * step / left if idle else 0.0
             for connection in idle[: int(due)]:
                 if isinstance(connection, Connection):
                     connection.retire()

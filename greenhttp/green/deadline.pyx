@@ -229,10 +229,13 @@ cdef class Sweep:
 
     cdef int complain(self) except -1:
         kind, error, traceback = sys.exc_info()
-        if isinstance(error, Exception):
-            sys.excepthook(kind, error, traceback)
-        else:
-            self.loop.handle_error(self, kind, error, traceback)
+        try:
+            if isinstance(error, Exception):
+                sys.excepthook(kind, error, traceback)
+                return 0
+        except BaseException:           # of the hook, or of a signal's handler meanwhile
+            kind, error, traceback = sys.exc_info()
+        self.loop.handle_error(self, kind, error, traceback)
         return 0
 
     def stop(self):

@@ -130,6 +130,7 @@ cdef class Stream:
     cdef bint writes_slowly(self, Phase phase, double now) noexcept
     cdef int progressed(self) except -1
     cdef int takes_enough(self, Phase phase, double now) except -1
+    cdef bint held_up(self, double now) noexcept
     cdef void sent(self, int64_t size) noexcept
     cdef int written(self, object timeout) except -1
     cdef void drop_output(self) noexcept

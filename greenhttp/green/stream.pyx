@@ -437,11 +437,16 @@ cdef class Stream:
         elapsed = now - wait.slow_since
         if elapsed <= phase.grace or wait.slow_moved + wait.slow_backlog - self.backlog() >= phase.rate * elapsed:
             return False
-        if self.starves():          # the loop was held up, not the peer: it is given its time anew
-            wait.slow_since = now
-            wait.slow_moved = 0
-            wait.slow_backlog = 0
+        return not self.held_up(now)
+
+    cdef bint held_up(self, double now) noexcept:
+        """Whether output waits for the loop and not for the peer: then the peer is given its time anew."""
+        cdef Wait wait = self.wait
+        if not self.starves():
             return False
+        wait.slow_since = now
+        wait.slow_moved = 0
+        wait.slow_backlog = 0
         return True
 
     cdef int progressed(self) except -1:
@@ -985,6 +990,8 @@ cdef class Stream:
         cdef Py_ssize_t n
         cdef int64_t budget = FLUSH_BYTES
         cdef FilePart part
+        if self.wait is not None and self.wait.slow_since > 0:
+            self.held_up(clock())       # now: what is given below hides it
         while True:
             if self.closed:
                 raise StreamClosed("the stream is closed")

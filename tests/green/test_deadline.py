@@ -172,6 +172,28 @@ def test_an_error_in_the_work_done_each_time_does_not_end_the_timer(sweep, monke
     assert set(complaints) == {ZeroDivisionError}
 
 
+@pytest.mark.parametrize("raised", [ZeroDivisionError, KeyboardInterrupt])
+@pytest.mark.parametrize("hook", [ValueError, KeyboardInterrupt, None])
+def test_a_timer_goes_on_whatever_is_raised_and_whatever_tells_of_it(sweep, monkeypatch, hub_errors, raised, hook):
+    def tell(*error):
+        if hook is not None:
+            raise hook
+
+    def fail():
+        calls.append(1)
+        raise raised
+
+    monkeypatch.setattr(sys, "excepthook", tell)
+    calls = []
+    one = sweep(Phase("phase", 0.05), each=fail)
+    one.start()
+    until(lambda: len(calls) >= 3)
+    one.stop()
+    kinds = {kind for _, (kind, *_) in hub_errors}
+    hub_errors.clear()
+    assert kinds == ({raised} if raised is KeyboardInterrupt else {hook} if hook is not None else set())
+
+
 @pytest.mark.parametrize(
     ("durations", "period"),
     [([], 1), ([0], 1), ([10], 1), ([100], 1), ([5, 30, 0], 0.5), ([0.05], 0.01), ([2, 0.5], 0.05)],

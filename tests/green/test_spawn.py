@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import gevent.monkey
 import pytest
 from gevent import socket
 from gevent.event import Event
@@ -18,7 +19,7 @@ from gevent.event import Event
 import greenhttp
 from greenhttp.errors import StreamClosed, StreamTimeout
 from greenhttp.server import Server
-from tests.green.green import until
+from tests.green.green import turn, until
 
 BIG = b"x" * 3_000_000  # more than two sockets hold
 
@@ -268,6 +269,36 @@ def test_a_slow_reader_during_the_handler_is_no_error_of_the_handler(serve: Any,
     assert level == "INFO" and message.endswith("has gone (StreamTimeout)")
     serving.until(connections=0)
     assert peer.was_reset() is tcp
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["written", "left to the loop"])
+def test_a_peer_that_takes_all_it_is_given_is_not_slow_because_the_loop_stands_still(
+    serve: Any, tcp: bool, waits: bool
+) -> None:
+    if tcp:
+        pytest.skip("the system takes too much at once")
+    content = b"x" * 600_000  # a third of it fits
+    sleep = gevent.monkey.get_original("time", "sleep")
+
+    def handler(stream: Any) -> None:
+        if not waits:
+            with contextlib.suppress(StreamTimeout):
+                stream.write(content, timeout=0)
+            return
+        stream.write(content)
+
+    serving = serve(handler, write_timeout=1, write_min_rate=1 << 30, min_rate_after=1)
+    peer = serving.connect()
+    got = 0
+
+    until(lambda: serving.count("writing") or serving.count("flushing"))
+    while got < len(content) and serving.count("connections"):
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(peer.sock.fileno(), 1 << 20):
+                got += len(data)
+        sleep(1.1)  # the loop stands still
+        turn()
+    assert got == len(content)
 
 
 def test_a_peer_that_keeps_sending_after_the_return_is_given_up(serve: Any) -> None:

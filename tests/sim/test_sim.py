@@ -196,7 +196,7 @@ class Client:
 
     def __init__(self, asked, data, ended="eof", answers=Answers):
         self.name, self.manner, self.number, self.ended = "c0", "honest", 0, ended
-        self.asked, self.may, self.may_cut = asked, set(), False
+        self.asked, self.may, self.may_cut, self.overtook = asked, set(), False, False
         self.answers = answers(asked)
         self.answers.feed(data)
 
