@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import greenhttp
-from greenhttp.config import LISTS, SETTINGS, Setting
+from greenhttp.settings.kinds import LISTS
+from greenhttp.settings.table import SETTINGS, Setting
 
 ROOT = Path(greenhttp.__file__).parent.parent
 

@@ -2,24 +2,24 @@
 
 A byte's way in and back out; each arrow is one call, and imports go the same way down, never up:
 
-    cli, __main__     the command: settings from the command line, patching, signals
-    pywsgi            gevent.pywsgi's WSGIServer by its own name, on server
-    doctor/           `greenhttp doctor`: what would bite in an application
-    supervisor/       many processes: forks workers, replaces them, loses no request
-    boot              the process as an application should find it, then the application
-    running, logs     a server as a program: signals, what the terminal is told, where the log goes
-    hooks             gunicorn's server hooks, in a Python file of settings
-    server            one process: listeners, limits, start, drain, stop
-    hosting/          what a request is handed to: native handlers, WSGI
-    observe/          is told of each answer, never decides: the access log
-    http/             one connection's life: wire and green joined. Begin reading at http/connection.pyx
-    patch             `import greenhttp.patch` first in a script: the standard library becomes cooperative
-    wire/             bytes <-> values of HTTP/1; no sockets, no clock
-    green/            green threads over sockets: Stream, Pool, listeners, stream handlers; knows nothing of HTTP
-    loading           finding the application by name
-    testing           one connection of the server in memory, for tests
-    sources           which value of a setting wins; `configfile`: those of a file, `foreign`: other servers' options
-    config, errors    every setting once; every exception once; `console`: lines and colours on the terminal
+    cli, __main__       the command: parses, and hands over
+    gunicorn, pywsgi    other people's names for what is in doors
+    doors/              the same server as gunicorn's worker, and as gevent.pywsgi's WSGIServer
+    doctor/             `greenhttp doctor`: what would bite in an application
+    testing             one connection of the server in memory, for tests
+    supervisor/         many processes: forks workers, replaces them, loses no request
+    program/            a server as a program: boot, loading the application, signals, logs, gunicorn's hooks
+    server              one process: listeners, limits, start, drain, stop
+    hosting/            what a request is handed to: native handlers, WSGI
+    observe/            is told of each answer, never decides: the access log
+    http/               one connection's life: wire and green joined. Begin reading at http/connection.pyx
+    patch               `import greenhttp.patch` first in a script: the standard library becomes cooperative
+    wire/               bytes <-> values of HTTP/1; no sockets, no clock
+    green/              green threads over sockets: Stream, Pool, listeners, stream handlers; knows nothing of HTTP
+    offloading/         calls that block or compute, on real threads or in other processes
+    process/            what a process has beside its green threads: clocks, board, watchdog, accounts
+    settings/           a setting's whole way: given -> settled -> checked as text -> Settings
+    errors              every exception once
 
 Importing this package does nothing: the names below are fetched when first used, so that a program can patch before
 anything of gevent is loaded.
@@ -70,12 +70,12 @@ if TYPE_CHECKING:
         StreamClosed,
         StreamTimeout,
     )
-    from greenhttp.green.offload import offload, offloaded
     from greenhttp.green.stream import Stream
     from greenhttp.green.transport import connect
     from greenhttp.hosting.handler import Response
     from greenhttp.http.request import Request
-    from greenhttp.running import serve, serve_stream
+    from greenhttp.offloading.offload import offload, offloaded
+    from greenhttp.program.running import serve, serve_stream
     from greenhttp.server import Server
 
 _ELSEWHERE = {  # all others: errors
@@ -84,10 +84,10 @@ _ELSEWHERE = {  # all others: errors
     "Server": "greenhttp.server",
     "Stream": "greenhttp.green.stream",
     "connect": "greenhttp.green.transport",
-    "offload": "greenhttp.green.offload",
-    "offloaded": "greenhttp.green.offload",
-    "serve": "greenhttp.running",
-    "serve_stream": "greenhttp.running",
+    "offload": "greenhttp.offloading.offload",
+    "offloaded": "greenhttp.offloading.offload",
+    "serve": "greenhttp.program.running",
+    "serve_stream": "greenhttp.program.running",
 }
 
 

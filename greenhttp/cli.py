@@ -4,7 +4,7 @@ The order of work is the point of this file: read the settings, patch the standa
 anything that could keep an unpatched socket or lock: the application first of all. So this module imports click, the
 settings and the errors; everything else is imported inside functions.
 
-    main -> _parse -> _settled (sources, configfile) -> _run: boot.patch, boot.load, running.run
+    main -> _parse -> _settled (settings.sources, .file) -> _run: boot.patch, boot.load, running.run
                                                      -> _supervise: supervisor.master, and boot.* in each worker
 
 A user's mistake is one line on stderr, never a traceback. The exit codes stand in the help text below.
@@ -18,12 +18,16 @@ from typing import Any
 
 import click
 
-from greenhttp import __version__, boot, configfile
-from greenhttp.config import BY_NAME, LISTS, SETTINGS, SUPERVISED, Setting, Settings, nearest
-from greenhttp.console import colourful, paint, say
+from greenhttp import __version__
 from greenhttp.errors import AppError, ConfigError
-from greenhttp.foreign import FOREIGN, HOOKS_OF_MANY, ignored
-from greenhttp.sources import (
+from greenhttp.program import boot
+from greenhttp.program.check import check_settings
+from greenhttp.settings.console import colourful, paint, say
+from greenhttp.settings.file import is_python, read_python, read_toml
+from greenhttp.settings.foreign import FOREIGN, HOOKS_OF_MANY, ignored
+from greenhttp.settings.kinds import LISTS
+from greenhttp.settings.shown import as_toml
+from greenhttp.settings.sources import (
     APP,
     HOOKS,
     PLACES,
@@ -34,6 +38,8 @@ from greenhttp.sources import (
     misspelt,
     settled,
 )
+from greenhttp.settings.table import BY_NAME, SETTINGS, SUPERVISED, Setting, nearest
+from greenhttp.settings.values import Settings
 
 STOPPED, BROKEN, MISUSED, APP_FAILED = 0, 1, 2, 3
 
@@ -250,12 +256,12 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
     platform, environment = from_platform(environ), from_environment(environ)
     file: Source = {}
     if path := _file(options, environ):
-        if configfile.is_python(path):
+        if is_python(path):
             early = settled({n: g for n, g in {**environment, **given}.items() if n in ("patch", "loop")})[0]
             boot.check_directory()  # before the patch: CPython 3.13.0 fails in getattr() of a module without one
-            file, said = configfile.read_python(path, lambda: boot.configure(early))
+            file, said = read_python(path, lambda: boot.configure(early))
         else:
-            file, said = configfile.read_toml(path)
+            file, said = read_toml(path)
         notices += said
     elif os.path.exists("gunicorn.conf.py"):
         notices.append("gunicorn.conf.py is there, and is not read: give -c gunicorn.conf.py")
@@ -299,7 +305,7 @@ def _main(arguments: Sequence[str]) -> int:
             settings, origins = _settled(options, os.environ)
             app = str(origins[APP].value) if APP in origins else ""
             if options["print_config"]:
-                _print_config(settings, origins)
+                print(as_toml(settings, origins, colourful(sys.stdout)), flush=True)
                 return STOPPED
             if not app:
                 raise ConfigError("no application; give APP, like module:name (see greenhttp --help)")
@@ -307,7 +313,7 @@ def _main(arguments: Sequence[str]) -> int:
             where = _here()
             supervised = _is_supervised(settings, origins)
             boot.enter(settings)
-            boot.check(settings)
+            check_settings(settings)
         except ConfigError as error:
             say(str(error), "red")
             return MISUSED
@@ -382,7 +388,7 @@ def _is_off(settings: Settings, name: str) -> bool:
 def _run(name: str, settings: Settings, file: str) -> int:
     """Serve in this process."""
     functions = boot.run_file(settings, file)
-    from greenhttp.hooks import Arbiter, Hooks, Life, Worker
+    from greenhttp.program.hooks import Arbiter, Hooks, Life, Worker
 
     arbiter = Arbiter(settings, 1)
     life = Life(Hooks(os.path.basename(file), functions), arbiter, Worker(1, arbiter), settings, alone=True)
@@ -395,7 +401,7 @@ def _run(name: str, settings: Settings, file: str) -> int:
         boot.warm_up(settings)
         life.ready()
         boot.tune_collector()
-        from greenhttp.running import run
+        from greenhttp.program.running import run
 
         return run(server, name, life)
     finally:
@@ -407,7 +413,8 @@ def _check(name: str, settings: Settings, file: str) -> int:
     boot.run_file(settings, file)
     server = boot.load(name, settings)
     boot.warm_up(settings, call=False)
-    from greenhttp.running import check_files, described, doubts
+    from greenhttp.program.check import check_files
+    from greenhttp.program.running import described, doubts
 
     check_files(server)
     for line in doubts(server):
@@ -418,7 +425,7 @@ def _check(name: str, settings: Settings, file: str) -> int:
 
 def _app_failed(name: str, error: AppError) -> int:
     """Say why: one line, or the traceback of what the application itself raised. Returns the exit code."""
-    from greenhttp.hooks import told
+    from greenhttp.program.hooks import told
 
     trace, line = told(error, name)
     print(trace, end="", file=sys.stderr)
@@ -459,7 +466,7 @@ def _supervise(
             fresh, origins = _settled(options, os.environ)
             if APP not in origins:
                 raise ConfigError("no application; give APP, like module:name")
-            boot.check(fresh)
+            check_settings(fresh)
         except ConfigError:
             boot.enter(settings)
             raise
@@ -467,48 +474,3 @@ def _supervise(
         return str(origins[APP].value), fresh, _hooks(origins)
 
     return supervise(Plan(name, settings, file, reread, where, hooks))
-
-
-# ---- --print-config
-
-
-def _print_config(settings: Settings, origins: Source) -> None:
-    """Every setting as a line of TOML, the origin as its comment, so that the output can be a file of settings.
-
-    All but the values of `env`, where people keep secrets: the output is what they paste into a question.
-    """
-    on = colourful(sys.stdout)
-    rows = [("", APP, _toml(str(origins[APP].value)), origins[APP].origin)] if APP in origins else []
-    for setting in SETTINGS:
-        origin = origins[setting.name].origin if setting.name in origins else "default"
-        rows.append((setting.group, *_shown(setting, getattr(settings, setting.name)), origin))
-    names, values = max(len(row[1]) for row in rows), max(min(len(row[2]), 30) for row in rows)
-    lines = [paint(f"# greenhttp {__version__}", "dim", on=on)]
-    heading = ""
-    for group, name, value, origin in rows:
-        if group != heading:
-            lines.append(paint(f"\n# {group}", "bold", on=on))
-            heading = group
-        comment = paint(f"# {origin}", *(["dim"] if origin == "default" else ["cyan"]), on=on)
-        lines.append(f"{name:{names}} = {value:{values}}  {comment}")
-    print("\n".join(lines), flush=True)
-
-
-def _shown(setting: Setting, value: Any) -> tuple[str, str]:
-    """Name and value of a setting; what may be a secret is hidden, in a line that is not read again."""
-    if setting.kind == "pairs" and value:
-        hidden = [f"{pair.partition('=')[0]}=***" for pair in value]
-        return f"# {setting.name}", f"{_toml(hidden)}  # values are not shown"
-    return setting.name, _toml(setting.typed(value))
-
-
-def _toml(value: str | int | bool | list[str]) -> str:
-    """The value as TOML writes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, int):
-        return str(value)
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'

@@ -74,7 +74,7 @@ def _warn() -> None:
     what = f"imported too early: {', '.join(early)}; they keep blocking calls."
     # The command patches before it loads anything: only what runs before any program can be earlier then. With
     # --no-patch it is the application that imports this, and the first line is its own again.
-    if "greenhttp.cli" in sys.modules and "greenhttp.loading" not in sys.modules:
+    if "greenhttp.cli" in sys.modules and "greenhttp.program.loading" not in sys.modules:
         print(f"greenhttp: {what} A sitecustomize or .pth file imports them", file=sys.stderr, flush=True)
     elif getattr(sys.modules.get("greenhttp.supervisor.hooked"), "has_run", False):
         why = "The supervisor runs the file of settings for the hooks in it: import them in the hooks"

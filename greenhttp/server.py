@@ -20,19 +20,21 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from greenhttp.config import OF_THE_COMMAND, Settings
 from greenhttp.errors import ConfigError
-from greenhttp.green import offload
 from greenhttp.green.acceptor import Acceptor
-from greenhttp.green.board import Board, Loads
 from greenhttp.green.deadline import Sweep
-from greenhttp.green.listener import Address, Listener, bound_name, close_listener, listen, parse_address
+from greenhttp.green.listener import Listener, bound_name, close_listener, listen
 from greenhttp.green.loop import choose
 from greenhttp.green.spawn import SpawnDoor, SpawnedJob, Spawner
 from greenhttp.hosting.interface import STREAM, Hooks, hosted, interface_of
 from greenhttp.http.connection import Connection, Door
 from greenhttp.http.service import Service
 from greenhttp.observe.access import AccessLog
+from greenhttp.offloading import offload
+from greenhttp.process.board import Board, Loads
+from greenhttp.settings.address import Address, parse_address
+from greenhttp.settings.table import OF_THE_COMMAND
+from greenhttp.settings.values import Settings
 
 log = logging.getLogger("greenhttp")
 

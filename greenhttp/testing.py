@@ -88,12 +88,12 @@ def exchange(
     # Here, so that `every_split` can be had without an event loop.
     import gevent
 
-    from greenhttp.config import Settings
     from greenhttp.green.deadline import Sweep
     from greenhttp.green.transport import MemoryStream
     from greenhttp.hosting.interface import hosted
     from greenhttp.http.connection import State, connect_memory
     from greenhttp.http.service import Service
+    from greenhttp.settings.values import Settings
 
     outcome = Outcome()
 

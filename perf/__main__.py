@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from perf import CLIENT_CORE, argument, budget, c10k, micro, offload, peers, profile, reach
+from perf import CLIENT_CORE, budget, c10k, micro, model_runs, offload, peers, profile, reach
 
 USAGE = """usage: python -m perf COMMAND [OPTION ...]
 
@@ -29,7 +29,7 @@ COMMANDS = {
     "micro": micro.main,
     "peers": peers.main,
     "hello": peers.hello,
-    "models": argument.main,
+    "models": model_runs.main,
     "reach": reach.main,
     "budget": budget.main,
     "c10k": c10k.main,

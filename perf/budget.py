@@ -21,13 +21,13 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from perf import machine, servers, wrk
 from perf.profile import instructions
-from perf.progress import Progress
 from perf.reach.figure import Unable
-from perf.report import titled
-from perf.results import RESULTS, Table
-from perf.workloads import BY_NAME
+from perf.tools import machine, servers, wrk
+from perf.tools.progress import Progress
+from perf.tools.report import titled
+from perf.tools.results import RESULTS, Table
+from perf.tools.workloads import BY_NAME
 
 ISSUE = 2.0
 """Per cent more than the last step that one issue may cost. Two runs differ by some tenths at most: perf/README.md."""

@@ -7,12 +7,12 @@ import socket
 import sys
 from pathlib import Path
 
-from perf import machine, pictures, report, results, servers, wrk
-from perf.progress import Progress
-from perf.rounds import count, interleaved, pick, taking_part
-from perf.servers import Server
-from perf.window import Window, measure
-from perf.workloads import WORKLOADS, Workload
+from perf.tools import machine, pictures, report, results, servers, wrk
+from perf.tools.progress import Progress
+from perf.tools.rounds import count, interleaved, pick, taking_part
+from perf.tools.servers import Server
+from perf.tools.window import Window, measure
+from perf.tools.workloads import WORKLOADS, Workload
 
 OVERHEAD = 1.5
 """Seconds to start, check and stop a server: only for the first guess of the time left."""

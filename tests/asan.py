@@ -44,14 +44,14 @@ UNWIND = ("fast_unwind_on_fatal=1",)
 """By frame pointers, within the stack. The other way follows a green thread's stack behind its first frame, where the
 bytes are another one's, and crashes in the middle of the report."""
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
-TESTS = ("wire", "rfc", "contract", "fuzz", "green", "http", "hosting", "observe", "hostile")
+TESTS = ("wire", "rfc", "contract", "fuzz", "process", "green", "offloading", "http", "hosting", "observe", "hostile")
 MEMORY = "bounds the process's memory: freed memory is kept for a while here, so that its use is seen"
 LEFT_OUT = {
     "tests/hostile/test_crowd.py::test_ten_thousand_half_heads_stay_within_limit_buffers": MEMORY,
     "tests/hostile/test_process.py::test_a_gigabyte_is_offered_and_memory_stays": MEMORY,
     "tests/hostile/test_process.py::test_a_million_chunks_of_one_byte_cost_no_memory": MEMORY,
     "tests/hostile/test_process.py::test_a_pipelining_flood_that_never_reads_is_no_longer_read": MEMORY,
-    "tests/green/test_offload.py::test_a_process_that_dies_is_an_error_and_the_next_call_has_a_new_one"
+    "tests/offloading/test_offload.py::test_a_process_that_dies_is_an_error_and_the_next_call_has_a_new_one"
     "[<lambda>-SIGSEGV|died]": "a process sends itself SIGSEGV, which is reported",
     "tests/green/test_spawn.py::test_what_a_write_in_vain_has_left_is_sent_while_the_handler_does_something_else[tcp]":
         "18 MB in pieces of 4 KB, a tick of TCP's timers for each: more than its 30 s where the machine is busy",

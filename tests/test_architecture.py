@@ -1,4 +1,4 @@
-"""Imports go downward only; the order stands in LINES.
+"""Imports go downward only, the order stands in LINES; and inside a room they make no circle.
 
 Read are `import`, `from`, `cimport` and `include` of every .py, .pyi, .pyx, .pxd and .pxi, inside functions too: Python
 by its syntax tree, Cython by a small scanner, since it is not Python. An upward import planted in a copy of the tree
@@ -23,20 +23,15 @@ HOUSE = Path(greenhttp.__file__).parent
 LINES = (
     ("__main__",),
     ("cli",),
-    ("gunicorn",),
-    ("doctor", "doors", "pywsgi", "testing"),
+    ("gunicorn", "pywsgi"),
+    ("doctor", "doors", "testing"),
     ("supervisor",),
-    ("boot",),
-    ("running",),
-    ("hooks",),
-    ("logs",),
+    ("program",),
     ("server",),
     ("hosting", "observe"),
     ("http", "patch"),
-    ("wire", "green"),
-    ("configfile", "loading"),
-    ("sources",),
-    ("config", "console", "foreign", "accounts"),
+    ("wire", "green", "offloading"),
+    ("process", "settings"),
     ("errors",),
 )
 RANK = {name: -number for number, line in enumerate(LINES) for name in line}
@@ -188,15 +183,75 @@ def upward(house: Path) -> list[str]:
     return wrong
 
 
+def inside(house: Path) -> dict[str, set[str]]:
+    """For each module what it imports of its own room."""
+    modules = {module for _, module in files(house)}
+    found: dict[str, set[str]] = {}
+    for path, module in files(house):
+        room = module.split(".")[:2]
+        for name in imports(path, module) if len(room) == 2 else ():
+            while name and name not in modules:
+                name = name.rpartition(".")[0]
+            if name.split(".")[:2] == room and name not in (module, ".".join(room)):
+                found.setdefault(module, set()).add(name)
+    return found
+
+
+def circles(house: Path) -> list[str]:
+    """`a > b > a` for each set of modules of a room that import each other."""
+    graph, seen = inside(house), {}
+
+    def reach(module: str) -> set[str]:
+        todo, reached = [module], set()
+        while todo:
+            for name in graph.get(todo.pop(), ()):
+                if name not in reached:
+                    reached.add(name)
+                    todo.append(name)
+        return reached
+
+    for module in sorted(graph):
+        if module in (reached := reach(module)):
+            circle = sorted(name for name in reached if module in reach(name))
+            seen[tuple(circle)] = " > ".join([*circle, circle[0]])
+    return list(seen.values())
+
+
+def floors(house: Path) -> str:
+    """The rooms from the top down, each with what it imports directly: printed when the order does not hold."""
+    arrows: dict[str, set[str]] = {}
+    for path, module in files(house):
+        here = module.split(".")[1] if "." in module else ""
+        for name in imports(path, module):
+            there = name.split(".")[1] if name.startswith("greenhttp.") else ""
+            if here and there in RANK and there != here:
+                arrows.setdefault(here, set()).add(there)
+    count = sum(map(len, arrows.values()))
+    lines = [f"{len(RANK)} rooms, {count} arrows"]
+    for line in LINES:
+        lines += [f"  {name:10} > {', '.join(sorted(arrows.get(name, ())))}" for name in line]
+    return "\n".join(lines)
+
+
 def test_imports_go_downward_only():
-    assert upward(HOUSE) == []
+    assert upward(HOUSE) == [], floors(HOUSE)
+
+
+def test_no_room_has_a_circle():
+    assert circles(HOUSE) == []
+
+
+def test_a_circle_is_found(copy):
+    (copy / "wire" / "one.pyx").write_text("from greenhttp.wire.two cimport x\n")
+    (copy / "wire" / "two.pyx").write_text("def f():\n    from greenhttp.wire import one\n")
+    assert circles(copy) == ["greenhttp.wire.one > greenhttp.wire.two > greenhttp.wire.one"]
 
 
 def test_the_whole_house_is_read():
     names = {module for _, module in files(HOUSE)}
-    assert {"greenhttp", "greenhttp.cli", "greenhttp.config", "greenhttp.green.listener", "greenhttp.wire"} <= names
-    in_functions = {"greenhttp.server.Server", "greenhttp.patch", "greenhttp.green.listener.parse_address"}
-    assert in_functions <= imports(HOUSE / "boot.py", "greenhttp.boot")
+    assert {"greenhttp", "greenhttp.cli", "greenhttp.settings.table", "greenhttp.green.listener"} <= names
+    in_functions = {"greenhttp.server.Server", "greenhttp.patch", "greenhttp.program.loading"}
+    assert in_functions <= imports(HOUSE / "program" / "boot.py", "greenhttp.program.boot")
 
 
 def test_wire_knows_no_socket_green_thread_clock_log_or_environment():
@@ -206,8 +261,8 @@ def test_wire_knows_no_socket_green_thread_clock_log_or_environment():
 
 
 SUPERVISORS = {
-    "accounts", "logs", "console", "config", "errors", "green.board", "green.listener", "green.sender", "boot",
-    "hooks", "supervisor",
+    "errors", "settings", "process", "green.listener", "program.boot", "program.check", "program.hooks", "program.logs",
+    "supervisor",
 }  # fmt: skip
 
 
@@ -251,8 +306,8 @@ PLANTS = [
     ("green/planted.py", "from ..wire import head", "greenhttp.wire.head"),
     ("green/planted.py", "import importlib\nimportlib.import_module('greenhttp.cli')", "greenhttp.cli"),
     ("green/planted.py", "from greenhttp import Server", "greenhttp.Server"),
-    ("config.py", "from .green import listener", "greenhttp.green.listener"),
-    ("errors.py", "from greenhttp import config", "greenhttp.config"),
+    ("settings/table.py", "from ..green import listener", "greenhttp.green.listener"),
+    ("errors.py", "from greenhttp import settings", "greenhttp.settings"),
     ("hosting/planted.py", "import greenhttp.observe", "greenhttp.observe"),
     ("wire/planted.pyx", "cdef int late() except? -1:\n    from greenhttp.server import Server\n    return 0x1FULL",
      "greenhttp.server.Server"),

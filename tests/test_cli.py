@@ -10,9 +10,10 @@ import pytest
 
 from greenhttp import __version__
 from greenhttp.cli import _is_supervised, _parse, _settled, command, main
-from greenhttp.config import BY_NAME, SETTINGS, Settings
 from greenhttp.errors import ConfigError
-from greenhttp.foreign import FOREIGN
+from greenhttp.settings.foreign import FOREIGN
+from greenhttp.settings.table import BY_NAME, SETTINGS
+from greenhttp.settings.values import Settings
 
 
 def read(*arguments, **environ):
@@ -586,9 +587,9 @@ import greenhttp.cli
 early = set(sys.modules) - before
 late = {"gevent", "greenlet", "ssl", "socket", "logging"}
 assert not {m for m in early if m.split(".")[0] in late}, early
-assert {m for m in early if m.startswith("greenhttp")} == {
-    "greenhttp", *("greenhttp." + m for m in
-                   "boot cli config configfile console errors foreign sources".split())}, early
+rooms = {".".join(m.split(".")[:2]) for m in early if m.startswith("greenhttp")}
+assert rooms == {"greenhttp", "greenhttp.cli", "greenhttp.errors", "greenhttp.program", "greenhttp.settings"}, rooms
+assert {m for m in early if m.startswith("greenhttp.program.")} == {"greenhttp.program.boot", "greenhttp.program.check"}
 import gevent.monkey
 gevent.monkey.patch_all()
 """

@@ -14,10 +14,10 @@ ELSEWHERE = {
     "Server": "greenhttp.server",
     "Stream": "greenhttp.green.stream",
     "connect": "greenhttp.green.transport",
-    "offload": "greenhttp.green.offload",
-    "offloaded": "greenhttp.green.offload",
-    "serve": "greenhttp.running",
-    "serve_stream": "greenhttp.running",
+    "offload": "greenhttp.offloading.offload",
+    "offloaded": "greenhttp.offloading.offload",
+    "serve": "greenhttp.program.running",
+    "serve_stream": "greenhttp.program.running",
 }
 
 IMPORT = """

@@ -19,9 +19,9 @@ import gevent
 from gevent import monkey
 
 from greenhttp.doctor.look import Finding, own
-from greenhttp.doctor.report import BLOCKED
-from greenhttp.green.board import now
-from greenhttp.green.offload import offload
+from greenhttp.doctor.table import BLOCKED
+from greenhttp.offloading.offload import offload
+from greenhttp.process.board import now
 from greenhttp.server import Server
 
 TICK = 0.005  # seconds between two looks

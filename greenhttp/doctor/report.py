@@ -4,12 +4,11 @@ import json
 import sys
 from collections.abc import Sequence
 
-from greenhttp import boot
-from greenhttp.config import Settings
-from greenhttp.console import colourful, paint
+from greenhttp.doctor.table import BLOCKED, HEALTHY
 from greenhttp.errors import ConfigError
-
-HEALTHY, BLOCKED = 0, 1
+from greenhttp.program import boot
+from greenhttp.settings.console import colourful, paint
+from greenhttp.settings.values import Settings
 
 
 def parse_request(text: str) -> tuple[str, str]:

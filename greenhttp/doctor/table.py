@@ -7,6 +7,7 @@ finds out. `blocks`: an imported one holds the hub whenever it is used as usual.
 from dataclasses import dataclass
 
 OFFLOAD = "call it through greenhttp.offload"
+HEALTHY, BLOCKED = 0, 1  # exit codes: nothing blocks; something does
 COMPUTES = "put through greenhttp.offload what takes more than some milliseconds"
 
 

@@ -2,6 +2,7 @@
 
     worker      gunicorn's worker class; its public name is greenhttp.gunicorn
     translated  gunicorn's configuration as settings
+    pywsgi      gevent's WSGIServer; its public name is greenhttp.pywsgi
 
 Nothing else of greenhttp imports these.
 """

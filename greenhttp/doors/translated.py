@@ -5,8 +5,9 @@ What guards something that is not there refuses to start; what only gunicorn's o
 
 from typing import Any
 
-from greenhttp.config import BY_NAME, Settings
 from greenhttp.errors import ConfigError
+from greenhttp.settings.table import BY_NAME
+from greenhttp.settings.values import Settings
 
 LARGEST_LINE = 8190  # bytes: what a limit of 0 means in gunicorn
 AT_ONCE = 0.001  # seconds of keep-alive for gunicorn's 0: here that would be no time-out

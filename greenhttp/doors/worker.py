@@ -127,11 +127,12 @@ class Worker(Base):  # type: ignore[misc]
         """Serve until told to stop, then drain. Called by gunicorn, once."""
         import gevent
 
-        from greenhttp import boot
-        from greenhttp.green.board import Board
-        from greenhttp.green.listener import Address, Listener
-        from greenhttp.green.watchdog import Watchdog
+        from greenhttp.green.listener import Listener
+        from greenhttp.process.board import Board
+        from greenhttp.process.watchdog import Watchdog
+        from greenhttp.program import boot
         from greenhttp.server import Server
+        from greenhttp.settings.address import Address
 
         loop = gevent.get_hub().loop
         waker = loop.io(self.PIPE[0], 1, ref=False)  # a signal in the moment before the poll does not interrupt it

@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t
 
-from greenhttp.green.board cimport Loads
+from greenhttp.process.board cimport Loads
 from greenhttp.green.transport cimport sockaddr_storage
 
 cdef class Acceptor:

@@ -4,8 +4,8 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
-from greenhttp.green.board import Loads
 from greenhttp.green.transport import SocketStream
+from greenhttp.process.board import Loads
 
 @disjoint_base
 class Acceptor:

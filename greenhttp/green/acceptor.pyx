@@ -14,7 +14,7 @@ from libc.errno cimport (
 )
 from libc.stdint cimport int64_t
 
-from greenhttp.green.board cimport ALONE, MORE, Loads, Standing
+from greenhttp.process.board cimport ALONE, MORE, Loads, Standing
 from greenhttp.green.transport cimport adopt, sockaddr_storage
 
 

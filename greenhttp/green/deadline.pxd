@@ -6,7 +6,6 @@ cdef struct Node:
     Node* next
     double expiry
 
-cdef double clock() noexcept
 cdef Timed owner(Node* node)
 
 cdef class Phase:

@@ -14,25 +14,7 @@ import sys
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
-
-cdef extern from *:
-    """
-    #include <time.h>
-    /* The coarse clock is read without a system call and without the hardware counter (about 5 ns, against 25);
-       it moves every 1 to 4 ms, which is enough for deadlines counted in seconds. */
-    static inline double greenhttp_clock(void) {
-        struct timespec now;
-    #if defined(CLOCK_MONOTONIC_COARSE)
-        clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    #elif defined(CLOCK_MONOTONIC_RAW_APPROX)
-        clock_gettime(CLOCK_MONOTONIC_RAW_APPROX, &now);
-    #else
-        clock_gettime(CLOCK_MONOTONIC, &now);
-    #endif
-        return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-    }
-    """
-    double greenhttp_clock() noexcept
+from greenhttp.process.clock cimport clock
 
 
 cdef Timed owner(Node* node):
@@ -42,10 +24,6 @@ cdef Timed owner(Node* node):
 
 cdef enum:
     AT_ONCE = 128           # told per turn of the loop: ten thousand that expire together must not hold up the rest
-
-
-cdef double clock() noexcept:
-    return greenhttp_clock()
 
 
 cdef class Phase:

@@ -14,23 +14,12 @@ from libc.math cimport INFINITY, isnan
 from libc.stdint cimport uint32_t
 
 from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, outcome, switch_quietly, switch_to
+from greenhttp.process.clock cimport fine_clock
 
 import gevent
 from gevent import get_hub
 from gevent.exceptions import BlockingSwitchOutError, InvalidSwitchError
 
-
-cdef extern from *:
-    """
-    #include <time.h>
-    /* Not the coarse clock of `deadline`: who asks for a millisecond must not get four. */
-    static inline double greenhttp_fine_clock(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-    }
-    """
-    double greenhttp_fine_clock() noexcept
 
 PyGreenlet_Import()
 
@@ -81,7 +70,7 @@ cdef class Naps:
         cdef bint on_time
         if <object>sleeper is self.hub:
             raise BlockingSwitchOutError("time.sleep() inside a callback of the loop; use a green thread")
-        due = greenhttp_fine_clock() + min(seconds, FOREVER)
+        due = fine_clock() + min(seconds, FOREVER)
         while due < self.armed:
             self.arm(due)               # may run foreign code, which may sleep: so the table is looked at behind it
         # From here to the switch nothing runs that could wait.
@@ -123,7 +112,7 @@ cdef class Naps:
 
     def _wake(self):
         """Called by the timer, in the hub."""
-        cdef double now = greenhttp_fine_clock()
+        cdef double now = fine_clock()
         cdef int left = AT_ONCE
         self.armed = -INFINITY          # whoever sleeps again meanwhile is looked at below
         try:
@@ -166,7 +155,7 @@ cdef class Naps:
 
     cdef int arm(self, double due) except -1:
         """Come at `due`, unless it has become sooner meanwhile: foreign code may run in here, and sleep."""
-        cdef double seconds = due - greenhttp_fine_clock()
+        cdef double seconds = due - fine_clock()
         cdef object timer, former
         if seconds > 0:     # not finer than the loop's clock: libuv counts milliseconds and warns about less
             seconds = min(max(seconds, <double>self.hub.loop.approx_timer_resolution), LONGEST)

@@ -1,4 +1,4 @@
-from greenhttp.green.board cimport Board
+from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase, Timed, flag
 from greenhttp.green.switch cimport greenlet
 

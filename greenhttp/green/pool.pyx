@@ -41,7 +41,7 @@ from signal import SIGINT, default_int_handler, getsignal
 from cpython.contextvars cimport PyContext_New
 from cpython.object cimport PyObject, PyObject_Size
 
-from greenhttp.green.board cimport Board
+from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase, Timed
 from greenhttp.green.switch cimport PyGreenlet_Import, current_context, greenlet, switch_to, switch_with
 

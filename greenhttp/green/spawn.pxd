@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
-from greenhttp.green.board cimport Board
+from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase, flag
 from greenhttp.green.pool cimport Job, Pool
 from greenhttp.green.stream cimport Stream

@@ -4,12 +4,12 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
-from greenhttp.config import Settings
 from greenhttp.green.acceptor import Acceptor
-from greenhttp.green.board import Board
 from greenhttp.green.deadline import Phase
 from greenhttp.green.pool import Job, Pool
 from greenhttp.green.stream import Stream
+from greenhttp.process.board import Board
+from greenhttp.settings.values import Settings
 
 @disjoint_base
 class Spawner:

@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
-from greenhttp.green.board cimport Board
+from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport TO_CUT, Job, Pool, Worker, in_progress
 from greenhttp.green.stream cimport Stream

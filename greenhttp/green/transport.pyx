@@ -12,7 +12,8 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from greenhttp.green.stream cimport FilePart, Stream, Wait, iovec
+from greenhttp.green.stream cimport FilePart, Stream, iovec
+from greenhttp.green.waiting cimport Wait
 
 import _socket
 import os

@@ -3,9 +3,9 @@ from typing import IO, Any, TypeAlias
 
 from typing_extensions import Buffer, disjoint_base
 
-from greenhttp.config import Settings
 from greenhttp.http.request import Request
 from greenhttp.http.response import App, Delivery
+from greenhttp.settings.values import Settings
 
 _Body: TypeAlias = str | Buffer | Iterable[bytes] | IO[bytes]
 _Headers: TypeAlias = Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str]]

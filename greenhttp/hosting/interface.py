@@ -9,10 +9,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
 from greenhttp.hosting.handler import Handler
 from greenhttp.hosting.wsgi import WSGI
+from greenhttp.settings.values import Settings
 
 NATIVE, STREAM = "native", "stream"
 

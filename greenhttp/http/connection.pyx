@@ -19,11 +19,13 @@ from libc.string cimport memcmp
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport Node, Phase, owner
 from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Job, Worker
-from greenhttp.green.stream cimport Stream, held_bytes
+from greenhttp.green.chunks cimport held_bytes
+from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
 from greenhttp.http.request cimport Body, Request, new_request
-from greenhttp.http.response cimport DRAIN_BYTES, NO_ANSWER, App, Delivery, Observer, nanoseconds, plain, refusal
+from greenhttp.http.response cimport DRAIN_BYTES, NO_ANSWER, App, Delivery, Observer, plain, refusal
 from greenhttp.http.service cimport Service
+from greenhttp.process.clock cimport nanoseconds
 from greenhttp.wire.head cimport Framing, Head
 
 from math import ceil

@@ -57,6 +57,5 @@ cdef class Observer:
     cdef void answered(self, Request request, int64_t began) noexcept
     cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept
 
-cdef int64_t nanoseconds() noexcept
 cdef Delivery plain(Request request, int status, bytes text=*)
 cdef bytes refusal(Service service, int status, object retry_after)

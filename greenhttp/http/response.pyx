@@ -26,17 +26,6 @@ from http import HTTPStatus
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject* o)
 
-cdef extern from *:
-    """
-    #include <time.h>
-    static inline int64_t greenhttp_nanoseconds(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-    }
-    """
-    int64_t greenhttp_nanoseconds() noexcept
-
 
 cdef dict REASONS = {int(status): status.phrase for status in HTTPStatus}
 # RFC 9110 names these differently from older editions that some Python versions follow.
@@ -295,11 +284,6 @@ cdef class Observer:
 
         `head` is what is known of it, from the request line on, and None if not even that is. `sent`: bytes of content.
         """
-
-
-cdef int64_t nanoseconds() noexcept:
-    """A clock for durations: monotonic, and finer than that of the deadlines."""
-    return greenhttp_nanoseconds()
 
 
 cdef bytes said(int status):

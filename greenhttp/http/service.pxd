@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t
 
-from greenhttp.green.board cimport Board
+from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport Pool
 from greenhttp.wire.head cimport Head

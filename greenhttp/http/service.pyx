@@ -3,9 +3,10 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from greenhttp.green.board cimport Board
-from greenhttp.green.deadline cimport Phase, clock
+from greenhttp.process.board cimport Board
+from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport Pool, in_progress
+from greenhttp.process.clock cimport clock
 from greenhttp.wire.head cimport Head
 
 from time import gmtime

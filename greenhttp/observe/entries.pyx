@@ -17,7 +17,8 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.request cimport Request
-from greenhttp.http.response cimport NO_ANSWER, Observer, Delivery, nanoseconds
+from greenhttp.http.response cimport NO_ANSWER, Observer, Delivery
+from greenhttp.process.clock cimport nanoseconds
 from greenhttp.wire.head cimport Field, Head
 from greenhttp.wire.names cimport KNOWN_AUTHORIZATION, find_known, same_name
 

@@ -7,12 +7,13 @@ it has begun to serve; afterwards its traceback is logged, and all goes on.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from greenhttp import configfile
-from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
-from greenhttp.foreign import HOOKS_OF_MASTER
-from greenhttp.green.listener import Address, Listener, bound_name
-from greenhttp.hooks import Arbiter, Config, Hooks, Worker, log
+from greenhttp.green.listener import Listener, bound_name
+from greenhttp.program.hooks import Arbiter, Config, Hooks, Worker, log
+from greenhttp.settings.address import Address
+from greenhttp.settings.file import run_hooks
+from greenhttp.settings.foreign import HOOKS_OF_MASTER
+from greenhttp.settings.values import Settings
 
 Functions = Mapping[str, Callable[..., Any]]
 
@@ -29,11 +30,11 @@ def read(file: str, names: Iterable[str]) -> Functions:
     if not file or not wanted(names):
         return {}
     global has_run
-    from greenhttp.loading import look_in  # not before: by that a worker's patch tells who has imported too early
+    from greenhttp.program.loading import look_in  # not before: by that a worker's patch tells who came too early
 
     has_run = True
     look_in()  # what is beside the file can be imported, as in a worker
-    return configfile.run_hooks(file)
+    return run_hooks(file)
 
 
 class Hooked:

@@ -23,15 +23,16 @@ from select import POLLIN, poll  # before a preloaded application patches them: 
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from greenhttp import boot, logs
-from greenhttp.config import Settings
-from greenhttp.console import colourful, paint, say
 from greenhttp.errors import ConfigError
-from greenhttp.green.board import Board, Loads, now
-from greenhttp.green.listener import Address, Listener, close_listener, listen, parse_address
-from greenhttp.green.sender import described, sender
-from greenhttp.green.sender import watch as watch_senders
-from greenhttp.hooks import HookError, told
+from greenhttp.green.listener import Listener, close_listener, listen
+from greenhttp.process.board import Board, Loads, now
+from greenhttp.process.sender import described, sender
+from greenhttp.process.sender import watch as watch_senders
+from greenhttp.program import boot, logs
+from greenhttp.program.hooks import HookError, told
+from greenhttp.settings.address import Address, parse_address
+from greenhttp.settings.console import colourful, paint, say
+from greenhttp.settings.values import Settings
 from greenhttp.supervisor import hooked, system, takeover, watch, worker
 from greenhttp.supervisor.death import how, oom_counter
 from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Settled, Start, State, Tell
@@ -126,12 +127,11 @@ class Master:
         self.introduced = False
         self.last_words = ""
         self.mask: set[int] = set()  # of signals, before a fork
-        self.check_pid = 0
-        self.check_since = 0.0
+        self.check = takeover.Check()
         self.passed = False  # the check: this process becomes the program on disk
         self.looked = monotonic()  # at the clock
         self.awake = now()  # when this process, or the machine, last woke up
-        self.watcher: tuple[int, int] = (0, -1)
+        self.watcher = watch.Watcher()
         self.files: list[Callable[[], None]] = []
         self.hooked = hooked.Hooked(plan.file, _counted(plan.settings), self.policy.target)
         self.preloaded: Server | None = None
@@ -171,8 +171,8 @@ class Master:
                 return outcome
             system.notify(os.environ, "STOPPING=1")
             self._close_listeners()
-            self._watch_no_files()
-            self._end_check()
+            self.watcher.stop(self.poll)
+            self.check.end(self._read_clock())
             self.hooked.over()
             return outcome
 
@@ -194,7 +194,7 @@ class Master:
                 self.policy.tick(self._read_clock())  # it could not, and may lack the workers it has not started
                 continue
             due = self.policy.due()
-            wait = LOOK if self.children or self.check_pid else None
+            wait = LOOK if self.children or self.check.pid else None
             if due is not None:
                 wait = min(LOOK, max(0.0, due - monotonic()))
             if period is not None:
@@ -210,13 +210,13 @@ class Master:
             while self.arrived:  # first: workers may tell of a signal that was sent to the whole group
                 self._on_signal(self.arrived.popleft())
             for fd in ready:
-                if fd == self.watcher[1]:
+                if fd == self.watcher.pipe:
                     self._changed()
                 else:
                     self._hear(fd)
             self._reap()
             when = self._read_clock()
-            self._look_at_check(when)
+            self.check.look(when, self.settings.boot_timeout)
             self._look_at_beats(when)
             self.policy.tick(when)
 
@@ -246,7 +246,7 @@ class Master:
         if away > 3 * LOOK:  # the machine slept, and so did the workers; or whoever stopped this process goes on
             self.awake = now()
             self.policy.slept(away, when)
-            self.check_since = min(when, self.check_since + away)
+            self.check.since = min(when, self.check.since + away)
         self.looked = when
         return when
 
@@ -430,8 +430,8 @@ class Master:
             os.close(fd)
         for child in self.children.values():
             child.board.close()
-        if self.watcher[1] >= 0:
-            os.close(self.watcher[1])
+        if self.watcher.pipe >= 0:
+            os.close(self.watcher.pipe)
 
     def _tell(self, number: int, order: Order) -> None:
         child = next((child for child in self.children.values() if child.number == number), None)
@@ -513,10 +513,10 @@ class Master:
                 return
             if pid == 0:
                 return
-            if pid == self.check_pid:
+            if pid == self.check.pid:
                 self._checked(status)
-            if pid == self.watcher[0]:
-                self.watcher = (0, self.watcher[1])  # the end of its pipe says so too
+            if pid == self.watcher.pid:
+                self.watcher.pid = 0  # the end of its pipe says so too
             child = self.children.get(pid)
             if child is not None:  # else a stranger's orphan: process 1 inherits those
                 self._gone(child, status)
@@ -620,33 +620,20 @@ class Master:
 
     def _changed(self) -> None:
         """Files have changed, with `reload`."""
-        try:
-            names = os.read(self.watcher[1], 65536).decode(errors="replace")
-        except BlockingIOError:
+        names = self.watcher.changed()
+        if names is None:
             return
         if names:
-            log.info("changed: %s", ", ".join(names.splitlines()))
+            log.info("changed: %s", ", ".join(names))
             self._reload()
             return
-        self._watch_no_files()
+        self.watcher.stop(self.poll)
         if not self.policy.stopping:
             log.error("files are not watched any more; HUP reloads")
 
     def _watch_files(self) -> None:
         if self.settings.reload:
-            watch.check(self.settings.reload_dirs)
-            self.watcher = watch.start(self.settings.reload_dirs, self.lifeline)
-            self.poll.register(self.watcher[1], POLLIN)
-
-    def _watch_no_files(self) -> None:
-        pid, pipe = self.watcher
-        self.watcher = (0, -1)
-        if pipe >= 0:
-            self.poll.unregister(pipe)
-            os.close(pipe)
-        if pid:
-            with contextlib.suppress(ProcessLookupError):
-                kill(pid, signal.SIGTERM)
+            self.watcher.start(self.settings.reload_dirs, self.lifeline, self.poll)
 
     def _reopen(self) -> None:
         for call in self.files:
@@ -659,36 +646,14 @@ class Master:
                 kill(child.pid, signal.SIGUSR1)
 
     def _begin_upgrade(self) -> None:
-        """Have the new program check itself first: this process can become it only once."""
-        if self.policy.stopping:
-            return
-        if self.check_pid:
-            log.info("the program on disk is being checked already")
-            return
-        log.info("checking the program on disk before this process becomes it")
-        try:
-            self.check_pid, self.check_since = takeover.check(self.plan.where), self._read_clock()
-        except OSError as error:
-            log.error("not upgraded, all stays as it was: its check cannot be started: %s", error.strerror)
-
-    def _look_at_check(self, when: float) -> None:
-        patience = self.settings.boot_timeout
-        if self.check_pid and patience and when - self.check_since > patience:
-            log.error("the check of the program on disk was not over after %g s and is ended", patience)
-            self._end_check()
-
-    def _end_check(self) -> None:
-        if self.check_pid:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.check_pid, signal.SIGKILL)
-            self.check_since = self._read_clock()
+        if not self.policy.stopping:
+            self.check.begin(self.plan.where, self._read_clock())
 
     def _checked(self, status: int) -> None:
-        self.check_pid = 0
         if self.policy.stopping:
+            self.check.pid = 0
             return
-        if os.waitstatus_to_exitcode(status) != 0:
-            log.error("not upgraded, all stays as it was: the new program's check failed (see above)")
+        if not self.check.over(status):
             return
         if not self.hooked.exec():
             log.error("not upgraded, all stays as it was: pre_exec failed")
@@ -710,7 +675,7 @@ class Master:
             for child in self.children.values()
             if (w := self.policy.workers.get(child.number)) is not None
         ]
-        self._watch_no_files()
+        self.watcher.stop(self.poll)
         system.notify(os.environ, "RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1_000_000)}")
         left = takeover.Taken(self.listeners, workers, self.lifeline, self.policy.last)
         try:

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from greenhttp.config import Settings
+from greenhttp.settings.values import Settings
 
 
 @dataclass(frozen=True)

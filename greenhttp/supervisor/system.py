@@ -15,8 +15,8 @@ import socket
 import stat
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
-from greenhttp.accounts import group_id, user_id
 from greenhttp.errors import ConfigError
+from greenhttp.process.accounts import group_id, user_id
 
 FIRST_INHERITED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 

@@ -7,6 +7,7 @@ the descriptors themselves by being inherited.
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -15,7 +16,10 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 
 from greenhttp.errors import ConfigError
-from greenhttp.green.listener import Address, Listener, parse_address
+from greenhttp.green.listener import Listener
+from greenhttp.settings.address import Address, parse_address
+
+log = logging.getLogger("greenhttp")
 
 VARIABLE = "GREENHTTP_TAKEOVER"
 LAYOUT = 3  # of what the variable says of workers, and of their boards
@@ -58,6 +62,51 @@ class Taken:
     workers: list[Left]
     lifeline: tuple[int, int]
     last: int
+
+
+class Check:
+    """The program on disk checks itself, in a process of its own, before this one becomes it, which it can only once.
+
+    Attributes:
+        pid: of that process; 0: there is none.
+    """
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.since = 0.0
+
+    def begin(self, where: str, when: float) -> None:
+        """Arguments:
+        where: as for `check`.
+        """
+        if self.pid:
+            log.info("the program on disk is being checked already")
+            return
+        log.info("checking the program on disk before this process becomes it")
+        try:
+            self.pid, self.since = check(where), when
+        except OSError as error:
+            log.error("not upgraded, all stays as it was: its check cannot be started: %s", error.strerror)
+
+    def look(self, when: float, patience: float) -> None:
+        """End it if it takes longer than so many seconds; 0: it may."""
+        if self.pid and patience and when - self.since > patience:
+            log.error("the check of the program on disk was not over after %g s and is ended", patience)
+            self.end(when)
+
+    def end(self, when: float) -> None:
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self.since = when
+
+    def over(self, status: int) -> bool:
+        """It has ended. Whether the program on disk could be started."""
+        self.pid = 0
+        if os.waitstatus_to_exitcode(status) != 0:
+            log.error("not upgraded, all stays as it was: the new program's check failed (see above)")
+            return False
+        return True
 
 
 def check(where: str) -> int:

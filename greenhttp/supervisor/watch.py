@@ -1,22 +1,63 @@
 """`--reload`: a process of its own that watches files and says which have changed. For development.
 
-    child = start(directories, lifeline)    -> its number, and the pipe it writes a line to for each batch of changes
+    Watcher     what the supervisor has of it
+    start       the process: it writes a line to a pipe for each batch of changes
 
 In a process of its own because watchfiles brings threads and a compiled module, and a process that forks workers should
 have neither.
 """
 
+import contextlib
 import os
 import signal
 from collections.abc import Sequence
 from importlib.util import find_spec
-from select import select
+from select import POLLIN, select
+from typing import TYPE_CHECKING
 
 from greenhttp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from select import poll as Poll
 
 ENDINGS = (".py", ".pyi", ".pyx", ".toml", ".ini", ".cfg", ".html", ".jinja", ".jinja2", ".j2", ".txt")
 PASSED_OVER = frozenset((".git", ".hg", ".svn", ".tox", ".venv", "venv", "node_modules", "__pycache__"))
 LOOK = 1000  # milliseconds between two looks at the lifeline
+
+
+class Watcher:
+    """The process that watches, as the supervisor has it.
+
+    Attributes:
+        pid: 0: there is none.
+        pipe: what it writes to; -1: there is none.
+    """
+
+    def __init__(self) -> None:
+        self.pid, self.pipe = 0, -1
+
+    def start(self, directories: Sequence[str], lifeline: tuple[int, int], poll: "Poll") -> None:
+        """As the function `start`; its pipe is one that `poll` looks at. Raises ConfigError."""
+        check(directories)
+        self.pid, self.pipe = start(directories, lifeline)
+        poll.register(self.pipe, POLLIN)
+
+    def changed(self) -> list[str] | None:
+        """What has changed, a text for each batch; empty: it watches no more; None: nothing."""
+        try:
+            return os.read(self.pipe, 65536).decode(errors="replace").splitlines()
+        except BlockingIOError:
+            return None
+
+    def stop(self, poll: "Poll") -> None:
+        pid, pipe = self.pid, self.pipe
+        self.pid, self.pipe = 0, -1
+        if pipe >= 0:
+            poll.unregister(pipe)
+            os.close(pipe)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 def check(directories: Sequence[str]) -> None:

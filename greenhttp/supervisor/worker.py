@@ -15,12 +15,13 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from greenhttp import boot
-from greenhttp.config import Settings
 from greenhttp.errors import AppError, ConfigError
-from greenhttp.green.board import Board, Loads
-from greenhttp.green.listener import Address, Listener
-from greenhttp.hooks import Arbiter, Hooks, Life, Worker, told
+from greenhttp.green.listener import Listener
+from greenhttp.process.board import Board, Loads
+from greenhttp.program import boot
+from greenhttp.program.hooks import Arbiter, Hooks, Life, Worker, told
+from greenhttp.settings.address import Address
+from greenhttp.settings.values import Settings
 from greenhttp.supervisor.recycle import Bounds, bounds_for, resident
 
 if TYPE_CHECKING:
@@ -128,9 +129,9 @@ def _after_preload(number: int) -> None:
 def _serve(birth: Birth, server: "Server", tell: "_Pipe", life: Life) -> None:
     import gevent
 
-    from greenhttp import logs, running
-    from greenhttp.green.sender import described, sender
-    from greenhttp.green.watchdog import Watchdog
+    from greenhttp.process.sender import described, sender
+    from greenhttp.process.watchdog import Watchdog
+    from greenhttp.program import logs, running
 
     settings = server.settings
     loop = gevent.get_hub().loop

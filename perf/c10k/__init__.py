@@ -7,7 +7,7 @@ comes from addresses of its own, so that ephemeral ports do not run out.
     tables.py  from the readings to figures and tables
     paper.py   from there to 1,000,000, on paper
 
-The client process that holds connections is perf/holder.py.
+The client process that holds connections is perf/tools/holder.py.
 """
 
 import argparse
@@ -16,12 +16,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from perf import machine, plots, procfs, results, servers
 from perf.c10k import tables
 from perf.c10k.run import Run
-from perf.holder import Fault
-from perf.progress import Progress
-from perf.report import titled
+from perf.tools import machine, plots, procfs, results, servers
+from perf.tools.holder import Fault
+from perf.tools.progress import Progress
+from perf.tools.report import titled
 
 SPARE = 1000
 """Descriptors of each process that are not for its connections."""

@@ -4,9 +4,9 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from perf import honest, procfs
-from perf.holder import Fault, Holder, answers
-from perf.servers import Running, Server
+from perf.tools import honest, procfs
+from perf.tools.holder import Fault, Holder, answers
+from perf.tools.servers import Running, Server
 
 KERNEL = ("Slab", "KernelStack", "PageTables", "Percpu")
 """Kinds of kernel memory in /proc/meminfo that do not overlap. The buffers of idle sockets are empty."""

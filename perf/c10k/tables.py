@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from perf.c10k.paper import ASSUMPTIONS, EPHEMERAL_PORTS, Measured, Paper, extrapolate
-from perf.results import Table
+from perf.tools.results import Table
 
 MILLION = 1_000_000
 RAISED = 250_000

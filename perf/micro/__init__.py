@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from time import perf_counter_ns
 
-from perf.report import columns
+from perf.tools.report import columns
 
 
 def best_of(operation: Callable[[int], object], times: int, repeats: int = 7) -> float:

@@ -3,7 +3,7 @@
 from greenhttp import Response
 from perf.micro import best_of
 from perf.micro.wire_head import BROWSER
-from perf.served import requests
+from perf.tools.served import requests
 
 SMALL = b"GET /a?b=c HTTP/1.1\r\nHost: h\r\n\r\n"
 

@@ -2,7 +2,7 @@
 
 from perf.micro import best_of
 from perf.micro.wire_head import BROWSER, UNKNOWN
-from perf.served import requests
+from perf.tools.served import requests
 
 
 def app(environ, start_response):

@@ -1,7 +1,7 @@
 """What a whole request costs, the client's calls included: head, environ, application, answer."""
 
 from perf.micro import best_of
-from perf.served import requests
+from perf.tools.served import requests
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

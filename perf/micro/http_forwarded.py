@@ -2,7 +2,7 @@
 
 from perf.micro import best_of
 from perf.micro.hosting_wsgi import app
-from perf.served import requests
+from perf.tools.served import requests
 
 PLAIN = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 PROXIED = b"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-Proto: https\r\n\r\n"

@@ -1,7 +1,7 @@
 """What reading a request body costs: whole requests, to be compared with those of http_connection."""
 
 from perf.micro import best_of
-from perf.served import requests
+from perf.tools.served import requests
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
 LENGTH = HEAD + b"Content-Length: 1000\r\n\r\n" + b"x" * 1000

@@ -3,7 +3,7 @@
 import tempfile
 
 from perf.micro import best_of
-from perf.served import requests
+from perf.tools.served import requests
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

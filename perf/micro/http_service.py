@@ -2,8 +2,8 @@
 
 import resource
 
-from greenhttp.config import Settings
 from greenhttp.http.service import Service
+from greenhttp.settings.values import Settings
 from perf.micro import best_of
 
 

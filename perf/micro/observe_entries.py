@@ -1,8 +1,8 @@
 """What the access log adds to a request: gathering its entry, encoding and writing it, the thread's share included."""
 
-from perf.apps import hello
 from perf.micro import best_of
-from perf.served import requests
+from perf.tools.apps import hello
+from perf.tools.served import requests
 
 BROWSER = (
     b"GET /some/path?page=2 HTTP/1.1\r\nHost: example.com\r\nReferer: http://example.com/some/\r\n"

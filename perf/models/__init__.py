@@ -13,5 +13,5 @@ Each is a small program, `python -m perf.models.NAME PORT`, and a fair example o
     greenlets      a greenlet per connection on gevent's sockets
     greenhttp      this project: `python -m greenhttp`, a native handler
 
-`perf/argument` measures them.
+`perf/model_runs` measures them.
 """

@@ -1,7 +1,7 @@
 """`python -m perf offload`: what fast requests wait while heavy ones run, with and without `greenhttp.offload`.
 
 One greenhttp on its core, four heavy clients that ask again as soon as they are answered, and an honest client
-(perf/honest.py) with 20 fast requests a second. The heavy work is the same each time; only where it is done differs:
+(perf/tools/honest.py) with 20 fast requests a second. The heavy work is the same each time; where it is done differs:
 
     alone       no heavy clients
     inline      in the green thread
@@ -17,12 +17,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from perf import honest, machine, plots, results
-from perf.honest import percentile
-from perf.progress import Progress
-from perf.results import Table
-from perf.rounds import count
-from perf.servers import DidNotStart, Running, Server
+from perf.tools import honest, machine, plots, results
+from perf.tools.honest import percentile
+from perf.tools.progress import Progress
+from perf.tools.results import Table
+from perf.tools.rounds import count
+from perf.tools.servers import DidNotStart, Running, Server
 
 CLIENTS = 4
 WORK = ("hash", "python")

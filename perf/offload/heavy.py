@@ -3,7 +3,7 @@
 import sys
 import time
 
-from perf import clients
+from perf.tools import clients
 
 
 def main(port: int, path: str, seconds: float) -> None:

@@ -14,13 +14,13 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from perf import servers, strace, wrk
 from perf.profile import calls, counters, instructions, lines, samples, tool
-from perf.progress import Progress
 from perf.reach.figure import Unable
-from perf.report import titled
-from perf.results import Table
-from perf.workloads import BY_NAME
+from perf.tools import servers, strace, wrk
+from perf.tools.progress import Progress
+from perf.tools.report import titled
+from perf.tools.results import Table
+from perf.tools.workloads import BY_NAME
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,10 +2,10 @@
 share of that is seen (accept4, epoll_ctl). strace slows the server, so no time is told."""
 
 from perf.profile.tool import drive
-from perf.results import Table
-from perf.servers import Running, Server
-from perf.strace import Strace, by_kind, parse_counts
-from perf.workloads import Workload
+from perf.tools.results import Table
+from perf.tools.servers import Running, Server
+from perf.tools.strace import Strace, by_kind, parse_counts
+from perf.tools.workloads import Workload
 
 PATIENCE = 30
 """Seconds that wrk waits for an answer of a server under strace."""

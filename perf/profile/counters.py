@@ -3,9 +3,9 @@
 import tempfile
 
 from perf.profile.tool import Perf, drive
-from perf.results import Table
-from perf.servers import Running, Server
-from perf.workloads import Workload
+from perf.tools.results import Table
+from perf.tools.servers import Running, Server
+from perf.tools.workloads import Workload
 
 EVENTS = ("task-clock", "context-switches", "cpu-migrations", "page-faults", "cycles", "instructions", "branches",
           "branch-misses", "cache-misses")  # fmt: skip

@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from perf import clients, wrk
 from perf.profile.symbols import Symbol, tables
 from perf.reach.figure import Unable
-from perf.results import Table
-from perf.servers import Running, Server
-from perf.workloads import Workload
+from perf.tools import clients, wrk
+from perf.tools.results import Table
+from perf.tools.servers import Running, Server
+from perf.tools.workloads import Workload
 
 MISSING = "valgrind is missing: install the Debian package `valgrind`"
 WARM_UP = 512

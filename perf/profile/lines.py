@@ -19,9 +19,9 @@ from pathlib import Path
 
 from perf.profile.samples import Sample, record
 from perf.reach.figure import Unable
-from perf.results import Table
-from perf.servers import TOP, Server
-from perf.workloads import Workload
+from perf.tools.results import Table
+from perf.tools.servers import TOP, Server
+from perf.tools.workloads import Workload
 
 BUILD = TOP / "build" / "profile"
 SHOWN = 30

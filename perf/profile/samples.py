@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from perf.profile.symbols import Symbol, tables
 from perf.profile.tool import Perf, drive
 from perf.reach.figure import Unable
-from perf.results import Table
-from perf.servers import Running, Server
-from perf.workloads import Workload
+from perf.tools.results import Table
+from perf.tools.servers import Running, Server
+from perf.tools.workloads import Workload
 
 FREQUENCY = 4999
 """Samples a second. A prime: not in step with timers of 1 or 10 ms."""

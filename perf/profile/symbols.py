@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
-from perf.results import Table
+from perf.tools.results import Table
 
 PACKAGES = {"greenhttp": "greenhttp", "gevent": "gevent, greenlet", "greenlet": "gevent, greenlet"}
 LIBC = ("libc.", "libc-", "libpthread", "ld-linux", "ld-", "libm.", "librt", "[vdso]")

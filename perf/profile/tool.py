@@ -5,10 +5,11 @@ import shutil
 import signal
 import subprocess
 
-from perf import CLIENT_CORE, wrk
+from perf import CLIENT_CORE
 from perf.reach.figure import Unable
-from perf.servers import Running
-from perf.workloads import Workload
+from perf.tools import wrk
+from perf.tools.servers import Running
+from perf.tools.workloads import Workload
 
 MISSING = "perf is missing: install the Debian package `linux-perf`"
 

@@ -5,9 +5,9 @@ import argparse
 import importlib
 import sys
 
-from perf import servers
-from perf.progress import Progress
 from perf.reach.figure import Unable
+from perf.tools import servers
+from perf.tools.progress import Progress
 
 SCENARIOS = ("idle", "trickle", "heads", "slow_readers", "fairness", "syscalls", "gigabyte")
 

@@ -25,10 +25,10 @@ import signal
 import tempfile
 import time
 
-from perf import clients, procfs
-from perf.honest import percentile
 from perf.reach.figure import Figure, Unable
-from perf.servers import Running, Server
+from perf.tools import clients, procfs
+from perf.tools.honest import percentile
+from perf.tools.servers import Running, Server
 
 TRIALS = 200
 BOUND = 16
@@ -128,7 +128,7 @@ def run(server: Server, say) -> list[Figure]:
                 clients.ask(client, "/count")
                 client.setblocking(False)
             if not _count(counter):
-                raise Unable("this server does not run perf/apps.py, whose counter is needed")
+                raise Unable("this server does not run perf/tools/apps.py, whose counter is needed")
             greedy = Greedy(running.port)
             results = []
             for number in range(TRIALS):

@@ -4,9 +4,9 @@
 import http.client
 import time
 
-from perf import clients, procfs
 from perf.reach.figure import Figure
-from perf.servers import Running, Server
+from perf.tools import clients, procfs
+from perf.tools.servers import Running, Server
 
 MEBIBYTE = 1 << 20
 GIBIBYTE = 1 << 30

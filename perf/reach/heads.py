@@ -10,9 +10,9 @@ import contextlib
 import select
 import time
 
-from perf import clients, honest, procfs
 from perf.reach.figure import Figure
-from perf.servers import Running, Server
+from perf.tools import clients, honest, procfs
+from perf.tools.servers import Running, Server
 
 CONNECTIONS = 10_000
 SMALL = 100

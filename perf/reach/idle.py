@@ -1,8 +1,8 @@
-"""What a connection costs that has nothing to do: 10,000 kept connections, as perf/idle.py measures them."""
+"""What a connection costs that has nothing to do: 10,000 kept connections, as perf/tools/idle.py measures them."""
 
-from perf import idle
 from perf.reach.figure import Figure
-from perf.servers import Running, Server
+from perf.tools import idle
+from perf.tools.servers import Running, Server
 
 CONNECTIONS = 10_000
 BOUND = 700

@@ -9,9 +9,9 @@ of that mark is shown, since a long wait near or beyond it is the machine's and 
 
 import time
 
-from perf import clients, honest, procfs
 from perf.reach.figure import Figure
-from perf.servers import Running, Server
+from perf.tools import clients, honest, procfs
+from perf.tools.servers import Running, Server
 
 READERS = 1000
 SECONDS = 15

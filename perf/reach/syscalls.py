@@ -7,10 +7,10 @@ counts hold what the server does beside (a sweep timer), hence the two hundredth
 import re
 import select
 
-from perf import clients, strace
 from perf.reach.figure import Figure, Unable
-from perf.servers import Running, Server
-from perf.strace import Strace, by_kind, parse_counts
+from perf.tools import clients, strace
+from perf.tools.servers import Running, Server
+from perf.tools.strace import Strace, by_kind, parse_counts
 
 BOUNDS = {"receive": 1.02, "send": 1.02, "epoll_ctl": 0.02, "wait": 1.02, "other": 0.02}
 

@@ -1,4 +1,4 @@
-// The routes of perf/apps.py in Go's net/http: goroutines are what green threads are usually compared with.
+// The routes of perf/tools/apps.py in Go's net/http: goroutines are what green threads are usually compared with.
 package main
 
 import (

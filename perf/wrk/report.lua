@@ -1,4 +1,4 @@
--- Every window ends with this one line; perf/wrk.py reads it. wrk's own text rounds and abbreviates.
+-- Every window ends with this one line; perf/tools/wrk.py reads it. wrk's own text rounds and abbreviates.
 function done(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import gevent
 
-from greenhttp.config import Settings
 from greenhttp.green.deadline import Sweep
 from greenhttp.green.transport import MemoryStream
 from greenhttp.hosting.interface import hosted
 from greenhttp.http.connection import State, connect_memory
 from greenhttp.http.service import Service
+from greenhttp.settings.values import Settings
 from tests.answers import Answer, Incomplete, one
 from tests.contract.cases import ABORTED, CLOSED, LIMITS, LINGERED, Case, Seen
 from tests.system.process import Process

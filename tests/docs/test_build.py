@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import greenhttp
-from greenhttp.config import SETTINGS
+from greenhttp.settings.table import SETTINGS
 from tests.docs.session import ROOT
 
 pytest.importorskip("sphinx")

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from greenhttp.cli import command
-from greenhttp.config import BY_NAME
+from greenhttp.settings.table import BY_NAME
 from tests.docs.session import ROOT
 
 FOREIGN = ("moving-from-", "deploy", "front", "more-than-")  # pages in which other programs' options have a place

@@ -4,10 +4,10 @@ import inspect
 
 import pytest
 
-from greenhttp.configfile import run_hooks, run_python
 from greenhttp.errors import ConfigError
-from greenhttp.foreign import HOOKS_OF_MASTER, HOOKS_OF_NOBODY, HOOKS_OF_WORKER, HOOKS_REFUSED
-from greenhttp.sources import Given, settled
+from greenhttp.settings.file import run_hooks, run_python
+from greenhttp.settings.foreign import HOOKS_OF_MASTER, HOOKS_OF_NOBODY, HOOKS_OF_WORKER, HOOKS_REFUSED
+from greenhttp.settings.sources import Given, settled
 
 config = pytest.importorskip("gunicorn.config")
 

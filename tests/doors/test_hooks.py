@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from greenhttp.foreign import HOOKS_OF_MASTER, HOOKS_OF_WORKER
+from greenhttp.settings.foreign import HOOKS_OF_MASTER, HOOKS_OF_WORKER
 from tests.reload import Program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look at processes through /proc")

@@ -461,7 +461,7 @@ def test_a_log_that_waits_holds_no_request_up(run):
 
 
 def test_lines_say_local_time(monkeypatch):
-    from greenhttp import pywsgi
+    from greenhttp.doors import pywsgi
 
     monkeypatch.setenv("TZ", "XYZ-05:30")
     time.tzset()
@@ -551,7 +551,7 @@ greenhttp.pywsgi.install()
 greenhttp.pywsgi.install()
 from gevent.pywsgi import WSGIServer, WSGIHandler
 assert WSGIServer is greenhttp.pywsgi.WSGIServer
-assert greenhttp.pywsgi.GEVENTS.__module__ == "gevent.pywsgi"
+assert greenhttp.doors.pywsgi.GEVENTS.__module__ == "gevent.pywsgi"
 assert WSGIHandler.__module__ == "gevent.pywsgi"
 if "early" in sys.argv:
     assert taken is WSGIServer

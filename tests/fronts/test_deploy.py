@@ -20,7 +20,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from greenhttp.config import Settings
+from greenhttp.settings.values import Settings
 from tests.fronts.conftest import SERVED
 from tests.fronts.front import DEPLOY
 from tests.reload import children

@@ -16,7 +16,8 @@ from collections import Counter
 
 import pytest
 
-from greenhttp.config import Settings, parse_duration, parse_size
+from greenhttp.settings.kinds import parse_duration, parse_size
+from greenhttp.settings.values import Settings
 from tests.fronts.front import DEPLOY, HAProxy, Nginx, TLSHAProxy, TLSNginx, each
 from tests.reload import ANSWERED, KINDS, finish, rounds, table
 from tests.system.process import needs

@@ -218,9 +218,9 @@ class Server:
     """
 
     def __init__(self, app: Callable[..., Any], head_limits: dict[str, int], body_limits: dict[str, int]) -> None:
-        from greenhttp.config import Settings
         from greenhttp.hosting.interface import hosted
         from greenhttp.http.service import Service
+        from greenhttp.settings.values import Settings
 
         settings = Settings(**head_limits, **body_limits).resolved(1024)
         self.limits = head_limits, body_limits

@@ -10,7 +10,8 @@ import gevent.socket
 import pytest
 
 from greenhttp.green.acceptor import Acceptor, StreamAcceptor
-from greenhttp.green.listener import listen, parse_address
+from greenhttp.green.listener import listen
+from greenhttp.settings.address import parse_address
 from tests.green.green import turn, turns, until
 from tests.green.test_listener import ipv6
 
@@ -176,7 +177,8 @@ EXHAUSTED = """
 import os, resource, socket, sys
 import gevent
 from greenhttp.green.acceptor import Acceptor, StreamAcceptor
-from greenhttp.green.listener import listen, parse_address
+from greenhttp.green.listener import listen
+from greenhttp.settings.address import parse_address
 
 sock = listen(parse_address("127.0.0.1:0"), 128)
 streams, lines = [], []

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from greenhttp.errors import ConfigError
-from greenhttp.green.listener import Address, Listener, bound_name, close_listener, listen, parse_address, port_holder
+from greenhttp.green.listener import Listener, bound_name, close_listener, listen, port_holder
+from greenhttp.settings.address import Address, parse_address
 
 LOCAL = Address("tcp", host="127.0.0.1", port=0)
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -342,7 +343,8 @@ def test_what_cannot_be_adopted_stays_open(tmp_path):
 PATCHED = """
 import greenhttp.patch
 import socket
-from greenhttp.green.listener import listen, parse_address, close_listener, Listener
+from greenhttp.green.listener import listen, close_listener, Listener
+from greenhttp.settings.address import parse_address
 from gevent import monkey
 assert socket.socket.__module__.startswith("gevent")
 address = parse_address("localhost:0")

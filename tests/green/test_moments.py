@@ -15,11 +15,11 @@ import gevent.socket
 import pytest
 from gevent.event import Event
 
-from greenhttp.config import Settings
 from greenhttp.errors import StreamClosed, StreamTimeout
 from greenhttp.green.nap import sleep
 from greenhttp.green.pool import Worker
 from greenhttp.green.spawn import SpawnDoor, Spawner
+from greenhttp.settings.values import Settings
 from tests.foreign import Dropped, Mask, collecting, in_compiled_code
 from tests.green.green import Background, open_stream, turns, until
 from tests.green.test_pool import Job, do, make  # noqa: F401

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from perf import clients
+from perf.tools import clients
 
 SIZE = 10_000
 DESCRIPTORS = SIZE + 500  # of this process and of the server's each

@@ -15,7 +15,7 @@ from typing import Any
 import gevent
 import pytest
 
-from perf import procfs
+from perf.tools import procfs
 from tests.http.apps import request
 from tests.http.client import Client
 

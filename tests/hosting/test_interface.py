@@ -14,12 +14,12 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Request as WerkzeugRequest
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from greenhttp.config import Settings
 from greenhttp.hosting.handler import Handler
 from greenhttp.hosting.interface import doubt, hosted, interface_of
 from greenhttp.hosting.wsgi import WSGI
-from greenhttp.loading import load
+from greenhttp.program.loading import load
 from greenhttp.server import Server
+from greenhttp.settings.values import Settings
 from greenhttp.testing import exchange
 from tests.answers import only
 from tests.http.apps import hello, request

@@ -4,9 +4,9 @@ import gevent
 import pytest
 from gevent import socket
 
-from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
 from greenhttp.server import Server
+from greenhttp.settings.values import Settings
 from greenhttp.testing import exchange
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from perf import budget, machine, servers, wrk
+from perf import budget
 from perf.budget import ISSUE, TOTAL, WORKLOADS, Step
 from perf.profile import instructions
 from perf.reach.figure import Unable
-from perf.workloads import BY_NAME
+from perf.tools import machine, servers, wrk
+from perf.tools.workloads import BY_NAME
 
 HERE = {"python": "CPython 3.11.7", "machine": "Linux x86_64", "gevent": "25.9.1"}
 

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from perf import c10k, holder, procfs
+from perf import c10k
 from perf.c10k import paper, tables
+from perf.tools import holder, procfs
 
 REAL = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("taskset"), reason="needs /proc, taskset and all of 127.0.0.0/8"

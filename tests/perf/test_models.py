@@ -9,14 +9,15 @@ import time
 
 import pytest
 
-from perf import argument, clients, crowd
-from perf.argument import holding, loads, published, rows
-from perf.argument.rows import Figure, Outcome, Row
+from perf import model_runs
+from perf.model_runs import holding, loads, published, rows
+from perf.model_runs.rows import Figure, Outcome, Row
 from perf.models import tiny
-from perf.servers import Running, Server
-from perf.window import Window
+from perf.tools import clients, crowd
+from perf.tools.servers import Running, Server
+from perf.tools.window import Window
 
-MODELS = {model.name: model for model in argument.MODELS}
+MODELS = {model.name: model for model in model_runs.MODELS}
 RATE, P99 = Figure("per_second", "requests/s", compared=True), Figure("p99_ms", "p99 ms", digits=1)
 
 
@@ -364,16 +365,16 @@ def load(name: str, measure) -> loads.Load:
 @pytest.fixture
 def measured(monkeypatch):
     """A run whose every figure is known, of two models and a load."""
-    monkeypatch.setattr(argument.wrk, "available", lambda: True)
+    monkeypatch.setattr(model_runs.wrk, "available", lambda: True)
     monkeypatch.setattr(
-        argument, "MODELS", [Server(name, lambda port, workload: [], lambda: None) for name in ("a", "greenhttp")]
+        model_runs, "MODELS", [Server(name, lambda port, workload: [], lambda: None) for name in ("a", "greenhttp")]
     )
     figures = {"a": outcome(50.0), "greenhttp": outcome(100.0)}
-    monkeypatch.setattr(argument, "LOADS", [load("fast-50", lambda model, seconds: figures[model.name])])
+    monkeypatch.setattr(model_runs, "LOADS", [load("fast-50", lambda model, seconds: figures[model.name])])
 
 
 def test_a_run_is_printed_and_written(measured, tmp_path, capsys):
-    assert argument.main(["--rounds", "2", "--out", str(tmp_path)]) == 0
+    assert model_runs.main(["--rounds", "2", "--out", str(tmp_path)]) == 0
     assert "a                  50         0.50" in capsys.readouterr().out
     document = json.loads((tmp_path / "models.json").read_text())
     assert (document["rounds"], document["seconds"]) == (2, 2)
@@ -383,14 +384,14 @@ def test_a_run_is_printed_and_written(measured, tmp_path, capsys):
 
 def test_a_try_is_not_written(measured, monkeypatch):
     monkeypatch.setattr(published, "write", None)
-    assert argument.main(["--models", "a", "--out", "-"]) == 0
+    assert model_runs.main(["--models", "a", "--out", "-"]) == 0
 
 
 def test_an_unknown_model_or_load_names_the_known_ones(measured):
     with pytest.raises(SystemExit, match="no model x; there are a, greenhttp"):
-        argument.main(["--models", "x"])
+        model_runs.main(["--models", "x"])
     with pytest.raises(SystemExit, match="no load x; there are fast-50"):
-        argument.main(["--only", "x"])
+        model_runs.main(["--only", "x"])
 
 
 def test_a_line_has_no_point_where_the_model_was_void():

@@ -9,12 +9,13 @@ import time
 
 import pytest
 
-from perf import clients, honest, idle, micro, peers, procfs, report, rounds, servers, strace, workloads, wrk
-from perf.progress import Progress
+from perf import micro, peers
 from perf.reach import fairness, figure
-from perf.servers import Server
-from perf.window import Window, judge
-from perf.workloads import BY_NAME, Workload
+from perf.tools import clients, honest, idle, procfs, report, rounds, servers, strace, workloads, wrk
+from perf.tools.progress import Progress
+from perf.tools.servers import Server
+from perf.tools.window import Window, judge
+from perf.tools.workloads import BY_NAME, Workload
 
 WRK = """Running 3s test @ http://127.0.0.1:8000/
   1 threads and 64 connections
@@ -309,7 +310,7 @@ def test_a_workload_whose_package_is_missing_is_one_line(monkeypatch, capsys):
 
 def test_the_flask_page_is_what_is_checked_for():
     pytest.importorskip("flask")
-    from perf.flask_app import app
+    from perf.tools.flask_app import app
 
     answer = app.test_client().get("/table")
     assert (answer.status_code, answer.data) == (200, workloads.page())

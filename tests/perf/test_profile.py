@@ -5,10 +5,11 @@ from collections import Counter
 
 import pytest
 
-from perf import profile, servers, wrk
+from perf import profile
 from perf.profile import calls, counters, instructions, lines, samples, symbols, tool
 from perf.reach.figure import Unable
-from perf.workloads import BY_NAME
+from perf.tools import servers, wrk
+from perf.tools.workloads import BY_NAME
 
 STAT = """# started on Tue Nov 24 15:06:17 2026
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from perf import progress
-from perf.progress import Progress
+from perf.tools import progress
+from perf.tools.progress import Progress
 
 
 class Stderr(io.StringIO):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from perf import machine, plots, results, rounds
-from perf.results import Table
+from perf.tools import machine, plots, results, rounds
+from perf.tools.results import Table
 
 FACTS = {"date": "2026-01-02", "cpu": "A CPU", "cores": "2", "kernel": "Linux 6", "python": "CPython 3.11.7"}
 TOP = Path(__file__).parent.parent.parent

@@ -42,7 +42,8 @@ class Fault:
     collector: bool = False
 
 
-POOL, STREAM, NAP = "green/pool.pyx", "green/stream.pyx", "green/nap.pyx"
+POOL, NAP = "green/pool.pyx", "green/nap.pyx"
+WAITING, STREAM = "green/waiting.pyx", "green/stream.pyx"
 CONNECTION, REQUEST, WSGI = "http/connection.pyx", "http/request.pyx", "hosting/wsgi.pyx"
 
 FAULTS = (
@@ -77,12 +78,13 @@ FAULTS = (
     Fault(
         "4a",
         "who comes back from its turn does not look whose stream it is",
-        (Change(STREAM, "Stream.expel", "        self.tenure += 1\n        self.sealed = True\n", ""),),
+        (Change(WAITING, "Waiting.expel", "        self.tenure += 1\n        self.sealed = True\n", ""),),
     ),
     Fault(
         "4b",
         "a leftover has its output pushed after the request, and the connection hears of no readiness",
-        (Change(STREAM, "Stream.wait_write", "if self.wait is wait and not (self.closed or self.lost or self.sealed):",
+        (Change(WAITING, "Waiting.wait_write",
+                "if self.wait is wait and not (self.closed or self.lost or self.sealed):",
                 "if not self.closed:"),
          Change(STREAM, "Stream._push", " or self.sealed or ", " or ")),
     ),

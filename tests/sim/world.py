@@ -20,9 +20,9 @@ from gevent.exceptions import LoopExit
 from gevent.hub import Hub
 from greenlet import getcurrent
 
-from greenhttp.green.board import Board
-from greenhttp.green.listener import Address
+from greenhttp.process.board import Board
 from greenhttp.server import Server
+from greenhttp.settings.address import Address
 from tests.sim import apps, foreign, loop, real, rest
 from tests.sim.clients import Client
 from tests.sim.judge import Wrong

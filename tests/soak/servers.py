@@ -12,7 +12,7 @@ from pathlib import Path
 
 import gevent
 
-from perf.procfs import descriptors, rss
+from perf.tools.procfs import descriptors, rss
 from tests.soak.wire import Peer, Truncated, Unanswered
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenhttp.config import Settings
+from greenhttp.settings.values import Settings
 from greenhttp.supervisor.recycle import Bounds, bounds_for
 
 MIB = 1 << 20

@@ -9,7 +9,8 @@ from collections import deque
 
 import pytest
 
-from greenhttp.green.listener import close_listener, listen, parse_address
+from greenhttp.green.listener import close_listener, listen
+from greenhttp.settings.address import parse_address
 from greenhttp.supervisor.takeover import LAYOUT, VARIABLE, Taken, become, taken
 
 # ---- taken
@@ -68,8 +69,9 @@ def test_of_another_layout_the_listeners_are_taken_and_what_holds_the_workers_en
 PROGRAM = """
 import json, os, signal, socket, sys
 from collections import deque
-from greenhttp.green.board import Board
-from greenhttp.green.listener import listen, parse_address
+from greenhttp.process.board import Board
+from greenhttp.green.listener import listen
+from greenhttp.settings.address import parse_address
 from greenhttp.supervisor import takeover
 
 bind, where, elsewhere = sys.argv[1:]

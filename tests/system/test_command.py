@@ -244,7 +244,7 @@ def app(environ, start_response):
 def test_usr1_opens_the_log_again(tmp_path):
     (tmp_path / "web.py").write_text(FAILING)
     (tmp_path / "said.py").write_text(
-        "import sys\nfrom greenhttp import running\n"
+        "import sys\nfrom greenhttp.program import running\n"
         "running.reopen.append(lambda: 1 / 0)\n"
         "running.reopen.append(lambda: print('reopened', file=sys.stderr, flush=True))\n"
         "from web import app\n"

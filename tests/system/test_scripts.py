@@ -217,7 +217,7 @@ def test_outside_the_main_thread_serve_says_to_use_server(tmp_path):
 def test_two_servers_one_after_the_other_log_each_entry_once(tmp_path, patch):
     twice = """
         import logging, os, signal, socket
-        from greenhttp import running
+        from greenhttp.program import running
 
         def fail(request):
             os.kill(os.getpid(), signal.SIGTERM)

@@ -200,7 +200,7 @@ class Poll:
 
 
 class Board:
-    """`greenhttp.green.board.Board`."""
+    """`greenhttp.process.board.Board`."""
 
     def __init__(self, kernel, entries, fd=-1):
         self.kernel, self.entries = kernel, entries
@@ -233,7 +233,7 @@ class Board:
 
 
 class Loads:
-    """`greenhttp.green.board.Loads`."""
+    """`greenhttp.process.board.Loads`."""
 
     def __init__(self, kernel):
         self.places = kernel.places
@@ -321,9 +321,9 @@ def listen(kernel, address):
 
 def install(kernel, code):
     """Put these into the place of the real ones in one program's modules. See world.load for `code`."""
-    master, takeover = code.master, code.takeover
+    master, takeover, watch = code.master, code.takeover, code.watch
     system, log = System(kernel), Log(kernel)
-    for module in (master, takeover):
+    for module in (master, takeover, watch):
         module.os, module.signal = system, Signals(kernel)
     takeover.sys = types.SimpleNamespace(executable="/usr/bin/python", orig_argv=["python", "-m", "greenhttp"])
     takeover.Listener = lambda fileno: Listener(kernel, fileno)
@@ -338,9 +338,10 @@ def install(kernel, code):
     master.watch_senders = lambda numbers: None
     master.oom_counter = lambda: lambda: 0
     master.log, master.say = log, log.info
+    takeover.log = log
     master.sys = types.SimpleNamespace(stdout=log, stderr=log)
     master.logs = types.SimpleNamespace(set_up=_nothing, stream=lambda: log)
-    master.watch = types.SimpleNamespace(check=lambda _: None, start=lambda *_: watcher(kernel))
+    watch.check, watch.start = lambda _: None, lambda *_: watcher(kernel)
     master.system = types.SimpleNamespace(
         pid_file=_nothing, drop=lambda *_: None, inherited=lambda _: [],
         watchdog_period=lambda _: kernel.ways["watchdog"],

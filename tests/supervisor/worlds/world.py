@@ -4,15 +4,15 @@ import types
 from dataclasses import dataclass
 from importlib import import_module
 
-from greenhttp.config import Settings
 from greenhttp.errors import ConfigError
+from greenhttp.settings.values import Settings
 from greenhttp.supervisor.hooked import Hooked
 from tests.supervisor.worlds.calls import install
 from tests.supervisor.worlds.faults import source
 from tests.supervisor.worlds.kernel import Gone, Kernel
 from tests.supervisor.worlds.model import Judge
 
-MODULES = ("policy", "takeover", "master")
+MODULES = ("policy", "takeover", "watch", "master")
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Code:
 
     policy: types.ModuleType
     takeover: types.ModuleType
+    watch: types.ModuleType
     master: types.ModuleType
     hooked: type = Hooked
 
@@ -37,7 +38,7 @@ def load(fault=None):
         setattr(made["master"], name, getattr(made["policy"], name))
     order = made["policy"].Order
     made["master"].ORDERS = {getattr(order, o.name): number for o, number in made["master"].ORDERS.items()}
-    made["master"].takeover = made["takeover"]
+    made["master"].takeover, made["master"].watch = made["takeover"], made["watch"]
     return Code(**made)
 
 

@@ -1,0 +1,8 @@
+"""What a process has beside its green threads. Knows no loop.
+
+    clock       the clocks that all read
+    board       what this process does at this moment, in memory that its supervisor can read
+    sender      who has sent a signal
+    watchdog    a thread that says what holds the hub up
+    accounts    users and groups by name
+"""

@@ -1,0 +1,127 @@
+"""The process as an application should find it: directory, environment, standard library; then the application itself.
+
+    enter(settings)             the directory
+    patch(settings)             the environment; the loop is chosen, the standard library patched
+    run_file(settings, file)    patch, then a Python file of settings -> its hooks
+    load(name, settings)        patch, then -> a Server, not started
+    warm_up(settings)           what the application wants to do before it is asked
+    tune_collector()            after the application is loaded
+
+Imports nothing that the patch would come too late for: all else is imported inside functions.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from greenhttp.errors import ConfigError
+from greenhttp.settings.values import Settings
+
+if TYPE_CHECKING:
+    from greenhttp.server import Server
+
+
+def enter(settings: Settings) -> None:
+    """Go to the directory that `chdir` says. Raises ConfigError."""
+    if settings.chdir != ".":
+        try:
+            os.chdir(settings.chdir)
+        except OSError as error:
+            raise ConfigError(f"chdir: {settings.chdir}: {error.strerror}") from None
+    check_directory()
+
+
+def check_directory() -> None:
+    """The application is looked for in it. Raises ConfigError if it was removed."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ConfigError(f"the current directory: {error.strerror}; go to one that exists, or give --chdir") from None
+
+
+def patch(settings: Settings) -> None:
+    """The variables of `env`; then choose the loop and patch. Raises ConfigError."""
+    for pair in settings.env:
+        name, _, value = pair.partition("=")
+        os.environ[name] = value
+    patch_once(settings.patch, settings.loop)
+
+
+@cache
+def patch_once(patch: bool, loop: str) -> None:
+    """Choose the loop and patch, once. Raises ConfigError."""
+    from greenhttp.green.loop import choose
+
+    choose(loop)
+    # click keeps a threading.local; an application that uses click gets one that was imported after the patch, also
+    # where it patches by itself
+    for name in [name for name in sys.modules if name.partition(".")[0] == "click"]:
+        del sys.modules[name]
+    if patch:
+        import greenhttp.patch  # noqa: F401  before all that follows
+
+
+def configure(settings: Settings) -> None:
+    """Patch, and make what is beside a Python file of settings importable, as it is for the application."""
+    patch(settings)
+    from greenhttp.program.loading import look_in
+
+    look_in()
+
+
+def run_file(settings: Settings, file: str) -> dict[str, Callable[..., Any]]:
+    """Patch, and run a Python file of settings: its settings have been read already, its effects and hooks count.
+
+    Arguments:
+        file: its name; "": there is none.
+
+    Raises ConfigError.
+    """
+    configure(settings)
+    if not file:
+        return {}
+    from greenhttp.settings.file import run_hooks
+
+    return run_hooks(file)
+
+
+def load(name: str, settings: Settings) -> "Server":
+    """Patch, import the application and make its server.
+
+    Arguments:
+        name: of the application.
+
+    Raises AppError; AppImportError with its cause; ConfigError.
+    """
+    configure(settings)
+    from greenhttp.program import loading
+
+    app = loading.load(name, settings.pythonpath)
+    from greenhttp.server import Server
+
+    return Server(app, settings)
+
+
+def warm_up(settings: Settings, call: bool = True) -> None:
+    """Call what `warm_up` names, or only look for it. Raises AppError; AppImportError with its cause."""
+    if settings.warm_up is not None:
+        from greenhttp.program.loading import warm_up
+
+        warm_up(settings.warm_up, call)
+
+
+def tune_collector() -> None:
+    """Keep the cyclic garbage collector from walking what cannot be garbage.
+
+    What has been imported stays; and each of some thousand waiting requests keeps a few containers alive, which at the
+    interpreter's own threshold of 700 new ones makes it look through all of them every hundred requests (`wait-2000` of
+    `python -m perf hello` shows it). A threshold that the application has set is left alone.
+    """
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    if gc.get_threshold()[0] in (700, 2000):  # the defaults of CPython 3.10 to 3.14
+        gc.set_threshold(50_000, *gc.get_threshold()[1:])

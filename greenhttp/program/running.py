@@ -1,0 +1,279 @@
+"""A server as a program of its own: started, introduced, stopped by signals.
+
+`run` is the last step of the command and of `serve` and `serve_stream`: it owns the process's signal handlers while the
+server runs, and what is said on the terminal.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent import monkey
+from gevent.event import Event
+
+from greenhttp import __version__
+from greenhttp.errors import ConfigError
+from greenhttp.hosting.interface import STREAM, doubt
+from greenhttp.process.board import Board
+from greenhttp.process.sender import described as by_whom
+from greenhttp.process.sender import sender, watch
+from greenhttp.process.watchdog import Watchdog
+from greenhttp.program import logs
+from greenhttp.server import Server
+from greenhttp.settings.console import colourful, paint, say
+from greenhttp.settings.table import BY_NAME, OF_THE_COMMAND
+
+if TYPE_CHECKING:
+    from greenhttp.green.stream import Stream
+    from greenhttp.program.hooks import Life
+
+STOPPED, BROKEN = 0, 1
+
+KINDS = {"wsgi": "a WSGI application", "native": "a native handler", "stream": "a stream handler"}
+
+TOO_LATE = OF_THE_COMMAND | {"patch", "workers", "timeout"}  # settings of a program that is not running yet
+
+log = logging.getLogger("greenhttp")
+
+# Called on SIGUSR1, in a green thread: whatever keeps a log file open adds what opens it again.
+reopen: list[Callable[[], None]] = []
+
+
+def serve(app: Callable[..., Any], *, bind: object = "127.0.0.1:8000", **settings: Any) -> None:
+    """Serve a native handler or a WSGI application until a signal ends it.
+
+    Arguments:
+        app: called with a Request and returning a Response, str, bytes, an iterator of bytes or a file; or a WSGI
+            application (PEP 3333). Which one is told from its signature, unless `interface="native"` or "wsgi" says it.
+        bind: "host:port", ":port", "unix:/path", or a list of these.
+        settings: any other setting by name, like `header_timeout="5s"`; see config.SETTINGS.
+
+    TERM lets running requests finish, INT (Ctrl-C) and QUIT stop at once. Must be called in the main thread, where
+    signals arrive; a program that has other plans for them uses Server.
+
+    An address, a log or a loop that cannot be used ends the program with one line and exit code 1 (SystemExit): the
+    machine is to be changed then, not the program.
+
+    Raises:
+        ConfigError: a setting that cannot be, or it is not the main thread.
+    """
+    _serve(app, bind=bind, **settings)
+
+
+def serve_stream(handler: Callable[["Stream"], object], *, bind: object, **settings: Any) -> None:
+    """Serve any protocol, with one green thread per connection, until a signal ends it.
+
+    Arguments:
+        handler: called with the Stream of each connection. When it returns, what it has written is sent and the
+            connection is closed; when it raises, the connection is reset and the error logged.
+        bind, settings: as for `serve`. `connections` bounds the green threads; `write_timeout` ends a peer that does
+            not read. How long to wait for a peer's bytes is the protocol's business: `stream.timeout`.
+
+    It ends as `serve` does.
+
+    Raises:
+        ConfigError: a setting that cannot be, or it is not the main thread.
+    """
+    _serve(handler, bind=bind, interface=STREAM, **settings)
+
+
+def _serve(app: Callable[..., Any], **settings: Any) -> None:
+    try:  # threading cannot be asked: where it is patched, its threads are green ones
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1))
+    except ValueError:
+        raise ConfigError("signals arrive in the main thread: call serve there, or use Server, without them") from None
+    for name in settings:
+        if name in TOO_LATE:
+            raise ConfigError(f"{name}: only the command can do that, before the program is loaded")
+    server = Server(app, **settings)
+    try:
+        run(server, getattr(app, "__name__", type(app).__name__))
+    except ConfigError as error:
+        say(str(error), "red")
+        sys.exit(BROKEN)
+
+
+def run(server: Server, name: str, life: "Life | None" = None) -> int:
+    """Set up the log, start the server, wait for a signal, stop it. Returns the exit code.
+
+    Arguments:
+        server: not started yet.
+        name: the application's, for people.
+        life: the hooks of this process.
+
+    Raises ConfigError if the log cannot be written or an address cannot be used; HookError.
+
+    The handlers are Python's, not the loop's: they also run while the application keeps the loop busy, so that a second
+    Ctrl-C always gets through.
+    """
+    settings = server.settings
+    loop = gevent.get_hub().loop
+    with logs.set_up(settings) as files, opened_again([*files, server.reopen]), signals(loop) as (asked, stop):
+        board = Board(settings.concurrency + 16)
+        board.own()
+        server.start(board=board)
+        if life is not None:
+            life.watch_abort()
+            life.listen(server)
+        dog = Watchdog(loop, settings.hub_warn, 0.0, server.in_progress)
+        dog.start()
+        for line in introduction(server, name, loop):
+            say(line)
+        stop.wait()
+        if sent := sender(asked[0]):
+            log.info("%s, sent by %s", signal.Signals(asked[0]).name, by_whom(*sent))
+        if life is not None:
+            life.told(asked[0])
+        if asked[0] == signal.SIGTERM and settings.graceful_timeout:
+            say(f"stopping; running requests have {settings.graceful_timeout:g} s to finish")
+            server.stop(settings.graceful_timeout, settings.drain_linger)
+        else:
+            server.stop(timeout=0)
+        dog.stop()
+    return STOPPED
+
+
+@contextlib.contextmanager
+def opened_again(calls: list[Callable[[], None]]) -> Iterator[None]:
+    """SIGUSR1 makes these calls meanwhile."""
+    reopen.extend(calls)
+    try:
+        yield
+    finally:
+        reopen[:] = [call for call in reopen if call not in calls]
+
+
+@contextlib.contextmanager
+def signals(loop: Any, supervised: bool = False) -> Iterator[tuple[list[int], Event]]:
+    """Signals in the order they came, and an event for the first; the handlers there were come back afterwards.
+
+    Arguments:
+        supervised: in a worker. Ctrl-C goes to all processes of a terminal, but what it means is the supervisor's
+            business: INT is ignored, and so is what only supervisors know.
+    """
+    asked: list[int] = []
+    stop = Event()
+
+    def on_signal(number: int, _: object) -> None:
+        if number == signal.SIGTERM and signal.SIGTERM in asked:
+            return  # sent to the process and to its group, or passed on by a wrapper: one request to stop
+        if asked:
+            if not supervised:
+                os.write(2, b"greenhttp: stopped by force\n")  # print() may be what was interrupted
+            os._exit(BROKEN)
+        asked.append(number)
+        loop.run_callback_threadsafe(stop.set)
+
+    def on_reopen(*_: object) -> None:
+        loop.run_callback_threadsafe(gevent.spawn, _reopen)
+
+    handlers: dict[int, Any] = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT), on_signal)
+    if supervised:
+        ignored = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
+        handlers |= dict.fromkeys(ignored, signal.SIG_IGN)
+    before = {number: signal.signal(number, call) for number, call in {**handlers, signal.SIGUSR1: on_reopen}.items()}
+    watch(number for number, call in handlers.items() if call is on_signal)
+    # A signal that arrives just before the poll does not interrupt it, and Python's handler would run only when
+    # something else wakes the loop. A byte in this pipe does.
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    wakeup_before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    waker = loop.io(woken, 1, ref=False)
+    waker.start(os.read, woken, 512)
+    try:
+        yield asked, stop
+    finally:
+        signal.set_wakeup_fd(wakeup_before)
+        for number, call in before.items():
+            signal.signal(number, call)
+        waker.stop()
+        waker.close()
+        os.close(woken)
+        os.close(wake)
+
+
+def _reopen() -> None:
+    for call in list(reopen):
+        try:
+            call()
+        except Exception as error:  # a full disk, a directory that has gone: serving goes on
+            with contextlib.suppress(Exception):
+                log.error("a log file cannot be opened again: %s", error)
+
+
+def described(server: Server) -> str:
+    """What is served, and why it is taken for that: `a WSGI application (by its signature)`."""
+    why = "by its signature" if server.settings.interface == "auto" else "as set"
+    return f"{KINDS[server.interface]} ({why})"
+
+
+def doubts(server: Server) -> list[str]:
+    """A line for each thing that may not be what was meant."""
+    lines = []
+    if server.settings.interface == "auto" and (line := doubt(server.app)):
+        lines.append(line)
+    if server.interface == STREAM and server.settings.access_logfile is not None:
+        lines.append("access_logfile is ignored: there is no access log of stream handlers")
+    if server.hooks is not None and server.interface != "wsgi":
+        lines.append("pre_request and post_request do not run: only WSGI applications have them")
+    return lines
+
+
+def introduction(server: Server, name: str, loop: Any, supervised: bool = False) -> list[str]:
+    """What is served where and how, as lines for the terminal. A worker leaves out what its supervisor says."""
+    colours = colourful(sys.stderr)
+    where = [_clickable(url, colours) for url in server.addresses]
+    kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
+    backend = getattr(loop, "backend", "")
+    process = "" if supervised else f", process {os.getpid()}"
+    patched = "standard library patched"
+    lines = doubts(server)
+    if not monkey.is_module_patched("socket"):
+        patched = f"standard library {paint('NOT patched', 'yellow', on=colours)}"
+        instead = "" if server.settings.patch else "leave out --no-patch, or "
+        lines.append(
+            "a call that blocks (time.sleep, a database) stops every other connection:"
+            f" {instead}make `import greenhttp.patch` the first line of the program"
+        )
+    return [
+        f"serving {paint(name, 'bold', on=colours)} at {', '.join(where)}",
+        f"it is {described(server)}",
+        f"version {__version__}{process}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
+        *(paint(line, "yellow", on=colours) for line in lines),
+        *_limits(server),
+        *([] if supervised else ["Ctrl-C stops at once; TERM lets running requests finish"]),
+    ]
+
+
+def _limits(server: Server) -> list[str]:
+    """What is in force of the settings that people ask about first."""
+    settings = server.settings
+    if server.interface == STREAM:
+        return [f"up to {settings.connections} connections; a write waits {_typed(server, 'write_timeout')}"]
+    wait = f"{settings.queue} more may wait" if settings.queue else "none waits"
+    body = f"bodies up to {_typed(server, 'limit_request_body')}"
+    names = (("head", "header"), ("body", "body"), ("write", "write"), ("keep-alive", "keepalive"))
+    times = ", ".join(f"{word} {_typed(server, f'{name}_timeout')}" for word, name in names)
+    request = _typed(server, "request_timeout") if settings.request_timeout else "unlimited"
+    return [
+        f"up to {settings.concurrency} requests at once, {wait}; up to {settings.connections} connections; {body}",
+        f"time-outs: {times}; a request {request}",
+    ]
+
+
+def _typed(server: Server, name: str) -> str:
+    return str(BY_NAME[name].typed(getattr(server.settings, name)))
+
+
+def _clickable(url: str, colours: bool) -> str:
+    for wildcard, local, family in (("//0.0.0.0:", "//127.0.0.1:", "IPv4"), ("//[::]:", "//[::1]:", "IPv6")):
+        if wildcard in url:
+            mine = paint(url.replace(wildcard, local), "bold", "cyan", on=colours)
+            return f"{mine} (and every other {family} address of this machine)"
+    return paint(url, "bold", "cyan", on=colours)

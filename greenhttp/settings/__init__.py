@@ -1,0 +1,14 @@
+"""A setting's whole way: given -> settled -> checked as text -> `Settings`.
+
+    kinds       a value as given -> as kept: durations, sizes, lists
+    table       every setting once: name, kind, default, help
+    values      Settings: a value for each
+    address     what --bind says: text -> Address
+    sources     which of the places a setting comes from wins
+    file        those of a file, TOML or Python; gunicorn's too
+    foreign     what other servers call theirs
+    shown       settings as TOML, for --print-config
+    console     lines and colours on the terminal
+
+Opens no socket, asks for no user and imports nothing of gevent: what needs those is `program.check`.
+"""

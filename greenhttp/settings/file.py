@@ -1,0 +1,318 @@
+"""The file of settings: TOML, or Python.
+
+    settings.toml      names at the top level, or all of them in a table [greenhttp]
+    pyproject.toml     the table [tool.greenhttp]
+    settings.py        executed; what is assigned to a setting's name is its value
+
+Names are those of config.SETTINGS, and other servers' names for them (`worker_connections`). `app = "module:name"` says
+what to serve (`wsgi_app` too).
+
+A file whose name begins with `gunicorn` was written for that: what gunicorn sets is taken, ignored in one line, or
+refused (foreign.py), and other names are the file's own and named.
+
+In a Python file functions, classes, modules, `_names` and NAMES are the file's own. Any other plain value (a text, a
+number, a list ...) must be a setting: what is meant as one but misspelt would be lost otherwise. The file runs with the
+standard library patched already, so it cannot decide about `patch` and `loop`.
+
+Every mistake is one line, `file:line: what is wrong`, where the line is known.
+"""
+
+import ast
+import contextlib
+import inspect
+import mmap
+import os
+import pickle
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from greenhttp.errors import ConfigError
+from greenhttp.settings.foreign import (
+    BY_FOREIGN_NAME,
+    HOOKS_OF_MASTER,
+    HOOKS_OF_NOBODY,
+    HOOKS_OF_WORKER,
+    HOOKS_REFUSED,
+    ignored,
+)
+from greenhttp.settings.sources import APP, HOOKS, PLACES, Given, Source
+from greenhttp.settings.table import BY_NAME, SETTINGS, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PLAIN = (str, bytes, int, float, type(None), list, tuple, dict, set, frozenset)
+PATIENCE = 30  # seconds that a Python file has: who waits for it, perhaps a supervisor, does nothing else meanwhile
+MOST = 1 << 20  # bytes of all that it gives
+SIZE = 4  # bytes of the number before these
+TOO_LATE = {"patch": "--no-patch", "loop": "--loop"}
+
+NAMES: dict[str, str] = {  # a name in a file -> the setting's
+    **{flag[2:].replace("-", "_"): setting.name for setting in SETTINGS for flag in setting.flags if flag[:2] == "--"},
+    **{name: name for name in (APP, *PLACES)},
+    "wsgi_app": APP,
+    "reload_extra_files": "reload_dirs",
+}
+OF_THE_COMMAND_LINE = ("config", "check_config", "print_config")  # gunicorn takes them from a file too
+
+
+def is_python(path: str) -> bool:
+    """Whether it is a Python file, or TOML. Raises ConfigError if it is neither."""
+    if path.endswith(".py"):
+        return True
+    if path.endswith(".toml"):
+        return False
+    raise ConfigError(f"{path}: a file of settings ends in .toml or .py")
+
+
+def read_toml(path: str) -> tuple[Source, list[str]]:
+    """What a TOML file gives, and lines to say about it. Raises ConfigError."""
+    try:
+        text = _bytes(path).decode()
+        document = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        where = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(error))
+        raise ConfigError(f"{path}:{where[2]}: {where[1]}" if where else f"{path}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: values are nested too deeply") from None
+    except ValueError as error:  # int() refuses more than some thousand digits
+        raise ConfigError(f"{path}: a number in it cannot be read: {error}") from None
+    header, table = _table(path, document)
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{path}: there is no table [{header}]")
+    lines = _toml_lines(text, header)
+    for name in table:
+        if name not in NAMES and name not in BY_FOREIGN_NAME:
+            raise ConfigError(f"{_place(path, lines, name)}: {name}: there is no such setting{nearest(name, NAMES)}")
+        if name in BY_NAME and BY_NAME[name].kind == "mode" and type(table[name]) is int and table[name]:
+            place = _place(path, lines, name)  # 660 would be decimal, and the mode 1224
+            raise ConfigError(f'{place}: {name}: give its octal digits as a text, like "{table[name]:03d}"')
+    return _source(path, table, lines)
+
+
+def _table(path: str, document: dict[str, Any]) -> tuple[str, Any]:
+    """The header of the table that is ours, "" for the top level, and what stands there."""
+    if os.path.basename(path) == "pyproject.toml":
+        tool = document.get("tool")
+        return "tool.greenhttp", tool.get("greenhttp") if isinstance(tool, Mapping) else None
+    if "greenhttp" in document:
+        return "greenhttp", document["greenhttp"]
+    return "", document
+
+
+def read_python(path: str, prepare: Callable[[], None]) -> tuple[Source, list[str]]:
+    """As `run_python`, in a process of its own, which ends with it: nothing that the file does happens here.
+
+    Arguments:
+        prepare: called there first.
+
+    What the file prints on stdout is not shown, since it is going to be run again by whoever serves.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError):  # closed, or nobody reads it any more
+            stream.flush()
+    with mmap.mmap(-1, SIZE + MOST) as memory:  # no pipe: a process that the file leaves behind would keep it open
+        try:
+            pid = os.fork()
+        except OSError as error:
+            raise ConfigError(f"{path}: no process can be started to run it: {error.strerror}") from None
+        if pid == 0:
+            try:
+                _run_apart(path, prepare, memory)
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        size = int.from_bytes(memory[:SIZE], "little")
+        data = memory[SIZE : SIZE + size]
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
+        raise ConfigError(f"{path}: it has not come to its end in {PATIENCE} s; it should only set settings")
+    if not data:
+        raise ConfigError(f"{path}: the process that ran it ended before it was done")
+    answer = pickle.loads(data)
+    if isinstance(answer, str):
+        raise ConfigError(answer)
+    given, notices = answer
+    return {name: Given(value, origin) for name, value, origin in given}, notices
+
+
+def _run_apart(path: str, prepare: Callable[[], None], memory: mmap.mmap) -> None:
+    """The life of that process, which the system ends after PATIENCE."""
+    signal.set_wakeup_fd(-1)  # a supervisor's: its handlers are not for what is sent to this process
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(PATIENCE)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    data = _answer(path, prepare)
+    if len(data) > MOST:
+        data = pickle.dumps(f"{path}: its values take {len(data)} bytes; {MOST} are allowed")
+    memory[SIZE : SIZE + len(data)] = data
+    memory[:SIZE] = len(data).to_bytes(SIZE, "little")
+    sys.stderr.flush()
+
+
+def _answer(path: str, prepare: Callable[[], None]) -> bytes:
+    try:
+        prepare()
+        source, notices = run_python(path)
+        return pickle.dumps(([(name, given.value, given.origin) for name, given in source.items()], notices))
+    except ConfigError as error:
+        return pickle.dumps(str(error))
+    except Exception as error:  # a value that cannot be handed over
+        return pickle.dumps(f"{path}: a value in it cannot be used: {error}")
+
+
+def run_python(path: str) -> tuple[Source, list[str]]:
+    """What a Python file assigns, and lines to say about it. Raises ConfigError, also for what the file raises."""
+    tree, names = _executed(path)
+    assigned = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    lines = {node.id: node.lineno for node in assigned}
+    settings: dict[str, Any] = {}
+    own: list[str] = []
+    for name, value in names.items():
+        if isinstance(value, type) and name in BY_FOREIGN_NAME and name.endswith("_class"):
+            value = f"{value.__module__}.{value.__qualname__}"
+        place = _place(path, lines, name)
+        if name in TOO_LATE and isinstance(value, PLAIN):
+            raise ConfigError(f"{place}: {name} cannot be decided here, it is too late; use {TOO_LATE[name]}")
+        if _is_meant(name, value):
+            settings[name] = value
+        elif isinstance(value, PLAIN) and not name.startswith("_") and name == name.lower():
+            if os.path.basename(path).startswith("gunicorn"):
+                if name in OF_THE_COMMAND_LINE:
+                    if value and name != "config" or name == "config" and value not in (None, f"./{path}", path):
+                        raise ConfigError(f"{place}: {name}: give it on the command line")
+                else:
+                    own.append(name)  # it takes any name; one of ours it would not have known
+                continue
+            near = nearest(name, NAMES)
+            raise ConfigError(f"{place}: {name}: there is no such setting{near or '; names of your own begin with _'}")
+    source, notices = _source(path, settings, lines)
+    if hooks := tuple(_hooks(path, names)):
+        source[HOOKS] = Given(hooks, path)
+    if unused := [name for name in HOOKS_OF_NOBODY if callable(names.get(name))]:
+        notices.append(f"{path}: hooks that never run, for there are no dirty workers: {', '.join(unused)}")
+    if own:
+        notices.append(f"{path}: no settings, so the file's own: {', '.join(own)}")
+    return source, notices
+
+
+def run_hooks(path: str) -> dict[str, Callable[..., Any]]:
+    """Run a Python file for what it does: its hooks by name. Raises ConfigError, also for what the file raises."""
+    return _hooks(path, _executed(path)[1])
+
+
+def _executed(path: str) -> tuple[ast.Module, dict[str, Any]]:
+    """The file's syntax tree, and the names in it when it has run."""
+    code = _bytes(path)
+    names: dict[str, Any] = {"__name__": "__config__", "__file__": path}
+    try:
+        tree = ast.parse(code, path)
+        exec(compile(tree, path, "exec"), names)
+    except SyntaxError as error:
+        raise ConfigError(f"{path}:{error.lineno or 1}: {error.msg}") from None
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+        said = traceback.format_exception_only(type(error), error)[-1].strip()
+        raise ConfigError(f"{path}:{frames[-1].lineno}: {said}" if frames else f"{path}: {said}") from None
+    return tree, names
+
+
+def _hooks(path: str, names: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
+    """Those that run here. Raises ConfigError for one that could not be called as gunicorn calls it."""
+    hooks = {}
+    for name, given in {**HOOKS_OF_MASTER, **HOOKS_OF_WORKER}.items():
+        hook = names.get(name)
+        if isinstance(hook, str) and hook:
+            raise ConfigError(f"{path}: {name}: give the function itself, not its name")
+        if callable(hook):
+            hooks[name] = _fitting(f"{path}: {name}", hook, given)
+    for name, why in HOOKS_REFUSED.items():
+        if callable(names.get(name)):
+            raise ConfigError(f"{path}: {name}: {why}")
+    return hooks
+
+
+def _fitting(place: str, hook: Callable[..., Any], given: tuple[str, ...]) -> Callable[..., Any]:
+    """The hook as it can be called; one of post_request may leave out resp, and environ too, as there."""
+    try:
+        signature = inspect.signature(hook)
+    except (TypeError, ValueError):  # one written in C: nobody knows
+        return hook
+    for many in (4, 3, 2) if given[-1] == "resp" else (len(given),):
+        try:
+            signature.bind(*given[:many])
+        except TypeError:
+            continue
+        return hook if many == len(given) else lambda *words, many=many: hook(*words[:many])
+    raise ConfigError(f"{place}: it must take {', '.join(given)}")
+
+
+def _is_meant(name: str, value: object) -> bool:
+    """Whether it is a setting's value; after `import queue` it is not."""
+    if NAMES.get(name) == APP:
+        return True  # where it is a function, the line that says what to give is worth more
+    return (name in NAMES or name in BY_FOREIGN_NAME) and not callable(value) and not isinstance(value, ModuleType)
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+
+
+def _toml_lines(text: str, table: str) -> dict[str, int]:
+    """Name to line number of a table's keys: good enough to point at, for tomllib does not say."""
+    lines: dict[str, int] = {}
+    here = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\s*([\w.\"' -]+?)\s*\]", line):
+            here = re.sub(r"[\s\"']", "", header[1])
+            if here.startswith(f"{table}." if table else ""):
+                lines.setdefault(here.removeprefix(f"{table}." if table else ""), number)
+        elif here == table and (key := re.match(r"\s*[\"']?([\w-]+)[\"']?\s*[.=]", line)):
+            lines.setdefault(key[1], number)
+    return lines
+
+
+def _place(path: str, lines: Mapping[str, int], name: str) -> str:
+    return f"{path}:{lines[name]}" if name in lines else path
+
+
+def _source(path: str, given: Mapping[str, Any], lines: Mapping[str, int]) -> tuple[Source, list[str]]:
+    source: Source = {}
+    words: list[str] = []
+    for name, value in given.items():
+        place = _place(path, lines, name)
+        if name not in NAMES:
+            words.append(BY_FOREIGN_NAME[name].judge(f"{place}: {name}", value))
+            continue
+        if name == "reload_extra_files":
+            if not value:
+                continue
+            value = [".", *([value] if isinstance(value, str) else value)]  # beside the others, as there
+        if name == "keepalive" and value in (0, "0"):
+            raise ConfigError(f"{place}: keepalive: 0 is no time-out here; for short ones give '2s'")
+        kept = NAMES[name]
+        if kept in source:
+            raise ConfigError(f"{place}: {name}: it is given twice; {source[kept].origin} says {kept} already")
+        if kept == APP and value is None:
+            continue
+        if kept == APP and not isinstance(value, str):
+            raise ConfigError(f"{place}: {name}: give the application's name, like 'module:app'")
+        if value is None and kept in BY_NAME and BY_NAME[kept].kind != "header":
+            continue  # gunicorn's files say None for "the default"; of a field to send it means "off"
+        source[kept] = Given(value, place)
+    return source, ignored(words)

@@ -1,0 +1,182 @@
+"""Other servers' options that are no settings here: read, so that each is answered by one clear line.
+
+A command line written for gunicorn's gevent worker should run when its first word is changed. What changes nothing here
+is accepted, and named as ignored where somebody could miss it; what would be missed badly is refused, with what to do.
+In a file of settings the same names are known, without dashes and with `_` for `-`; a value of False, None
+or 0 is what the other server does by itself, and is passed over.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from greenhttp.errors import ConfigError
+
+REFUSED, IGNORED, ONLY = "refused", "ignored", "only"
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """One option of other servers.
+
+    Attributes:
+        flags: its names on their command lines; the last is the one it is called by.
+        verdict: REFUSED, IGNORED, or ONLY: accepted with one of `values`, refused with others.
+        why: what is said, after the option's name.
+        argument: whether a value follows the flag.
+        values: for ONLY.
+        usual: the values that are passed over, as texts in small letters; by default what is false, and 0.
+    """
+
+    flags: tuple[str, ...]
+    verdict: str
+    why: str
+    argument: bool = True
+    values: tuple[str, ...] = ()
+    usual: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As a Python name: its last flag."""
+        return self.flags[-1][2:].replace("-", "_")
+
+    def judge(self, source: str, value: object) -> str:
+        """What to say of it as ignored, or "" for nothing. Raises ConfigError if it cannot be served with that."""
+        text = ",".join(map(str, value)).lower() if isinstance(value, (list, tuple)) else str(value).lower()
+        if value is None or (text in self.usual if self.usual else not value or text == "0"):
+            return ""
+        if self.verdict == IGNORED:
+            return f"{source} ({self.why})"
+        if self.verdict == ONLY and text in self.values:
+            return ""
+        raise ConfigError(f"{source}{f' {value}' if self.verdict == ONLY else ''}: {self.why}")
+
+
+def ignored(words: Iterable[str]) -> list[str]:
+    """All that `judge` has said, as one line; [] if it has said nothing."""
+    said = [word for word in words if word]
+    return [f"ignored, for it changes nothing here: {', '.join(said)}"] if said else []
+
+
+_TLS = "TLS is not there yet; let a proxy in front do it"
+_BACKGROUND = "it stays in the foreground; let systemd, a container or a supervisor keep it"
+_FORWARDED = "name the proxy's addresses, --forwarded-allow-ips; only the scheme is taken from its fields"
+_FACTORY = "write the call into the name: module:create()"
+_LOGGING = "set logging up in the application; its handlers are kept"
+_SENDFILE = "regular files go by sendfile where they can"
+_SYSLOG = "nothing is sent to syslog"
+_UNDERSCORES = "fields with _ in their names are dropped; those to let through: --allow-headers"
+_DIRTY = "there are no dirty workers; leave it out"
+_HTTP2 = "HTTP/2 is not there yet; leave it out"
+
+FOREIGN: tuple[Foreign, ...] = (
+    Foreign(
+        ("-k", "--worker-class"), ONLY, "there is one kind of worker, green threads; leave the option out, or gevent",
+        values=(
+            "gevent", "greenhttp", "greenhttp.gunicorn.worker", "greenhttp.doors.worker.worker",
+            "gunicorn.workers.ggevent.geventworker",
+        ),
+    ),
+    Foreign(("--blocking-threads", "--threads"), IGNORED, "requests run in green threads; see --concurrency"),
+    Foreign(("-n", "--process-name", "--proc-name", "--name"), IGNORED, "the process keeps its name"),
+    Foreign(("--worker-tmp-dir",), IGNORED, "no files are used for that"),
+    Foreign(("--no-control-socket",), IGNORED, "there is none", argument=False),
+    Foreign(("--workers-max-rss",), REFUSED, "give --max-rss, with a unit: granian's number counts MiB"),
+    Foreign(("--ssl-certfile", "--ssl-certificate", "--certfile"), REFUSED, _TLS),
+    Foreign(("--ssl-keyfile", "--keyfile"), REFUSED, _TLS),
+    Foreign(("--ssl-ca-certs", "--ssl-ca", "--ca-certs"), REFUSED, _TLS),
+    Foreign(("--ssl-cert-reqs", "--cert-reqs"), REFUSED, _TLS),
+    Foreign(("--ssl-ciphers", "--ciphers"), REFUSED, _TLS),
+    Foreign(("--http-protocols",), ONLY, _HTTP2, values=("h1",)),
+    Foreign(("-D", "--daemon"), REFUSED, _BACKGROUND, argument=False),
+    Foreign(("--proxy-headers",), REFUSED, _FORWARDED, argument=False),
+    Foreign(("--proxy-protocol",), ONLY, "the PROXY protocol is not there yet; leave it out", values=("off",)),
+    Foreign(("--url-prefix", "--url-path-prefix", "--root-path"), REFUSED, "a prefix is not cut off yet; leave it out"),
+    Foreign(("--call", "--factory"), REFUSED, _FACTORY, argument=False),
+    Foreign(("--env-files", "--env-file"), REFUSED, "files of variables are not read; give -e NAME=VALUE"),
+    Foreign(("--logconfig", "--log-config"), REFUSED, _LOGGING),
+    Foreign(("--capture-output",), REFUSED, "output is not redirected; redirect it in the shell", argument=False),
+    Foreign(("--statsd-host",), REFUSED, "statistics are not sent yet; leave it out"),
+    Foreign(
+        ("--limit-request-field-size", "--limit-request-field_size"), IGNORED,
+        "fields are limited together; see --limit-request-head",
+    ),
+    # gunicorn's, in the order of its documentation
+    Foreign(("--tmp-upload-dir",), IGNORED, "content goes to the application as it comes"),
+    Foreign(("--reload-engine",), IGNORED, "files are watched by a process of their own"),
+    Foreign(("--spew",), REFUSED, "there is no such trace; use python -m trace", argument=False),
+    Foreign(("--no-sendfile",), IGNORED, _SENDFILE, argument=False),
+    Foreign(("--sendfile",), IGNORED, _SENDFILE, usual=("true",)),
+    Foreign(("--initgroups",), IGNORED, "--user takes the groups of that user anyway", argument=False),
+    Foreign(("--disable-redirect-access-to-syslog",), IGNORED, _SYSLOG, argument=False),
+    Foreign(("--logger-class",), ONLY, _LOGGING, values=("gunicorn.glogging.logger",)),
+    Foreign(("--logconfig-dict",), REFUSED, _LOGGING),
+    Foreign(("--logconfig-json", "--log-config-json"), REFUSED, _LOGGING),
+    Foreign(("--syslog", "--log-syslog"), REFUSED, f"{_SYSLOG}; let systemd or the shell pass stderr on", False),
+    Foreign(("--syslog-addr", "--log-syslog-to"), IGNORED, _SYSLOG),
+    Foreign(("--syslog-prefix", "--log-syslog-prefix"), IGNORED, _SYSLOG),
+    Foreign(("--syslog-facility", "--log-syslog-facility"), IGNORED, _SYSLOG),
+    Foreign(("-R", "--enable-stdio-inheritance"), IGNORED, "output is inherited anyway", argument=False),
+    Foreign(("--dogstatsd-tags",), IGNORED, "statistics are not sent"),
+    Foreign(("--statsd-prefix",), IGNORED, "statistics are not sent"),
+    Foreign(("--enable-backlog-metric",), IGNORED, "statistics are not sent", argument=False),
+    Foreign(("--default-proc-name",), IGNORED, "the process keeps its name"),
+    Foreign(("--paster", "--paste"), REFUSED, "give a module that calls paste.deploy.loadapp as the application"),
+    Foreign(("--raw-paste-global-conf", "--paste-global"), REFUSED, "there is no --paste to give it to; leave it out"),
+    Foreign(("--proxy-allow-ips", "--proxy-allow-from"), IGNORED, "the PROXY protocol is not spoken"),
+    Foreign(("--protocol",), ONLY, "only HTTP is spoken; leave it out", values=("http",)),
+    Foreign(("--uwsgi-allow-ips", "--uwsgi-allow-from"), IGNORED, "uWSGI's protocol is not spoken"),
+    Foreign(("--ssl-version",), REFUSED, _TLS),
+    Foreign(("--suppress-ragged-eofs",), IGNORED, "TLS is not spoken", usual=("true",)),
+    Foreign(("--do-handshake-on-connect",), IGNORED, "TLS is not spoken", argument=False),
+    Foreign(("--http2-cleartext",), ONLY, _HTTP2, values=("off",)),
+    Foreign(("--http2-max-concurrent-streams",), IGNORED, "HTTP/2 is not spoken"),
+    Foreign(("--http2-initial-window-size",), IGNORED, "HTTP/2 is not spoken"),
+    Foreign(("--http2-max-frame-size",), IGNORED, "HTTP/2 is not spoken"),
+    Foreign(("--http2-max-header-list-size",), IGNORED, "HTTP/2 is not spoken"),
+    Foreign(("--permit-obsolete-folding",), REFUSED, "folded fields are refused, always; leave it out", False),
+    Foreign(("--strip-header-spaces",), REFUSED, "a space behind a name is refused, always; leave it out", False),
+    Foreign(("--permit-unconventional-http-method",), IGNORED, "any method is taken as it is sent", argument=False),
+    Foreign(("--permit-unconventional-http-version",), REFUSED, "HTTP is 1.0 or 1.1; leave it out", False),
+    Foreign(("--casefold-http-method",), REFUSED, "methods are taken as they are sent; leave it out", False),
+    Foreign(("--forwarder-headers",), REFUSED, _UNDERSCORES),
+    Foreign(("--header-map",), ONLY, _UNDERSCORES, values=("drop",)),
+    Foreign(("--asgi-loop",), IGNORED, "ASGI is not spoken"),
+    Foreign(("--asgi-lifespan",), IGNORED, "ASGI is not spoken"),
+    Foreign(("--asgi-disconnect-grace-period",), IGNORED, "ASGI is not spoken"),
+    Foreign(("--websocket-max-message-size",), IGNORED, "WebSocket is not spoken"),
+    Foreign(("--http-parser",), IGNORED, "there is one parser"),
+    Foreign(("--dirty-apps", "--dirty-app"), REFUSED, _DIRTY),
+    Foreign(("--dirty-workers",), REFUSED, _DIRTY),
+    Foreign(("--dirty-timeout",), IGNORED, "there are no dirty workers"),
+    Foreign(("--dirty-threads",), IGNORED, "there are no dirty workers"),
+    Foreign(("--dirty-graceful-timeout",), IGNORED, "there are no dirty workers"),
+    Foreign(("--control-socket",), IGNORED, "there is none"),
+    Foreign(("--control-socket-mode",), IGNORED, "there is none"),
+    Foreign(("--control-socket-disable",), IGNORED, "there is none", argument=False),
+)  # fmt: skip
+
+BY_FOREIGN_NAME = {flag[2:].replace("-", "_"): entry for entry in FOREIGN for flag in entry.flags if flag[:2] == "--"}
+
+# gunicorn's hooks, functions in a Python file of settings, and what each is given; see program/hooks.py
+HOOKS_OF_MASTER: dict[str, tuple[str, ...]] = {
+    "on_starting": ("server",),
+    "on_reload": ("server",),
+    "when_ready": ("server",),
+    "pre_fork": ("server", "worker"),
+    "child_exit": ("server", "worker"),
+    "nworkers_changed": ("server", "new_value", "old_value"),
+    "pre_exec": ("server",),
+    "on_exit": ("server",),
+}
+HOOKS_OF_MANY = ("on_reload", "pre_fork", "child_exit", "nworkers_changed", "pre_exec")  # no process alone has these
+HOOKS_OF_WORKER: dict[str, tuple[str, ...]] = {
+    "post_fork": ("server", "worker"),
+    "post_worker_init": ("worker",),
+    "worker_int": ("worker",),
+    "worker_abort": ("worker",),
+    "pre_request": ("worker", "req"),
+    "post_request": ("worker", "req", "environ", "resp"),
+    "worker_exit": ("server", "worker"),
+}
+HOOKS_REFUSED = {"ssl_context": _TLS}
+HOOKS_OF_NOBODY = ("on_dirty_starting", "dirty_post_fork", "dirty_worker_init", "dirty_worker_exit")

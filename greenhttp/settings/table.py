@@ -1,0 +1,495 @@
+"""Every setting once: its name, kind, default, unit, meaning and check.
+
+The command line, the environment, the file of settings, the help and the server derive from `SETTINGS`; nothing is said
+twice. Data only: nothing here opens a file or reads the environment.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from greenhttp.settings.kinds import KINDS, LARGEST, LARGEST_HEAD, LISTS, MOST_RUNNING, TOKEN
+
+DESCRIPTORS_KEPT = 128  # descriptors left to the application, its databases and logs when `connections` is derived
+
+# ---- checks: each takes the value its kind has produced and returns the one to keep, or raises ValueError
+
+
+def _at_least(least: int, why: str = "", most: int = LARGEST) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if value < least:
+            raise ValueError(f"{value} is too small; give {least} or more" + (f" ({why})" if why else ""))
+        if value > most:
+            raise ValueError(f"{value} is too large; give {most} or less")
+        return value
+
+    return check
+
+
+def _not_too_many(value: int | str) -> int | str:
+    if value != "auto" and int(value) > 1000:
+        raise ValueError(f"{value} is too large; give 1000 or less")
+    return value
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r} is not known; give {', '.join(choices[:-1])} or {choices[-1]}")
+        return value
+
+    return check
+
+
+def _field_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if not TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} is not a field name; give names like X_Forwarded_For")
+    return tuple(dict.fromkeys(name.lower() for name in value))
+
+
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    from ipaddress import ip_network  # only for this: it is no small module
+
+    for text in value:
+        try:
+            if text != "*":
+                ip_network(text)
+        except ValueError as error:
+            raise ValueError(f"{error}; give addresses like 10.0.0.1, networks like 10.0.0.0/8, or *") from None
+    return value
+
+
+def _methods(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if name not in ("CONNECT", "TRACE"):
+            raise ValueError(f"{name!r} cannot be allowed here; only CONNECT and TRACE need it, in capitals")
+    return value
+
+
+# ---- the table
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        name: the Python name, also the attribute of `Settings`; `GREENHTTP_<NAME>` in the environment.
+        kind: a key of `KINDS`: how a value is read.
+        default: the value as kept, or as a person would type it; None where it is derived from others.
+        unit: what a number counts, for people: "seconds", "bytes", "bytes/s"; "" where there is none.
+        help: one or two sentences: what it bounds, and what happens beyond it.
+        group: the heading it stands under in the help.
+        flags: command line names, its own among them; other servers' names where they mean the same. The long ones,
+            with `_` for `-`, are also names in a file of settings.
+        check: called with the value of the right kind; returns the one to keep or raises ValueError.
+        switches: flags that take no value, each with the value it stands for.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    unit: str
+    help: str
+    group: str
+    flags: tuple[str, ...]
+    check: Callable[[Any], Any] | None = None
+    switches: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return f"GREENHTTP_{self.name.upper()}"
+
+    @property
+    def flag(self) -> str:
+        """Its own long name on the command line; the other flags are short for it, or other servers' names."""
+        return "--" + self.name.replace("_", "-")
+
+    def parse(self, value: object) -> Any:
+        """The value to keep.
+
+        Raises:
+            ValueError: "what is wrong; what to do", without the setting's name.
+        """
+        if self.default is None and (value is None or str(value).strip().lower() == "auto"):
+            return None
+        kept = KINDS[self.kind](value)
+        return kept if self.check is None else self.check(kept)
+
+    def typed(self, value: Any) -> str | int | bool | list[str]:
+        """A kept value as a person would type it; `parse` makes the same of it again."""
+        if value is None:
+            return "auto" if self.default is None else "off"
+        if self.kind == "mode":
+            return f"{value:03o}"
+        if self.kind == "duration":
+            return _typed_duration(value)
+        if self.kind == "size":
+            return _typed_size(value)
+        return list(value) if self.kind in LISTS else value
+
+
+def _typed_duration(seconds: float) -> str:
+    if 0 < seconds < 1 and (seconds * 1000).is_integer():
+        return f"{seconds * 1000:.0f}ms"
+    return f"{Decimal(repr(seconds)):f}".removesuffix(".0") + "s" if seconds else "0"
+
+
+def _typed_size(size: int) -> str:
+    unit = 0
+    while size and size % 1024 == 0 and unit < 4:
+        size, unit = size // 1024, unit + 1
+    return f"{size}{' kmgt'[unit]}".strip()
+
+
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+    """`; did you mean NAME?` for the most similar of the names, or nothing."""
+    near = difflib.get_close_matches(name, list(names), 1, cutoff)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+_SERVE, _APP, _WORK, _LIMITS, _TIME = "Serving", "The application", "Work", "Limits", "Time"
+_PROCESSES = "Processes"
+_ANSWERS, _LOGS = "Requests and answers", "Logs"
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "bind", "addresses", "127.0.0.1:8000", "",
+        "Where to listen: host:port, :port (every IPv4 address), [::]:port, unix:/path or fd://N. May be repeated.",
+        _SERVE, ("-b", "--bind", "--listen"),
+    ),
+    Setting(
+        "socket_mode", "mode", "off", "",
+        "Permissions of a UNIX socket's file, like 660. off: what the umask leaves.",
+        _SERVE, ("--socket-mode", "--uds-permissions", "--unix-socket-perms"),
+    ),
+    Setting(
+        "socket_owner", "optional", "off", "",
+        "Who is to have that file: user:group, user or :group. off: who --user and --group name.",
+        _SERVE, ("--socket-owner", "--chown-socket"),
+    ),
+    Setting(
+        "reuse_port", "bool", False, "",
+        "Let other programs that say the same listen on the same port (SO_REUSEPORT). The workers of one share its"
+        " queue in any case.",
+        _SERVE, ("--reuse-port",),
+    ),
+    Setting(
+        "backlog", "count", 2048, "connections",
+        "Connections the kernel holds until they are accepted, per address. The kernel's own limit may be lower.",
+        _SERVE, ("--backlog",), _at_least(1),
+    ),
+    Setting(
+        "loop", "choice", "auto", "",
+        "The event loop: auto, libev or libuv.",
+        _SERVE, ("--loop",), _one_of("auto", "libev", "libuv"),
+    ),
+    Setting(
+        "interface", "choice", "auto", "",
+        "What the application speaks: wsgi, native, stream, or auto: wsgi or native, told from its signature.",
+        _APP, ("--interface",), _one_of("auto", "wsgi", "native", "stream"),
+    ),
+    Setting(
+        "patch", "bool", True, "",
+        "Make the standard library's sockets, sleeps and locks cooperative (gevent) before the application is loaded.",
+        _APP, ("--patch",),
+    ),
+    Setting(
+        "chdir", "path", ".", "",
+        "The directory to go to first.",
+        _APP, ("--chdir", "--working-dir"),
+    ),
+    Setting(
+        "pythonpath", "names", (), "",
+        "Directories to look for modules in, before the current one. Commas between.",
+        _APP, ("--pythonpath", "--app-dir"),
+    ),
+    Setting(
+        "env", "pairs", (), "",
+        "NAME=VALUE for the environment of the application. May be repeated.",
+        _APP, ("-e", "--env", "--raw-env"),
+    ),
+    Setting(
+        "warm_up", "optional", "off", "",
+        "module:function, called in each process after the application is loaded, before it says that it is ready.",
+        _APP, ("--warm-up",),
+    ),
+    Setting(
+        "concurrency", "count", 1000, "requests",
+        "Requests that run at the same time. More wait in the queue; idle connections do not count.",
+        _WORK, ("--concurrency", "--limit-concurrency", "--backpressure"), _at_least(1, "", MOST_RUNNING),
+    ),
+    Setting(
+        "queue", "count", None, "requests",
+        "Requests that may wait for their turn; beyond it 503 at once. 0: none waits. Default: --concurrency.",
+        _WORK, ("--queue",),
+    ),
+    Setting(
+        "queue_timeout", "duration", 10.0, "seconds",
+        "The longest wait for a turn; then 503.",
+        _WORK, ("--queue-timeout",),
+    ),
+    Setting(
+        "offload_threads", "count", 16, "threads",
+        "Calls that `greenhttp.offload` makes on threads at the same time; more wait.",
+        _WORK, ("--offload-threads",), _at_least(1),
+    ),
+    Setting(
+        "offload_processes", "count", 0, "processes",
+        "The same for `process=True`, in processes of each worker. 0: one for each processor.",
+        _WORK, ("--offload-processes",),
+    ),
+    Setting(
+        "health_path", "target", "off", "",
+        "Requests for exactly this path, such as /healthz, never wait in the queue: without content, they run although"
+        " --concurrency others do. off: none.",
+        _WORK, ("--health-path",),
+    ),
+    Setting(
+        "context", "choice", "request", "",
+        "Where context variables live: request: each starts with an empty context; thread: with what earlier requests"
+        " in its green thread have left, values of other people among it.",
+        _WORK, ("--context",), _one_of("request", "thread"),
+    ),
+    Setting(
+        "connections", "count", None, "connections",
+        "Open connections, idle ones included. Beyond it the longest idle one is closed to make room."
+        f" Default: the file limit less {DESCRIPTORS_KEPT}.",
+        _WORK, ("--connections", "--worker-connections", "--connection-limit"), _at_least(1),
+    ),
+    Setting(
+        "workers", "workers", 0, "processes",
+        "Processes that serve, under a supervisor that replaces them, or auto: one for each processor. 0: this process"
+        " serves alone, unless another setting under this heading asks for a supervisor.",
+        _PROCESSES, ("-w", "--workers"), _not_too_many,
+    ),
+    Setting(
+        "preload", "bool", False, "",
+        "Load the application once, before the workers are forked, which then share its memory.",
+        _PROCESSES, ("--preload", "--preload-app"),
+    ),
+    Setting(
+        "max_requests", "count", 0, "requests",
+        "Replace a worker after that many. 0: never.",
+        _PROCESSES, ("--max-requests", "--limit-max-requests"),
+    ),
+    Setting(
+        "max_requests_jitter", "count", 0, "requests",
+        "Up to so many are added to --max-requests, for each worker by chance, so that not all leave together.",
+        _PROCESSES, ("--max-requests-jitter", "--limit-max-requests-jitter"),
+    ),
+    Setting(
+        "max_rss", "size", 0, "bytes",
+        "Replace a worker that has more resident memory. 0: never.",
+        _PROCESSES, ("--max-rss",),
+    ),
+    Setting(
+        "max_age", "duration", 0.0, "seconds",
+        "Replace a worker after that time, less up to a tenth by chance. 0: never.",
+        _PROCESSES, ("--max-age", "--workers-lifetime"),
+    ),
+    Setting(
+        "timeout", "duration", 30.0, "seconds",
+        "A worker whose loop does not turn for so long says where it is, is killed and replaced. 0: never.",
+        _PROCESSES, ("-t", "--timeout", "--timeout-worker-healthcheck"),
+    ),
+    Setting(
+        "boot_timeout", "duration", 300.0, "seconds",
+        "A worker that is not ready by then is killed. 0: as long as it takes.",
+        _PROCESSES, ("--boot-timeout",),
+    ),
+    Setting(
+        "reload", "bool", False, "",
+        "Replace the workers when a file changes that the application may be made of; for development.",
+        _PROCESSES, ("--reload",),
+    ),
+    Setting(
+        "reload_dirs", "names", ".", "",
+        "What is watched then: directories, with all below them, and files.",
+        _PROCESSES, ("--reload-dirs", "--reload-dir", "--reload-paths", "--reload-extra-file"),
+    ),
+    Setting(
+        "pid", "optional", "off", "",
+        "The file to write the supervisor's process number to.",
+        _PROCESSES, ("-p", "--pid", "--pidfile", "--pid-file"),
+    ),
+    Setting(
+        "user", "optional", "off", "",
+        "The user to become, after the addresses are bound.",
+        _PROCESSES, ("-u", "--user"),
+    ),
+    Setting(
+        "group", "optional", "off", "",
+        "The group to become; with --user the default is the user's.",
+        _PROCESSES, ("-g", "--group"),
+    ),
+    Setting(
+        "umask", "mode", "off", "",
+        "The umask of the workers, like 027. off: as it was.",
+        _PROCESSES, ("-m", "--umask"),
+    ),
+    Setting(
+        "limit_request_line", "size", 8 << 10, "bytes",
+        "Request line; beyond it 414.",
+        _LIMITS, ("--limit-request-line",), _at_least(64, "a line like GET / HTTP/1.1 must fit", LARGEST_HEAD),
+    ),
+    Setting(
+        "limit_request_head", "size", 64 << 10, "bytes",
+        "All fields of a request together, without the request line; beyond it 431.",
+        _LIMITS, ("--limit-request-head", "--max-request-header-size"),
+        _at_least(256, "a Host field must fit", LARGEST_HEAD),
+    ),
+    Setting(
+        "limit_request_fields", "count", 100, "fields",
+        "Fields of a request; beyond it 431.",
+        _LIMITS, ("--limit-request-fields",), _at_least(1, "HTTP/1.1 requires Host", LARGEST_HEAD),
+    ),
+    Setting(
+        "limit_request_body", "size", 1 << 30, "bytes",
+        "Request content; beyond it 413, before any is read where the length is announced. 0: requests have none.",
+        _LIMITS, ("--limit-request-body", "--max-request-body-size"),
+    ),
+    Setting(
+        "limit_chunk_extensions", "size", 4 << 10, "bytes",
+        "Chunk extensions of one request together; beyond it 400.",
+        _LIMITS, ("--limit-chunk-extensions",),
+    ),
+    Setting(
+        "limit_trailers", "size", 8 << 10, "bytes",
+        "Trailer fields of one request together; beyond it 431.",
+        _LIMITS, ("--limit-trailers",),
+    ),
+    Setting(
+        "limit_pipeline", "size", 64 << 10, "bytes",
+        "Read ahead on one connection while a request runs; beyond it reading stops until there is room.",
+        _LIMITS, ("--limit-pipeline",), _at_least(16 << 10, "that much is received at once"),
+    ),
+    Setting(
+        "limit_buffers", "size", 256 << 20, "bytes",
+        "Unfinished heads and read-ahead of all connections together; beyond it the largest goes (431 or close).",
+        _LIMITS, ("--limit-buffers",),
+    ),
+    Setting(
+        "header_timeout", "duration", 10.0, "seconds",
+        "To the end of a request head, total: from accept for the first, then from the head's first byte; then 408.",
+        _TIME, ("--header-timeout", "--read-timeout"),
+    ),
+    Setting(
+        "keepalive_timeout", "duration", 75.0, "seconds",
+        "Idle between two requests; then close. Keep it longer than the load balancer's (often 60 s).",
+        _TIME, ("--keepalive-timeout", "--keep-alive", "--keepalive", "--timeout-keep-alive", "--channel-timeout"),
+    ),
+    Setting(
+        "body_timeout", "duration", 30.0, "seconds",
+        "Silence of the client while the application waits for content; then its read raises, 408.",
+        _TIME, ("--body-timeout",),
+    ),
+    Setting(
+        "body_min_rate", "rate", 500, "bytes/s",
+        "Slowest content accepted, on average after --min-rate-after; 0: any.",
+        _TIME, ("--body-min-rate",),
+    ),
+    Setting(
+        "write_timeout", "duration", 60.0, "seconds",
+        "A client that reads nothing while bytes wait for it; then abort.",
+        _TIME, ("--write-timeout",),
+    ),
+    Setting(
+        "write_min_rate", "rate", 500, "bytes/s",
+        "Slowest reading accepted while bytes wait, on average after --min-rate-after; 0: any.",
+        _TIME, ("--write-min-rate",),
+    ),
+    Setting(
+        "min_rate_after", "duration", 10.0, "seconds",
+        "How long a transfer runs before its rate is judged. 0: from the start.",
+        _TIME, ("--min-rate-after",),
+    ),
+    Setting(
+        "request_timeout", "duration", 0.0, "seconds",
+        "One request in the application; then RequestTimeout is raised in it, 503. 0: no limit.",
+        _TIME, ("--request-timeout",),
+    ),
+    Setting(
+        "linger_timeout", "duration", 2.0, "seconds",
+        "Reading on after the last answer, so that the client sees it instead of a reset. 0: close at once.",
+        _TIME, ("--linger-timeout",),
+    ),
+    Setting(
+        "graceful_timeout", "duration", 30.0, "seconds",
+        "How long running requests may take to finish, on TERM and in a worker that is replaced. 0: none of them may.",
+        _TIME, ("--graceful-timeout", "--timeout-graceful-shutdown", "--workers-kill-timeout"),
+    ),
+    Setting(
+        "drain_linger", "duration", 2.0, "seconds",
+        "When a process stops: idle connections are closed in the course of so many seconds, the longest idle first;"
+        " requests on them are answered meanwhile. 0: all at once.",
+        _TIME, ("--drain-linger",),
+    ),
+    Setting(
+        "hub_warn", "duration", 0.5, "seconds",
+        "A call that blocks the whole process for longer is logged, with its stack. 0: never.",
+        _TIME, ("--hub-warn",),
+    ),
+    Setting(
+        "debug", "bool", False, "",
+        "Answer an error of the application with its traceback. Never where strangers can see it.",
+        _ANSWERS, ("--debug",),
+    ),
+    Setting(
+        "server_header", "header", "greenhttp", "",
+        "Text of the Server field of answers, or off.",
+        _ANSWERS, ("--server-header",), None, (("--no-server-header", "off"),),
+    ),
+    Setting(
+        "allow_headers", "names", (), "",
+        "Request fields to let through that are dropped otherwise: names with _ in them, and Proxy. Commas between.",
+        _ANSWERS, ("--allow-headers",), _field_names,
+    ),
+    Setting(
+        "forwarded_allow_ips", "names", "127.0.0.1,::1", "",
+        "Addresses and networks of the proxies in front that may say by --secure-scheme-headers that a request came by"
+        " https; *: everybody. Who connects over a UNIX socket always may. Commas between.",
+        _ANSWERS, ("--forwarded-allow-ips",), _networks,
+    ),
+    Setting(
+        "secure_scheme_headers", "fields",
+        ("x-forwarded-protocol=ssl", "x-forwarded-proto=https", "x-forwarded-ssl=on"), "",
+        "Request fields, each with the value that means https; 400 where they disagree. off: none.",
+        _ANSWERS, ("--secure-scheme-headers",),
+    ),
+    Setting(
+        "allow_methods", "names", (), "",
+        "Methods to let through that are answered 501 otherwise: CONNECT, TRACE.",
+        _ANSWERS, ("--allow-methods",), _methods,
+    ),
+    Setting(
+        "access_logfile", "file", "off", "",
+        "A line for each request goes to this file; - is stdout.",
+        _LOGS, ("--access-logfile", "--accesslog"), None, (("--access-log", "-"), ("--no-access-log", "off")),
+    ),
+    Setting(
+        "access_log_format", "text", "combined", "",
+        "common, combined, json, or a text with atoms like %(h)s %(r)s %(s)s.",
+        _LOGS, ("--access-log-format", "--access-logformat", "--access-log-fmt"),
+    ),
+    Setting(
+        "error_logfile", "path", "-", "",
+        "Where everything else is logged; - is stderr.",
+        _LOGS, ("--error-logfile", "--errorlog", "--log-file"),
+    ),
+    Setting(
+        "log_level", "choice", "info", "",
+        "The least that is logged: debug, info, warning, error or critical.",
+        _LOGS, ("--log-level", "--loglevel"), _one_of("debug", "info", "warning", "error", "critical"),
+    ),
+)  # fmt: skip
+
+SUPERVISED = tuple(setting.name for setting in SETTINGS if setting.group == _PROCESSES)  # ask for a supervisor
+# What a Server cannot do; `workers` and `timeout` are facts about it too.
+OF_THE_COMMAND = frozenset(SUPERVISED) - {"workers", "timeout"} | {"chdir", "env", "pythonpath", "warm_up"}
+
+BY_NAME: dict[str, Setting] = {setting.name: setting for setting in SETTINGS}
