@@ -533,8 +533,7 @@ cdef class Worker(greenlet):
                     # Thrown between two jobs, where nothing is in progress that could be lost.
                     complain(pool)
         finally:
-            self.resting = True
-            pool.size -= 1
+            pool.size -= 1              # what is dropped from here on may still run foreign code, which may wait
 
     cdef int fresh_context(self) except -1:
         """What comes next finds nothing of what was before, unless the pool wants it to.
@@ -578,14 +577,14 @@ cdef class Worker(greenlet):
         return 0
 
     def switch(self, *args, **kwargs):
-        """Resume this green thread. If it rests, nothing: the switch was meant for an earlier job."""
-        if self.resting:
+        """Resume this green thread. If it rests or has ended, nothing: the switch was meant for an earlier job."""
+        if self.resting or self.dead:
             return None
         return switch_with(<PyObject*>self, <PyObject*>args, <PyObject*>kwargs)
 
     def throw(self, *args):
-        """Raise in this green thread. If it rests, nothing: it was meant for an earlier job."""
-        if self.resting:
+        """Raise in this green thread. If it rests or has ended, nothing: it was meant for an earlier job."""
+        if self.resting or self.dead:
             return None
         return greenlet.throw(self, *args)
 

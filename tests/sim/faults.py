@@ -51,8 +51,8 @@ FAULTS = (
         "1a",
         "a wake-up between two jobs is dropped",
         (
-            Change(POOL, "Worker.switch", "if self.resting:", "if self.job is None:"),
-            Change(POOL, "Worker.throw", "if self.resting:", "if self.job is None:"),
+            Change(POOL, "Worker.switch", "if self.resting or", "if self.job is None or"),
+            Change(POOL, "Worker.throw", "if self.resting or", "if self.job is None or"),
         ),
     ),
     Fault(

@@ -36,7 +36,8 @@ def no_objects(world):
     for asked in world.asked.values():  # what applications keep is theirs
         asked.visit = asked.closings = None
     world.visits.clear()
-    gc.collect()
+    while gc.collect():  # a finalizer, or what a pass has let go of, may leave garbage for the next
+        pass
     found = [each for each in gc.get_objects() if type(each).__name__ in KEPT]
     found = [each for each in found if type(each).__module__.startswith("greenhttp")]
     if found:
