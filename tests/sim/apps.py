@@ -115,7 +115,9 @@ class Visit:
             disturbed = any(
                 each.disturbed for each in asked.client.asked
             )  # output of an earlier one may have been lost
-            if not (asked.client.may_end or disturbed or world.cutting or asked.client.ended):
+            # Who reads so slowly that the time of a stop is over before is cut.
+            slowly = world.phase == "stop" and asked.client.manner == "slow"
+            if not (asked.client.may_end or disturbed or world.cutting or asked.client.ended or slowly):
                 world.fail("an error without a cause", f"{error!r} in {asked.story()}")
             self.excuse(400, 408, 500)
 
