@@ -10,6 +10,7 @@ settings and the errors; everything else is imported inside functions.
 A user's mistake is one line on stderr, never a traceback. The exit codes stand in the help text below.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -282,11 +283,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _main(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:  # what reads the output, like `head`, has seen enough
-        for stream in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         return STOPPED
     except KeyboardInterrupt:  # before the server runs; afterwards signals are handled
         return STOPPED
+    finally:
+        _give_up_streams()
+
+
+def _give_up_streams() -> None:
+    """Have nothing left to say that nobody hears: Python would end with 120 instead of the exit code."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _have_streams() -> None:

@@ -306,13 +306,16 @@ def test_output_that_nobody_reads_to_its_end_is_no_error(here, arguments):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_errors_that_nobody_reads_end_it_quietly_and_with_their_exit_code(here):
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize(("argument", "code"), [("--bnd", 2), ("missing:app", 3)])
+def test_errors_that_nobody_reads_end_it_quietly_and_with_their_exit_code(here, argument, code, buffered):
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "greenhttp", "--bnd"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, cwd=here, check=False)
+    command = [sys.executable, "-m", "greenhttp", argument]
+    environ = {**os.environ, "PYTHONUNBUFFERED": buffered}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, cwd=here, env=environ, check=False)
     os.close(writing)
-    assert (done.returncode, done.stdout) == (2, b"")
+    assert (done.returncode, done.stdout) == (code, b"")
 
 
 @pytest.mark.parametrize("arguments", [["web"], ["-c", "../s.py", "web"]])
