@@ -1,7 +1,7 @@
 """How the guide is built: `make docs`, or `sphinx-build -W -b html docs build/docs`.
 
 Two pages are completed while they are read, so that they cannot be older than the code: `settings` from
-`greenhttp.config`, `reference` from the docstrings and stubs of the public names.
+`greenhttp.settings.table`, `reference` from the docstrings and stubs of the public names.
 """
 
 import sys

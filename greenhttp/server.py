@@ -52,7 +52,7 @@ class Server:
             function that is called with the Stream of each connection. The first two are told apart by their signature
             (see hosting.interface) unless `interface` says it.
         settings: a config.Settings; without it, one is made of `values`.
-        values: settings by name, such as `bind="127.0.0.1:0"` or `header_timeout=5`; see config.SETTINGS.
+        values: settings by name, such as `bind="127.0.0.1:0"` or `header_timeout=5`; see settings.table.
 
     Attributes:
         app, settings: as given, the settings complete.

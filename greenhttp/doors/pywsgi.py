@@ -94,7 +94,7 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
             a line for each answer, `error_log` what goes wrong; it is `wsgi.errors` too.
         handler_class: None or gevent's WSGIHandler.
         environ: what each environ begins with.
-        settings: further settings by name, such as {"keepalive_timeout": 5}; see config.SETTINGS.
+        settings: further settings by name, such as {"keepalive_timeout": 5}; see settings.table.
 
     Raises ConfigError for what is not there, or cannot be; OSError, in `start`, if the address cannot be used.
     """

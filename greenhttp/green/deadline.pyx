@@ -3,7 +3,7 @@
 Everything in one phase waits for the same duration, so the order of arrival is the order of expiry: entering a phase
 appends to a ring, leaving it unlinks, and a sweep looks at the front only. Ten thousand idle connections are one list,
 not ten thousand timers. Deadlines that users choose themselves (`read(timeout=)`) have no common duration and use the
-loop's own timer heap, in `stream`.
+loop's own timer heap, in `waiting`.
 
 Minimum rates are not deadlines: they depend on what has moved meanwhile. The phases that have one are walked whole,
 once a second; these are the peers that are being waited for, not the idle ones.

@@ -51,7 +51,7 @@ def serve(app: Callable[..., Any], *, bind: object = "127.0.0.1:8000", **setting
         app: called with a Request and returning a Response, str, bytes, an iterator of bytes or a file; or a WSGI
             application (PEP 3333). Which one is told from its signature, unless `interface="native"` or "wsgi" says it.
         bind: "host:port", ":port", "unix:/path", or a list of these.
-        settings: any other setting by name, like `header_timeout="5s"`; see config.SETTINGS.
+        settings: any other setting by name, like `header_timeout="5s"`; see settings.table.
 
     TERM lets running requests finish, INT (Ctrl-C) and QUIT stop at once. Must be called in the main thread, where
     signals arrive; a program that has other plans for them uses Server.

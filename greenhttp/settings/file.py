@@ -4,7 +4,7 @@
     pyproject.toml     the table [tool.greenhttp]
     settings.py        executed; what is assigned to a setting's name is its value
 
-Names are those of config.SETTINGS, and other servers' names for them (`worker_connections`). `app = "module:name"` says
+Names are those of settings.table, and other servers' names for them (`worker_connections`). `app = "module:name"` says
 what to serve (`wsgi_app` too).
 
 A file whose name begins with `gunicorn` was written for that: what gunicorn sets is taken, ignored in one line, or

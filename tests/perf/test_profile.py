@@ -201,8 +201,8 @@ def test_lines_are_shown_with_their_share_and_text():
 
 
 def test_a_module_that_is_not_compiled_is_told():
-    with pytest.raises(Unable, match="no compiled module greenhttp.config"):
-        lines.build("greenhttp.config")
+    with pytest.raises(Unable, match="no compiled module greenhttp.server"):
+        lines.build("greenhttp.server")
 
 
 # the command
