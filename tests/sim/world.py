@@ -146,6 +146,7 @@ class World:
         # Also for the system: what it holds back for a moment (MSG_MORE) leaves.
         while (next_at := self.turn()) and next_at <= until:
             c.advance(max(10_000, next_at - c.now()))
+        self.turn()  # what was held back to the last has left only now
         c.advance(max(0, until - c.now()))
 
     def after(self, seconds, callback, *args):
