@@ -112,7 +112,8 @@ def test_half_a_head_is_waited_for(serve: Any) -> None:  # noqa: F811
     assert stop.get() is True
 
 
-def test_an_answer_whose_head_is_out_is_finished_and_its_connection_closed(serve: Any) -> None:  # noqa: F811
+def begun(serve: Any) -> tuple[Any, Any, Event]:
+    """A server, a client that has the first part of its answer, and the event that the second waits for."""
     ready = Event()
 
     def app(environ: dict[str, Any], start_response: Any) -> Any:
@@ -125,6 +126,11 @@ def test_an_answer_whose_head_is_out_is_finished_and_its_connection_closed(serve
     client = serving.connect().send(request())
     while b"first" not in client.data:
         client.data += client.sock.recv(65536)
+    return serving, client, ready
+
+
+def test_an_answer_whose_head_is_out_is_finished_and_its_connection_closed(serve: Any) -> None:  # noqa: F811
+    serving, client, ready = begun(serve)
     stop = stopping(serving)
     ready.set()
     answer = client.answer()
@@ -134,18 +140,7 @@ def test_an_answer_whose_head_is_out_is_finished_and_its_connection_closed(serve
 
 
 def test_a_connection_stays_for_its_linger_when_its_answer_had_begun_before(serve: Any) -> None:  # noqa: F811
-    ready = Event()
-
-    def app(environ: dict[str, Any], start_response: Any) -> Any:
-        start_response("200 OK", [])
-        yield b"first "
-        ready.wait()
-        yield b"second"
-
-    serving = serve(app, keepalive_timeout=3600)
-    client = serving.connect().send(request())
-    while b"first" not in client.data:
-        client.data += client.sock.recv(65536)
+    serving, client, ready = begun(serve)
     stop = stopping(serving, 3600, 3600)
     ready.set()
     assert client.answer().closes is False

@@ -1,4 +1,4 @@
-"""green/listener.py: what an address means, what is opened for it, and what is said when that fails."""
+"""green/listener.py: what is opened for an address, and what is said when that fails."""
 
 import errno
 import os
