@@ -112,7 +112,7 @@ def test_half_a_head_is_waited_for(serve: Any) -> None:  # noqa: F811
     assert stop.get() is True
 
 
-def begun(serve: Any) -> tuple[Any, Any, Event]:
+def begun(serve: Any) -> tuple[Any, Any, Event]:  # noqa: F811
     """A server, a client that has the first part of its answer, and the event that the second waits for."""
     ready = Event()
 
