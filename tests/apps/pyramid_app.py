@@ -56,7 +56,9 @@ def fails(request):
 
 
 def make():
-    with Configurator(session_factory=SignedCookieSessionFactory("of a test")) as config:
+    # Never issued anew by itself: it is by the second that has begun meanwhile, and two servers are compared.
+    sessions = SignedCookieSessionFactory("of a test", reissue_time=None)
+    with Configurator(session_factory=sessions) as config:
         for view, path, method in (
             (index, "/", "GET"), (moved, "/moved", "GET"), (login, "/login", "POST"), (me, "/me", "GET"),
             (upload, "/upload", "POST"), (from_json, "/json", "POST"), (echo, "/echo", "POST"),
