@@ -3,8 +3,9 @@ from typing import IO, Any, TypeAlias
 
 from typing_extensions import Buffer, disjoint_base
 
+from greenhttp.http.application import App
 from greenhttp.http.request import Request
-from greenhttp.http.response import App, Delivery
+from greenhttp.http.response import Delivery
 from greenhttp.settings.values import Settings
 
 _Body: TypeAlias = str | Buffer | Iterable[bytes] | IO[bytes]

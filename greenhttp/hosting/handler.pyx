@@ -5,9 +5,10 @@ piece by piece. A Response is a plain value: it can be made once and returned a 
 iterator or a file, which can be read only once.
 """
 
+from greenhttp.http.application cimport App, take_spare
 from greenhttp.http.forwarded cimport Forwarded
 from greenhttp.http.request cimport Request
-from greenhttp.http.response cimport REASONS, App, Delivery, FileBody, file_range
+from greenhttp.http.response cimport REASONS, Delivery, FileBody, file_range
 
 import os
 from mimetypes import guess_type
@@ -196,7 +197,7 @@ cdef class Handler(App):
         return Forwarded(self.settings)
 
     cdef Delivery respond(self, Request request):
-        cdef HandlerDelivery delivery = <HandlerDelivery>self.take_spare()
+        cdef HandlerDelivery delivery = <HandlerDelivery>take_spare(self)
         if delivery is None:
             delivery = HandlerDelivery.__new__(HandlerDelivery)
         delivery.bind(request)

@@ -1,4 +1,5 @@
-from greenhttp.http.response cimport App, Delivery
+from greenhttp.http.application cimport App
+from greenhttp.http.response cimport Delivery
 
 cdef class WSGIDelivery(Delivery):
     cdef bint called        # start_response was

@@ -3,7 +3,8 @@ from typing import Any, Protocol, TypeAlias
 
 from typing_extensions import Self, disjoint_base
 
-from greenhttp.http.response import App, Delivery
+from greenhttp.http.application import App
+from greenhttp.http.response import Delivery
 from greenhttp.settings.values import Settings
 from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
 

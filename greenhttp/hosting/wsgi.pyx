@@ -14,8 +14,10 @@ from libc.string cimport memcmp, memcpy, memset
 
 from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.forwarded cimport CONTRADICTED, Forwarded
-from greenhttp.http.request cimport NOTHING, Request
-from greenhttp.http.response cimport App, Delivery, file_range
+from greenhttp.http.application cimport App, take_spare
+from greenhttp.http.body cimport NOTHING
+from greenhttp.http.request cimport Request
+from greenhttp.http.response cimport Delivery, file_range
 from greenhttp.wire.head cimport Field, Form, Head
 
 import sys
@@ -197,8 +199,8 @@ cdef dict make_environ(Request request):
     cdef int i, secure
     cdef dict repeated = None
     cdef bint collide = bool(head.allow_names)      # a name with `_` let through may have taken a known name's key
-    if type(request.stream) is SocketStream:
-        stream = <SocketStream>request.stream
+    if type(request.exchange.stream) is SocketStream:
+        stream = <SocketStream>request.exchange.stream
         if stream.family:
             base.came_from(stream)
     environ = <dict>PyDict_Copy(base.few if head.count <= FEW - PyDict_Size(base.few) else base.many)
@@ -252,7 +254,7 @@ cdef dict make_environ(Request request):
         for key, values in repeated.items():
             environ[key] = ("; " if key == "HTTP_COOKIE" else ", ").join(values)
     if seen[0] & base.forwarded.known[0] | seen[1] & base.forwarded.known[1] | base.forwarded.unknown:
-        secure = base.forwarded.secure(head, request.stream)
+        secure = base.forwarded.secure(head, request.exchange.stream)
         if secure == CONTRADICTED:
             return None
         if secure:
@@ -326,7 +328,7 @@ cdef class WSGIDelivery(Delivery):
         if not self.request.head_out:
             self.start(-1)
         self.piece(data)
-        self.stream.flush_all()
+        self.exchange.flush()
 
     cdef int contradicted(self) except -1:
         """Answer for the application: who cannot say by what scheme the request came is not to be believed at all."""
@@ -400,7 +402,7 @@ cdef class WSGI(App):
         return base
 
     cdef Delivery respond(self, Request request):
-        cdef WSGIDelivery response = <WSGIDelivery>self.take_spare()
+        cdef WSGIDelivery response = <WSGIDelivery>take_spare(self)
         cdef dict environ
         if response is None:
             response = WSGIDelivery.__new__(WSGIDelivery)

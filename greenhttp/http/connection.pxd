@@ -2,10 +2,9 @@ from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport Phase, flag
-from greenhttp.green.pool cimport Job
 from greenhttp.green.stream cimport Stream
-from greenhttp.http.request cimport Body, Request
-from greenhttp.http.response cimport Delivery
+from greenhttp.http.body cimport StreamBody
+from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Head
 
@@ -17,11 +16,12 @@ cpdef enum State:
     LINGER = 4          # closed for writing, what still comes is dropped
     CLOSED = 5
 
-cdef class Connection(Job):
-    cdef readonly Stream stream
-    cdef readonly Service service
+cdef enum:
+    DRAIN_BYTES = 262144        # of an unread body are read and dropped to keep a connection; beyond, it closes
+
+cdef class Connection(Exchange):
     cdef Head head              # the one being read or answered, else None
-    cdef Body rest              # of the request answered, not read to its end
+    cdef StreamBody rest        # of the request answered, not read to its end
     cdef object base            # Request.base of its requests
     cdef readonly State state
     cdef flag closing           # no further request on this connection
@@ -37,9 +37,6 @@ cdef class Connection(Job):
     cdef bint unread(self) except -1
     cdef int serve(self) except -1
     cdef int overloaded(self) except -1
-    cdef void show(self, Head head) noexcept
-    cdef void show_end(self) noexcept
-    cdef int failed(self, Request request, Delivery response, object error) except -1
     cdef int settle(self) except -1
     cdef int proceed(self) except -1
     cdef int park(self) except -1
@@ -50,7 +47,7 @@ cdef class Connection(Job):
     cdef int give_way(self) except -1
     cdef int run_out(self, Phase phase, double now) except -1
     cdef void tell(self, int status, int64_t sent) noexcept
-    cdef int answer(self, int status, object retry_after) except -1
+    cdef int turn_away(self, int status, object retry_after) except -1
     cdef int close(self, bint reset) except -1
 
 cdef class Door(Acceptor):

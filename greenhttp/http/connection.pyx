@@ -12,29 +12,27 @@ nobody else advances it, and what others want of it - that it expires, retires, 
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport Node, Phase, owner
-from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Job, Worker
+from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Worker
 from greenhttp.green.chunks cimport held_bytes
-from greenhttp.green.stream cimport Stream
+from greenhttp.green.stream cimport FilePart, Stream
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
-from greenhttp.http.request cimport Body, Request, new_request
-from greenhttp.http.response cimport DRAIN_BYTES, NO_ANSWER, App, Delivery, Observer, plain, refusal
+from greenhttp.http.application cimport NO_ANSWER, App, Observer, answer
+from greenhttp.http.body cimport NOTHING, Body, StreamBody, body_of
+from greenhttp.http.exchange cimport Exchange, Reach
+from greenhttp.http.response cimport refusal
 from greenhttp.http.service cimport Service
-from greenhttp.process.clock cimport nanoseconds
+from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
 from greenhttp.wire.head cimport Framing, Head
+from greenhttp.wire.response cimport ResponseHead, Transfer
 
 from math import ceil
-from traceback import format_exception
 
-from greenhttp.errors import BodyError, RequestTimeout, StreamClosed, WireError
-
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject* o)
+from greenhttp.errors import BodyError, StreamClosed, WireError
 
 cdef enum:
     SHARE = 16                  # requests of one connection in one turn of the loop
@@ -60,7 +58,7 @@ def connect_memory(Service service, MemoryStream stream not None):
     return connection
 
 
-cdef class Connection(Job):
+cdef class Connection(Exchange):
     """See the module. Made by `open_connection`; owned by the phase it is in."""
 
     # A green thread's part --------------------------------------------------------------------------------------------
@@ -106,117 +104,107 @@ cdef class Connection(Job):
 
     cdef int serve(self) except -1:
         """One request: from a complete head to an answer in the stream's output."""
-        cdef Service service = self.service
         cdef Head head = self.head
-        cdef Request request
-        cdef Delivery response = None
-        cdef int64_t began = 0
-        cdef bint sound = False, left
+        cdef Body body = NOTHING
         self.head = None
         self.state = State.RUNNING
-        self.enter(service.running)
-        service.requests += 1
-        if service.dropped:
-            service.say_dropped()
+        self.enter(self.service.running)
+        if head.framing != Framing.NO_BODY:
+            body = body_of(self.service, self.stream, head)
         self.stream.sealed = False
-        self.stream.pinned = True                               # until `take_input`
+        self.stream.pinned = True                               # until `head_used`
         head.base = self.stream.inbuf + self.stream.in_pos      # the buffer may have moved since it was parsed
-        if service.board is not None:
-            self.show(head)
-        request = new_request(service, self.stream, head, self.base)
-        if service.observer is not None:
-            head.own()
-            began = nanoseconds()
+        return answer(self, head, body, self.base)
+
+    cdef int head_used(self, Head head) except -1:
+        return self.stream.unpin(head.head_size)                # its bytes leave the stream, the body is next
+
+    cdef int inform(self, ResponseHead head, Head asked) except -1:
+        if asked.minor > 0:                                     # RFC 9110 15.2: never to a client of HTTP/1.0
+            head.close_block()
+            self.stream.put(head.data, head.size)
+        return 0
+
+    cdef int start(self, ResponseHead answer, Head asked, Body content, int64_t known) except -1:
+        """Also decides whether the connection persists (RFC 9112 9.3)."""
+        cdef Service service = self.service
+        # A client that was not told to continue may or may not send its body: where the next request begins is unknown.
+        cdef bint keep = asked.keep_alive and not content.expecting and not content.broken
+        if service.stopping and not (content.done and self.stream.in_end > self.stream.in_pos):
+            keep = False                # the last answer; a request that is here already still gets its own
+        if content.left() > DRAIN_BYTES:
+            # What stays unread of it would not be drained; the close must have been announced by then (RFC 9112 9.6).
+            # An application that still reads it all, while it answers, loses a connection it could have kept.
+            keep = False
+        answer.frame(asked.is_head, asked.minor, keep, known, service.date, service.server)
+        content.expecting = False
+        self.stream.put(answer.data, answer.size)
+        if not answer.keep_alive:
+            self.closing = True
+        return 0
+
+    cdef int piece(self, ResponseHead answer, bytes data) except -1:
+        cdef char* p
+        cdef Py_ssize_t n
+        if answer.transfer != Transfer.CHUNKS:
+            return self.stream.put_object(data)
+        n = PyBytes_GET_SIZE(data)
         try:
-            if head.framing == Framing.LENGTH and head.content_length > service.limit_body:
-                raise BodyError(413, "limit_request_body")
-            response = (<App>service.app).respond(request)
-            request.take_input()
-            response.deliver()
-        except BaseException as error:
-            self.failed(request, response, error)
+            p = self.stream.reserve(CHUNK_HEAD_MAX)
+            self.stream.commit(put_chunk_head(p, n) - p)
+            self.stream.put_object(data)
+            return self.stream.put(b"\r\n", 2)
+        except BaseException:
+            self.stream.lost = True             # no memory: part of a chunk is out
+            raise
+
+    cdef int file(self, ResponseHead answer, FilePart part) except -1:
+        return self.stream.put_file(part)       # which the kernel sends, without this green thread
+
+    cdef int end(self, ResponseHead answer, ResponseHead trailers, int64_t missing) except -1:
+        cdef char* p
+        if missing:
+            self.closing = True                 # before what was announced has come: the client notices
+        elif answer.transfer != Transfer.CHUNKS:
+            return 0
+        elif trailers is None:
+            p = self.stream.reserve(LAST_CHUNK_SIZE)
+            self.stream.commit(put_last_chunk(p) - p)
         else:
-            sound = True
-            if not response.keep_alive:
-                self.closing = True
-        request.over = True
+            trailers.close_block()
+            self.stream.put(b"0\r\n", 3)
+            self.stream.put(trailers.data, trailers.size)
+        return 0
+
+    cdef int flush(self) except -1:
+        return self.stream.flush_all()
+
+    cdef int abort(self) except -1:
+        return self.close(True)
+
+    cdef int reach(self) noexcept:
+        if self.stream.failed or self.stream.closed:
+            return Reach.GONE
+        return Reach.LOST if self.stream.lost else Reach.OPEN
+
+    cdef bint gone(self) noexcept:
+        return self.stream.left()
+
+    cdef bint part(self, Head head, Body content) except -1:
+        cdef bint left
         self.last = not head.keep_alive
-        if not request.body.done:
-            request.body.over = True
-            if request.body.broken:
+        if not content.done:
+            content.over = True
+            if content.broken:
                 self.closing = True
             if self.state != State.CLOSED:
-                self.rest = request.body
+                self.rest = <StreamBody>content
         left = self.stream.expel("the request is over")
         if left:
             self.closing = True
         if self.rest is None:
-            request.body.detach()
-        if left and self.state != State.CLOSED:
-            service.report("warning", f"{request.describe()}: a green thread that it left behind was still reading or"
-                                      " writing: its connection ends")
-        if service.observer is not None:
-            (<Observer>service.observer).answered(request, began)
-            request.answer = None               # it refers to the request
-        if sound and (<App>service.app).give_back(response):
-            response = None
-        if not request.kept(1 if response is None else 2):
-            request.head = None
-            if head.owned is None or Py_REFCNT(<PyObject*>head) == 1:       # else its Headers were kept
-                service.give_head(head)
-        self.show_end()
-        return 0
-
-    cdef void show(self, Head head) noexcept:
-        """Put `GET /path` on the board; queries are where people have secrets."""
-        cdef Py_ssize_t method = len(head.method) + 1
-        cdef Py_ssize_t query = head.query_len + 1 if head.has_query else 0
-        self.worker.place = self.service.board.note(
-            head.base + head.target_at - method, method + head.target_len - query
-        )
-
-    cdef void show_end(self) noexcept:
-        if self.worker is not None and self.worker.place >= 0:
-            self.service.board.strike(self.worker.place)
-            self.worker.place = -1
-
-    cdef int failed(self, Request request, Delivery response, object error) except -1:
-        """The application raised, or the connection broke under it."""
-        cdef int status = 500
-        cdef str what = request.describe()
-        request.over = True                     # whoever was left behind writes no more of an answer
-        request.take_input()
-        if isinstance(error, BodyError) and (request.body.broken or error.status == 413):
-            status = error.status
-            self.service.report("info", f"{what}: {error}")
-        elif self.stream.failed or self.stream.closed:
-            self.service.report("info", f"{what}: the client has gone ({type(error).__name__})")
-            return self.close(True)             # it cannot be told anything
-        elif self.stream.lost and isinstance(error, StreamClosed):
-            self.service.report("error", f"{what}: {error}")
-            return self.close(True)
-        elif isinstance(error, RequestTimeout):
-            status = 503
-            self.service.report("error", f"{what}: {error}", error)
-            if not request.body.done:
-                self.closing = True             # the body may be what it was waiting for
-        else:
-            self.service.report("error", f"{what}: {type(error).__name__} in the application", error)
-            self.service.pool.pass_on(error)
-        if request.head_out:
-            return self.close(True)             # a head is out: a truncated answer must not look whole
-        if request.body.broken or status == 413:
-            self.closing = True
-        if self.service.settings.debug and status in (500, 503):
-            response = plain(request, status, "".join(format_exception(error)).encode("utf-8", "backslashreplace"))
-        else:
-            response = plain(request, status)
-        if self.closing:
-            response.asked_close = True
-        response.deliver()
-        if not response.keep_alive:
-            self.closing = True
-        return 0
+            content.detach()
+        return left and self.state != State.CLOSED
 
     cdef Phase input_phase(self):
         return self.service.body                # whoever reads from the stream while it runs, reads content
@@ -319,7 +307,7 @@ cdef class Connection(Job):
             return self.head.parse(self.stream.inbuf + self.stream.in_pos, self.stream.in_end - self.stream.in_pos) > 0
         except WireError as error:
             self.service.report("info", f"refused with {error.status}: {error.reason}")
-            self.answer(error.status, None)
+            self.turn_away(error.status, None)
             return False
 
     cdef int settle(self) except -1:
@@ -431,10 +419,10 @@ cdef class Connection(Job):
     cdef int give_way(self) except -1:
         if self.state == State.FLUSH:
             return self.close(True)             # it cannot be told anything: it does not read
-        return self.answer(431, None)
+        return self.turn_away(431, None)
 
     cdef int drain(self) except -1:
-        cdef Body rest = self.rest
+        cdef StreamBody rest = self.rest
         cdef bint at_end
         try:
             if rest.left() > DRAIN_BYTES or self.stream.taken > DRAIN_BYTES:
@@ -463,7 +451,7 @@ cdef class Connection(Job):
         self.stream.watch_read()
         return 0
 
-    cdef int answer(self, int status, object retry_after) except -1:
+    cdef int turn_away(self, int status, object retry_after) except -1:
         """Refuse: an answer of the server itself, then no more of this connection."""
         cdef bytes text = refusal(self.service, status, retry_after)
         self.closing = self.refused = True
@@ -506,7 +494,7 @@ cdef class Connection(Job):
         """No green thread is free, and the queue is full or the wait in it was too long."""
         if self.suspect and type(self.stream) is SocketStream and (<SocketStream>self.stream).gone():
             return self.close(True)
-        return self.answer(503, max(1, ceil(self.service.queued.duration)))
+        return self.turn_away(503, max(1, ceil(self.service.queued.duration)))
 
     cdef int expired(self, Phase phase, double now) except -1:
         if self.busy:
@@ -537,13 +525,11 @@ cdef class Connection(Job):
             if self.stream.in_end == self.stream.in_pos:
                 self.close(False)               # not a byte: nobody waits for an answer
             else:
-                self.answer(408, None)
+                self.turn_away(408, None)
         elif phase is service.queued:
             self.overloaded()
         elif phase is service.running:
-            if self.worker is not None:
-                self.enter(service.overdue)
-                self.worker.throw(RequestTimeout(f"the request ran longer than {phase.duration:g} s"))
+            self.overrun(phase)
         elif phase is service.flushing:
             if self.stream.takes_enough(phase, now):
                 self.enter(phase)

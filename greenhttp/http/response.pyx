@@ -1,19 +1,17 @@
-"""A response: a head and its content, into the stream.
+"""A response: a head and its content, into an exchange.
 
-What is known as a whole - a list of bytes, a file - goes into the stream's output and the green thread is done; the
-rest of it leaves while the connection is parked. What an application makes piece by piece is sent piece by piece,
-each one before the next is asked for (PEP 3333), and waits in the green thread for a slow reader.
+What is known as a whole - a list of bytes, a file - goes into the output and the green thread is done; the rest of it
+leaves while the connection is parked. What an application makes piece by piece is sent piece by piece, each one before
+the next is asked for (PEP 3333), and waits in the green thread for a slow reader.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from greenhttp.green.stream cimport FilePart
+from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
-from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
-from greenhttp.wire.head cimport Head
 from greenhttp.wire.response cimport ResponseHead, Transfer
 
 import io
@@ -22,9 +20,7 @@ import stat
 import tempfile
 from http import HTTPStatus
 
-
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject* o)
+from greenhttp.errors import ResponseError
 
 
 cdef dict REASONS = {int(status): status.phrase for status in HTTPStatus}
@@ -72,52 +68,38 @@ cdef FileBody file_range(object file):
 
 
 cdef class Delivery(ResponseHead):
-    """An answer on its way out: the head in the making, and the content. Made by `hosting`, sent by the connection."""
+    """An answer on its way out: the head in the making, and the content. Made by `hosting`, sent by an Exchange."""
 
     cdef int bind(self, Request request) except -1:
         self.request = request
-        self.stream = request.stream
-        self.service = request.service
+        self.exchange = request.exchange
+        self.service = request.exchange.service
         return 0
 
     cdef int start(self, int64_t known) except -1:
         """Put the head into the output. `known`: the size of the content, -1 if it is not known."""
-        cdef Service service = self.service
         cdef Request request = self.request
-        cdef bytes date = service.date_line()
+        self.service.date_line()        # made anew now, if that is due
         # From here on nothing allocates: a green thread that was left behind may write too, and there is one head.
         if request.head_out:
             raise AssertionError("a head is out already")
-        # A client that was not told to continue may or may not send its body: where the next request begins is unknown.
-        cdef bint keep = request.head.keep_alive and not request.body.expecting and not request.body.broken
-        if service.stopping and not (request.body.done and self.stream.in_end > self.stream.in_pos):
-            keep = False                # the last answer; a request that is here already still gets its own
-        if request.body.left() > DRAIN_BYTES:
-            # What stays unread of it would not be drained; the close must have been announced by then (RFC 9112 9.6).
-            # An application that still reads it all, while it answers, loses a connection it could have kept.
-            keep = False
-        self.transfer = self.frame(
-            request.head.is_head, request.head.minor, keep, known,
-            PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date),
-            PyBytes_AS_STRING(service.server), PyBytes_GET_SIZE(service.server),
-        )
-        request.body.expecting = False
-        self.stream.put(self.data, self.size)
+        self.exchange.start(self, request.head, request.body, known)
         request.head_out = True
-        if service.observer is not None:
+        if self.service.observer is not None:
             request.answer = self
         self.left = self.content_length if self.transfer == Transfer.SIZED else 0
         return 0
 
     cdef int piece(self, object data) except -1:
-        """Put some content into the output, framed. 0: nothing more is wanted."""
+        """Put some content into the output. 0: nothing more is wanted."""
         cdef Py_ssize_t n
-        cdef char* p
         if type(data) is not bytes:
             if not isinstance(data, bytes):
                 raise TypeError(f"content must be bytes, not {type(data).__name__}")
             # What it holds, not what its __bytes__ says: its size was announced, and the head may be out.
             data = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        if self.transfer == Transfer.EMPTY:
+            return 0
         n = PyBytes_GET_SIZE(data)
         if self.transfer == Transfer.SIZED:
             if n > self.left:
@@ -130,45 +112,60 @@ cdef class Delivery(ResponseHead):
                 data = data[:self.left]
                 n = <Py_ssize_t>self.left
             self.left -= n
+        if n:
             self.sent += n
-            self.stream.put_object(data)
-            return not self.cut
-        if self.transfer == Transfer.CHUNKS:
-            if n:
-                self.sent += n
-                try:
-                    p = self.stream.reserve(CHUNK_HEAD_MAX)
-                    self.stream.commit(put_chunk_head(p, n) - p)
-                    self.stream.put_object(data)
-                    self.stream.put(b"\r\n", 2)
-                except BaseException:
-                    self.stream.lost = True     # no memory: part of a chunk is out
-                    raise
-            return 1
-        if self.transfer == Transfer.UNTIL_CLOSE:
-            self.sent += n
-            self.stream.put_object(data)
-            return 1
-        return 0
+            self.exchange.piece(self, data)
+        return not self.cut
 
     cdef int end(self) except -1:
         """The content is at its end."""
-        cdef char* p
+        cdef int64_t missing = self.left
         self.ended = self.complete = True       # first: whoever writes now is too late
-        if self.transfer == Transfer.CHUNKS:
-            p = self.stream.reserve(LAST_CHUNK_SIZE)
-            self.stream.commit(put_last_chunk(p) - p)
-        elif self.left:
-            # The client must notice: the connection closes before what was promised has come.
-            self.keep_alive = False
+        self.exchange.end(self, self.trailers, missing)
+        if missing:
             self.service.report(
-                "error", f"{self.request.describe()}: content ended {self.left} bytes short of Content-Length"
+                "error", f"{self.request.describe()}: content ended {missing} bytes short of Content-Length"
             )
         return 0
+
+    def inform(self, status, fields=()):
+        """Send an informational answer, `103 Early Hints` say, before the final one (RFC 9110 15.2, RFC 8297).
+
+        Arguments: as for start_response. Raises ResponseError, TypeError, and AssertionError once a head is out.
+        """
+        cdef ResponseHead head = ResponseHead()
+        head.begin(status)
+        if not 102 <= head.status <= 199:
+            raise ResponseError(f"{head.status} is no informational answer that an application may send")
+        for name, value in fields:
+            head.add(name, value)
+        if self.request is None or self.request.over or self.request.head_out:
+            raise AssertionError("an informational answer comes before the final one")
+        self.exchange.inform(head, self.request.head)
+
+    def add_trailer(self, name, value):
+        """Have this field follow the content, where there is room for it: in a response of unknown size (RFC 9110 6.5).
+
+        Raises ResponseError for what frames a message, and TypeError.
+        """
+        cdef ResponseHead trailers = self.trailers
+        cdef Py_ssize_t size
+        if self.request is None or self.request.over or self.ended:
+            raise AssertionError("the request is over: nothing can be added to its answer")
+        if trailers is None:
+            trailers = ResponseHead()
+            trailers.begin_trailers()
+        size = trailers.size
+        trailers.add(name, value)
+        if trailers.size == size:
+            raise ResponseError(f"{name} cannot be a trailer: it says how the message is framed")
+        self.trailers = trailers
 
     cdef int deliver(self) except -1:
         """Send the content, the head with its first bytes; then close() what it came from, whatever happened."""
         if self.closer is None:
+            if type(self.content) is list:
+                return self.deliver_known(self.content)
             return self.send_content()
         try:
             return self.send_content()
@@ -219,7 +216,7 @@ cdef class Delivery(ResponseHead):
                 self.left -= part.left
             if part.left:
                 self.sent += part.left
-                self.stream.put_file(part)
+                self.exchange.file(self, part)
         return self.end()
 
     cdef int deliver_iterable(self, object pieces) except -1:
@@ -233,57 +230,10 @@ cdef class Delivery(ResponseHead):
                 self.start(-1)
             if not self.piece(data):
                 break
-            self.stream.flush_all()
+            self.exchange.flush()
         if not self.request.head_out:
             self.start(0)
         return self.end()
-
-
-cdef class App:
-    """What a request is handed to. `hosting` has the kinds there are."""
-
-    cdef Delivery take_spare(self):
-        """One that was given back, to be bound again; or None."""
-        cdef Delivery spare = self.spare
-        self.spare = None
-        return spare
-
-    cdef bint give_back(self, Delivery response) noexcept:
-        """The answer is over. Whether nobody else refers to `response`: then it has let go of everything, for reuse."""
-        if Py_REFCNT(<PyObject*>response) != 1 or response.data != response.small:
-            return False
-        response.request = None
-        response.stream = None
-        response.content = None
-        response.ended = response.complete = response.cut = False
-        response.sent = 0
-        self.spare = response
-        return True
-
-    cdef object prepare(self, object name, object port):
-        """Whatever is worth making once for an address: `name` and `port` that requests come in by. Request.base."""
-        return None
-
-    cdef Delivery respond(self, Request request):
-        """The response to a request; `deliver` sends its content. May block, may raise anything."""
-        raise NotImplementedError
-
-
-cdef class Observer:
-    """Who is told of each answer, once. Decides nothing, must neither wait nor suspend."""
-
-    cdef void answered(self, Request request, int64_t began) noexcept:
-        """A request that was handed to the application is over. Its head is still there, and owns its bytes.
-
-        `request.answer` is the response whose head went out: the application's or the server's own; None if the
-        connection ended before there was one. `began`: `nanoseconds()` when the application was asked.
-        """
-
-    cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept:
-        """A request that no application has seen was answered with `status`, or never: NO_ANSWER.
-
-        `head` is what is known of it, from the request line on, and None if not even that is. `sent`: bytes of content.
-        """
 
 
 cdef bytes said(int status):
@@ -312,8 +262,5 @@ cdef bytes refusal(Service service, int status, object retry_after):
     head.add("Content-Type", "text/plain")
     if retry_after is not None:
         head.add("Retry-After", f"{retry_after}")
-    head.frame(
-        False, 1, False, len(text), PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date),
-        PyBytes_AS_STRING(service.server), PyBytes_GET_SIZE(service.server),
-    )
+    head.frame(False, 1, False, len(text), date, service.server)
     return head.data[:head.size] + text

@@ -1,8 +1,9 @@
 from libc.stdint cimport int64_t
 
 from greenhttp.green.stream cimport Stream
+from greenhttp.http.application cimport Observer
 from greenhttp.http.request cimport Request
-from greenhttp.http.response cimport Observer, Delivery
+from greenhttp.http.response cimport Delivery
 from greenhttp.wire.head cimport Head
 
 cdef struct Part:

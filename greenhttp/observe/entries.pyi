@@ -3,7 +3,7 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
-from greenhttp.http.response import Observer
+from greenhttp.http.application import Observer
 
 @disjoint_base
 class Entries(Observer):

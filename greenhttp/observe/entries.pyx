@@ -16,8 +16,9 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport SocketStream
+from greenhttp.http.application cimport NO_ANSWER, Observer
 from greenhttp.http.request cimport Request
-from greenhttp.http.response cimport NO_ANSWER, Observer, Delivery
+from greenhttp.http.response cimport Delivery
 from greenhttp.process.clock cimport nanoseconds
 from greenhttp.wire.head cimport Field, Head
 from greenhttp.wire.names cimport KNOWN_AUTHORIZATION, find_known, same_name
@@ -168,9 +169,9 @@ cdef class Entries(Observer):
         cdef list texts = self.made_ahead(request.head, environ)
         request.environ = None              # it may refer to the request
         if answer is None:
-            self.gather(request.stream, request.head, None, texts, NO_ANSWER, 0, took)
+            self.gather(request.exchange.stream, request.head, None, texts, NO_ANSWER, 0, took)
         else:
-            self.gather(request.stream, request.head, answer, texts, answer.status, answer.sent, took)
+            self.gather(request.exchange.stream, request.head, answer, texts, answer.status, answer.sent, took)
 
     cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept:
         self.gather(stream, head, None, self.made_ahead(head, None), status, sent, -1)

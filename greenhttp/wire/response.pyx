@@ -1,6 +1,10 @@
 """The response head: a status and fields to bytes, framing, and whether the connection persists (RFC 9112 6, 9.3).
 
-    begin("200 OK"); add(name, value) ...; frame(...)      and `data[:size]` is what goes out
+    begin("200 OK"); add(name, value) ...; frame(...)           and `data[:size]` is what goes out over HTTP/1
+    begin("103 Early Hints"); add ...; close_block()            an informational answer
+    begin_trailers(); add ...; close_block()                    what follows the last chunk
+
+Other protocols `measure` instead of framing, and walk the field lines as they stand (`fields`).
 
 Each field is checked and copied while the application is still on the stack, so that it gets the exception for what
 HTTP forbids and nothing of it reaches the peer; a name or status that was found good before is recognised. Framing and
@@ -8,6 +12,7 @@ persistence are decided here, last: what the application says about them is hear
 close`) or dropped, never passed on.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
@@ -110,6 +115,25 @@ cdef int check_name(object name) except -1:
 
 cdef inline size_t slot_of(object name) noexcept:
     return (<size_t><PyObject*>name >> 4) % SLOTS
+
+
+cdef inline int measured(ResponseHead head, bint is_head, int64_t known) noexcept:
+    if head.status < 200 or head.status == 204:
+        head.transfer = Transfer.EMPTY
+        head.content_length = -1
+    elif head.status == 205:
+        head.transfer = Transfer.EMPTY
+        head.content_length = 0
+    elif is_head or head.status == 304:
+        head.transfer = Transfer.EMPTY          # a Content-Length of the application stays, none is invented
+    elif head.content_length >= 0:
+        head.transfer = Transfer.SIZED
+    elif known >= 0:
+        head.content_length = known
+        head.transfer = Transfer.SIZED
+    else:
+        head.transfer = Transfer.CHUNKS
+    return head.transfer
 
 
 cdef class ResponseHead:
@@ -253,9 +277,30 @@ cdef class ResponseHead:
                     start = i + 1
         return 1
 
+    cdef int begin_trailers(self) noexcept:
+        """Start over with fields alone: those that follow the content (RFC 9110 6.5)."""
+        self.size = self.status = 0
+        self.content_length = -1
+        self.asked_close = self.has_date = self.has_server = False
+        return 0
+
+    cdef int close_block(self) except -1:
+        """The empty line behind fields that say nothing of content."""
+        self.room(2)
+        self.data[self.size] = c'\r'
+        self.data[self.size + 1] = c'\n'
+        self.size += 2
+        return 0
+
+    cdef int measure(self, bint is_head, int64_t known) noexcept:
+        """Decide what content follows the head: a Transfer, CHUNKS if its size is not known. Settles `content_length`.
+
+        The same in every version of HTTP (RFC 9110 6.4.1, 8.6 and 15). Arguments as for `frame`.
+        """
+        return measured(self, is_head, known)
+
     cdef int frame(
-        self, bint is_head, int minor, bint keep_alive, int64_t known,
-        const char* date, Py_ssize_t date_size, const char* server, Py_ssize_t server_size,
+        self, bint is_head, int minor, bint keep_alive, int64_t known, bytes date, bytes server
     ) except -1:
         """Decide framing and persistence and complete the head.
 
@@ -265,40 +310,27 @@ cdef class ResponseHead:
             known: size of the content if it is known now, else -1.
             date, server: complete field lines, left out where the application has set its own.
 
-        Returns a Transfer. RFC 9112 6.1-6.3 and 9.3, RFC 9110 8.6 and 15.
+        Sets `transfer` and `keep_alive`. RFC 9112 6.1-6.3 and 9.3.
         """
-        cdef int transfer
         cdef char digits[20]
         cdef int count = 0
         cdef int64_t rest
         cdef char* p
+        cdef Py_ssize_t date_size = PyBytes_GET_SIZE(date), server_size = PyBytes_GET_SIZE(server)
         self.room(date_size + server_size + FRAMING_BYTES)
         p = self.data + self.size
         if not self.has_server and server_size:
-            memcpy(p, server, server_size)
+            memcpy(p, PyBytes_AS_STRING(server), server_size)
             p += server_size
         if not self.has_date:
-            memcpy(p, date, date_size)
+            memcpy(p, PyBytes_AS_STRING(date), date_size)
             p += date_size
-        if self.status < 200 or self.status == 204:
-            transfer = Transfer.EMPTY
-            self.content_length = -1
-        elif self.status == 205:
-            transfer = Transfer.EMPTY
-            self.content_length = 0
-        elif is_head or self.status == 304:
-            transfer = Transfer.EMPTY           # a Content-Length of the application stays, none is invented
-        elif self.content_length >= 0:
-            transfer = Transfer.SIZED
-        elif known >= 0:
-            self.content_length = known
-            transfer = Transfer.SIZED
-        elif minor > 0:
-            transfer = Transfer.CHUNKS
-            memcpy(p, b"Transfer-Encoding: chunked\r\n", 28)
-            p += 28
-        else:
-            transfer = Transfer.UNTIL_CLOSE
+        if measured(self, is_head, known) == Transfer.CHUNKS:
+            if minor > 0:
+                memcpy(p, b"Transfer-Encoding: chunked\r\n", 28)
+                p += 28
+            else:
+                self.transfer = Transfer.UNTIL_CLOSE
         if self.content_length >= 0:
             memcpy(p, b"Content-Length: ", 16)
             p += 16
@@ -318,7 +350,7 @@ cdef class ResponseHead:
             p += 2
         # A 1xx that an application sends as its answer is the last thing said on this connection.
         self.keep_alive = (
-            keep_alive and not self.asked_close and transfer != Transfer.UNTIL_CLOSE and self.status >= 200
+            keep_alive and not self.asked_close and self.transfer != Transfer.UNTIL_CLOSE and self.status >= 200
         )
         if not self.keep_alive:
             memcpy(p, b"Connection: close\r\n", 19)
@@ -329,7 +361,13 @@ cdef class ResponseHead:
         p[0] = c'\r'
         p[1] = c'\n'
         self.size = p + 2 - self.data
-        return transfer
+        return 0
+
+    @property
+    def fields(self):
+        """(name, value) of each field added so far that is not the server's to say, in order."""
+        lines = self.data[:self.size].decode("latin-1").split("\r\n")
+        return [tuple(line.split(": ", 1)) for line in lines[1 if self.status else 0:] if line]
 
     # For tests: the same calls from Python.
 
@@ -339,5 +377,5 @@ cdef class ResponseHead:
         self.begin(status)
         for name, value in fields:
             self.add(name, value)
-        transfer = self.frame(is_head, minor, keep_alive, known, date, len(date), server, len(server))
-        return self.data[:self.size], Transfer(transfer)
+        self.frame(is_head, minor, keep_alive, known, date, server)
+        return self.data[:self.size], Transfer(self.transfer)

@@ -1,0 +1,34 @@
+from libc.stdint cimport int64_t
+
+from greenhttp.green.stream cimport Stream
+from greenhttp.http.body cimport Body
+from greenhttp.http.exchange cimport Exchange
+from greenhttp.http.request cimport Request
+from greenhttp.http.response cimport Delivery
+from greenhttp.wire.head cimport Head
+from greenhttp.wire.response cimport ResponseHead
+
+cdef class App:
+    cdef Delivery spare         # for the next request, or None
+
+    cdef object prepare(self, object name, object port)
+    cdef Delivery respond(self, Request request)
+
+cdef inline Delivery take_spare(App app):
+    """A Delivery that was given back, to be bound again; or None."""
+    cdef Delivery spare = app.spare
+    app.spare = None
+    return spare
+
+cdef enum:
+    NO_ANSWER = 499             # the status that observers are told where the connection ended before an answer
+
+cdef class Observer:
+    cdef void answered(self, Request request, int64_t began) noexcept
+    cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept
+
+cdef int answer(Exchange exchange, Head head, Body body, object base) except -1
+
+cdef class PythonExchange(Exchange):
+    cdef bytes sent             # the request's head, as HTTP/1 writes it
+    cdef Body body

@@ -1,0 +1,272 @@
+"""The application, and how one request goes through it: asked, answered, failed, over. The same for every protocol."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+
+from greenhttp.green.deadline cimport Phase
+from greenhttp.green.stream cimport Stream
+from greenhttp.http.body cimport NOTHING, Body, PythonBody
+from greenhttp.http.exchange cimport Exchange, Reach
+from greenhttp.http.request cimport Request, new_request
+from greenhttp.http.response cimport Delivery, plain, said
+from greenhttp.http.service cimport Service
+from greenhttp.process.clock cimport nanoseconds
+from greenhttp.wire.head cimport Framing, Head
+from greenhttp.wire.response cimport ResponseHead
+
+from traceback import format_exception
+
+from greenhttp.errors import BodyError, RequestTimeout, StreamClosed
+from greenhttp.wire.response import Transfer
+
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject* o)
+
+
+cdef class App:
+    """What a request is handed to. `hosting` has the kinds there are."""
+
+    cdef object prepare(self, object name, object port):
+        """Whatever is worth making once for an address: `name` and `port` that requests come in by. Request.base."""
+        return None
+
+    cdef Delivery respond(self, Request request):
+        """The response to a request; `deliver` sends its content. May block, may raise anything."""
+        raise NotImplementedError
+
+
+cdef inline bint give_back(App app, Delivery response) noexcept:
+    """The answer is over. Whether nobody else refers to `response`: then it has let go of everything, for reuse."""
+    if Py_REFCNT(<PyObject*>response) != 1 or response.data != response.small:
+        return False
+    response.request = None
+    response.exchange = None
+    response.content = None
+    response.trailers = None
+    response.ended = response.complete = response.cut = False
+    response.sent = 0
+    app.spare = response
+    return True
+
+
+cdef class Observer:
+    """Who is told of each answer, once. Decides nothing, must neither wait nor suspend."""
+
+    cdef void answered(self, Request request, int64_t began) noexcept:
+        """A request that was handed to the application is over. Its head is still there, and owns its bytes.
+
+        `request.answer` is the response whose head went out: the application's or the server's own; None if the
+        connection ended before there was one. `began`: `nanoseconds()` when the application was asked.
+        """
+
+    cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept:
+        """A request that no application has seen was answered with `status`, or never: NO_ANSWER.
+
+        `head` is what is known of it, from the request line on, and None if not even that is. `sent`: bytes of content.
+        """
+
+
+cdef int answer(Exchange exchange, Head head, Body body, object base) except -1:
+    """One request: from a complete head to the end of its answer in the output.
+
+    The caller alone holds `head` and its bytes; those stay where they are until `exchange.head_used`.
+    """
+    cdef Service service = exchange.service
+    cdef Request request = new_request(exchange, head, body, base)
+    cdef Delivery response = None
+    cdef int64_t began = 0
+    cdef bint sound = False, left
+    service.requests += 1
+    if service.dropped:
+        service.say_dropped()
+    if service.board is not None:
+        exchange.show(head)
+    if service.observer is not None:
+        head.own()
+        began = nanoseconds()
+    try:
+        if head.framing == Framing.LENGTH and head.content_length > service.limit_body:
+            raise BodyError(413, "limit_request_body")
+        response = (<App>service.app).respond(request)
+        request.take_input()
+        response.deliver()
+        sound = True
+    except BaseException as error:
+        failed(exchange, request, response, error)
+    request.over = True
+    left = exchange.part(head, body)
+    if left:
+        service.report("warning", f"{request.describe()}: a green thread that it left behind was still reading or"
+                                  " writing: its connection ends")
+    if service.observer is not None:
+        (<Observer>service.observer).answered(request, began)
+        request.answer = None                   # it refers to the request
+    if sound and give_back(<App>service.app, response):
+        response = None
+    if not request.kept(1 if response is None else 2):
+        request.head = None
+        if head.owned is None or Py_REFCNT(<PyObject*>head) == 1:       # else its Headers were kept
+            service.give_head(head)
+    exchange.show_end()
+    return 0
+
+
+cdef int failed(Exchange exchange, Request request, Delivery response, object error) except -1:
+    """The application raised, or what carried its answer broke."""
+    cdef Service service = exchange.service
+    cdef int status = 500
+    cdef bint last = False
+    cdef str what = request.describe()
+    cdef int reach
+    request.over = True                     # whoever was left behind writes no more of an answer
+    request.take_input()
+    reach = exchange.reach()
+    if isinstance(error, BodyError) and (request.body.broken or error.status == 413):
+        status = error.status
+        service.report("info", f"{what}: {error}")
+    elif reach == Reach.GONE:
+        service.report("info", f"{what}: the client has gone ({type(error).__name__})")
+        return exchange.abort()
+    elif reach == Reach.LOST and isinstance(error, StreamClosed):
+        service.report("error", f"{what}: {error}")
+        return exchange.abort()
+    elif isinstance(error, RequestTimeout):
+        status = 503
+        service.report("error", f"{what}: {error}", error)
+        last = not request.body.done        # the body may be what it was waiting for
+    else:
+        service.report("error", f"{what}: {type(error).__name__} in the application", error)
+        service.pool.pass_on(error)
+    if request.head_out:
+        return exchange.abort()             # a head is out: a truncated answer must not look whole
+    if service.settings.debug and status in (500, 503):
+        response = plain(request, status, "".join(format_exception(error)).encode("utf-8", "backslashreplace"))
+    else:
+        response = plain(request, status)
+    response.asked_close = last or request.body.broken or status == 413
+    response.deliver()
+    return 0
+
+
+cdef class PythonExchange(Exchange):
+    """An exchange that is carried by something written in Python: subclass it. Fast it is not.
+
+    Arguments:
+        service: with its application.
+        stream: of the connection, which says who the peer is.
+        head: of the request, as HTTP/1 writes it, with the empty line at its end.
+        body: the content, or None for a request without.
+    """
+
+    def __init__(self, Service service not None, Stream stream not None, bytes head not None, PythonBody body=None):
+        self.service = service
+        self.stream = stream
+        self.sent = head
+        self.body = NOTHING if body is None else body
+
+    def begin(self):
+        """Have it answered, in a green thread of the service's pool."""
+        self.service.pool.submit(self)
+
+    # What there is to say of the answer. None of these may wait but `make_room`.
+
+    def informed(self, status, fields):
+        """An informational answer: a number, and pairs of name and value."""
+
+    def started(self, status, fields, length):
+        """The head of the answer. `length`: bytes of content, None if not known; 0 where there is none."""
+
+    def told(self, data):
+        """Some content."""
+
+    def ended(self, trailers):
+        """The answer is whole. Trailers: pairs of name and value."""
+
+    def aborted(self):
+        """The answer is not whole, and will not be."""
+
+    def make_room(self):
+        """Wait until there is room for more."""
+
+    def has_gone(self):
+        """Whether the peer can no longer be told anything."""
+        return False
+
+    def over(self):
+        """The request is over, however it ended."""
+
+    cdef int run(self) except -1:
+        cdef Head head = self.service.take_head()
+        self.enter(self.service.running)
+        if head.parse(PyBytes_AS_STRING(self.sent), PyBytes_GET_SIZE(self.sent)) <= 0:
+            raise ValueError("the head of the request is not whole")
+        head.base = PyBytes_AS_STRING(self.sent)
+        head.own()
+        try:
+            answer(self, head, self.body, (<App>self.service.app).prepare("localhost", 80))
+        finally:
+            self.leave()
+            self.over()
+        return 0
+
+    cdef int refuse(self) except -1:
+        """No green thread is free, and the queue is full or the wait in it was too long."""
+        cdef bytes text = said(503)
+        self.started(503, [("Content-Type", "text/plain")], len(text))
+        self.told(text)
+        self.ended([])
+        self.over()
+        return 0
+
+    cdef int expired(self, Phase phase, double now) except -1:
+        return self.overrun(phase) if phase is self.service.running else self.refuse()
+
+    cdef int inform(self, ResponseHead head, Head asked) except -1:
+        self.informed(head.status, head.fields)
+        return 0
+
+    cdef int start(self, ResponseHead answer, Head asked, Body content, int64_t known) except -1:
+        cdef list fields = answer.fields
+        if not answer.has_server and self.service.server:
+            fields.append(pair_of(self.service.server))
+        if not answer.has_date:
+            fields.append(pair_of(self.service.date))
+        answer.measure(asked.is_head, known)
+        if answer.content_length >= 0:
+            fields.append(("Content-Length", str(answer.content_length)))
+        self.started(
+            answer.status, fields,
+            0 if answer.transfer == Transfer.EMPTY else None if answer.transfer == Transfer.CHUNKS
+            else answer.content_length,
+        )
+        return 0
+
+    cdef int piece(self, ResponseHead answer, bytes data) except -1:
+        self.told(data)
+        return 0
+
+    cdef int end(self, ResponseHead answer, ResponseHead trailers, int64_t missing) except -1:
+        if missing:
+            self.aborted()
+        else:
+            self.ended([] if trailers is None else trailers.fields)
+        return 0
+
+    cdef int flush(self) except -1:
+        self.make_room()
+        return 0
+
+    cdef int abort(self) except -1:
+        self.aborted()
+        return 0
+
+    cdef int reach(self) noexcept:
+        return Reach.GONE if self.has_gone() else Reach.OPEN
+
+
+cdef tuple pair_of(bytes line):
+    """(name, value) of a field line."""
+    name, value = line.decode("latin-1").rstrip().split(": ", 1)
+    return name, value
