@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from greenhttp.http.service import Service
 
 __all__ = ["Outcome", "Record", "every_split", "exchange"]
 
@@ -88,17 +92,45 @@ def exchange(
     # Here, so that `every_split` can be had without an event loop.
     import gevent
 
-    from greenhttp.green.deadline import Sweep
     from greenhttp.green.transport import MemoryStream
-    from greenhttp.hosting.interface import hosted
     from greenhttp.http.connection import State, connect_memory
+
+    outcome = Outcome()
+    with service_of(app, outcome.log, settings) as service:
+        stream = MemoryStream(pieces, keep_open=keep_open, window=window)
+        connection = connect_memory(service, stream)
+
+        def settled() -> bool:
+            if not stream.exhausted or connection.state not in (State.HEAD, State.LINGER):
+                return False
+            now = service.statistics()
+            return not (now["pool_ready"] or now["running"] or now["pool_waiting"])
+
+        try:
+            while connection.state != State.CLOSED and not settled():
+                gevent.idle()
+            if connection.state == State.CLOSED or stream.hung_up:
+                outcome.ended = "reset" if stream.reset else "closed"
+            outcome.sent = bytes(stream.outgoing)
+            outcome.sends = stream.gives
+        finally:
+            if connection.state != State.CLOSED:
+                connection.cut()
+    return outcome
+
+
+@contextmanager
+def service_of(app: Callable[..., Any], log: list[Record], settings: dict[str, Any]) -> Iterator[Service]:
+    """What all connections of a server share, for connections that no Server has; it reports into `log`."""
+    import gevent
+
+    from greenhttp.green.deadline import Sweep
+    from greenhttp.hosting.interface import hosted
     from greenhttp.http.service import Service
     from greenhttp.settings.values import Settings
 
-    outcome = Outcome()
-
     def report(level: str, message: str, error: BaseException | None = None) -> None:
-        outcome.log.append(Record(level, message, error))
+        log.append(Record(level, message, error))
 
     values = Settings(**settings).resolved(1024)
     service = Service(values, values.connections, report)
@@ -106,26 +138,9 @@ def exchange(
     service.pool.start()
     sweep = Sweep(service.pool.loop, service.phases)
     sweep.start()
-    stream = MemoryStream(pieces, keep_open=keep_open, window=window)
-    connection = connect_memory(service, stream)
-
-    def settled() -> bool:
-        if not stream.exhausted or connection.state not in (State.HEAD, State.LINGER):
-            return False
-        now = service.statistics()
-        return not (now["pool_ready"] or now["running"] or now["pool_waiting"])
-
     try:
-        while connection.state != State.CLOSED and not settled():
-            gevent.idle()
-        if connection.state == State.CLOSED or stream.hung_up:
-            outcome.ended = "reset" if stream.reset else "closed"
-        outcome.sent = bytes(stream.outgoing)
-        outcome.sends = stream.gives
+        yield service
     finally:
-        if connection.state != State.CLOSED:
-            connection.cut()
         sweep.stop()
         service.pool.stop()
         gevent.idle()  # the pool lets its green threads go in the next turn
-    return outcome

@@ -1,12 +1,15 @@
 """One connection's life: wire and green joined.
 
-    connection  the loop: head -> app -> response -> keep or close
+    connection  HTTP/1: the loop head -> application -> answer -> keep or close
+    application how one request goes through it, by whatever protocol; App and Observer, for hosting and observe
+    response    Delivery, an answer on its way out, and what it may carry: bytes, an iterable, a file
+    request     Request, as a handler sees it
+    exchange    the seam: what carries an answer. Connection is one
+    body        the seam: what content comes from, and how it is read
     service     what all connections of a server share: limits, phases, green threads, the fields of every answer
-    request     Request and its content, which the handler pulls
-    response    Delivery, an answer on its way out, and what it may carry: bytes, an iterable, a file; the server's own
-                answers; App and Observer, which hosting and observe implement
+    forwarded   who may say that a request came by https
     values,form what a handler reads by name: query parameters, form fields, uploads
 
-Called by green.pool with a connection that is ready; calls the application it was given. Imports wire, green, config
-and errors. Begin with connection: each way out of its loop says why it ends.
+Called by green.pool with a connection that is ready; calls the application it was given. Imports wire, green,
+process and errors. Begin with connection: each way out of its loop says why it ends.
 """

@@ -27,7 +27,7 @@ cdef class Observer:
     cdef void answered(self, Request request, int64_t began) noexcept
     cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept
 
-cdef int answer(Exchange exchange, Head head, Body body, object base) except -1
+cdef int answer_request(Exchange exchange, Head head, Body body, object base) except -1
 
 cdef class PythonExchange(Exchange):
     cdef bytes sent             # the request's head, as HTTP/1 writes it

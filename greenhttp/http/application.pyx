@@ -68,7 +68,7 @@ cdef class Observer:
         """
 
 
-cdef int answer(Exchange exchange, Head head, Body body, object base) except -1:
+cdef int answer_request(Exchange exchange, Head head, Body body, object base) except -1:
     """One request: from a complete head to the end of its answer in the output.
 
     The caller alone holds `head` and its bytes; those stay where they are until `exchange.head_used`.
@@ -96,6 +96,8 @@ cdef int answer(Exchange exchange, Head head, Body body, object base) except -1:
     except BaseException as error:
         failed(exchange, request, response, error)
     request.over = True
+    if not body.done:
+        body.over = True
     left = exchange.part(head, body)
     if left:
         service.report("warning", f"{request.describe()}: a green thread that it left behind was still reading or"
@@ -164,7 +166,10 @@ cdef class PythonExchange(Exchange):
         self.service = service
         self.stream = stream
         self.sent = head
-        self.body = NOTHING if body is None else body
+        self.body = NOTHING
+        if body is not None:
+            body.limit = service.limit_body
+            self.body = body
 
     def begin(self):
         """Have it answered, in a green thread of the service's pool."""
@@ -205,7 +210,7 @@ cdef class PythonExchange(Exchange):
         head.base = PyBytes_AS_STRING(self.sent)
         head.own()
         try:
-            answer(self, head, self.body, (<App>self.service.app).prepare("localhost", 80))
+            answer_request(self, head, self.body, (<App>self.service.app).prepare("localhost", 80))
         finally:
             self.leave()
             self.over()

@@ -396,6 +396,8 @@ cdef class PythonBody(Body):
 
     def __init__(self, length=None):
         self.announced = -1 if length is None else length
+        self.done = self.announced == 0
+        self.limit = UNLIMITED
 
     def wanted(self):
         """The application reads for the first time."""
@@ -425,7 +427,12 @@ cdef class PythonBody(Body):
                 self.broken = True
                 raise BodyError(400, f"the request body ended {self.announced} bytes early")
             self.done = True
-        elif self.announced > 0:
+            return 0
+        self.limit -= n
+        if self.limit < 0:
+            self.broken = True
+            raise BodyError(413, "limit_request_body")
+        if self.announced >= 0:
             if n > self.announced:
                 self.broken = True
                 raise BodyError(400, f"the request body is {n - self.announced} bytes longer than was announced")

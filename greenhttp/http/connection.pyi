@@ -4,9 +4,8 @@ from enum import IntEnum
 from typing_extensions import disjoint_base
 
 from greenhttp.green.acceptor import Acceptor
-from greenhttp.green.pool import Job
-from greenhttp.green.stream import Stream
 from greenhttp.green.transport import MemoryStream
+from greenhttp.http.exchange import Exchange
 from greenhttp.http.service import Service
 
 class State(IntEnum):
@@ -18,11 +17,7 @@ class State(IntEnum):
     CLOSED = 5
 
 @disjoint_base
-class Connection(Job):
-    @property
-    def stream(self) -> Stream: ...
-    @property
-    def service(self) -> Service: ...
+class Connection(Exchange):
     @property
     def state(self) -> State: ...
     def retire(self) -> None: ...

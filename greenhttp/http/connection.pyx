@@ -21,7 +21,7 @@ from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Worker
 from greenhttp.green.chunks cimport held_bytes
 from greenhttp.green.stream cimport FilePart, Stream
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
-from greenhttp.http.application cimport NO_ANSWER, App, Observer, answer
+from greenhttp.http.application cimport NO_ANSWER, App, Observer, answer_request
 from greenhttp.http.body cimport NOTHING, Body, StreamBody, body_of
 from greenhttp.http.exchange cimport Exchange, Reach
 from greenhttp.http.response cimport refusal
@@ -114,7 +114,7 @@ cdef class Connection(Exchange):
         self.stream.sealed = False
         self.stream.pinned = True                               # until `head_used`
         head.base = self.stream.inbuf + self.stream.in_pos      # the buffer may have moved since it was parsed
-        return answer(self, head, body, self.base)
+        return answer_request(self, head, body, self.base)
 
     cdef int head_used(self, Head head) except -1:
         return self.stream.unpin(head.head_size)                # its bytes leave the stream, the body is next
@@ -194,7 +194,6 @@ cdef class Connection(Exchange):
         cdef bint left
         self.last = not head.keep_alive
         if not content.done:
-            content.over = True
             if content.broken:
                 self.closing = True
             if self.state != State.CLOSED:

@@ -14,9 +14,8 @@ from posix.unistd cimport pread
 
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport Job
-from greenhttp.green.stream cimport FilePart, Stream
+from greenhttp.green.stream cimport FilePart
 from greenhttp.http.body cimport Body
-from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Head
 from greenhttp.wire.response cimport ResponseHead
 

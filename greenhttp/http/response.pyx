@@ -9,7 +9,6 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t
 
 from greenhttp.green.stream cimport FilePart
-from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
 from greenhttp.wire.response cimport ResponseHead, Transfer

@@ -1,34 +1,23 @@
-"""What reading a request body costs: whole requests, to be compared with those of http_connection."""
+"""What a native handler pays for asking: whole requests, to be compared with those of http_connection."""
 
 from perf.micro import best_of
 from perf.tools.served import requests
 
-HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
-LENGTH = HEAD + b"Content-Length: 1000\r\n\r\n" + b"x" * 1000
-LINES = HEAD + b"Content-Length: 1000\r\n\r\n" + b"0123456789abcdefghi\n" * 50
-CHUNKS = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"64\r\n" + b"x" * 100 + b"\r\n0\r\n\r\n"
+GET = b"GET /a/b?c=d&e=f HTTP/1.1\r\nHost: localhost\r\nUser-Agent: micro\r\nAccept: */*\r\n\r\n"
 
 
-def read(environ, start_response):
-    environ["wsgi.input"].read()
-    start_response("204 No Content", [])
-    return []
+def silent(request):
+    return b""
 
 
-def lines(environ, start_response):
-    for _ in environ["wsgi.input"]:
-        pass
-    start_response("204 No Content", [])
-    return []
+def asking(request):
+    request.path, request.query, request.headers.get("user-agent")
+    return b""
 
 
 def run() -> list[tuple[str, float]]:
     measured = []
-    for label, app, request in (
-        ("a request with 1,000 bytes, read", read, LENGTH),
-        ("a request with a chunk of 100 bytes, read", read, CHUNKS),
-        ("a request with 50 lines of 20 bytes, iterated", lines, LINES),
-    ):
-        with requests(app, request, 16) as operation:
+    for label, handler in (("a request of which nothing is asked", silent), ("path, query and a field", asking)):
+        with requests(handler, GET, 16) as operation:
             measured.append((label, best_of(operation, 3_200)))
     return measured

@@ -10,7 +10,10 @@ import gevent
 import pytest
 
 from greenhttp.server import Server
+from tests.http.carriers import Conversation, over_http1, over_messages
 from tests.http.client import Client
+
+Talk = Callable[..., Conversation]
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +32,13 @@ def not_for_ever() -> Iterator[None]:
     """A safety net far beyond what any test takes."""
     with gevent.Timeout(30, AssertionError("the test did not come to an end")):
         yield
+
+
+@pytest.fixture(params=[over_http1, over_messages])
+def talk(request: pytest.FixtureRequest) -> Talk:
+    """talk(app, *requests, **settings) -> Conversation. For rules that are not about HTTP/1's bytes: tried on both."""
+    carry: Talk = request.param
+    return carry
 
 
 class Serving:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from greenhttp.testing import every_split, exchange
-from tests.answers import answers, only
+from tests.answers import only
 from tests.http.apps import post, post_chunked, request
+from tests.http.conftest import Talk
 
 CONTENT = b"first line\nsecond\n\nlast without end"
 
@@ -70,55 +71,54 @@ def whatever_is_there(body: Any) -> bytes:
     ],
 )
 @pytest.mark.parametrize("make", [post, lambda content: post_chunked(content[:7], content[7:8], content[8:])])
-def test_content_is_the_same_however_it_arrives_and_is_read(read: Any, make: Any) -> None:
+def test_content_is_the_same_however_it_arrives_and_is_read(read: Any, make: Any, talk: Talk) -> None:
     for pieces in every_split(make(CONTENT)):
         app, got = reading(read)
-        outcome = exchange(app, [*pieces, request()], keep_open=True)
-        assert got == [CONTENT, b""]
-        assert [answer.status for answer in answers(outcome.sent)] == [200, 200]
+        assert talk(app, pieces, request()).statuses == [200, 200]
+        assert sorted(got) == [b"", CONTENT]
 
 
-def test_lines_end_with_a_line_feed() -> None:
+def test_lines_end_with_a_line_feed(talk: Talk) -> None:
     app, got = reading(lambda body: body.readlines())
-    exchange(app, [post(CONTENT)])
+    talk(app, post(CONTENT))
     assert got == [[b"first line\n", b"second\n", b"\n", b"last without end"]]
 
 
-def test_readlines_stops_at_its_hint() -> None:
+def test_readlines_stops_at_its_hint(talk: Talk) -> None:
     app, got = reading(lambda body: (body.readlines(12), body.readlines(0)))
-    exchange(app, [post(CONTENT)])
+    talk(app, post(CONTENT))
     assert got == [([b"first line\n", b"second\n"], [b"\n", b"last without end"])]
 
 
-def test_an_end_stays_an_end() -> None:
+def test_an_end_stays_an_end(talk: Talk) -> None:
     app, got = reading(lambda body: [body.read(), body.read(), body.read(5), body.readline(), body.readlines()])
     for data in (post(b"abc"), post_chunked(b"abc")):
-        exchange(app, [data])
+        talk(app, data)
     assert got == [[b"abc", b"", b"", b"", []]] * 2
 
 
-def test_reading_nothing_reads_nothing() -> None:
+def test_reading_nothing_reads_nothing(talk: Talk) -> None:
     app, got = reading(lambda body: [body.read(0), body.readline(0), body.read_some(0), body.read()])
-    exchange(app, [post(b"abc")])
+    talk(app, post(b"abc"))
     assert got == [[b"", b"", b"", b"abc"]]
 
 
-def test_a_large_body_is_read_whole() -> None:
+def test_a_large_body_is_read_whole(talk: Talk) -> None:
     content = bytes(range(256)) * 8192
     app, got = reading(lambda body: body.read())
-    exchange(app, [post(content)])
-    exchange(app, [post_chunked(*[content[i : i + 9999] for i in range(0, len(content), 9999)])])
+    talk(app, post(content))
+    talk(app, post_chunked(*[content[i : i + 9999] for i in range(0, len(content), 9999)]))
     assert got == [content, content]
 
 
-def test_memory_grows_with_what_arrives_not_with_what_was_announced() -> None:
+def test_memory_grows_with_what_arrives_not_with_what_was_announced(talk: Talk) -> None:
     import tracemalloc
 
     app, got = reading(lambda body: body.read())
     data = request(b"POST / HTTP/1.1", b"Content-Length: 1000000000", content=b"x")
     tracemalloc.start()
     try:
-        exchange(app, [data])
+        talk(app, data, body_timeout=0.01)
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()

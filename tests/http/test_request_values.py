@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -15,20 +16,26 @@ from greenhttp.http.values import Values
 from greenhttp.testing import every_split, exchange
 from tests.answers import answers, only
 from tests.http.apps import chunks, post, request
+from tests.http.conftest import Talk
 
 
-def told(data: bytes, look: Any, **settings: Any) -> Any:
-    """What `look(request)` finds, called in the handler."""
-    seen: list[Any] = []
+@pytest.fixture
+def told(talk: Talk) -> Callable[..., Any]:
+    """told(data, look, **settings): what `look(request)` finds, called in the handler."""
 
-    def handler(request: Any) -> str:
-        seen.append(look(request))
-        return "seen"
+    def tell(data: bytes, look: Any, **settings: Any) -> Any:
+        seen: list[Any] = []
 
-    outcome = exchange(handler, [data], **settings)
-    assert outcome.log == []
-    assert only(outcome.sent, data.partition(b" ")[0].decode()).content in (b"seen", b"")
-    return seen[0]
+        def handler(request: Any) -> str:
+            seen.append(look(request))
+            return "seen"
+
+        conversation = talk(handler, data, **settings)
+        assert conversation.log == []
+        assert conversation.only.content in (b"seen", b"")
+        return seen[0]
+
+    return tell
 
 
 def get(target: bytes, *fields: bytes) -> bytes:
@@ -60,7 +67,9 @@ def get(target: bytes, *fields: bytes) -> bytes:
         (b"http://example.com/a%20b?c", "/a b", "c", [("c", "")]),
     ],
 )
-def test_the_target_and_its_parts(target: bytes, path: str, query_string: str, query: list[tuple[str, str]]) -> None:
+def test_the_target_and_its_parts(
+    target: bytes, path: str, query_string: str, query: list[tuple[str, str]], told: Any
+) -> None:
     def look(request: Any) -> Any:
         for _ in range(2):
             found = request.target, request.path, request.query_string, list(request.query.pairs)
@@ -70,7 +79,7 @@ def test_the_target_and_its_parts(target: bytes, path: str, query_string: str, q
     assert told(get(target), look) == (target.decode("latin-1"), path, query_string, query)
 
 
-def test_targets_that_are_no_paths() -> None:
+def test_targets_that_are_no_paths(told: Any) -> None:
     def look(request: Any) -> Any:
         return request.target, request.path, request.query_string, request.host
 
@@ -80,17 +89,17 @@ def test_targets_that_are_no_paths() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "get", "M-SEARCH"])
-def test_the_method_as_sent(method: str) -> None:
+def test_the_method_as_sent(method: str, told: Any) -> None:
     assert told(request(f"{method} / HTTP/1.1".encode()), lambda request: request.method) == method
 
 
 @pytest.mark.parametrize(("sent", "version"), [(b"1.1", "HTTP/1.1"), (b"1.0", "HTTP/1.0"), (b"1.9", "HTTP/1.1")])
-def test_version_and_scheme(sent: bytes, version: str) -> None:
+def test_version_and_scheme(sent: bytes, version: str, told: Any) -> None:
     found = told(request(b"GET / HTTP/" + sent), lambda request: (request.version, request.scheme))
     assert found == (version, "http")
 
 
-def test_host() -> None:
+def test_host(told: Any) -> None:
     def look(request: Any) -> Any:
         return request.host
 
@@ -99,21 +108,21 @@ def test_host() -> None:
     assert told(b"GET / HTTP/1.0\r\n\r\n", look) == ""
 
 
-def test_the_peer(serve: Any) -> None:
+def test_the_peer(serve: Any, told: Any) -> None:
     serving = serve(lambda request: repr((request.peer, request.peer)))
     client = serving.connect()
     assert client.ask(get(b"/")).content == repr((client.sock.getsockname(),) * 2).encode()
     assert told(get(b"/"), lambda request: request.peer) == ""
 
 
-def test_it_says_what_it_is_and_is_made_by_connections_only() -> None:
+def test_it_says_what_it_is_and_is_made_by_connections_only(told: Any) -> None:
     assert told(get(b"/a?b"), repr) == "<Request GET /a?b>"
     for kind in (Request, Headers):
         with pytest.raises(TypeError, match="only"):
             kind()
 
 
-def test_it_does_not_change() -> None:
+def test_it_does_not_change(told: Any) -> None:
     def look(request: Any) -> str:
         for name in ("method", "target", "path", "headers", "body", "peer"):
             with pytest.raises(AttributeError):
@@ -128,7 +137,7 @@ def test_it_does_not_change() -> None:
 FIELDS = (b"X-One: 1", b"x-two:  2 ", b"X-TWO: \xe9", b"Cookie: a=b", b"cookie: c=d", b"Accept:", b"X-two: 2")
 
 
-def test_headers_are_a_mapping_in_any_case() -> None:
+def test_headers_are_a_mapping_in_any_case(told: Any) -> None:
     def look(request: Any) -> str:
         headers = request.headers
         assert headers is request.headers
@@ -152,7 +161,7 @@ def test_headers_are_a_mapping_in_any_case() -> None:
     assert told(get(b"/", *FIELDS), look) == "looked"
 
 
-def test_a_field_that_is_not_there() -> None:
+def test_a_field_that_is_not_there(told: Any) -> None:
     def look(request: Any) -> str:
         headers = request.headers
         assert (headers.get("X"), headers.get("X", 7), headers.get_all("X"), "X" in headers) == (None, 7, [], False)
@@ -192,7 +201,7 @@ READERS = {
 
 @pytest.mark.parametrize("coded", [False, True])
 @pytest.mark.parametrize("reader", READERS)
-def test_a_body_is_read_however_it_arrives(reader: str, coded: bool) -> None:
+def test_a_body_is_read_however_it_arrives(reader: str, coded: bool, talk: Talk) -> None:
     content = b"one\n\ntwo\r\nthree"
 
     def handler(request: Any) -> Any:
@@ -200,13 +209,12 @@ def test_a_body_is_read_however_it_arrives(reader: str, coded: bool) -> None:
         assert (request.body.read(), request.body.readline(), request.body.done) == (b"", b"", True)
         return read
 
-    for pieces in every_split(framed(content, coded) + get(b"/")):
-        outcome = exchange(handler, pieces)
-        assert [each.content for each in answers(outcome.sent)] == [content, b""]
-        assert outcome.log == []
+    for pieces in every_split(framed(content, coded)):
+        conversation = talk(handler, pieces, get(b"/"))
+        assert (conversation.contents, conversation.log) == ([content, b""], [])
 
 
-def test_lines_and_pieces() -> None:
+def test_lines_and_pieces(told: Any) -> None:
     def look(request: Any) -> Any:
         body = request.body
         return body.readline(2), body.readline(), body.read(1), list(body.iter(3)), body.read()
@@ -214,11 +222,10 @@ def test_lines_and_pieces() -> None:
     assert told(post(b"one\ntwo three"), look) == (b"on", b"e\n", b"t", [b"wo ", b"thr", b"ee"], b"")
 
 
-def test_an_answer_can_be_made_of_the_body_while_it_comes() -> None:
+def test_an_answer_can_be_made_of_the_body_while_it_comes(talk: Talk) -> None:
     """Echoed piece by piece: reading and sending take turns."""
-    for pieces in every_split(post(b"hello") + get(b"/")):
-        outcome = exchange(lambda request: request.body.iter(), pieces)
-        assert [each.content for each in answers(outcome.sent)] == [b"hello", b""]
+    for pieces in every_split(post(b"hello")):
+        assert talk(lambda request: request.body.iter(), pieces, get(b"/")).contents == [b"hello", b""]
 
 
 # ---- json
@@ -226,7 +233,7 @@ def test_an_answer_can_be_made_of_the_body_while_it_comes() -> None:
 
 @pytest.mark.parametrize("coded", [False, True])
 @pytest.mark.parametrize("value", [{"a": [1, None, "é"]}, [], 0, None, "x" * 100])
-def test_json(value: Any, coded: bool) -> None:
+def test_json(value: Any, coded: bool, told: Any) -> None:
     def look(request: Any) -> Any:
         found = request.json()
         assert request.json() is found
@@ -239,31 +246,30 @@ def test_json(value: Any, coded: bool) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{'a': 1}", b"\xff\xfe\xff", b"1 2", b"[" * 100_000, b"9" * 5000])
-def test_what_is_not_json_is_400(content: bytes) -> None:
-    outcome = exchange(lambda request: request.json(), [framed(content, True)])
-    assert (only(outcome.sent).status, outcome.log) == (400, [])
+def test_what_is_not_json_is_400(content: bytes, talk: Talk) -> None:
+    outcome = talk(lambda request: request.json(), framed(content, True))
+    assert (outcome.statuses, outcome.log) == ([400], [])
 
 
 @pytest.mark.parametrize("coded", [False, True])
-def test_json_is_limited(coded: bool) -> None:
+def test_json_is_limited(coded: bool, told: Any, talk: Talk) -> None:
     data = json.dumps("x" * 8).encode()
 
     def look(request: Any) -> Any:
         return request.json(limit=10)
 
     assert told(framed(data, coded), look) == "x" * 8
-    outcome = exchange(lambda request: look(request), [framed(json.dumps("x" * 9).encode(), coded), get(b"/")])
-    first, second = answers(outcome.sent)
-    assert (first.status, second.status, outcome.log) == (413, 400, [])
+    outcome = talk(lambda request: look(request), framed(json.dumps("x" * 9).encode(), coded), get(b"/"))
+    assert (outcome.statuses, outcome.log) == ([413, 400], [])
 
 
-def test_json_that_is_caught_leaves_a_request_to_answer() -> None:
+def test_json_that_is_caught_leaves_a_request_to_answer(talk: Talk) -> None:
     def handler(request: Any) -> str:
         with pytest.raises(HTTPError) as caught:
             request.json()
         return f"{caught.value.status} {request.path}"
 
-    assert only(exchange(handler, [post(b"{", path=b"/p")]).sent).content == b"400 /p"
+    assert talk(handler, post(b"{", path=b"/p")).contents == [b"400 /p"]
 
 
 def test_json_of_a_body_that_breaks_off() -> None:
@@ -364,9 +370,8 @@ def test_kept_headers_alone_tell_the_truth(way: str) -> None:
     assert {n: get("X-Number") for n, get in names.items()} == {n: f"{n}, {-n}" for n in names}
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("how", ["generator", "iterator", "error", "http error", "refused"])
-def test_a_request_is_kept_by_whatever_way_it_is_answered(way: str, how: str) -> None:
+def test_a_request_is_kept_by_whatever_way_it_is_answered(how: str, talk: Talk) -> None:
     kept: dict[int, Any] = {}
     turn = iter(range(COUNT))
 
@@ -395,15 +400,13 @@ def test_a_request_is_kept_by_whatever_way_it_is_answered(way: str, how: str) ->
             raise HTTPError(404)
         return None
 
-    outcome = exchange(handler, WAYS[way])
-    assert len(answers(outcome.sent)) == COUNT
-    outcome.log.clear()
+    assert len(talk(handler, *[numbered(n) for n in range(COUNT)]).answers) == COUNT
     gc.collect()
     assert len(kept) == COUNT
     check(kept)
 
 
-def test_a_request_kept_by_its_own_exception_or_a_cycle() -> None:
+def test_a_request_kept_by_its_own_exception_or_a_cycle(talk: Talk) -> None:
     class Own(Exception):
         pass
 
@@ -421,7 +424,7 @@ def test_a_request_kept_by_its_own_exception_or_a_cycle() -> None:
         cycles[n] = cycle
         return "kept"
 
-    exchange(handler, WAYS["one piece"])
+    talk(handler, *[numbered(n) for n in range(COUNT)])
     check({n: error.args[0] for n, error in errors.items()})
     check({n: cycle[0] for n, cycle in cycles.items()})
 
@@ -528,7 +531,7 @@ LATE = {
 @pytest.mark.parametrize("coded", [False, True])
 @pytest.mark.parametrize("late", LATE)
 @pytest.mark.parametrize("before", [0, 2])
-def test_an_unread_body_raises_after_the_answer(late: str, coded: bool, before: int) -> None:
+def test_an_unread_body_raises_after_the_answer(late: str, coded: bool, before: int, talk: Talk) -> None:
     kept: list[Any] = []
 
     def handler(request: Any) -> str:
@@ -540,11 +543,11 @@ def test_an_unread_body_raises_after_the_answer(late: str, coded: bool, before: 
             kept.append(request)
         return "kept"
 
-    data = framed(b"content", coded) * 2 + get(b"/") + framed(b"content", coded) + get(b"/")
-    for pieces in ([data], [data[n : n + 1] for n in range(len(data))]):
+    content = framed(b"content", coded)
+    for each in (content, [content[n : n + 1] for n in range(len(content))]):
         kept.clear()
-        outcome = exchange(handler, pieces)
-        assert [each.content for each in answers(outcome.sent)] == [b"kept"] * 5
+        outcome = talk(handler, each, each, get(b"/"), each, get(b"/"))
+        assert outcome.contents == [b"kept"] * 5
         assert (len(kept), outcome.log) == (3, [])
         for each in kept:
             with pytest.raises(BodyError, match="the request is over"):
@@ -552,15 +555,15 @@ def test_an_unread_body_raises_after_the_answer(late: str, coded: bool, before: 
 
 
 @pytest.mark.parametrize("coded", [False, True])
-def test_a_form_that_was_not_read_raises_after_the_answer(coded: bool) -> None:
+def test_a_form_that_was_not_read_raises_after_the_answer(coded: bool, talk: Talk) -> None:
     kept: list[Any] = []
     data = framed(b"a=1", coded, b"Content-Type: application/x-www-form-urlencoded")
-    exchange(lambda request: kept.append(request) or "", [data])
+    talk(lambda request: kept.append(request) or "", data)
     with pytest.raises(BodyError, match="the request is over"):
         kept[0].form()
 
 
-def test_what_was_read_in_time_stays() -> None:
+def test_what_was_read_in_time_stays(talk: Talk) -> None:
     kept: list[Any] = []
 
     def handler(request: Any) -> str:
@@ -568,14 +571,14 @@ def test_what_was_read_in_time_stays() -> None:
         kept.append(request)
         return "kept"
 
-    exchange(handler, [post(b'{"n": 1}') + post(b'{"n": 2}') + get(b"/")])
+    talk(handler, post(b'{"n": 1}'), post(b'{"n": 2}'), get(b"/"))
     assert [each.json() for each in kept] == [{"n": 1}, {"n": 2}]
     assert [each.body.read() for each in kept] == [b"", b""]
 
 
-def test_a_request_without_content_has_an_empty_body_for_ever() -> None:
+def test_a_request_without_content_has_an_empty_body_for_ever(talk: Talk) -> None:
     kept: list[Any] = []
-    exchange(lambda request: kept.append(request) or "", [get(b"/") + post(b"") + get(b"/")])
+    talk(lambda request: kept.append(request) or "", get(b"/"), post(b""), get(b"/"))
     assert [each.body.read() for each in kept] == [b""] * 3
 
 

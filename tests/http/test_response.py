@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from greenhttp.testing import exchange
 from tests.answers import answers, only
 from tests.http.apps import answering, hello, request, streaming
+from tests.http.carriers import over_http1
+from tests.http.conftest import Talk
 
 GET = request()
 
@@ -71,7 +74,7 @@ class Pieces:
         ("200 OK", [("Content-Length", "1"), ("Content-Length", "2")]),
     ],
 )
-def test_16_what_http_forbids_is_an_exception_and_a_500(status: Any, fields: Any) -> None:
+def test_16_what_http_forbids_is_an_exception_and_a_500(status: Any, fields: Any, talk: Talk) -> None:
     raised: list[type[BaseException]] = []
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -82,21 +85,21 @@ def test_16_what_http_forbids_is_an_exception_and_a_500(status: Any, fields: Any
             raise
         return [b"content"]
 
-    outcome = exchange(app, [GET * 2], keep_open=True)
-    assert [answer.status for answer in answers(outcome.sent)] == [500, 500]
-    assert b"njected" not in outcome.sent and len(raised) == 2
-    assert [record.level for record in outcome.log] == ["error", "error"]
+    outcome = talk(app, GET, GET)
+    assert outcome.statuses == [500, 500]
+    assert b"njected" not in outcome.said and len(raised) == 2
+    assert outcome.levels == ["error", "error"]
 
 
-def test_16_an_application_that_swallows_the_exception_sends_nothing_of_it() -> None:
+def test_16_an_application_that_swallows_the_exception_sends_nothing_of_it(talk: Talk) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         with contextlib.suppress(ValueError):
             start_response("200 OK", [("Good", "1"), ("Bad", "x\r\nInjected: yes")])
         return [b"content"]
 
-    outcome = exchange(app, [GET])
-    assert only(outcome.sent).status == 500
-    assert b"Injected" not in outcome.sent and b"Good" not in outcome.sent
+    outcome = talk(app, GET)
+    assert outcome.statuses == [500]
+    assert b"Injected" not in outcome.said and b"Good" not in outcome.said
 
 
 @pytest.mark.parametrize("status", ["100 Continue", "599", "200 ", "299 ", "404 Nicht gefunden \xe4"])
@@ -123,15 +126,15 @@ def test_16_any_three_digits_from_100_to_599_will_do(status: str) -> None:
         (Pieces(b"", b"a", b"", b"bc"), "chunked"),
     ],
 )
-def test_18_content_length_when_known_else_chunked(content: Any, framing: str) -> None:
-    answer = only(exchange(answering(content), [GET]).sent)
+def test_18_content_length_when_known_else_chunked(content: Any, framing: str, talk: Talk) -> None:
+    answer = talk(answering(content), GET).only
     pieces = content.pieces if isinstance(content, Pieces) else content
     assert (answer.content, answer.framing) == (b"".join(pieces), framing)
 
 
-def test_18_an_iterable_without_content_has_length_0() -> None:
+def test_18_an_iterable_without_content_has_length_0(talk: Talk) -> None:
     for app in (streaming(), streaming(b"", b"")):
-        answer = only(exchange(app, [GET]).sent)
+        answer = talk(app, GET).only
         assert (answer.framing, answer.get("Content-Length")) == ("length", "0")
 
 
@@ -141,9 +144,9 @@ def test_18_else_close_on_1_0() -> None:
     assert (answer.content, answer.framing, answer.closes, outcome.ended) == (b"ab", "close", True, "closed")
 
 
-def test_18_a_length_of_the_application_frames_a_stream() -> None:
-    outcome = exchange(streaming(b"a", b"bc", fields=[("content-LENGTH", "3")]), [GET * 2], keep_open=True)
-    assert [(a.content, a.framing) for a in answers(outcome.sent)] == [(b"abc", "length")] * 2
+def test_18_a_length_of_the_application_frames_a_stream(talk: Talk) -> None:
+    outcome = talk(streaming(b"a", b"bc", fields=[("content-LENGTH", "3")]), GET, GET)
+    assert [(a.content, a.framing) for a in outcome.answers] == [(b"abc", "length")] * 2
 
 
 @pytest.mark.parametrize("app", [answering([b"abc"], "200 OK", ("Content-Length", "5")),
@@ -160,19 +163,18 @@ def test_18_a_short_body_closes_so_that_the_client_notices(app: Any) -> None:
 @pytest.mark.parametrize("app", [answering([b"ab", b"cd"], "200 OK", ("Content-Length", "3")),
                                  answering([b"abcd"], "200 OK", ("Content-Length", "3")),
                                  streaming(b"ab", b"cd", b"ef", fields=[("Content-Length", "3")])])  # fmt: skip
-def test_18_excess_is_cut_and_logged_once(app: Any) -> None:
-    outcome = exchange(app, [GET], keep_open=True)
-    answer = only(outcome.sent)
-    assert (answer.content, answer.get("Content-Length")) == (b"abc", "3")
-    assert [record.level for record in outcome.log] == ["error"]
+def test_18_excess_is_cut_and_logged_once(app: Any, talk: Talk) -> None:
+    outcome = talk(app, GET)
+    assert (outcome.only.content, outcome.only.get("Content-Length")) == (b"abc", "3")
+    assert outcome.levels == ["error"]
 
 
-def test_18_an_excess_answer_leaves_the_position_known() -> None:
-    outcome = exchange(answering([b"abcd"], "200 OK", ("Content-Length", "3")), [GET * 3], keep_open=True)
-    assert [answer.content for answer in answers(outcome.sent)] == [b"abc"] * 3
+def test_18_an_excess_answer_leaves_the_position_known(talk: Talk) -> None:
+    outcome = talk(answering([b"abcd"], "200 OK", ("Content-Length", "3")), GET, GET, GET)
+    assert outcome.contents == [b"abc"] * 3
 
 
-def test_18_the_write_callable() -> None:
+def test_18_the_write_callable(talk: Talk) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         write = start_response("200 OK", [])
         write(b"a")
@@ -180,15 +182,14 @@ def test_18_the_write_callable() -> None:
         write(b"b")
         return [b"c"]
 
-    outcome = exchange(app, [GET * 2], keep_open=True)
-    assert [(a.content, a.framing) for a in answers(outcome.sent)] == [(b"abc", "chunked")] * 2
+    outcome = talk(app, GET, GET)
+    assert [(a.content, a.framing) for a in outcome.answers] == [(b"abc", "chunked")] * 2
 
 
 @pytest.mark.parametrize("content", [["text"], [1], [None], [bytearray(b"a")], "text", b"bytes", None, 5])
-def test_18_only_bytes_are_content(content: Any) -> None:
-    outcome = exchange(answering(content), [GET], keep_open=True)
-    assert only(outcome.sent).status == 500
-    assert [record.level for record in outcome.log] == ["error"]
+def test_18_only_bytes_are_content(content: Any, talk: Talk) -> None:
+    outcome = talk(answering(content), GET)
+    assert (outcome.statuses, outcome.levels) == ([500], ["error"])
 
 
 class File(io.BytesIO):
@@ -196,8 +197,16 @@ class File(io.BytesIO):
 
 
 @pytest.mark.parametrize("regular", [True, False])
-@pytest.mark.parametrize("window", [None, 10000])
-def test_18_a_file_is_sent(tmp_path: Any, regular: bool, window: int | None) -> None:
+def test_18_a_file_is_sent(tmp_path: Any, regular: bool, talk: Talk) -> None:
+    check_a_file(tmp_path, regular, talk)
+
+
+@pytest.mark.parametrize("regular", [True, False])
+def test_18_a_file_is_sent_to_a_slow_reader(tmp_path: Any, regular: bool) -> None:
+    check_a_file(tmp_path, regular, partial(over_http1, window=10000))
+
+
+def check_a_file(tmp_path: Any, regular: bool, talk: Talk) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"0123456789" * 20000)
     opened: list[Any] = []
@@ -208,10 +217,9 @@ def test_18_a_file_is_sent(tmp_path: Any, regular: bool, window: int | None) -> 
         opened[-1].seek(5)
         return environ["wsgi.file_wrapper"](opened[-1])
 
-    outcome = exchange(app, [GET * 2], keep_open=True, window=window)
-    found = answers(outcome.sent)
-    assert [answer.content for answer in found] == [path.read_bytes()[5:]] * 2
-    assert found[0].framing == ("length" if regular else "chunked")
+    outcome = talk(app, GET, GET)
+    assert outcome.contents == [path.read_bytes()[5:]] * 2
+    assert outcome.answers[0].framing == ("length" if regular else "chunked")
     assert all(file.closed for file in opened)
 
 
@@ -219,10 +227,9 @@ def test_18_a_file_is_sent(tmp_path: Any, regular: bool, window: int | None) -> 
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "100 Continue", "103 Early Hints", "199 "])
-def test_19_1xx_and_204_carry_no_length_even_if_the_application_set_one(status: str) -> None:
+def test_19_1xx_and_204_carry_no_length_even_if_the_application_set_one(status: str, talk: Talk) -> None:
     app = answering([b"abc"], status, ("Content-Length", "3"), ("Transfer-Encoding", "chunked"))
-    outcome = exchange(app, [GET], keep_open=True)
-    answer = only(outcome.sent)
+    answer = talk(app, GET).only
     assert answer.names <= {"date", "server", "connection"} and answer.content == b""
 
 
@@ -233,7 +240,7 @@ def test_19_a_1xx_as_an_answer_ends_the_connection() -> None:
 
 
 @pytest.mark.parametrize("length", [None, "3", "1000"])
-def test_19_head_and_304_keep_a_length_and_invent_none(length: str | None) -> None:
+def test_19_head_and_304_keep_a_length_and_invent_none(length: str | None, talk: Talk) -> None:
     fields = [("Content-Length", length)] if length else []
     data = request(b"HEAD / HTTP/1.1")
     for app in (
@@ -241,17 +248,16 @@ def test_19_head_and_304_keep_a_length_and_invent_none(length: str | None) -> No
         streaming(b"a", b"bc", fields=fields),
         streaming(fields=fields),
     ):
-        outcome = exchange(app, [data + request(b"HEAD / HTTP/1.1")], keep_open=True)
-        found = answers(outcome.sent, ["HEAD", "HEAD"])
-        assert [answer.get("Content-Length") for answer in found] == [length, length]
-        assert outcome.ended == "open" and outcome.log == []
-    outcome = exchange(answering([b"abc"], "304 Not Modified", *fields), [GET * 2], keep_open=True)
-    assert [answer.get("Content-Length") for answer in answers(outcome.sent)] == [length, length]
+        outcome = talk(app, data, data)
+        assert [answer.get("Content-Length") for answer in outcome.answers] == [length, length]
+        assert (outcome.cut, outcome.log) == (False, [])
+    outcome = talk(answering([b"abc"], "304 Not Modified", *fields), GET, GET)
+    assert [answer.get("Content-Length") for answer in outcome.answers] == [length, length]
 
 
-def test_19_205_says_length_0_whatever_the_application_says() -> None:
-    outcome = exchange(answering([b"abc"], "205 Reset Content", ("Content-Length", "3")), [GET * 2], keep_open=True)
-    assert [answer.get("Content-Length") for answer in answers(outcome.sent)] == ["0", "0"]
+def test_19_205_says_length_0_whatever_the_application_says(talk: Talk) -> None:
+    outcome = talk(answering([b"abc"], "205 Reset Content", ("Content-Length", "3")), GET, GET)
+    assert [answer.get("Content-Length") for answer in outcome.answers] == ["0", "0"]
 
 
 def test_19_date_and_server_always_and_on_errors() -> None:
@@ -267,10 +273,17 @@ def test_19_server_can_be_turned_off() -> None:
     assert [answer.get("Server") for answer in answers(outcome.sent)] == [None, None]
 
 
-def test_19_date_and_server_of_the_application_stand_alone() -> None:
+def test_19_date_and_server_whatever_becomes_of_the_request(talk: Talk) -> None:
+    for app in (hello, raising):
+        answer = talk(app, GET, server_header="mine/1").only
+        assert answer.get("Server") == "mine/1" and len(answer.get("Date") or "") == 29
+        answer = talk(app, GET, server_header="off").only
+        assert answer.get("Server") is None and len(answer.get("Date") or "") == 29
+
+
+def test_19_date_and_server_of_the_application_stand_alone(talk: Talk) -> None:
     date = "Thu, 01 Jan 1970 00:00:00 GMT"
-    outcome = exchange(answering([], "200 OK", ("date", date), ("SERVER", "app")), [GET])
-    answer = only(outcome.sent)
+    answer = talk(answering([], "200 OK", ("date", date), ("SERVER", "app")), GET).only
     assert (answer.get("Date"), answer.get("Server")) == (date, "app")
 
 
@@ -302,12 +315,11 @@ def raising_after_start_response(environ: dict[str, Any], start_response: Any) -
         lambda environ, start_response: object(),
     ],
 )
-def test_20_an_exception_before_the_head_is_a_500_without_internals(app: Any) -> None:
-    outcome = exchange(app, [request(b"GET /path?secret=1 HTTP/1.1") + GET], keep_open=True)
-    found = answers(outcome.sent)
-    assert [answer.status for answer in found] == [500, 500]
-    assert b"ecret" not in outcome.sent and b"Boom" not in outcome.sent and b"Traceback" not in outcome.sent
-    assert outcome.ended == "open"
+def test_20_an_exception_before_the_head_is_a_500_without_internals(app: Any, talk: Talk) -> None:
+    outcome = talk(app, request(b"GET /path?secret=1 HTTP/1.1"), GET)
+    assert outcome.statuses == [500, 500]
+    assert b"ecret" not in outcome.said and b"Boom" not in outcome.said and b"Traceback" not in outcome.said
+    assert not outcome.cut
     assert len(outcome.log) == 2
     assert "GET /path" in outcome.log[0].message
     assert outcome.log[0].error is not None
@@ -324,38 +336,48 @@ def test_20_an_exception_after_the_head_aborts(fields: list[tuple[str, str]]) ->
     assert content.closed == 1
 
 
-def test_20_an_exception_after_write_aborts() -> None:
+@pytest.mark.parametrize("fields", [[], [("Content-Length", "10")]])
+def test_20_an_answer_that_fails_half_way_is_cut_and_nothing_is_added(fields: Any, talk: Talk) -> None:
+    content = Pieces(b"part", Boom("secret"))
+    outcome = talk(answering(content, "200 OK", *fields), GET)
+    assert (outcome.answers, outcome.cut, content.closed) == ([], True, 1)
+    assert b"500" not in outcome.said and b"ecret" not in outcome.said
+    assert outcome.levels == ["error"] and isinstance(outcome.log[0].error, Boom)
+
+
+def test_20_an_exception_after_write_aborts(talk: Talk) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response("200 OK", [])(b"part")
         raise Boom
 
-    assert exchange(app, [GET], keep_open=True).ended == "reset"
+    outcome = talk(app, GET)
+    assert (outcome.answers, outcome.cut) == ([], True)
 
 
 @pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, StopIteration])
-def test_20_an_exception_of_any_kind_ends_the_request_alone(kind: type[BaseException]) -> None:
+def test_20_an_exception_of_any_kind_ends_the_request_alone(kind: type[BaseException], talk: Talk) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         if environ["PATH_INFO"] == "/bad":
             raise kind
         return hello(environ, start_response)
 
-    outcome = exchange(app, [request(b"GET /bad HTTP/1.1") + GET], keep_open=True)
-    assert [answer.status for answer in answers(outcome.sent)] == [500, 200]
+    assert talk(app, request(b"GET /bad HTTP/1.1"), GET).statuses == [500, 200]
 
 
 @pytest.mark.parametrize(
-    ("content", "data"),
+    ("pieces", "data"),
     [
-        (Pieces(b"abc"), GET),
-        (Pieces(), GET),
-        (Pieces(b"a", Boom()), GET),
-        (Pieces(Boom()), GET),
-        (Pieces(b"abc"), request(b"HEAD / HTTP/1.1")),
-        (Pieces("no bytes"), GET),
+        ([b"abc"], GET),
+        ([], GET),
+        ([b"a", Boom()], GET),
+        ([Boom()], GET),
+        ([b"abc"], request(b"HEAD / HTTP/1.1")),
+        (["no bytes"], GET),
     ],
 )
-def test_20_close_is_called_once(content: Pieces, data: bytes) -> None:
-    exchange(answering(content), [data])
+def test_20_close_is_called_once(pieces: list[Any], data: bytes, talk: Talk) -> None:
+    content = Pieces(*pieces)
+    talk(answering(content), data)
     assert content.closed == 1
 
 
@@ -374,17 +396,16 @@ def test_20_close_is_called_when_the_client_is_gone(serve: Any) -> None:
     assert content.closed == 1
 
 
-def test_20_an_exception_in_close_is_logged_and_harms_nothing() -> None:
+def test_20_an_exception_in_close_is_logged_and_harms_nothing(talk: Talk) -> None:
     class Bad(Pieces):
         def close(self) -> None:
             raise Boom
 
-    outcome = exchange(answering(Bad(b"abc")), [GET * 2], keep_open=True)
-    assert [answer.content for answer in answers(outcome.sent)] == [b"abc", b"abc"]
-    assert [record.level for record in outcome.log] == ["error", "error"]
+    outcome = talk(answering(Bad(b"abc")), GET, GET)
+    assert (outcome.contents, outcome.levels) == ([b"abc", b"abc"], ["error", "error"])
 
 
-def test_20_start_response_with_exc_info_replaces_what_is_not_out() -> None:
+def test_20_start_response_with_exc_info_replaces_what_is_not_out(talk: Talk) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         import sys
 
@@ -395,20 +416,20 @@ def test_20_start_response_with_exc_info_replaces_what_is_not_out() -> None:
             start_response("503 Service Unavailable", [("Second", "2")], sys.exc_info())
         return [b"sorry"]
 
-    answer = only(exchange(app, [GET]).sent)
+    answer = talk(app, GET).only
     assert (answer.status, answer.get("First"), answer.get("Second")) == (503, None, "2")
 
 
-def test_20_start_response_twice_is_an_error() -> None:
+def test_20_start_response_twice_is_an_error(talk: Talk) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
         start_response("200 OK", [])
         return []
 
-    assert only(exchange(app, [GET]).sent).status == 500
+    assert talk(app, GET).statuses == [500]
 
 
-def test_20_what_is_kept_of_a_request_does_nothing_once_it_is_over() -> None:
+def test_20_what_is_kept_of_a_request_does_nothing_once_it_is_over(talk: Talk) -> None:
     kept: list[Any] = []
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -429,6 +450,5 @@ def test_20_what_is_kept_of_a_request_does_nothing_once_it_is_over() -> None:
         start_response("200 OK", [])
         return [b"second"]
 
-    data = request(b"POST / HTTP/1.1", b"Content-Length: 3", content=b"abc") + request(b"GET /second HTTP/1.1")
-    outcome = exchange(app, [data], keep_open=True)
-    assert [answer.content for answer in answers(outcome.sent)] == [b"first", b"second"]
+    first = request(b"POST / HTTP/1.1", b"Content-Length: 3", content=b"abc")
+    assert talk(app, first, request(b"GET /second HTTP/1.1")).contents == [b"first", b"second"]

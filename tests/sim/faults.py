@@ -44,7 +44,7 @@ class Fault:
 
 POOL, NAP = "green/pool.pyx", "green/nap.pyx"
 WAITING, STREAM = "green/waiting.pyx", "green/stream.pyx"
-CONNECTION, REQUEST, WSGI = "http/connection.pyx", "http/request.pyx", "hosting/wsgi.pyx"
+CONNECTION, BODY, WSGI = "http/connection.pyx", "http/body.pyx", "hosting/wsgi.pyx"
 
 FAULTS = (
     Fault(
@@ -108,7 +108,7 @@ FAULTS = (
     Fault(
         "7",
         "readline loses what it has taken when it is interrupted",
-        (Change(REQUEST, "Body.readline", "                    self.put_back(pieces)\n", ""),),
+        (Change(BODY, "Body.readline", "                    self.put_back(pieces)\n", ""),),
     ),
     Fault(
         "11",
