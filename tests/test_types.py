@@ -42,7 +42,7 @@ def parameters(text: str) -> list[str]:
     """Names with a mark where there is a default, of what stands between the brackets of a Cython `def`."""
     found = []
     for part in filter(None, (part.strip() for part in text.split(","))):
-        name, _, default = ANNOTATED.sub(r"\1", TYPED.sub("", part)).replace(" not None", "").partition("=")
+        name, _, default = ANNOTATED.sub(r"\1", TYPED.sub("", part.replace(" not None", ""))).partition("=")
         found.append(name.strip() + ("=" if default else ""))
     return found
 
