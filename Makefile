@@ -1,9 +1,10 @@
 # make serve    an example application on 127.0.0.1:8000
-# make test     linters, types and tests, on libev and on libuv; warnings are errors
-# make test-all the tests with every CPython from 3.10 to 3.14 that is found here, and a table
+# make test     linters, types and tests, on libev and on libuv; warnings are errors; some 30 minutes on two cores
+# make test-all the tests with every CPython from 3.10 to 3.15 that is found here, and a table
+# make pythons  CPython 3.13, 3.14 and 3.15 from Debian, in directories that make test-all finds; needs root, debootstrap
 # make soak     honest and hostile clients against real servers; MINUTES=10
 # make reload-soak   whether a request is lost while workers come and go; RELOADS=100 UPGRADES=20
-# make build    the virtual environment and the compiled modules
+# make build    the virtual environment with what serving needs, and the compiled modules
 # make docs     the guide as HTML, in build/docs; a warning is an error
 # make lint     only the linters and types
 # make coverage  which lines the tests run, of the compiled modules and of the Python ones; needs gcov
@@ -14,6 +15,7 @@
 # make clean    back to what is under version control
 #
 # Everything lives in .venv; a second run does only what has changed. Another interpreter: make PYTHON=python3.12
+# Some packages that only tests use are not there for every Python: they are named, and their tests are skipped.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -21,50 +23,59 @@ BIN    := $(VENV)/bin
 HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
 STUBS  := $(subst /,.,$(basename $(shell find greenhttp -name '*.pyi')))
 
-.PHONY: serve test test-all build docs lint coverage fuzz asan sim sim-proof soak reload-soak clean tools
+.PHONY: serve test test-all pythons build packages docs lint coverage fuzz asan sim sim-proof soak reload-soak clean tools
 
 serve: build
 	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
 
+# Also when the tests fail on libev, those on libuv run: one report says what is wrong on which.
 test: lint
-	$(BIN)/pytest
-	@if $(BIN)/python -c 'import cffi' 2>/dev/null; then echo "once more, on libuv:"; GEVENT_LOOP=libuv-cffi $(BIN)/pytest; \
-	else echo "make: without cffi there is no libuv to test; .venv/bin/pip install cffi"; fi
+	@failed=; \
+	echo "make: the tests on libev, the first of two loops"; \
+	$(BIN)/pytest || failed="$$failed libev"; \
+	echo "make: the tests once more, on libuv"; \
+	GEVENT_LOOP=libuv-cffi $(BIN)/pytest || failed="$$failed libuv"; \
+	if [ -n "$$failed" ]; then echo "make: tests failed on:$$failed" >&2; exit 1; fi
 
 test-all:
 	$(PYTHON) .ci/versions.py
 
-soak: build
+pythons:
+	.ci/pythons
+
+soak: packages
 	$(BIN)/python -m tests.soak $(or $(MINUTES),10)
 
-reload-soak: build
+reload-soak: packages
 	$(BIN)/python -m tests.reload --reloads $(or $(RELOADS),100) --upgrades $(or $(UPGRADES),20)
 
 build: $(VENV)/built
 
-docs: build
+packages: $(VENV)/packages
+
+docs: packages
 	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs
 	@echo "build/docs/index.html"
 
-lint: build
+lint: packages
 	$(BIN)/ruff check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint greenhttp tests/fuzz  # it looks for pycodestyle on the path
 	$(BIN)/mypy
 	$(BIN)/stubtest --mypy-config-file setup.cfg --allowlist tests/stubtest_allowlist.txt $(STUBS)
 
-coverage: build
+coverage: packages
 	$(BIN)/python -m tests.cover --quiet
 
-fuzz: build
+fuzz: packages
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5)
 
-sim: build
+sim: packages
 	$(BIN)/python -m tests.sim --minutes $(or $(MINUTES),5) --jobs $(or $(JOBS),1) --shrink
 
-sim-proof: build
+sim-proof: packages
 	$(BIN)/python -m tests.sim --proof
 
-asan: build
+asan: packages
 	$(BIN)/python -m tests.asan
 
 clean:
@@ -91,11 +102,19 @@ tools:
 # The tools are looked for only when there is something to install.
 $(VENV)/ready: pyproject.toml setup.cfg
 	@$(MAKE) --no-print-directory tools
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check 'setuptools>=77' 'Cython>=3.1,<4' 'greenlet>=3.1'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[test]'
+	@echo "make: a virtual environment in $(VENV), of $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "make: installing what builds and serves: setuptools, Cython, greenlet, gevent, click"
+	@$(BIN)/pip install --quiet --disable-pip-version-check 'setuptools>=77' 'Cython>=3.1,<4' 'greenlet>=3.1'
+	@GREENHTTP_ONLY=none $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/built: $(VENV)/ready setup.py $(HOT)
-	$(BIN)/python setup.py --quiet build_ext --inplace
+	@echo "make: compiling greenhttp; the first time this takes a minute or two"
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+# The packages of the tests, on top of those.
+$(VENV)/packages: $(VENV)/built .ci/extras.py setup.cfg
+	@$(BIN)/python .ci/extras.py test
 	@touch $@
