@@ -75,6 +75,7 @@ setup(
             for name in HOT
             if name == (ONLY or name)
         ],
+        quiet=True,             # Build says what is compiled
         language_level=3,
         # No pickling: a copy of what is made of pointers and counts would be a second owner of them.
         compiler_directives={"boundscheck": False, "wraparound": False, "auto_pickle": False},
