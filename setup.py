@@ -1,6 +1,10 @@
 """The compiled modules; everything else about the package stands in setup.cfg."""
 
 import os
+import sys
+
+if "t" in getattr(sys, "abiflags", ""):
+    sys.exit("greenhttp does not run on the free-threaded build of Python; use the ordinary build")
 
 import greenlet
 from Cython.Build import cythonize

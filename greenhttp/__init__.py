@@ -25,10 +25,17 @@ Importing this package does nothing: the names below are fetched when first used
 anything of gevent is loaded.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if "t" in getattr(sys, "abiflags", ""):  # the compiled modules count references, which only the global lock keeps true
+    raise ImportError(
+        f"greenhttp does not run on the free-threaded build of Python (this is {sys.executable}, {sys.version.split()[0]}t);"
+        " use the ordinary build"
+    )
 
 __all__ = [
     "BodyError",

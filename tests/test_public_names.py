@@ -89,3 +89,10 @@ assert not monkey.is_module_patched("subprocess")
 @pytest.mark.parametrize("code", [PATCH, PATCHED_BY_HAND])
 def test_patch_patches_once_and_loads_nothing_else(code):
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_a_free_threaded_python_is_refused_in_one_line():
+    script = "import sys; sys.abiflags = 't'; import greenhttp"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ImportError: greenhttp does not run on the free-threaded build of Python" in done.stderr.splitlines()[-1]
