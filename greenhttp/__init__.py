@@ -33,8 +33,8 @@ __version__ = "0.1.0"
 
 if "t" in getattr(sys, "abiflags", ""):  # the compiled modules count references, which only the global lock keeps true
     raise ImportError(
-        f"greenhttp does not run on the free-threaded build of Python (this is {sys.executable}, {sys.version.split()[0]}t);"
-        " use the ordinary build"
+        f"greenhttp does not run on the free-threaded build of Python (this is {sys.executable}, version "
+        f"{sys.version.split()[0]}t); use the ordinary build"
     )
 
 __all__ = [

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,25 @@ def test_the_version_is_said_once():
     config.read(ROOT / "setup.cfg")
     assert config["metadata"]["version"] == "attr: greenhttp.__version__"
     assert f"## {greenhttp.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_source_distribution_has_everything_that_is_under_version_control(tmp_path):
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    git = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
+    tracked = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    copy = tmp_path / "copy"
+    for name in filter(None, tracked):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():  # else it is being deleted
+            shutil.copy(ROOT / name, copy / name)
+    making = [sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", tmp_path / "dist"]
+    subprocess.run(making, cwd=copy, check=True, capture_output=True, env={**os.environ, "GREENHTTP_ONLY": "none"})
+    (packed,) = (tmp_path / "dist").iterdir()
+    with tarfile.open(packed) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    there = {name for name in tracked if name and (ROOT / name).exists()}
+    assert {name for name in there - inside if not name.startswith(".git")} == set()
 
 
 def test_every_package_has_a_map_at_its_door():
