@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import importlib.util
 import os
 import re
 import shutil
@@ -114,6 +115,50 @@ def test_make_says_that_the_interpreter_is_too_old_or_not_there(tmp_path):
     done = tools(PYTHON=tmp_path / "python")
     assert done.returncode
     assert done.stderr.splitlines()[0].startswith("make: Python 3.10 or newer is needed")
+
+
+# ---- what only the tests need
+
+
+def extras():
+    spec = importlib.util.spec_from_file_location("extras", ROOT / ".ci" / "extras.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_serving_needs_none_of_the_packages_of_the_tests():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    serving = {re.match(r"[\w.-]+", line)[0] for line in config["options"]["install_requires"].split("\n") if line}
+    assert serving == {"gevent", "greenlet", "click", "tomli"}
+
+
+def test_the_extra_of_the_tests_is_read_with_those_it_refers_to():
+    names = {extras().name_of(line) for line in extras().requirements(["test"])}
+    assert {"pytest", "sphinx", "django"} <= names
+    assert names >= extras().NEEDED
+    assert extras().requirements(["docs"]) == ["furo", "myst-parser>=4", "sphinx>=8"]
+
+
+def test_a_package_that_cannot_be_had_is_named_and_the_rest_is_installed(monkeypatch, capsys):
+    module, asked = extras(), []
+
+    def install(lines, quiet):
+        asked.append(lines)
+        return "Building\nerror: no compiler\nbye" if any(line.startswith("pyuwsgi") for line in lines) else ""
+
+    monkeypatch.setattr(module, "install", install)
+    monkeypatch.delenv("REQUIRE_SERVICES", raising=False)
+    assert module.main(["test"]) == 0
+    assert [line for [line] in asked[1:]] == module.requirements(["test"])
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "cannot be had" in line]
+    assert said.startswith("extras: pyuwsgi cannot be had for Python ") and said.endswith("(error: no compiler)")
+    monkeypatch.setenv("REQUIRE_SERVICES", "1")
+    assert module.main(["test"]) == 1
+    monkeypatch.setattr(module, "NEEDED", {"pyuwsgi"})
+    monkeypatch.delenv("REQUIRE_SERVICES")
+    assert module.main(["test"]) == 1
 
 
 # ---- make test-all
