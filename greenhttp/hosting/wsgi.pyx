@@ -302,6 +302,7 @@ cdef class WSGIDelivery(Delivery):
                     raise exc_info[1]
             finally:
                 exc_info = None         # no cycle through the traceback
+            self.trailers = None        # they were of the answer that this one replaces
         elif self.called:
             raise AssertionError("start_response was called twice without exc_info")
         self.called = False

@@ -29,6 +29,16 @@ cdef class Observer:
 
 cdef int answer_request(Exchange exchange, Head head, Body body, object base) except -1
 
+cdef enum Told:                 # what the peer of a PythonExchange has heard of the answer
+    NOTHING = 0
+    HEAD = 1
+    END = 2                     # it is whole, or was aborted
+
 cdef class PythonExchange(Exchange):
     cdef bytes sent             # the request's head, as HTTP/1 writes it
-    cdef Body body
+    cdef Body content
+    cdef int state
+
+    cdef int turn_away(self, int status, object retry_after) except -1
+    cdef int tell_head(self, ResponseHead answer) except -1
+    cdef int finish(self, list trailers) except -1

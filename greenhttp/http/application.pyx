@@ -9,15 +9,16 @@ from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport NOTHING, Body, PythonBody
 from greenhttp.http.exchange cimport Exchange, Reach
 from greenhttp.http.request cimport Request, new_request
-from greenhttp.http.response cimport Delivery, plain, said
+from greenhttp.http.response cimport Delivery, plain, refusing, said
 from greenhttp.http.service cimport Service
 from greenhttp.process.clock cimport nanoseconds
 from greenhttp.wire.head cimport Framing, Head
 from greenhttp.wire.response cimport ResponseHead
 
+from math import ceil
 from traceback import format_exception
 
-from greenhttp.errors import BodyError, RequestTimeout, StreamClosed
+from greenhttp.errors import BodyError, RequestTimeout, StreamClosed, WireError
 from greenhttp.wire.response import Transfer
 
 
@@ -96,8 +97,7 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
     except BaseException as error:
         failed(exchange, request, response, error)
     request.over = True
-    if not body.done:
-        body.over = True
+    body.over = True                            # also if it was read to its end: somebody may still wait in it
     left = exchange.part(head, body)
     if left:
         service.report("warning", f"{request.describe()}: a green thread that it left behind was still reading or"
@@ -166,10 +166,10 @@ cdef class PythonExchange(Exchange):
         self.service = service
         self.stream = stream
         self.sent = head
-        self.body = NOTHING
+        self.content = NOTHING
         if body is not None:
             body.limit = service.limit_body
-            self.body = body
+            self.content = body
 
     def begin(self):
         """Have it answered, in a green thread of the service's pool."""
@@ -203,49 +203,91 @@ cdef class PythonExchange(Exchange):
         """The request is over, however it ended."""
 
     cdef int run(self) except -1:
-        cdef Head head = self.service.take_head()
-        self.enter(self.service.running)
-        if head.parse(PyBytes_AS_STRING(self.sent), PyBytes_GET_SIZE(self.sent)) <= 0:
-            raise ValueError("the head of the request is not whole")
-        head.base = PyBytes_AS_STRING(self.sent)
-        head.own()
+        cdef Service service = self.service
+        cdef Head head
+        self.enter(service.running)
         try:
-            answer_request(self, head, self.body, (<App>self.service.app).prepare("localhost", 80))
+            if self.has_gone():
+                return self.abort()         # it went away while this was queued: nobody waits for the answer
+            head = service.take_head()
+            try:
+                if head.parse(PyBytes_AS_STRING(self.sent), PyBytes_GET_SIZE(self.sent)) <= 0:
+                    raise WireError(400, "the head of the request is not whole")
+            except WireError as error:
+                service.report("info", f"refused with {error.status}: {error.reason}")
+                return self.turn_away(error.status, None)
+            head.base = PyBytes_AS_STRING(self.sent)
+            head.own()
+            answer_request(self, head, self.content, (<App>service.app).prepare("localhost", 80))
+        except BaseException:
+            self.show_end()
+            self.abort()
+            raise
         finally:
+            self.content.over = True
             self.leave()
             self.over()
         return 0
 
+    cdef int turn_away(self, int status, object retry_after) except -1:
+        """An answer of the server itself to a request that no application has seen."""
+        cdef ResponseHead answer = refusing(status, retry_after)
+        cdef bint is_head = self.sent[:5] == b"HEAD "
+        cdef bytes text = said(status)
+        self.service.date_line()
+        answer.content_length = len(text)
+        answer.measure(is_head, -1)
+        if is_head:
+            text = b""
+        self.tell_head(answer)
+        if text:
+            self.told(text)
+        self.finish([])
+        if self.service.observer is not None:
+            (<Observer>self.service.observer).refused(self.stream, None, status, len(text))
+        return 0
+
     cdef int refuse(self) except -1:
         """No green thread is free, and the queue is full or the wait in it was too long."""
-        cdef bytes text = said(503)
-        self.started(503, [("Content-Type", "text/plain")], len(text))
-        self.told(text)
-        self.ended([])
-        self.over()
-        return 0
+        self.content.over = True
+        try:
+            return self.turn_away(503, max(1, ceil(self.service.queued.duration)))
+        finally:
+            self.over()
 
     cdef int expired(self, Phase phase, double now) except -1:
         return self.overrun(phase) if phase is self.service.running else self.refuse()
 
     cdef int inform(self, ResponseHead head, Head asked) except -1:
-        self.informed(head.status, head.fields)
+        cdef list fields = head.fields
+        if self.state == Told.NOTHING:      # else somebody has begun the answer while these were made
+            self.informed(head.status, fields)
         return 0
 
     cdef int start(self, ResponseHead answer, Head asked, Body content, int64_t known) except -1:
+        answer.measure(asked.is_head, known)
+        return self.tell_head(answer)
+
+    cdef int tell_head(self, ResponseHead answer) except -1:
         cdef list fields = answer.fields
+        cdef object length = None if answer.transfer == Transfer.CHUNKS else answer.content_length
+        if answer.transfer == Transfer.EMPTY:
+            length = 0
         if not answer.has_server and self.service.server:
             fields.append(pair_of(self.service.server))
         if not answer.has_date:
             fields.append(pair_of(self.service.date))
-        answer.measure(asked.is_head, known)
         if answer.content_length >= 0:
             fields.append(("Content-Length", str(answer.content_length)))
-        self.started(
-            answer.status, fields,
-            0 if answer.transfer == Transfer.EMPTY else None if answer.transfer == Transfer.CHUNKS
-            else answer.content_length,
-        )
+        if self.state != Told.NOTHING:      # foreign code may have run since somebody looked
+            raise AssertionError("a head is out already")
+        self.state = Told.HEAD
+        self.started(answer.status, fields, length)
+        return 0
+
+    cdef int finish(self, list trailers) except -1:
+        self.state = Told.END
+        self.ended(trailers)
         return 0
 
     cdef int piece(self, ResponseHead answer, bytes data) except -1:
@@ -253,18 +295,16 @@ cdef class PythonExchange(Exchange):
         return 0
 
     cdef int end(self, ResponseHead answer, ResponseHead trailers, int64_t missing) except -1:
-        if missing:
-            self.aborted()
-        else:
-            self.ended([] if trailers is None else trailers.fields)
-        return 0
+        return self.abort() if missing else self.finish([] if trailers is None else trailers.fields)
 
     cdef int flush(self) except -1:
         self.make_room()
         return 0
 
     cdef int abort(self) except -1:
-        self.aborted()
+        if self.state != Told.END:
+            self.state = Told.END
+            self.aborted()
         return 0
 
     cdef int reach(self) noexcept:

@@ -241,6 +241,8 @@ cdef class StreamBody(Body):
 
     cdef int begin(self) except -1:
         """As Body's; `100 Continue` goes out if the client waits for that."""
+        if self.stream is None:
+            raise BodyError(400, "no request has this body")    # made by somebody who found its type
         self.stream.restart_pace(self.stream.in_end - self.stream.in_pos)
         if self.expecting:
             self.expecting = False
@@ -418,9 +420,14 @@ cdef class PythonBody(Body):
 
     cdef Py_ssize_t decode(self, char* into, Py_ssize_t size) except -1:
         cdef bytes data = self.receive(size)
-        cdef Py_ssize_t n = PyBytes_GET_SIZE(data)
+        cdef Py_ssize_t n
         self.still_mine()
+        if data is None:
+            self.broken = True
+            raise TypeError("receive() gave None where bytes were asked for")
+        n = PyBytes_GET_SIZE(data)
         if n > size:
+            self.broken = True
             raise ValueError(f"receive() gave {n} bytes where {size} at most were asked for")
         if n == 0:
             if self.announced > 0:

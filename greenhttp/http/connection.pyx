@@ -109,10 +109,10 @@ cdef class Connection(Exchange):
         self.head = None
         self.state = State.RUNNING
         self.enter(self.service.running)
-        if head.framing != Framing.NO_BODY:
-            body = body_of(self.service, self.stream, head)
         self.stream.sealed = False
         self.stream.pinned = True                               # until `head_used`
+        if head.framing != Framing.NO_BODY:
+            body = body_of(self.service, self.stream, head)     # foreign code may run in there, and this be cut
         head.base = self.stream.inbuf + self.stream.in_pos      # the buffer may have moved since it was parsed
         return answer_request(self, head, body, self.base)
 

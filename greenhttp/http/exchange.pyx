@@ -8,9 +8,8 @@ Connection is HTTP/1's: one exchange after another on a stream of its own. A pro
 connection makes an Exchange for each.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
-from posix.unistd cimport pread
 
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport Job
@@ -18,6 +17,8 @@ from greenhttp.green.stream cimport FilePart
 from greenhttp.http.body cimport Body
 from greenhttp.wire.head cimport Head
 from greenhttp.wire.response cimport ResponseHead
+
+import os
 
 from greenhttp.errors import RequestTimeout, StreamClosed
 
@@ -45,7 +46,8 @@ cdef class Exchange(Job):
             asked, content: head and content of the request, which may not have been read to its end.
             known: bytes of the answer's content, -1 if it is not known.
 
-        `service.date` is as of now.
+        `service.date` is as of now. The caller has seen that no head is out: until it is, nothing may run that could
+        let another green thread put out one.
         """
         raise NotImplementedError
 
@@ -57,15 +59,13 @@ cdef class Exchange(Job):
         """Send a range of a file. This way is for who cannot hand it to the kernel: block by block, at the peer's pace.
         """
         cdef bytes data
-        cdef ssize_t n
         while part.left:
-            data = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>min(part.left, <int64_t>BLOCK))
-            n = pread(part.fd, PyBytes_AS_STRING(data), len(data), part.offset)
-            if n <= 0:
+            data = os.pread(part.fd, min(part.left, <int64_t>BLOCK), part.offset)
+            if not data:
                 raise StreamClosed("a file ended before the bytes that were promised of it")
-            part.offset += n
-            part.left -= n
-            self.piece(answer, data if n == len(data) else data[:n])
+            self.piece(answer, data)
+            part.offset += PyBytes_GET_SIZE(data)
+            part.left -= PyBytes_GET_SIZE(data)
             self.flush()
         return 0
 

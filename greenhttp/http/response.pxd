@@ -40,4 +40,5 @@ cdef class Delivery(ResponseHead):
 
 cdef Delivery plain(Request request, int status, bytes text=*)
 cdef bytes said(int status)
+cdef ResponseHead refusing(int status, object retry_after)
 cdef bytes refusal(Service service, int status, object retry_after)

@@ -130,7 +130,8 @@ cdef class Delivery(ResponseHead):
     def inform(self, status, fields=()):
         """Send an informational answer, `103 Early Hints` say, before the final one (RFC 9110 15.2, RFC 8297).
 
-        Arguments: as for start_response. Raises ResponseError, TypeError, and AssertionError once a head is out.
+        Arguments: as for start_response. Waits until it has left. Raises ResponseError, TypeError, AssertionError once
+        a head is out, and what writing raises.
         """
         cdef ResponseHead head = ResponseHead()
         head.begin(status)
@@ -141,6 +142,7 @@ cdef class Delivery(ResponseHead):
         if self.request is None or self.request.over or self.request.head_out:
             raise AssertionError("an informational answer comes before the final one")
         self.exchange.inform(head, self.request.head)
+        self.exchange.flush()           # it is of use only while the final answer is being made
 
     def add_trailer(self, name, value):
         """Have this field follow the content, where there is room for it: in a response of unknown size (RFC 9110 6.5).
@@ -215,7 +217,11 @@ cdef class Delivery(ResponseHead):
                 self.left -= part.left
             if part.left:
                 self.sent += part.left
-                self.exchange.file(self, part)
+                try:
+                    self.exchange.file(self, part)
+                except BaseException:
+                    self.sent -= part.left
+                    raise
         return self.end()
 
     cdef int deliver_iterable(self, object pieces) except -1:
@@ -252,14 +258,20 @@ cdef Delivery plain(Request request, int status, bytes text=None):
     return response
 
 
-cdef bytes refusal(Service service, int status, object retry_after):
-    """A whole answer for a request that is not one, or that cannot be served; the connection closes after it."""
+cdef ResponseHead refusing(int status, object retry_after):
+    """The head of such an answer, not yet framed."""
     cdef ResponseHead head = ResponseHead()
-    cdef bytes text = said(status)
-    cdef bytes date = service.date_line()
     head.begin(f"{status} {REASONS.get(status, 'Error')}")
     head.add("Content-Type", "text/plain")
     if retry_after is not None:
         head.add("Retry-After", f"{retry_after}")
+    return head
+
+
+cdef bytes refusal(Service service, int status, object retry_after):
+    """A whole answer for a request that is not one, or that cannot be served; the connection closes after it."""
+    cdef ResponseHead head = refusing(status, retry_after)
+    cdef bytes text = said(status)
+    cdef bytes date = service.date_line()
     head.frame(False, 1, False, len(text), date, service.server)
     return head.data[:head.size] + text

@@ -11,6 +11,8 @@ from gevent.event import Event
 
 from greenhttp.errors import RequestTimeout, ResponseError, StreamTimeout, WireError
 from greenhttp.green.transport import MemoryStream
+from greenhttp.hosting.wsgi import WSGI
+from greenhttp.http.application import PythonExchange
 from greenhttp.testing import Record, exchange, service_of
 from tests.http.apps import answering, post, post_chunked, request, streaming
 from tests.http.carriers import Content, Message, over_messages
@@ -113,6 +115,21 @@ def test_informational_answers_come_before_the_final_one(talk: Talk) -> None:
     assert conversation.log == []
 
 
+def test_an_informational_answer_leaves_while_the_final_one_is_made(serve: Any) -> None:
+    opened = Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response.inform("103 Early Hints", [("Link", "</a>")])
+        opened.wait()
+        start_response("200 OK", [])
+        return []
+
+    client = serve(app).connect().send(GET)
+    assert client.answer().status == 103
+    opened.set()
+    assert client.answer().status == 200
+
+
 def test_a_client_of_http_1_0_is_told_the_final_answer_alone() -> None:
     outcome = exchange(informing(("103 Early Hints", [])), [request(b"GET / HTTP/1.0")])
     assert outcome.sent.startswith(b"HTTP/1.1 200 ") and outcome.sent.count(b"HTTP/1.1 ") == 1
@@ -190,6 +207,17 @@ def test_trailers_of_one_answer_are_not_the_next_ones() -> None:
 def test_trailers_go_as_fields_where_there_are_no_chunks() -> None:
     (one,), log = converse(trailing(b"abc"), message())
     assert (one.trailers, one.state, log) == ([("Sum", "1"), ("More", "a b")], "whole", [])
+
+
+def test_trailers_of_an_answer_that_another_replaces_are_not_that_ones(talk: Talk) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        start_response.add_trailer("Sum", "of the first")
+        start_response("500 Oops", [], (ValueError, ValueError(), None))
+        yield b"sorry"
+
+    conversation = talk(app, GET)
+    assert conversation.contents == [b"sorry"] and b"of the first" not in conversation.said
 
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
@@ -322,20 +350,22 @@ def test_a_client_that_has_gone_is_told_nothing_more() -> None:
 
 
 def test_gone_is_what_the_protocol_says() -> None:
+    class Leaving(Message):
+        asked = 0
+
+        def has_gone(self) -> bool:
+            self.asked += 1
+            return self.asked > 2  # once before it runs, once by the handler
+
     seen: list[Any] = []
 
     def handler(request: Any) -> str:
-        seen.append((request.path, request.gone, request))
+        seen.extend([request.gone, request.gone, request])
         return ""
 
-    def away(service: Any) -> Message:
-        one = Message(service, MemoryStream(), request(b"GET /away HTTP/1.1"))
-        one.gone = True
-        return one
-
-    converse(handler, message(), away)
-    assert sorted((path, gone) for path, gone, _ in seen) == [("/", False), ("/away", True)]
-    assert [each.gone for *_, each in seen] == [True, True]  # once the request is over, there is nobody to tell
+    converse(handler, message(kind=Leaving))
+    assert seen[:2] == [False, True]
+    assert seen[2].gone is True  # once the request is over, there is nobody to tell
 
 
 def test_a_file_that_shrinks_while_it_goes_out_cuts_the_answer(tmp_path: Any) -> None:
@@ -363,3 +393,126 @@ def test_requests_are_counted_and_leave_no_phase_behind() -> None:
         gevent.sleep(0)
         found = service.statistics()
     assert (found["requests"], found["running"], found["queued"], found["pool_running"]) == (5, 0, 0, 0)
+
+
+# ---- what a protocol written in Python may get wrong
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [(b"GET / HTTP/1.1\r\n\r\n", 400), (b"GET / HTTP/1.1\r\nHost: h\r\n", 400), (b"GET /\x00 HTTP/1.1\r\n\r\n", 400),
+     (b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"x" * 200_000 + b"\r\n\r\n", 431)],
+)  # fmt: skip
+def test_a_head_that_is_refused_is_answered_and_leaves_nothing_behind(head: bytes, status: int) -> None:
+    class Whole(Message):
+        def __init__(self, service: Any, stream: MemoryStream, sent: bytes) -> None:
+            super().__init__(service, stream, GET)
+            PythonExchange.__init__(self, service, stream, head)
+
+    asked: list[Any] = []
+    log: list[Record] = []
+    with service_of(lambda request: asked.append(request) or "", log, {}) as service:
+        one = Whole(service, MemoryStream(), GET)
+        one.begin()
+        one.finished.wait()
+        gevent.sleep(0)
+        assert (service.statistics()["running"], service.statistics()["pool_running"]) == (0, 0)
+    assert ([answer.status for answer in one.answers], one.state, asked) == ([status], "whole", [])
+    assert [record.level for record in log] == ["info"]
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_request_turned_away_is_answered_as_over_http_1(method: bytes) -> None:
+    opened = Event()
+    requests = [GET, request(method + b" / HTTP/1.1")]
+    conversation = over_messages(lambda request: opened.wait(0.05) and "", *requests, concurrency=1, queue=0)
+    (answer,) = [answer for answer in conversation.answers if answer.status == 503]
+    assert {"content-type", "retry-after", "date", "server", "content-length"} == answer.names
+    assert answer.content == (b"" if method == b"HEAD" else b"Service Unavailable\n")
+
+
+def test_an_error_of_the_carrier_itself_ends_the_exchange_once(defects: list[str]) -> None:
+    class Deaf(Message):
+        told_of: list[str] = []
+
+        def started(self, status: int, fields: Any, length: int | None) -> None:
+            raise MemoryError("started")
+
+        def aborted(self) -> None:
+            self.told_of.append("aborted")
+
+    (one,), log = converse(lambda request: "content", message(kind=Deaf))
+    assert one.told_of == ["aborted"]
+    assert [record.level for record in log] == ["error"] and "AssertionError" in defects.pop()
+
+
+@pytest.mark.parametrize("given", [None, "too much"])
+def test_content_that_is_no_content_is_an_error_and_never_an_end(given: Any) -> None:
+    class Wrong(Content):
+        def receive(self, most: int) -> Any:
+            return None if given is None else b"x" * (most + 1)
+
+    class Given(Message):
+        content = Wrong
+
+    found: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        for _ in range(2):
+            try:
+                found.append(repr(environ["wsgi.input"].read(10)))
+            except (TypeError, ValueError, OSError) as error:
+                found.append(type(error).__name__)
+        start_response("200 OK", [])
+        return []
+
+    converse(app, message(post_chunked(b"abc"), Given))
+    assert found == ["TypeError" if given is None else "ValueError", "BodyError"]
+
+
+def test_a_request_whose_client_went_while_it_was_queued_is_not_run() -> None:
+    asked: list[Any] = []
+    opened = Event()
+
+    def handler(request: Any) -> str:
+        asked.append(request.path)
+        opened.wait()
+        return ""
+
+    log: list[Record] = []
+    with service_of(handler, log, {"concurrency": 1, "queue": 1}) as service:
+        first, second = (Message(service, MemoryStream(), request(b"GET /%d HTTP/1.1" % n)) for n in range(2))
+        first.begin()
+        second.begin()
+        while not asked:
+            gevent.sleep(0)
+        second.gone = True
+        opened.set()
+        second.finished.wait()
+    assert (asked, first.state, second.state) == (["/0"], "whole", "cut")
+
+
+def test_the_bytes_of_a_file_that_is_cut_are_those_that_went_out(tmp_path: Any) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 300_000)
+    sent: list[int] = []
+
+    def after(environ: dict[str, Any]) -> Any:
+        return lambda status, size, head: sent.append(size)
+
+    class Shrinking(Message):
+        def make_room(self) -> None:
+            path.write_bytes(b"x")
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](path.open("rb"))
+
+    log: list[Record] = []
+    with service_of(app, log, {}) as service:
+        values = service.settings
+        service.attach(WSGI(app, values, after))
+        one = Shrinking(service, MemoryStream(), GET)
+        one.begin()
+        one.finished.wait()
+    assert (one.state, sent) == ("cut", [65536])

@@ -14,7 +14,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from greenhttp.errors import HTTPError
+from greenhttp.errors import BodyError, HTTPError
 from greenhttp.green.pool import Worker
 from greenhttp.server import Server
 from greenhttp.testing import exchange
@@ -157,7 +157,10 @@ def test_wherever_foreign_code_waits_every_request_is_answered_once(serve: Any, 
 
 
 @in_compiled_code
-def test_a_connection_may_be_cut_wherever_foreign_code_runs(serve: Any) -> None:
+@pytest.mark.parametrize(
+    "data", [request(), post(b"content"), post_chunked(b"con", b"tent")], ids=["get", "length", "coded"]
+)
+def test_a_connection_may_be_cut_wherever_foreign_code_runs(serve: Any, data: bytes) -> None:
     """At each allocation of a request in turn, also before its head has left the buffer."""
     moments = 0
     while True:
@@ -174,7 +177,7 @@ def test_a_connection_may_be_cut_wherever_foreign_code_runs(serve: Any) -> None:
             done.append(True)
 
         with collecting(cut, busy, moments) as hits:
-            client.send(request() * 3)
+            client.send(data * 3)
             serving.until(lambda done=done, client=client: done or len(answers_in(client)) == 3)
         for _ in range(3):
             assert serving.ask(request()).status == 200
@@ -578,3 +581,66 @@ def test_a_context_that_the_application_assigned_is_not_the_next_ones(serve: Any
     else:
         found = [serving.ask(head).content for head in heads]
     assert found == [b"clean"] * 5
+
+
+def test_who_was_left_behind_in_a_body_that_its_request_read_to_the_end_is_told_so(serve: Any) -> None:
+    found: list[Any] = []
+    waits, come = Event(), Event()
+
+    def left_behind(body: Any) -> None:
+        waits.set()
+        try:
+            found.append(body.read(5))
+        except BodyError as error:
+            found.append(str(error))
+        come.set()
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        gevent.spawn(left_behind, environ["wsgi.input"])
+        waits.wait()
+        gevent.sleep(0)
+        client.sock._sock.send(b"hello")  # without a switch: the loop has not looked when it is read here
+        content = b""
+        while len(content) < 5:
+            content += environ["wsgi.input"].read_some()
+        start_response("200 OK", [])
+        return [content]
+
+    serving = serve(app)
+    client = serving.connect()
+    client.send(request(b"POST / HTTP/1.1", b"Content-Length: 5"))
+    assert client.answer().content == b"hello"
+    come.wait()
+    assert found == ["the request is over: its body can no longer be read"]
+
+
+def test_a_body_that_no_request_has_is_an_error_and_no_crash() -> None:
+    found: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        for kind in (type(environ["wsgi.input"]), *type(environ["wsgi.input"]).__mro__[1:-1]):
+            with contextlib.suppress(TypeError):
+                try:
+                    found.append(repr(kind().read()))
+                except BodyError as error:
+                    found.append(str(error))
+        start_response("200 OK", [])
+        return []
+
+    assert only(exchange(app, [post(b"abc")]).sent).status == 200
+    assert found[0] == "no request has this body"
+
+
+def test_a_body_that_came_too_slowly_ends_the_connection_even_if_the_application_forgives(serve: Any) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        with contextlib.suppress(OSError):
+            environ["wsgi.input"].read()
+        start_response("200 OK", [])
+        return [b"forgiven"]
+
+    serving = serve(app, body_timeout=0.05)
+    client = serving.connect().send(request(b"POST / HTTP/1.1", b"Content-Length: 5", content=b"ab"))
+    answer = client.answer()
+    assert (answer.content, answer.closes) == (b"forgiven", True)
+    client.send(b"cde" + request())
+    assert client.ended()
