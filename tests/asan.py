@@ -67,7 +67,7 @@ SECONDS = 900
 """After which a command is ended; it is then a failure."""
 FAULTS = """
 #include <stdlib.h>
-int behind_the_end(int n) { int *a = malloc(n * sizeof *a); int x = a[n]; free(a); return x; }
+int behind_the_end(int n) { int *volatile a = malloc(n * sizeof *a); int x = a[n]; free(a); return x; }
 int overflow(int n) { return n + 2147483647; }
 """
 KNOWN = {"behind_the_end": "heap-buffer-overflow", "overflow": "signed integer overflow"}
