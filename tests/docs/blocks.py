@@ -14,7 +14,8 @@ A comment of one line directly before a block says who else is responsible for i
     <!-- not run NAME: the reason -->
     <!-- tested by tests/fronts/test_nginx.py -->
 
-and anywhere in a page, what the page needs: `<!-- needs uwsgi -->`.
+and anywhere in a page, what the page needs beside the commands that it shows: `<!-- needs uwsgi -->`. What stands
+between the markers of docs/generated.py is no block.
 """
 
 import re
@@ -26,6 +27,17 @@ HIDDEN = re.compile(r"<!-- (?P<language>console|python|toml|text)(?P<rest>.*)")
 ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 NOT_RUN = re.compile(r"<!-- not run ([\w-]+): (.+) -->")
 ELSEWHERE = re.compile(r"<!-- tested by (\S+) -->")
+GENERATED = re.compile(r"<!-- generated: \w+;.*-->")
+GENERATED_END = "<!-- generated: end -->"
+# The first word of a command, also in a pipeline, a list, a loop or `$(...)`, with assignments before it.
+COMMAND = re.compile(
+    r"(?:^|[|;&(])[ \t]*(?:(?:do|until|while|if|then|else|\w+=\S*)[ \t]+)*([a-z][\w.+-]*)", re.MULTILINE
+)
+SHELL = {
+    *("cd", "do", "done", "echo", "else", "exit", "export", "false", "fi", "for", "if", "kill", "printf", "set"),
+    *("test", "then", "trap", "true", "until", "wait", "while"),
+}
+OURS = {"python", "greenhttp"}  # tests/docs/session.py puts them on the path
 NEEDS = re.compile(r"^<!-- needs ([\w-]+) -->$", re.MULTILINE)
 
 
@@ -68,6 +80,9 @@ def blocks_of(page: Path) -> list[Block]:
         line = lines[number]
         number += 1
         place = f"{page.name}:{number}"
+        if GENERATED.fullmatch(line):
+            number = lines.index(GENERATED_END, number)
+            continue
         fence, hidden = FENCE.fullmatch(line), HIDDEN.fullmatch(line)
         if fence:
             indent, end = len(fence["indent"]), fence["indent"] + fence["marks"]
@@ -90,6 +105,24 @@ def blocks_of(page: Path) -> list[Block]:
 def needs_of(page: Path) -> list[str]:
     """The programs without which the page cannot be run."""
     return NEEDS.findall(page.read_text())
+
+
+def programs_of(blocks: list[Block]) -> list[str]:
+    """The programs that the commands of these blocks call, in order."""
+    found: dict[str, None] = {}
+    for block in blocks:
+        if block.language != "console" or block.not_run or block.elsewhere:
+            continue
+        for command in commands_of(block.body):
+            words = COMMAND.findall(re.sub(r"'[^']*'", "''", command))
+            found |= dict.fromkeys(word for word in words if word not in SHELL | OURS)
+    return list(found)
+
+
+def commands_of(body: str) -> list[str]:
+    """The commands of a console block, without what they print."""
+    found = re.findall(r"^\$ (.*(?:\n> .*)*)", body, re.MULTILINE)
+    return [re.sub("^> ", "", command, flags=re.MULTILINE) for command in found]
 
 
 def _block(place: str, language: str, rest: str, body: str, before: str) -> Block:

@@ -12,12 +12,16 @@ what is shown, stderr included; one that fails must print something. A backgroun
 said what is shown, and where nothing is shown, until it says how it is stopped. At the end of the page each job gets
 TERM and must end with 0.
 
+A program that a command calls and that is missing skips the page. With REQUIRE_SERVICES=1 in the environment, which
+says that all are there, the page is wrong.
+
 Ports written as 7000, 8000 or 9000 and some (`:8000`) are free ones when the page is run.
 """
 
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +31,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.docs.blocks import Block
+import pytest
+
+from tests.docs.blocks import Block, programs_of
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAMS = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where a page finds those it names
@@ -160,8 +166,17 @@ class Session:
 
     # ---- blocks
 
+    def require(self, programs: list[str]) -> None:
+        """Skip the test if one of them is missing. Raises Wrong with REQUIRE_SERVICES=1."""
+        if missing := [name for name in programs if not shutil.which(name, path=self.environ["PATH"])]:
+            reason = f"not installed: {', '.join(missing)}"
+            if os.environ.get("REQUIRE_SERVICES") == "1":
+                raise Wrong(reason)
+            pytest.skip(reason)
+
     def run(self, blocks: list[Block]) -> None:
         """All of them, and then whether there is a file that nothing has used."""
+        self.require(["bash", *programs_of(blocks)])
         for block in blocks:
             if block.not_run or block.elsewhere or block.language.startswith("{"):
                 continue

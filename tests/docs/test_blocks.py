@@ -1,8 +1,10 @@
 """The tests of the pages can fail: pages with one mistake each, and what is said about it."""
 
+import re
+
 import pytest
 
-from tests.docs.blocks import Malformed, blocks_of
+from tests.docs.blocks import Malformed, blocks_of, programs_of
 from tests.docs.session import Session, Wrong, pattern
 
 APP = """
@@ -104,3 +106,50 @@ def test_a_free_port_stands_in_for_the_one_that_is_written(tmp_path):
         port = session.ports["8000"]
         assert real == f'-b :{port} --port {port} ("::1", {port}) PORT={port} size 8000'
         assert session._shown(f"at :{port}, not 1{port}") == f"at :8000, not 1{port}"
+
+
+# ---- programs that are missing
+
+
+@pytest.mark.parametrize(
+    ("command", "programs"),
+    [
+        ("curl -s http://127.0.0.1:8000/ | wc -c", ["curl", "wc"]),
+        ("NAME=value sort -u && uniq", ["sort", "uniq"]),
+        ("until [ \"$(curl -s x)\" = two ]; do sleep 0.1; done; rm -r one", ["curl", "sleep", "rm"]),
+        ("python -c 'import os; print(1)' && greenhttp --version | head", ["head"]),
+        ("cat <<< one\n> && tac", ["cat", "tac"]),
+        ("echo no; (exit 3)", []),
+    ],
+)
+def test_the_programs_of_a_command(tmp_path, command, programs):
+    page = tmp_path / "page.md"
+    page.write_text(f"```console\n$ {command}\nit prints | this\n```\n")
+    assert programs_of(blocks_of(page)) == programs
+
+
+def test_blocks_that_are_not_run_need_no_program(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- not run x: why -->\n```console\n$ ab\n```\n<!-- tested by y -->\n```console\n$ cd; ed\n```\n")
+    assert programs_of(blocks_of(page)) == []
+
+
+ABSENT = "```console\n$ echo 1 | no-such-program -x\n```"
+
+
+def test_a_page_whose_program_is_missing_is_skipped(tmp_path, monkeypatch):
+    monkeypatch.delenv("REQUIRE_SERVICES", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="^not installed: no-such-program$"):
+        run(tmp_path, ABSENT)
+
+
+def test_where_all_programs_are_said_to_be_there_it_fails_instead(tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUIRE_SERVICES", "1")
+    with pytest.raises(Wrong, match=f"^{re.escape('not installed: no-such-program')}$"):
+        run(tmp_path, ABSENT)
+
+
+def test_a_generated_list_is_no_block(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- generated: x; do not edit -->\n```python\nf(x)\n```\n<!-- generated: end -->\n")
+    assert blocks_of(page) == []

@@ -1,12 +1,9 @@
 """Every block of the guide and of README.md runs and says what it is said to say."""
 
-import os
-import shutil
-
 import pytest
 
 from tests.docs.blocks import blocks_of, needs_of
-from tests.docs.session import PROGRAMS, ROOT, Session
+from tests.docs.session import ROOT, Session
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -17,17 +14,10 @@ NOT_RUN = {
 }
 
 
-def marked(page):
-    """Skipped where a program is missing; with REQUIRE_SERVICES=1, which says that all are there, it fails instead."""
-    programs = [*needs_of(page), "bash", *(["curl"] if "$ curl" in page.read_text() else [])]
-    missing = [name for name in programs if not shutil.which(name, path=PROGRAMS)]
-    absent = missing and os.environ.get("REQUIRE_SERVICES") != "1"
-    return pytest.param(page, id=page.stem, marks=pytest.mark.skipif(bool(absent), reason=f"no {', '.join(missing)}"))
-
-
-@pytest.mark.parametrize("page", [marked(page) for page in PAGES])
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_blocks_of(page, tmp_path):
     with Session(tmp_path) as session:
+        session.require(needs_of(page))
         session.run(blocks_of(page))
 
 
