@@ -9,9 +9,10 @@ from greenhttp.cli import command
 from greenhttp.settings.table import BY_NAME
 from tests.docs.session import ROOT
 
-FOREIGN = ("moving-from-", "deploy", "front", "more-than-")  # pages in which other programs' options have a place
+# Pages in which options of other programs have a place.
+FOREIGN = ("moving-from-", "deploy", "front", "more-than-", "install")
 PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if not page.stem.startswith(FOREIGN)]
-TABLE = ROOT / "docs" / "production.md"
+TABLE = ROOT / "docs" / "messages.md"
 
 
 def inline(page):
