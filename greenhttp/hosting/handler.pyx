@@ -1,21 +1,21 @@
 """Native handlers: `handler(request)` returns a Response, or just its content.
 
 What a handler returns becomes a Delivery: a str or bytes at once, a dict or list as JSON, a file as a range that the
-kernel sends, an iterator piece by piece. A Response is a plain value: it can be made once and returned a thousand times,
-unless its content is an iterator or a file, which can be read only once.
+kernel sends, an iterator piece by piece. A Response is a plain value: it can be made once and returned a thousand
+times, unless its content is an iterator or a file, which can be read only once.
 """
 
 from greenhttp.http.application cimport App, take_spare
 from greenhttp.http.forwarded cimport Forwarded
 from greenhttp.http.request cimport Request
-from greenhttp.http.response cimport REASONS, Delivery, FileBody, file_range
+from greenhttp.http.response cimport REASONS, Delivery, FileBody, file_range, wants_json
 
 import os
 from mimetypes import guess_type
 from operator import index
 
 from greenhttp.errors import HTTPError
-from greenhttp.http.json_text import json_bytes
+from greenhttp.http.json_text import error_as_json, json_bytes
 
 cdef enum:
     BLOCK = 65536               # of a file that the kernel cannot send itself
@@ -26,6 +26,8 @@ cdef str JSON = "application/json"                              # which is UTF-8
 cdef str RETURNED = "the JSON that the handler returned"
 cdef str BODY = "the JSON body of the Response"
 cdef str WANTED = "str, bytes, a dict or list (sent as JSON), an iterator of bytes or a file"
+# Errors that caches may keep without being told to (RFC 9110 15.1): they must know what the answer depends on.
+cdef frozenset KEPT_BY_CACHES = frozenset((404, 405, 410, 414, 501))
 
 
 cdef list pairs_of(object headers):
@@ -60,14 +62,14 @@ cdef class Response:
     """An answer: content, status and fields.
 
     Arguments:
-        body: str (sent as UTF-8), bytes, a dict or list (sent as JSON), an iterator of bytes (sent piece by piece), or a
-            file opened in binary mode (from its position to its end; closed afterwards).
+        body: str (sent as UTF-8), bytes, a dict or list (sent as JSON), an iterator of bytes (sent piece by piece), or
+            a file opened in binary mode (from its position to its end; closed afterwards).
         status: 200 to 599, or a text with a reason like "404 No Such Page" (RFC 9110 15).
         headers: a mapping, whose values may be lists, or pairs of name and value, all str.
 
-    Without a Content-Type of yours it is text/plain for str, application/json for a dict or list, what the name says for
-    a file, else application/octet-stream. Content-Length, Transfer-Encoding, Connection, Date and Server are the server's; a
-    Content-Length is needed only for an iterator whose size is known.
+    Without a Content-Type of yours it is text/plain for str, application/json for a dict or list, what the name says
+    for a file, else application/octet-stream. Content-Length, Transfer-Encoding, Connection, Date and Server are the
+    server's; a Content-Length is needed only for an iterator whose size is known.
 
     `body`, `status` and `headers`, a list of pairs, can be read and changed until the response is returned.
     """
@@ -155,7 +157,8 @@ cdef class HandlerDelivery(Delivery):
         elif response is not None:
             raise TypeError(f"the body of the Response is {what_is(result)}; give {WANTED}{hint_for(result, False)}")
         else:
-            raise TypeError(f"the handler returned {what_is(result)}; return a Response, {WANTED}{hint_for(result, True)}")
+            hint = hint_for(result, True)
+            raise TypeError(f"the handler returned {what_is(result)}; return a Response, {WANTED}{hint}")
         return 0
 
     cdef int head(self, object status, object fields, str kind) except -1:
@@ -182,7 +185,7 @@ cdef class HandlerDelivery(Delivery):
         except HTTPError as error:
             if self.request.head_out:
                 raise                           # too late: a truncated answer must not look whole
-            self.take(answer_of(error))         # a generator that refuses before its first piece
+            self.take(answer_of(error, self.request))   # a generator that refuses before its first piece
         return Delivery.send_content(self)
 
     cdef int take_file(self, object file) except -1:
@@ -221,11 +224,24 @@ cdef str hint_for(object result, bint whole):
     return ". For JSON: a list"
 
 
-cdef Response answer_of(error):
-    """The answer that an HTTPError is. Raises it again if it is none."""
+cdef Response answer_of(error, Request request):
+    """The answer that an HTTPError is: text, or JSON for who prefers it (RFC 9110 12.5.1).
+
+    Raises it again if it is none.
+    """
+    cdef Response response
     if not 400 <= error.status <= 599:
         raise error
-    return Response(f"{error.text or REASONS.get(error.status, 'Error')}\n", error.status, error.headers)
+    text = error.text or REASONS.get(error.status, "Error")
+    response = Response(f"{text}\n", error.status, error.headers)
+    if response.fields is not None and has_type(response.fields):
+        return response             # of a kind that the application has chosen
+    if error.status in KEPT_BY_CACHES:
+        response.headers.append(("Vary", "Accept"))
+    if wants_json(request):
+        response.body = error_as_json(error.status, f"{text}")
+        response.headers.append(("Content-Type", JSON))
+    return response
 
 
 cdef class Handler(App):
@@ -252,7 +268,7 @@ cdef class Handler(App):
         try:
             result = self.handler(request)
         except HTTPError as error:
-            result = answer_of(error)
+            result = answer_of(error, request)
         try:
             delivery.take(result)
         except BaseException:

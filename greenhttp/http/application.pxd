@@ -32,3 +32,5 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
 cdef class PythonExchange(Exchange):
     cdef bytes sent             # the request's head, as HTTP/1 writes it
     cdef Body body
+
+    cdef Head take_head(self)

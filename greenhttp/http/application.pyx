@@ -9,7 +9,7 @@ from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport NOTHING, Body, PythonBody
 from greenhttp.http.exchange cimport Exchange, Reach
 from greenhttp.http.request cimport Request, new_request
-from greenhttp.http.response cimport Delivery, plain, said
+from greenhttp.http.response cimport Delivery, head_wants_json, kind_of_said, plain, said, wants_json
 from greenhttp.http.service cimport Service
 from greenhttp.process.clock cimport nanoseconds
 from greenhttp.wire.head cimport Framing, Head
@@ -119,10 +119,11 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
     """The application raised, or what carried its answer broke."""
     cdef Service service = exchange.service
     cdef int status = 500
-    cdef bint last = False
+    cdef bint last = False, as_json
     cdef str what = request.describe()
     cdef int reach
     request.over = True                     # whoever was left behind writes no more of an answer
+    as_json = not request.head_out and wants_json(request)
     request.take_input()
     reach = exchange.reach()
     if isinstance(error, BodyError) and (request.body.broken or error.status == 413):
@@ -143,10 +144,8 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
         service.pool.pass_on(error)
     if request.head_out:
         return exchange.abort()             # a head is out: a truncated answer must not look whole
-    if service.settings.debug and status in (500, 503):
-        response = plain(request, status, "".join(format_exception(error)).encode("utf-8", "backslashreplace"))
-    else:
-        response = plain(request, status)
+    trace = "".join(format_exception(error)) if service.settings.debug and status in (500, 503) else None
+    response = plain(request, status, as_json, trace)
     response.asked_close = last or request.body.broken or status == 413
     response.deliver()
     return 0
@@ -203,12 +202,9 @@ cdef class PythonExchange(Exchange):
         """The request is over, however it ended."""
 
     cdef int run(self) except -1:
-        cdef Head head = self.service.take_head()
+        cdef Head head
         self.enter(self.service.running)
-        if head.parse(PyBytes_AS_STRING(self.sent), PyBytes_GET_SIZE(self.sent)) <= 0:
-            raise ValueError("the head of the request is not whole")
-        head.base = PyBytes_AS_STRING(self.sent)
-        head.own()
+        head = self.take_head()
         try:
             answer_request(self, head, self.body, (<App>self.service.app).prepare("localhost", 80))
         finally:
@@ -216,10 +212,19 @@ cdef class PythonExchange(Exchange):
             self.over()
         return 0
 
+    cdef Head take_head(self):
+        cdef Head head = self.service.take_head()
+        if head.parse(PyBytes_AS_STRING(self.sent), PyBytes_GET_SIZE(self.sent)) <= 0:
+            raise ValueError("the head of the request is not whole")
+        head.base = PyBytes_AS_STRING(self.sent)
+        head.own()
+        return head
+
     cdef int refuse(self) except -1:
         """No green thread is free, and the queue is full or the wait in it was too long."""
-        cdef bytes text = said(503)
-        self.started(503, [("Content-Type", "text/plain")], len(text))
+        cdef bint as_json = head_wants_json(self.take_head())
+        cdef bytes text = said(503, as_json)
+        self.started(503, [("Content-Type", kind_of_said(as_json))], len(text))
         self.told(text)
         self.ended([])
         self.over()
