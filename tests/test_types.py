@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+import greenhttp
 
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "greenhttp"
@@ -89,6 +93,44 @@ def test_the_source_is_read_rightly() -> None:
     assert known["MemoryStream.__init__"] == ["incoming=", "*", "keep_open=", "window="]
     assert known["Head.__init__"][:2] == ["*", "limit_request_line="]
     assert known["Stream.__exit__"] == ["kind", "value", "traceback"]
+
+
+# ---- classes that programs construct: their docstrings begin with a signature, where inspect looks for it
+
+CONSTRUCTED = {
+    "greenhttp.hosting.handler": ["Response"],
+    "greenhttp.green.transport": ["MemoryStream", "SocketStream"],
+    "greenhttp.http.body": ["PythonBody"],
+    "greenhttp.http.application": ["PythonExchange"],
+}
+CLASSES = [(module, name) for module, names in CONSTRUCTED.items() for name in names]
+
+
+def arguments_of(text: str) -> str:
+    """Names and defaults, of a `def` or of a signature: without types, in Python's own spelling."""
+    arguments = ast.parse(f"def f{text}: pass").body[0].args  # type: ignore[attr-defined]
+    for each in (*arguments.args, *arguments.kwonlyargs):
+        each.annotation = None
+    return ast.unparse(arguments)
+
+
+@pytest.mark.parametrize(("module", "name"), CLASSES)
+def test_a_class_that_programs_construct_has_the_signature_of_its_stub(module: str, name: str) -> None:
+    value = getattr(importlib.import_module(module), name)
+    stub = ast.parse((ROOT / module.replace(".", "/")).with_suffix(".pyi").read_text())
+    (house,) = [node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == name]
+    (start,) = [node for node in house.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+    said = arguments_of(f"({ast.unparse(start.args)})").removeprefix("self, ")
+    assert arguments_of(str(inspect.signature(value))) == said
+    assert "--" not in value.__doc__.partition("\n\n")[0]  # help() shows it as a signature, not as text
+
+
+def test_every_public_callable_has_a_signature() -> None:
+    made_by_the_server = {"Form", "Headers", "Request", "Stream"}
+    for name in set(greenhttp.__all__) - made_by_the_server:
+        value = getattr(greenhttp, name)
+        if callable(value) and not (isinstance(value, type) and issubclass(value, Exception)):
+            inspect.signature(value)
 
 
 # ---- users' programs

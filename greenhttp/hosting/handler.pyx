@@ -59,7 +59,8 @@ cdef bint has_type(object fields) except -1:
 
 
 cdef class Response:
-    """An answer: content, status and fields.
+    """Response(body=b"", status=200, headers=())\n--\n
+    An answer: content, status and fields.
 
     Arguments:
         body: str (sent as UTF-8), bytes, a dict or list (sent as JSON), an iterator of bytes (sent piece by piece), or

@@ -152,7 +152,8 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
 
 
 cdef class PythonExchange(Exchange):
-    """An exchange that is carried by something written in Python: subclass it. Fast it is not.
+    """PythonExchange(service, stream, head, body=None)\n--\n
+    An exchange that is carried by something written in Python: subclass it. Fast it is not.
 
     Arguments:
         service: with its application.
