@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from greenhttp.http.service import Service
+    from greenhttp.settings.typed import ServerSettings
 
 __all__ = ["Outcome", "Record", "every_split", "exchange"]
 
@@ -73,7 +76,7 @@ def exchange(
     *,
     keep_open: bool = False,
     window: int | None = None,
-    **settings: Any,
+    **settings: Unpack[ServerSettings],
 ) -> Outcome:
     """Run one connection of the server in memory, until it is closed or has nothing more to do.
 
@@ -120,7 +123,7 @@ def exchange(
 
 
 @contextmanager
-def service_of(app: Callable[..., Any], log: list[Record], settings: dict[str, Any]) -> Iterator[Service]:
+def service_of(app: Callable[..., Any], log: list[Record], settings: ServerSettings) -> Iterator[Service]:
     """What all connections of a server share, for connections that no Server has; it reports into `log`."""
     import gevent
 

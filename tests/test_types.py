@@ -140,7 +140,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import greenhttp
-from greenhttp import BodyError, LineTooLong, Server, Stream, StreamTimeout, connect
+from greenhttp import (
+    BodyError, Form, Headers, LineTooLong, Request, Response, Server, Stream, StreamTimeout, Upload, Values, connect,
+)
+from greenhttp.settings.typed import ServerSettings
 from greenhttp.testing import Outcome, exchange
 
 
@@ -179,6 +182,26 @@ finished: bool = server.stop(timeout=1.5)
 counts: dict[str, int] = server.statistics()
 outcome: Outcome = exchange(app, [b"GET / HTTP/1.1\\r\\n\\r\\n"], keep_open=True)
 version: str = greenhttp.__version__
+
+
+def handler(request: Request) -> Response | dict[str, list[int]]:
+    form: Form = request.form()
+    upload: Upload | None = form.files.get("file")
+    query: Values[str] = request.query
+    fields: Headers = request.headers
+    if upload is None or "a" in query:
+        return Response.json({"sizes": [1], "kind": fields.get("Content-Type")}, 404, {"Vary": ["a", "b"]})
+    return {"sizes": [upload.size]}
+
+
+def configured(more: ServerSettings) -> None:
+    Server(handler, **more)
+    greenhttp.serve(handler)
+    greenhttp.serve(
+        handler, bind=["127.0.0.1:0", "unix:/run/x"], header_timeout="5s", body_timeout=2, queue=None, debug=True,
+        interface="native", access_logfile=False, secure_scheme_headers={"x-proto": "https"}, allow_methods=("TRACE",),
+    )
+    greenhttp.serve_stream(lines, bind=":7000", write_timeout=1.5, socket_mode=0o660)
 """
 
 WRONG = {
@@ -192,6 +215,17 @@ WRONG = {
     'x: str = greenhttp.connect("a:1").read()': "assignment",
     "greenhttp.Server(8000)": "arg-type",
     "greenhttp.Serve": "attr-defined",
+    "greenhttp.serve(print, nonsense=1)": "call-arg",
+    "greenhttp.serve(print, bind=8000)": "arg-type",
+    "greenhttp.serve(print, header_timeout=[])": "arg-type",
+    "greenhttp.serve(print, queue=1.5)": "arg-type",
+    "greenhttp.serve(print, workers=2)": "call-arg",
+    'greenhttp.serve_stream(print, bind=":1", interface="wsgi")': "call-arg",
+    "greenhttp.serve_stream(print)": "call-arg",
+    "greenhttp.Server(print, max_requests=1)": "call-arg",
+    "greenhttp.Server(print, debug=None)": "arg-type",
+    "greenhttp.Response(body=1)": "arg-type",
+    "greenhttp.Response.json({}, headers=1)": "arg-type",
 }
 
 
