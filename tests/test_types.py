@@ -144,7 +144,7 @@ from greenhttp import (
     BodyError, Form, Headers, LineTooLong, Request, Response, Server, Stream, StreamTimeout, Upload, Values, connect,
 )
 from greenhttp.settings.typed import ServerSettings
-from greenhttp.testing import Outcome, exchange
+from greenhttp.testing import Answer, Client, Outcome, exchange
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -194,6 +194,16 @@ def handler(request: Request) -> Response | dict[str, list[int]]:
     return {"sizes": [upload.size]}
 
 
+def tested() -> bytes:
+    with Client(handler, raise_errors=False, body_timeout="1s") as client:
+        answer: Answer = client.post("/x", json={"a": None}, headers={"X-A": "b"})
+        with open("file", "rb") as file:
+            client.put("/y", form={"a": "b", "file": file, "more": [("name", b"content")]})
+        client.patch("/z", content=[b"a", b"b"])
+        names: list[str] = answer.headers.get_all("Set-Cookie")
+        return answer.content + answer.headers.get("ETag", "").encode() + str(names).encode()
+
+
 def configured(more: ServerSettings) -> None:
     Server(handler, **more)
     greenhttp.serve(handler)
@@ -225,6 +235,9 @@ WRONG = {
     "greenhttp.Server(print, max_requests=1)": "call-arg",
     "greenhttp.Server(print, debug=None)": "arg-type",
     "greenhttp.Response(body=1)": "arg-type",
+    'Client(print).get("/", body=b"")': "call-arg",
+    "Client(print).get(b'/')": "arg-type",
+    "Client(print, nonsense=1)": "call-arg",
     "greenhttp.Response.json({}, headers=1)": "arg-type",
 }
 
@@ -246,6 +259,6 @@ def test_a_program_of_public_names_passes_mypy_strict(tmp_path: Path) -> None:
 
 
 def test_wrong_uses_of_them_do_not(tmp_path: Path) -> None:
-    program = "import greenhttp\n" + "\n".join(WRONG)
-    expected = [(str(line), kind) for line, kind in enumerate(WRONG.values(), 2)]
+    program = "import greenhttp\nfrom greenhttp.testing import Client\n" + "\n".join(WRONG)
+    expected = [(str(line), kind) for line, kind in enumerate(WRONG.values(), 3)]
     assert complaints(tmp_path, program) == expected

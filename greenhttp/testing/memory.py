@@ -1,4 +1,4 @@
-"""Helpers for tests of greenhttp and of applications that speak bytes. Public: kept stable like the rest."""
+"""One connection of the server in memory, as bytes; and all the ways in which bytes may arrive."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from greenhttp.http.service import Service
     from greenhttp.settings.typed import ServerSettings
-
-__all__ = ["Outcome", "Record", "every_split", "exchange"]
 
 
 def every_split(data: bytes) -> Iterator[list[bytes]]:
