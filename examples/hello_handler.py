@@ -10,7 +10,6 @@
 
 import greenhttp.patch  # first: from here on whatever waits in the standard library lets others run meanwhile
 
-import json
 import sys
 
 
@@ -25,8 +24,7 @@ def hello(request):
 
 def hello_json(request):
     # json() answers 400 by itself if the content is not JSON.
-    answer = {"hello": request.json(), "from": request.headers.get("User-Agent", "nobody")}
-    return greenhttp.Response(json.dumps(answer) + "\n", headers={"Content-Type": "application/json"})
+    return {"hello": request.json(), "from": request.headers.get("User-Agent", "nobody")}  # a dict is sent as JSON
 
 
 if __name__ == "__main__":

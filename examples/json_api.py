@@ -13,7 +13,6 @@ A request holds a connection only while it asks: with ten of them, requests beyo
 
 import greenhttp.patch  # first: psycopg waits by what this makes cooperative
 
-import json
 import os
 import re
 import sys
@@ -54,13 +53,14 @@ class Notes:
         number = path[1] and int(path[1])
         match request.method, number:
             case "GET", None:
-                return said(self.ask("select * from notes order by id limit 1000"))
+                return self.ask("select * from notes order by id limit 1000")  # a list or dict is sent as JSON
             case "POST", None:
-                return said(self.ask("insert into notes (text) values (%s) returning *", text_of(request))[0], 201)
+                made = self.ask("insert into notes (text) values (%s) returning *", text_of(request))
+                return greenhttp.Response.json(made[0], 201)
             case "GET", _:
-                return said(found(self.ask("select * from notes where id = %s", number)))
+                return found(self.ask("select * from notes where id = %s", number))
             case "DELETE", int():
-                return said(found(self.ask("delete from notes where id = %s returning *", number)))
+                return found(self.ask("delete from notes where id = %s returning *", number))
         raise greenhttp.HTTPError(405, headers={"Allow": "GET, POST" if number is None else "GET, DELETE"})
 
 
@@ -75,10 +75,6 @@ def found(rows):
     if not rows:
         raise greenhttp.HTTPError(404, "no such note")
     return rows[0]
-
-
-def said(value, status=200):
-    return greenhttp.Response(json.dumps(value) + "\n", status, {"Content-Type": "application/json"})
 
 
 if __name__ == "__main__":

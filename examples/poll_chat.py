@@ -12,7 +12,6 @@ they would have to be in Redis.
 
 import greenhttp.patch  # first
 
-import json
 import re
 import sys
 import time
@@ -95,8 +94,7 @@ def app(request):
 
 
 def said(value):
-    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    return greenhttp.Response(json.dumps(value) + "\n", headers=headers)
+    return greenhttp.Response.json(value, headers={"Cache-Control": "no-store"})
 
 
 if __name__ == "__main__":

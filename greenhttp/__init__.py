@@ -1,28 +1,20 @@
-"""greenhttp: plain blocking-style handlers, one green thread per running request, one event loop per process.
+"""greenhttp: a green-thread HTTP server. Write ordinary blocking code; thousands of requests wait side by side.
 
-A byte's way in and back out; each arrow is one call, and imports go the same way down, never up:
+    import greenhttp.patch      first: makes the standard library's sockets, sleeps and locks cooperative
 
-    cli, __main__       the command: parses, and hands over
-    gunicorn, pywsgi    other people's names for what is in doors
-    doors/              the same server as gunicorn's worker, and as gevent.pywsgi's WSGIServer
-    doctor/             `greenhttp doctor`: what would bite in an application
-    testing             one connection of the server in memory, for tests
-    supervisor/         many processes: forks workers, replaces them, loses no request
-    program/            a server as a program: boot, loading the application, signals, logs, gunicorn's hooks
-    server              one process: listeners, limits, start, drain, stop
-    hosting/            what a request is handed to: native handlers, WSGI
-    observe/            is told of each answer, never decides: the access log
-    http/               one connection's life: wire and green joined. Begin reading at http/connection.pyx
-    patch               `import greenhttp.patch` first in a script: the standard library becomes cooperative
-    wire/               bytes <-> values of HTTP/1; no sockets, no clock
-    green/              green threads over sockets: Stream, Pool, listeners, stream handlers; knows nothing of HTTP
-    offloading/         calls that block or compute, on real threads or in other processes
-    process/            what a process has beside its green threads: clocks, board, watchdog, accounts
-    settings/           a setting's whole way: given -> settled -> checked as text -> Settings
-    errors              every exception once
+    serve(app)                  serve a handler or a WSGI application until a signal ends it
+    Server(app)                 the same inside a program of yours: start, stop
+    Request                     what a handler gets. Its values: Headers, Values, Form, Upload
+    Response(body, status)      what a handler returns, or just its content; Response.json(value)
+    HTTPError(404, "text")      raised in a handler, it is the answer
+    offload(fn), offloaded      make a call that blocks or computes on a thread or in a process
+    serve_stream(handler)       any protocol, one green thread for each connection
+    Stream, connect             the connection that a stream handler gets; one that a program opens
+    GreenError                  the root of all exceptions; greenhttp.errors shows the tree
 
-Importing this package does nothing: the names below are fetched when first used, so that a program can patch before
-anything of gevent is loaded.
+greenhttp.testing has a client for tests, without sockets. `greenhttp APP` is the command; `greenhttp --help` lists the
+settings, which serve and Server take by name. The guide is in docs/ of the source: begin with docs/first-steps.md; how
+the package is built is in ARCHITECTURE.md. Importing greenhttp loads nothing else: names are fetched when first used.
 """
 
 import sys
@@ -41,8 +33,10 @@ __all__ = [
     "BodyError",
     "BodyTimeout",
     "ConfigError",
+    "Form",
     "GreenError",
     "HTTPError",
+    "Headers",
     "LineTooLong",
     "OffloadError",
     "OffloadTimeout",
@@ -54,6 +48,8 @@ __all__ = [
     "Stream",
     "StreamClosed",
     "StreamTimeout",
+    "Upload",
+    "Values",
     "__version__",
     "connect",
     "offload",
@@ -80,16 +76,22 @@ if TYPE_CHECKING:
     from greenhttp.green.stream import Stream
     from greenhttp.green.transport import connect
     from greenhttp.hosting.handler import Response
-    from greenhttp.http.request import Request
+    from greenhttp.http.form import Form, Upload
+    from greenhttp.http.request import Headers, Request
+    from greenhttp.http.values import Values
     from greenhttp.offloading.offload import offload, offloaded
     from greenhttp.program.running import serve, serve_stream
     from greenhttp.server import Server
 
 _ELSEWHERE = {  # all others: errors
+    "Form": "greenhttp.http.form",
+    "Headers": "greenhttp.http.request",
     "Request": "greenhttp.http.request",
     "Response": "greenhttp.hosting.handler",
     "Server": "greenhttp.server",
     "Stream": "greenhttp.green.stream",
+    "Upload": "greenhttp.http.form",
+    "Values": "greenhttp.http.values",
     "connect": "greenhttp.green.transport",
     "offload": "greenhttp.offloading.offload",
     "offloaded": "greenhttp.offloading.offload",

@@ -15,7 +15,7 @@ import resource
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
@@ -36,6 +36,11 @@ from greenhttp.settings.address import Address, parse_address
 from greenhttp.settings.table import OF_THE_COMMAND
 from greenhttp.settings.values import Settings
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from greenhttp.settings.typed import ServerSettings
+
 log = logging.getLogger("greenhttp")
 
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -52,7 +57,8 @@ class Server:
             function that is called with the Stream of each connection. The first two are told apart by their signature
             (see hosting.interface) unless `interface` says it.
         settings: a config.Settings; without it, one is made of `values`.
-        values: settings by name, such as `bind="127.0.0.1:0"` or `header_timeout=5`; see settings.table.
+        values: settings by name, such as `bind="127.0.0.1:0"` or `header_timeout=5`; see settings.table, and
+            settings.typed for types.
 
     Attributes:
         app, settings: as given, the settings complete.
@@ -62,7 +68,9 @@ class Server:
     Raises ConfigError for a setting that cannot be, and, in `start`, for an address that cannot be used.
     """
 
-    def __init__(self, app: Callable[..., Any], settings: Settings | None = None, **values: Any) -> None:
+    def __init__(
+        self, app: Callable[..., Any], settings: Settings | None = None, **values: "Unpack[ServerSettings]"
+    ) -> None:
         if not callable(app):
             raise ConfigError(f"the application must be callable, not {type(app).__name__}")
         if inspect.iscoroutinefunction(app):

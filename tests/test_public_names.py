@@ -1,7 +1,9 @@
 """The package's public names, and that importing it does nothing."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,10 +11,14 @@ import greenhttp
 from greenhttp import errors
 
 ELSEWHERE = {
+    "Form": "greenhttp.http.form",
+    "Headers": "greenhttp.http.request",
     "Request": "greenhttp.http.request",
     "Response": "greenhttp.hosting.handler",
     "Server": "greenhttp.server",
     "Stream": "greenhttp.green.stream",
+    "Upload": "greenhttp.http.form",
+    "Values": "greenhttp.http.values",
     "connect": "greenhttp.green.transport",
     "offload": "greenhttp.offloading.offload",
     "offloaded": "greenhttp.offloading.offload",
@@ -39,9 +45,10 @@ def test_importing_the_package_loads_no_gevent_and_opens_nothing():
 
 def test_the_names_are_these():
     assert greenhttp.__all__ == [
-        "BodyError", "BodyTimeout", "ConfigError", "GreenError", "HTTPError", "LineTooLong", "OffloadError",
-        "OffloadTimeout", "Request", "RequestTimeout", "Response", "ResponseError", "Server", "Stream", "StreamClosed",
-        "StreamTimeout", "__version__", "connect", "offload", "offloaded", "serve", "serve_stream",
+        "BodyError", "BodyTimeout", "ConfigError", "Form", "GreenError", "HTTPError", "Headers", "LineTooLong",
+        "OffloadError", "OffloadTimeout", "Request", "RequestTimeout", "Response", "ResponseError", "Server", "Stream",
+        "StreamClosed", "StreamTimeout", "Upload", "Values", "__version__", "connect", "offload", "offloaded", "serve",
+        "serve_stream",
     ]  # fmt: skip
     assert set(greenhttp.__all__) <= set(dir(greenhttp))
 
@@ -62,6 +69,15 @@ def test_another_name_is_an_attribute_error():
         _ = greenhttp.nothing
     with pytest.raises(ImportError):
         from greenhttp import nothing  # noqa: F401
+
+
+def test_help_begins_with_what_a_user_needs():
+    text = greenhttp.__doc__
+    missing = [name for name in greenhttp.__all__ if not re.search(rf"\b{name}\b", text)]
+    errors_but_the_root = {name for name in vars(errors) if not name.startswith("_")} - {"GreenError", "HTTPError"}
+    assert set(missing) - errors_but_the_root == {"__version__"}
+    assert set(re.findall(r"\b(docs/[\w-]+\.md|[A-Z]+\.md)\b", text)) == {"docs/first-steps.md", "ARCHITECTURE.md"}
+    assert (Path(__file__).parent.parent / "docs" / "first-steps.md").exists()
 
 
 PATCH = """

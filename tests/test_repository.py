@@ -78,6 +78,15 @@ def test_every_package_has_a_map_at_its_door():
         assert text and 4 <= len(text.splitlines()) <= 25, door
 
 
+def test_the_map_in_architecture_names_every_package_and_module():
+    block = re.search(r"The map of the packages.*?\n\n(.*?)\n\n", (ROOT / "ARCHITECTURE.md").read_text(), re.DOTALL)
+    named = [name.strip() for line in block[1].splitlines() for name in line[4:24].split(",")]
+    house = ROOT / "greenhttp"
+    there = [f"{path.name}/" for path in house.iterdir() if (path / "__init__.py").exists()]
+    there += [path.stem for path in house.glob("*.py") if path.stem != "__init__"]
+    assert sorted(named) == sorted(there)
+
+
 def test_the_scripts_are_well_formed():
     subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
 

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+import greenhttp
 
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "greenhttp"
@@ -91,6 +95,44 @@ def test_the_source_is_read_rightly() -> None:
     assert known["Stream.__exit__"] == ["kind", "value", "traceback"]
 
 
+# ---- classes that programs construct: their docstrings begin with a signature, where inspect looks for it
+
+CONSTRUCTED = {
+    "greenhttp.hosting.handler": ["Response"],
+    "greenhttp.green.transport": ["MemoryStream", "SocketStream"],
+    "greenhttp.http.body": ["PythonBody"],
+    "greenhttp.http.application": ["PythonExchange"],
+}
+CLASSES = [(module, name) for module, names in CONSTRUCTED.items() for name in names]
+
+
+def arguments_of(text: str) -> str:
+    """Names and defaults, of a `def` or of a signature: without types, in Python's own spelling."""
+    arguments = ast.parse(f"def f{text}: pass").body[0].args  # type: ignore[attr-defined]
+    for each in (*arguments.args, *arguments.kwonlyargs):
+        each.annotation = None
+    return ast.unparse(arguments)
+
+
+@pytest.mark.parametrize(("module", "name"), CLASSES)
+def test_a_class_that_programs_construct_has_the_signature_of_its_stub(module: str, name: str) -> None:
+    value = getattr(importlib.import_module(module), name)
+    stub = ast.parse((ROOT / module.replace(".", "/")).with_suffix(".pyi").read_text())
+    (house,) = [node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == name]
+    (start,) = [node for node in house.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+    said = arguments_of(f"({ast.unparse(start.args)})").removeprefix("self, ")
+    assert arguments_of(str(inspect.signature(value))) == said
+    assert "--" not in value.__doc__.partition("\n\n")[0]  # help() shows it as a signature, not as text
+
+
+def test_every_public_callable_has_a_signature() -> None:
+    made_by_the_server = {"Form", "Headers", "Request", "Stream"}
+    for name in set(greenhttp.__all__) - made_by_the_server:
+        value = getattr(greenhttp, name)
+        if callable(value) and not (isinstance(value, type) and issubclass(value, Exception)):
+            inspect.signature(value)
+
+
 # ---- users' programs
 
 GOOD = """
@@ -98,8 +140,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import greenhttp
-from greenhttp import BodyError, LineTooLong, Server, Stream, StreamTimeout, connect
-from greenhttp.testing import Outcome, exchange
+from greenhttp import (
+    BodyError, Form, Headers, LineTooLong, Request, Response, Server, Stream, StreamTimeout, Upload, Values, connect,
+)
+from greenhttp.settings.typed import ServerSettings
+from greenhttp.testing import Answer, Client, Outcome, exchange
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -137,6 +182,36 @@ finished: bool = server.stop(timeout=1.5)
 counts: dict[str, int] = server.statistics()
 outcome: Outcome = exchange(app, [b"GET / HTTP/1.1\\r\\n\\r\\n"], keep_open=True)
 version: str = greenhttp.__version__
+
+
+def handler(request: Request) -> Response | dict[str, list[int]]:
+    form: Form = request.form()
+    upload: Upload | None = form.files.get("file")
+    query: Values[str] = request.query
+    fields: Headers = request.headers
+    if upload is None or "a" in query:
+        return Response.json({"sizes": [1], "kind": fields.get("Content-Type")}, 404, {"Vary": ["a", "b"]})
+    return {"sizes": [upload.size]}
+
+
+def tested() -> bytes:
+    with Client(handler, raise_errors=False, body_timeout="1s") as client:
+        answer: Answer = client.post("/x", json={"a": None}, headers={"X-A": "b"})
+        with open("file", "rb") as file:
+            client.put("/y", form={"a": "b", "file": file, "more": [("name", b"content")]})
+        client.patch("/z", content=[b"a", b"b"])
+        names: list[str] = answer.headers.get_all("Set-Cookie")
+        return answer.content + answer.headers.get("ETag", "").encode() + str(names).encode()
+
+
+def configured(more: ServerSettings) -> None:
+    Server(handler, **more)
+    greenhttp.serve(handler)
+    greenhttp.serve(
+        handler, bind=["127.0.0.1:0", "unix:/run/x"], header_timeout="5s", body_timeout=2, queue=None, debug=True,
+        interface="native", access_logfile=False, secure_scheme_headers={"x-proto": "https"}, allow_methods=("TRACE",),
+    )
+    greenhttp.serve_stream(lines, bind=":7000", write_timeout=1.5, socket_mode=0o660)
 """
 
 WRONG = {
@@ -150,6 +225,20 @@ WRONG = {
     'x: str = greenhttp.connect("a:1").read()': "assignment",
     "greenhttp.Server(8000)": "arg-type",
     "greenhttp.Serve": "attr-defined",
+    "greenhttp.serve(print, nonsense=1)": "call-arg",
+    "greenhttp.serve(print, bind=8000)": "arg-type",
+    "greenhttp.serve(print, header_timeout=[])": "arg-type",
+    "greenhttp.serve(print, queue=1.5)": "arg-type",
+    "greenhttp.serve(print, workers=2)": "call-arg",
+    'greenhttp.serve_stream(print, bind=":1", interface="wsgi")': "call-arg",
+    "greenhttp.serve_stream(print)": "call-arg",
+    "greenhttp.Server(print, max_requests=1)": "call-arg",
+    "greenhttp.Server(print, debug=None)": "arg-type",
+    "greenhttp.Response(body=1)": "arg-type",
+    'Client(print).get("/", body=b"")': "call-arg",
+    "Client(print).get(b'/')": "arg-type",
+    "Client(print, nonsense=1)": "call-arg",
+    "greenhttp.Response.json({}, headers=1)": "arg-type",
 }
 
 
@@ -170,6 +259,6 @@ def test_a_program_of_public_names_passes_mypy_strict(tmp_path: Path) -> None:
 
 
 def test_wrong_uses_of_them_do_not(tmp_path: Path) -> None:
-    program = "import greenhttp\n" + "\n".join(WRONG)
-    expected = [(str(line), kind) for line, kind in enumerate(WRONG.values(), 2)]
+    program = "import greenhttp\nfrom greenhttp.testing import Client\n" + "\n".join(WRONG)
+    expected = [(str(line), kind) for line, kind in enumerate(WRONG.values(), 3)]
     assert complaints(tmp_path, program) == expected

@@ -177,7 +177,8 @@ cdef SocketStream adopt(int fd, sockaddr_storage* peer):
 
 
 cdef class SocketStream(Stream):
-    """A stream over a connected TCP or UNIX socket; see Stream for what it does.
+    """SocketStream(sock)\n--\n
+    A stream over a connected TCP or UNIX socket; see Stream for what it does.
 
     Arguments:
         sock: a connected socket object. The stream takes its descriptor over (the object is detached) and makes it
@@ -439,7 +440,8 @@ def connect(str address not None, *, timeout=None):
 
 
 cdef class MemoryStream(Stream):
-    """A stream whose peer is a list of byte strings: for tests.
+    """MemoryStream(incoming=(), *, keep_open=False, window=None)\n--\n
+    A stream whose peer is a list of byte strings: for tests.
 
     Arguments:
         incoming: what the peer sends. Each piece arrives by itself, in a later turn of the loop than the one before.

@@ -1,26 +1,33 @@
 """Native handlers: `handler(request)` returns a Response, or just its content.
 
-What a handler returns becomes a Delivery: a str or bytes at once, a file as a range that the kernel sends, an iterator
-piece by piece. A Response is a plain value: it can be made once and returned a thousand times, unless its content is an
-iterator or a file, which can be read only once.
+What a handler returns becomes a Delivery: a str or bytes at once, a dict or list as JSON, a file as a range that the
+kernel sends, an iterator piece by piece. A Response is a plain value: it can be made once and returned a thousand
+times, unless its content is an iterator or a file, which can be read only once.
 """
 
 from greenhttp.http.application cimport App, take_spare
 from greenhttp.http.forwarded cimport Forwarded
 from greenhttp.http.request cimport Request
-from greenhttp.http.response cimport REASONS, Delivery, FileBody, file_range
+from greenhttp.http.response cimport REASONS, Delivery, FileBody, file_range, wants_json
 
 import os
 from mimetypes import guess_type
 from operator import index
 
 from greenhttp.errors import HTTPError
+from greenhttp.http.json_text import error_as_json, json_bytes
 
 cdef enum:
     BLOCK = 65536               # of a file that the kernel cannot send itself
 
 cdef str TEXT = "text/plain; charset=utf-8"
 cdef str BYTES = "application/octet-stream"
+cdef str JSON = "application/json"                              # which is UTF-8 and has no charset (RFC 8259 8.1, 11)
+cdef str RETURNED = "the JSON that the handler returned"
+cdef str BODY = "the JSON body of the Response"
+cdef str WANTED = "str, bytes, a dict or list (sent as JSON), an iterator of bytes or a file"
+# Errors that caches may keep without being told to (RFC 9110 15.1): they must know what the answer depends on.
+cdef frozenset KEPT_BY_CACHES = frozenset((404, 405, 410, 414, 501))
 
 
 cdef list pairs_of(object headers):
@@ -43,18 +50,27 @@ cdef list pairs_of(object headers):
     return pairs
 
 
+cdef bint has_type(object fields) except -1:
+    """Whether a Content-Type is among the fields."""
+    for name, _ in fields:
+        if isinstance(name, str) and name.lower() == "content-type":
+            return True
+    return False
+
+
 cdef class Response:
-    """An answer: content, status and fields.
+    """Response(body=b"", status=200, headers=())\n--\n
+    An answer: content, status and fields.
 
     Arguments:
-        body: str (sent as UTF-8), bytes, an iterator of bytes (sent piece by piece), a list of bytes, or a file opened
-            in binary mode (from its position to its end; closed afterwards).
+        body: str (sent as UTF-8), bytes, a dict or list (sent as JSON), an iterator of bytes (sent piece by piece), or
+            a file opened in binary mode (from its position to its end; closed afterwards).
         status: 200 to 599, or a text with a reason like "404 No Such Page" (RFC 9110 15).
         headers: a mapping, whose values may be lists, or pairs of name and value, all str.
 
-    Without a Content-Type of yours it is text/plain for str, what the name says for a file, else
-    application/octet-stream. Content-Length, Transfer-Encoding, Connection, Date and Server are the server's; a
-    Content-Length is needed only for an iterator whose size is known.
+    Without a Content-Type of yours it is text/plain for str, application/json for a dict or list, what the name says
+    for a file, else application/octet-stream. Content-Length, Transfer-Encoding, Connection, Date and Server are the
+    server's; a Content-Length is needed only for an iterator whose size is known.
 
     `body`, `status` and `headers`, a list of pairs, can be read and changed until the response is returned.
     """
@@ -64,6 +80,24 @@ cdef class Response:
         self.status = status
         if headers:
             self.fields = pairs_of(headers)
+
+    @classmethod
+    def json(cls, value, status=200, headers=()):
+        """A Response whose content is `value` as JSON (RFC 8259): compact, in UTF-8, `application/json`.
+
+        Arguments:
+            value: whatever json.dumps understands: dict, list, tuple, str, int, float, bool, None.
+            status, headers: as for Response. A Content-Type among the headers is kept.
+
+        The content is made at once: what `value` becomes later does not change it.
+
+        Raises TypeError for what JSON has no form for, bytes and dates say, and ValueError for NaN, infinities, values
+        that contain themselves and text that is not Unicode. The message says where: `at ['items'][3]`.
+        """
+        cdef Response response = cls(json_bytes(value, "the value for Response.json"), status, headers)
+        if response.fields is None or not has_type(response.fields):
+            response.headers.append(("Content-Type", JSON))
+        return response
 
     @property
     def headers(self):
@@ -110,24 +144,22 @@ cdef class HandlerDelivery(Delivery):
         elif isinstance(result, (str, bytes, bytearray, memoryview)):
             self.head(status, fields, TEXT if isinstance(result, str) else BYTES)
             self.content = [result.encode("utf-8") if isinstance(result, str) else bytes(result)]
+        elif isinstance(result, (dict, list)):
+            self.head(status, fields, JSON)
+            self.content = [json_bytes(result, RETURNED if response is None else BODY)]
         elif hasattr(result, "read"):
             self.closer = result if hasattr(result, "close") else None
             self.head(status, fields, kind_of(result))
             self.take_file(result)
-        elif hasattr(result, "__iter__") and not isinstance(result, (dict, set, frozenset)):
+        elif hasattr(result, "__iter__") and not isinstance(result, (tuple, set, frozenset)):
             self.closer = result if hasattr(result, "close") else None
             self.head(status, fields, BYTES)
             self.content = result
+        elif response is not None:
+            raise TypeError(f"the body of the Response is {what_is(result)}; give {WANTED}{hint_for(result, False)}")
         else:
-            what = "None" if result is None else type(result).__name__
-            hint = "; json.dumps makes a str of it" if isinstance(result, dict) else ""
-            if response is not None:
-                raise TypeError(
-                    f"the body of the Response is {what}; give str, bytes, an iterator of bytes or a file{hint}"
-                )
-            raise TypeError(
-                f"the handler returned {what}; return a Response, str, bytes, an iterator of bytes or a file{hint}"
-            )
+            hint = hint_for(result, True)
+            raise TypeError(f"the handler returned {what_is(result)}; return a Response, {WANTED}{hint}")
         return 0
 
     cdef int head(self, object status, object fields, str kind) except -1:
@@ -154,7 +186,7 @@ cdef class HandlerDelivery(Delivery):
         except HTTPError as error:
             if self.request.head_out:
                 raise                           # too late: a truncated answer must not look whole
-            self.take(answer_of(error))         # a generator that refuses before its first piece
+            self.take(answer_of(error, self.request))   # a generator that refuses before its first piece
         return Delivery.send_content(self)
 
     cdef int take_file(self, object file) except -1:
@@ -174,18 +206,50 @@ def blocks_of(file):
         yield data
 
 
-cdef Response answer_of(error):
-    """The answer that an HTTPError is. Raises it again if it is none."""
+cdef str what_is(object result):
+    return "None" if result is None else "a tuple" if isinstance(result, tuple) else type(result).__name__
+
+
+cdef str hint_for(object result, bint whole):
+    """What to write instead of a tuple: other frameworks take one for content and status."""
+    if not isinstance(result, tuple):
+        return ""
+    if result and all([isinstance(each, bytes) for each in <tuple>result]):
+        return ". For bytes one after the other: Response(iter(...))"
+    if whole and 2 <= len(<tuple>result) <= 3:
+        status, headers = (<tuple>result)[1], (<tuple>result)[2] if len(<tuple>result) == 3 else ()
+        if isinstance(status, int):
+            more = ", headers" if headers else ""
+            return f". For content with a status: return Response(body, {int(status)}{more})"
+        return ". For content with a status or headers: return Response(body, status, headers)"
+    return ". For JSON: a list"
+
+
+cdef Response answer_of(error, Request request):
+    """The answer that an HTTPError is: text, or JSON for who prefers it (RFC 9110 12.5.1).
+
+    Raises it again if it is none.
+    """
+    cdef Response response
     if not 400 <= error.status <= 599:
         raise error
-    return Response(f"{error.text or REASONS.get(error.status, 'Error')}\n", error.status, error.headers)
+    text = error.text or REASONS.get(error.status, "Error")
+    response = Response(f"{text}\n", error.status, error.headers)
+    if response.fields is not None and has_type(response.fields):
+        return response             # of a kind that the application has chosen
+    if error.status in KEPT_BY_CACHES:
+        response.headers.append(("Vary", "Accept"))
+    if wants_json(request):
+        response.body = error_as_json(error.status, f"{text}")
+        response.headers.append(("Content-Type", JSON))
+    return response
 
 
 cdef class Handler(App):
     """A native handler as something requests are handed to.
 
     Arguments:
-        handler: called with a Request; returns a Response, str, bytes, an iterator of bytes or a file.
+        handler: called with a Request; returns a Response, str, bytes, a dict or list, an iterator of bytes or a file.
         settings: `forwarded_allow_ips` and `secure_scheme_headers` decide what `Request.scheme` says.
     """
 
@@ -205,7 +269,7 @@ cdef class Handler(App):
         try:
             result = self.handler(request)
         except HTTPError as error:
-            result = answer_of(error)
+            result = answer_of(error, request)
         try:
             delivery.take(result)
         except BaseException:

@@ -17,7 +17,7 @@ from greenhttp.http.forwarded cimport CONTRADICTED, Forwarded
 from greenhttp.http.application cimport App, take_spare
 from greenhttp.http.body cimport NOTHING
 from greenhttp.http.request cimport Request
-from greenhttp.http.response cimport Delivery, file_range
+from greenhttp.http.response cimport Delivery, file_range, kind_of_said, said, wants_json
 from greenhttp.wire.head cimport Field, Form, Head
 
 import sys
@@ -32,6 +32,8 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     PyObject* PyList_GET_ITEM(list items, Py_ssize_t at)
     object PyUnicode_DecodeLatin1(const char* data, Py_ssize_t size, const char* errors)
+
+assert KNOWN_NAMES[ACCEPT] == "accept"
 
 cdef str cgi_name(str name):
     if name in ("content-type", "content-length"):
@@ -50,6 +52,7 @@ cdef str K_PORT = sys.intern("REMOTE_PORT")
 cdef str K_INPUT = sys.intern("wsgi.input")
 cdef str K_HOST = sys.intern("HTTP_HOST")
 cdef str K_SCHEME = sys.intern("wsgi.url_scheme")
+cdef str K_ACCEPT = sys.intern("HTTP_ACCEPT")
 cdef str HTTP_1_0 = "HTTP/1.0"
 cdef str HTTP_1_1 = "HTTP/1.1"
 cdef str HTTPS = "https"
@@ -58,6 +61,7 @@ cdef str GET = "GET"
 cdef enum:
     FEW = 21                    # keys of a request whose fields are that few that a smaller table will do
     REPEATED = 160              # bytes of a value worth remembering
+    ACCEPT = 18                # its place among the known names; checked below
 
 # What clients send again and again, and what is nobody's secret: the value that came last of each of these.
 cdef list last_values = [""] * len(KNOWN_NAMES)
@@ -233,6 +237,8 @@ cdef dict make_environ(Request request):
         if field.known >= 0:
             value = value_of(field.known, p + field.value, field.value_len)
             key = <object>PyTuple_GET_ITEM(KEYS, field.known)
+            if field.known == ACCEPT:
+                request.accept = <str>value     # for an error: the head's bytes go
             if not seen[field.known >> 6] >> (field.known & 63) & 1:
                 seen[field.known >> 6] |= <uint64_t>1 << (field.known & 63)
                 if not collide or PyDict_GetItem(environ, key) == NULL:
@@ -253,6 +259,8 @@ cdef dict make_environ(Request request):
     if repeated is not None:
         for key, values in repeated.items():
             environ[key] = ("; " if key == "HTTP_COOKIE" else ", ").join(values)
+        if K_ACCEPT in repeated:
+            request.accept = environ[K_ACCEPT]
     if seen[0] & base.forwarded.known[0] | seen[1] & base.forwarded.known[1] | base.forwarded.unknown:
         secure = base.forwarded.secure(head, request.exchange.stream)
         if secure == CONTRADICTED:
@@ -333,12 +341,13 @@ cdef class WSGIDelivery(Delivery):
 
     cdef int contradicted(self) except -1:
         """Answer for the application: who cannot say by what scheme the request came is not to be believed at all."""
+        cdef bint as_json = wants_json(self.request)
         self.service.report("info", "refused with 400: fields that contradict each other about the scheme")
         self.begin("400 Bad Request")
-        self.add("Content-Type", "text/plain")
+        self.add("Content-Type", kind_of_said(as_json))
         self.add("Connection", "close")
         self.called = True
-        self.content = [b"Bad Request\n"]
+        self.content = [said(400, as_json)]
         return 0
 
     cdef int start(self, int64_t known) except -1:

@@ -39,6 +39,6 @@ cdef class PythonExchange(Exchange):
     cdef Body content
     cdef int state
 
-    cdef int turn_away(self, int status, object retry_after) except -1
+    cdef int turn_away(self, int status, object retry_after, bint as_json) except -1
     cdef int tell_head(self, ResponseHead answer) except -1
     cdef int finish(self, list trailers) except -1

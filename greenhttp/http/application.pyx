@@ -9,12 +9,13 @@ from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport NOTHING, Body, PythonBody
 from greenhttp.http.exchange cimport Exchange, Reach
 from greenhttp.http.request cimport Request, new_request
-from greenhttp.http.response cimport Delivery, plain, refusing, said
+from greenhttp.http.response cimport Delivery, head_wants_json, plain, refusing, said, wants_json
 from greenhttp.http.service cimport Service
 from greenhttp.process.clock cimport nanoseconds
 from greenhttp.wire.head cimport Framing, Head
 from greenhttp.wire.response cimport ResponseHead
 
+from contextlib import suppress
 from math import ceil
 from traceback import format_exception
 
@@ -119,10 +120,11 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
     """The application raised, or what carried its answer broke."""
     cdef Service service = exchange.service
     cdef int status = 500
-    cdef bint last = False
+    cdef bint last = False, as_json
     cdef str what = request.describe()
     cdef int reach
     request.over = True                     # whoever was left behind writes no more of an answer
+    as_json = not request.head_out and wants_json(request)
     request.take_input()
     reach = exchange.reach()
     if isinstance(error, BodyError) and (request.body.broken or error.status == 413):
@@ -143,17 +145,16 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
         service.pool.pass_on(error)
     if request.head_out:
         return exchange.abort()             # a head is out: a truncated answer must not look whole
-    if service.settings.debug and status in (500, 503):
-        response = plain(request, status, "".join(format_exception(error)).encode("utf-8", "backslashreplace"))
-    else:
-        response = plain(request, status)
+    trace = "".join(format_exception(error)) if service.settings.debug and status in (500, 503) else None
+    response = plain(request, status, as_json, trace)
     response.asked_close = last or request.body.broken or status == 413
     response.deliver()
     return 0
 
 
 cdef class PythonExchange(Exchange):
-    """An exchange that is carried by something written in Python: subclass it. Fast it is not.
+    """PythonExchange(service, stream, head, body=None)\n--\n
+    An exchange that is carried by something written in Python: subclass it. Fast it is not.
 
     Arguments:
         service: with its application.
@@ -215,7 +216,7 @@ cdef class PythonExchange(Exchange):
                     raise WireError(400, "the head of the request is not whole")
             except WireError as error:
                 service.report("info", f"refused with {error.status}: {error.reason}")
-                return self.turn_away(error.status, None)
+                return self.turn_away(error.status, None, False)
             head.base = PyBytes_AS_STRING(self.sent)
             head.own()
             answer_request(self, head, self.content, (<App>service.app).prepare("localhost", 80))
@@ -229,11 +230,11 @@ cdef class PythonExchange(Exchange):
             self.over()
         return 0
 
-    cdef int turn_away(self, int status, object retry_after) except -1:
+    cdef int turn_away(self, int status, object retry_after, bint as_json) except -1:
         """An answer of the server itself to a request that no application has seen."""
-        cdef ResponseHead answer = refusing(status, retry_after)
+        cdef ResponseHead answer = refusing(status, retry_after, as_json)
         cdef bint is_head = self.sent[:5] == b"HEAD "
-        cdef bytes text = said(status)
+        cdef bytes text = said(status, as_json)
         self.service.date_line()
         answer.content_length = len(text)
         answer.measure(is_head, -1)
@@ -249,9 +250,15 @@ cdef class PythonExchange(Exchange):
 
     cdef int refuse(self) except -1:
         """No green thread is free, and the queue is full or the wait in it was too long."""
+        cdef Head head = self.service.take_head()
+        cdef bint as_json = False
         self.content.over = True
         try:
-            return self.turn_away(503, max(1, ceil(self.service.queued.duration)))
+            with suppress(WireError):
+                if head.parse(PyBytes_AS_STRING(self.sent), PyBytes_GET_SIZE(self.sent)) > 0:
+                    head.base = PyBytes_AS_STRING(self.sent)
+                    as_json = head_wants_json(head)
+            return self.turn_away(503, max(1, ceil(self.service.queued.duration)), as_json)
         finally:
             self.over()
 

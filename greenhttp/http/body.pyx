@@ -390,7 +390,8 @@ cdef Body body_of(Service service, Stream stream, Head head):
 
 
 cdef class PythonBody(Body):
-    """Content whose source is written in Python: subclass it, and give it `receive`.
+    """PythonBody(length=None)\n--\n
+    Content whose source is written in Python: subclass it, and give it `receive`.
 
     Arguments:
         length: bytes that will come, as announced; None: nobody knows.

@@ -46,6 +46,7 @@ cdef class Connection(Exchange):
     cdef int see_off(self) except -1
     cdef int give_way(self) except -1
     cdef int run_out(self, Phase phase, double now) except -1
+    cdef bint wants_json(self) except -1
     cdef void tell(self, int status, int64_t sent) noexcept
     cdef int turn_away(self, int status, object retry_after) except -1
     cdef int close(self, bint reset) except -1

@@ -24,7 +24,7 @@ from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockad
 from greenhttp.http.application cimport NO_ANSWER, App, Observer, answer_request
 from greenhttp.http.body cimport NOTHING, Body, StreamBody, body_of
 from greenhttp.http.exchange cimport Exchange, Reach
-from greenhttp.http.response cimport refusal
+from greenhttp.http.response cimport head_wants_json, refusal
 from greenhttp.http.service cimport Service
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
 from greenhttp.wire.head cimport Framing, Head
@@ -452,7 +452,7 @@ cdef class Connection(Exchange):
 
     cdef int turn_away(self, int status, object retry_after) except -1:
         """Refuse: an answer of the server itself, then no more of this connection."""
-        cdef bytes text = refusal(self.service, status, retry_after)
+        cdef bytes text = refusal(self.service, status, retry_after, self.wants_json())
         self.closing = self.refused = True
         if self.head is not None and self.head.is_head:         # also when it was refused behind its first line
             text = text[:text.index(b"\r\n\r\n") + 4]
@@ -468,6 +468,14 @@ cdef class Connection(Exchange):
             return self.settle()
         except OSError:
             return self.close(True)
+
+    cdef bint wants_json(self) except -1:
+        """Whether its head is whole and asks for JSON; what is not a whole head is answered with text."""
+        cdef Head head = self.head
+        if head is None or head.head_size == 0 or self.stream.inbuf == NULL:
+            return False
+        head.base = self.stream.inbuf + self.stream.in_pos              # the buffer may have moved
+        return head_wants_json(head)
 
     cdef void tell(self, int status, int64_t sent) noexcept:
         """Tell the observer of a request that no application has seen."""

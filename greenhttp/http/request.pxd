@@ -17,6 +17,7 @@ cdef class Request:
     cdef Exchange exchange          # what it came by, and its answer leaves by
     cdef readonly str method
     cdef str sent_target            # as it was sent; made by whoever needs it first
+    cdef str accept                 # where the head's bytes do not stay: its Accept, for an error; None without one
     cdef object base                # what the application prepared for the address this came in by
     cdef bint input_taken
     cdef bint head_out              # the head of an answer is in the output

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
+from greenhttp.wire.head cimport Head
 from greenhttp.wire.response cimport ResponseHead
 
 cdef dict REASONS               # status -> phrase
@@ -38,7 +39,10 @@ cdef class Delivery(ResponseHead):
     cdef int deliver_file(self, FileBody body) except -1
     cdef int deliver_iterable(self, object pieces) except -1
 
-cdef Delivery plain(Request request, int status, bytes text=*)
-cdef bytes said(int status)
-cdef ResponseHead refusing(int status, object retry_after)
-cdef bytes refusal(Service service, int status, object retry_after)
+cdef bint head_wants_json(Head head) except -1
+cdef bint wants_json(Request request) except -1
+cdef Delivery plain(Request request, int status, bint as_json=*, str trace=*)
+cdef bytes said(int status, bint as_json=*)
+cdef str kind_of_said(bint as_json)
+cdef ResponseHead refusing(int status, object retry_after, bint as_json)
+cdef bytes refusal(Service service, int status, object retry_after, bint as_json=*)

@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t
 from greenhttp.green.stream cimport FilePart
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
+from greenhttp.wire.head cimport Head
 from greenhttp.wire.response cimport ResponseHead, Transfer
 
 import io
@@ -20,6 +21,8 @@ import tempfile
 from http import HTTPStatus
 
 from greenhttp.errors import ResponseError
+from greenhttp.http.accept import prefers_json
+from greenhttp.http.json_text import error_as_json
 
 
 cdef dict REASONS = {int(status): status.phrase for status in HTTPStatus}
@@ -241,37 +244,63 @@ cdef class Delivery(ResponseHead):
         return self.end()
 
 
-cdef bytes said(int status):
+cdef bytes said(int status, bint as_json=False):
     """The content of an answer of the server itself, which says no more than its status."""
+    if as_json:
+        return error_as_json(status, REASONS.get(status, "Error"))
     return f"{REASONS.get(status, 'Error')}\n".encode("ascii")
 
 
-cdef Delivery plain(Request request, int status, bytes text=None):
-    """An answer of the server itself to a whole request; the text is the reason phrase unless given (UTF-8)."""
+cdef str kind_of_said(bint as_json):
+    return "application/json" if as_json else "text/plain"
+
+
+cdef bint head_wants_json(Head head) except -1:
+    """Whether a whole head says, by Accept, that its client prefers JSON to text (RFC 9110 12.5.1)."""
+    cdef object accept = head.get("accept")
+    return accept is not None and prefers_json(accept)
+
+
+cdef bint wants_json(Request request) except -1:
+    """The same of a request. Looked at only when an error is answered: everything else is made by the application."""
+    if request.accept is not None:
+        return prefers_json(request.accept)
+    if request.head is None or request.input_taken and request.head.owned is None:
+        return False                # its bytes are gone; where Accept was among them, it was kept
+    return head_wants_json(request.head)
+
+
+cdef Delivery plain(Request request, int status, bint as_json=False, str trace=None):
+    """An answer of the server itself to a whole request: the reason phrase. `trace`: what to show for debugging."""
     cdef Delivery response = Delivery.__new__(Delivery)
     response.bind(request)
     response.begin(f"{status} {REASONS.get(status, 'Error')}")
-    response.add("Content-Type", "text/plain" if text is None else "text/plain; charset=utf-8")
-    if text is None:
-        text = said(status)
-    response.content = [text]
+    if trace is None:
+        response.add("Content-Type", kind_of_said(as_json))
+        response.content = [said(status, as_json)]
+    elif as_json:
+        response.add("Content-Type", "application/json")
+        response.content = [error_as_json(status, REASONS.get(status, "Error"), trace)]
+    else:
+        response.add("Content-Type", "text/plain; charset=utf-8")
+        response.content = [trace.encode("utf-8", "backslashreplace")]
     return response
 
 
-cdef ResponseHead refusing(int status, object retry_after):
+cdef ResponseHead refusing(int status, object retry_after, bint as_json):
     """The head of such an answer, not yet framed."""
     cdef ResponseHead head = ResponseHead()
     head.begin(f"{status} {REASONS.get(status, 'Error')}")
-    head.add("Content-Type", "text/plain")
+    head.add("Content-Type", kind_of_said(as_json))
     if retry_after is not None:
         head.add("Retry-After", f"{retry_after}")
     return head
 
 
-cdef bytes refusal(Service service, int status, object retry_after):
+cdef bytes refusal(Service service, int status, object retry_after, bint as_json=False):
     """A whole answer for a request that is not one, or that cannot be served; the connection closes after it."""
-    cdef ResponseHead head = refusing(status, retry_after)
-    cdef bytes text = said(status)
+    cdef ResponseHead head = refusing(status, retry_after, as_json)
+    cdef bytes text = said(status, as_json)
     cdef bytes date = service.date_line()
     head.frame(False, 1, False, len(text), date, service.server)
     return head.data[:head.size] + text

@@ -29,8 +29,11 @@ from greenhttp.settings.console import colourful, paint, say
 from greenhttp.settings.table import BY_NAME, OF_THE_COMMAND
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from greenhttp.green.stream import Stream
     from greenhttp.program.hooks import Life
+    from greenhttp.settings.typed import ServeSettings, StreamSettings, Texts
 
 STOPPED, BROKEN = 0, 1
 
@@ -44,14 +47,17 @@ log = logging.getLogger("greenhttp")
 reopen: list[Callable[[], None]] = []
 
 
-def serve(app: Callable[..., Any], *, bind: object = "127.0.0.1:8000", **settings: Any) -> None:
+def serve(
+    app: Callable[..., Any], *, bind: "Texts" = "127.0.0.1:8000", **settings: "Unpack[ServeSettings]"
+) -> None:
     """Serve a native handler or a WSGI application until a signal ends it.
 
     Arguments:
-        app: called with a Request and returning a Response, str, bytes, an iterator of bytes or a file; or a WSGI
-            application (PEP 3333). Which one is told from its signature, unless `interface="native"` or "wsgi" says it.
+        app: called with a Request and returning a Response, str, bytes, a dict or list (sent as JSON), an iterator of
+            bytes or a file; or a WSGI application (PEP 3333). Which one is told from its signature, unless
+            `interface="native"` or "wsgi" says it.
         bind: "host:port", ":port", "unix:/path", or a list of these.
-        settings: any other setting by name, like `header_timeout="5s"`; see settings.table.
+        settings: any other setting by name, like `header_timeout="5s"`; settings.typed lists them with types.
 
     TERM lets running requests finish, INT (Ctrl-C) and QUIT stop at once. Must be called in the main thread, where
     signals arrive; a program that has other plans for them uses Server.
@@ -65,7 +71,9 @@ def serve(app: Callable[..., Any], *, bind: object = "127.0.0.1:8000", **setting
     _serve(app, bind=bind, **settings)
 
 
-def serve_stream(handler: Callable[["Stream"], object], *, bind: object, **settings: Any) -> None:
+def serve_stream(
+    handler: Callable[["Stream"], object], *, bind: "Texts", **settings: "Unpack[StreamSettings]"
+) -> None:
     """Serve any protocol, with one green thread per connection, until a signal ends it.
 
     Arguments:

@@ -2,6 +2,7 @@
 
     kinds       a value as given -> as kept: durations, sizes, lists
     table       every setting once: name, kind, default, help
+    typed       the same for type checkers, generated from it
     values      Settings: a value for each
     address     what --bind says: text -> Address
     sources     which of the places a setting comes from wins

@@ -208,7 +208,10 @@ def as_wsgi(status: str, fields: list[Any], make: Callable[[], Any]) -> Any:
 
 def as_handler(status: str, fields: list[Any], make: Callable[[], Any]) -> Any:
     def handler(request: Any) -> Any:
-        return b"unharmed" if request.path == "/good" else Response(make(), status, fields)
+        if request.path == "/good":
+            return b"unharmed"
+        made = make()
+        return Response(iter(made) if isinstance(made, list) else made, status, fields)  # a list would be JSON
 
     return handler
 
@@ -288,7 +291,10 @@ HANDLERS: dict[str, tuple[Callable[..., Any], tuple[Any, Any], str | None]] = {
     "evil str": (lambda request: EvilStr("real"), FAILED, "RuntimeError"),
     "lying str": (lambda request: LyingStr("real"), (200, b"lie\r\nX-Split: yes"), None),  # content may be anything
     "evil bytes": (lambda request: EvilBytes(b"real"), FAILED, "RuntimeError"),
-    "evil dict": (lambda request: EvilDict(), FAILED, "TypeError"),
+    "evil dict": (lambda request: EvilDict(), (200, b"{}"), None),
+    "evil str in a list": (lambda request: [EvilStr("real")], (200, b'["real"]'), None),
+    "bytes in a lying list": (lambda request: LyingList([b"real"]), FAILED, "TypeError"),
+    "a key that is evil": (lambda request: {EvilBytes(b"a"): 1}, FAILED, "in the app"),
     "evil headers": (lambda request: Response(b"", 200, EvilDict(a="b")), FAILED, "RuntimeError"),
     "evil response": (lambda request: EvilResponse(b"real"), (200, b"real"), None),
     "a class": (lambda request: Response, FAILED, "TypeError"),

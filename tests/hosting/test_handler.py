@@ -9,6 +9,8 @@ import logging
 import os
 import threading
 import weakref
+from collections import OrderedDict, defaultdict, namedtuple
+from datetime import date
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,10 @@ from tests.http.apps import post, request
 
 GET = request(b"GET /x HTTP/1.1")
 HEAD = request(b"HEAD /x HTTP/1.1")
-TEXT, BYTES = "text/plain; charset=utf-8", "application/octet-stream"
+TEXT, BYTES, JSON = "text/plain; charset=utf-8", "application/octet-stream", "application/json"
 WHOLE = bytes(range(256)) * 1024
-WANTED = "return a Response, str, bytes, an iterator of bytes or a file"
-WANTED_BODY = "give str, bytes, an iterator of bytes or a file"
+WANTED = "return a Response, str, bytes, a dict or list (sent as JSON), an iterator of bytes or a file"
+WANTED_BODY = "give str, bytes, a dict or list (sent as JSON), an iterator of bytes or a file"
 
 
 def answer(result: Any, data: bytes = GET) -> Answer:
@@ -94,9 +96,13 @@ class Bytes(bytes):
         (lambda: bytearray(b"ab"), b"ab", BYTES, "length"),
         (lambda: memoryview(b"abcd")[::2], b"ac", BYTES, "length"),
         (lambda: b"x" * 100_000, b"x" * 100_000, BYTES, "length"),
-        (lambda: [b"a", b"", b"b"], b"ab", BYTES, "length"),
-        (lambda: (b"a", Bytes(b"b")), b"ab", BYTES, "length"),
-        (lambda: [], b"", BYTES, "length"),
+        (lambda: {}, b"{}", JSON, "length"),
+        (lambda: {"b": [1, 2.5, None, True], "a": "é"}, '{"b":[1,2.5,null,true],"a":"é"}'.encode(), JSON, "length"),
+        (lambda: [], b"[]", JSON, "length"),
+        (lambda: ["a", ("b", {})], b'["a",["b",{}]]', JSON, "length"),
+        (lambda: OrderedDict(a=1), b'{"a":1}', JSON, "length"),
+        (lambda: defaultdict(list, a=[]), b'{"a":[]}', JSON, "length"),
+        (lambda: iter((b"a", Bytes(b"b"))), b"ab", BYTES, "chunked"),
         (lambda: iter([b"a", b"", b"b"]), b"ab", BYTES, "chunked"),
         (lambda: (c for c in [b"", b"a"]), b"a", BYTES, "chunked"),
         (lambda: iter([]), b"", BYTES, "length"),
@@ -126,7 +132,6 @@ def test_the_shapes_of_content(make: Any, content: bytes, kind: str, framing: st
         (True, "bool"),
         (1.5, "float"),
         (object(), "object"),
-        ({"a": 1}, "dict"),
         ({b"a"}, "set"),
         (frozenset(), "frozenset"),
         (print, "builtin_function_or_method"),
@@ -134,18 +139,115 @@ def test_the_shapes_of_content(make: Any, content: bytes, kind: str, framing: st
     ids=repr,
 )
 def test_what_cannot_be_sent_is_a_500_and_the_log_says_what_to_return(result: Any, name: str) -> None:
-    hint = "; json.dumps makes a str of it" if name == "dict" else ""
     assert failure(lambda request: result) == (
-        f"GET /x: TypeError in the application: the handler returned {name}; {WANTED}{hint}"
+        f"GET /x: TypeError in the application: the handler returned {name}; {WANTED}"
     )
     assert failure(lambda request: Response(result)) == (
-        f"GET /x: TypeError in the application: the body of the Response is {name}; {WANTED_BODY}{hint}"
+        f"GET /x: TypeError in the application: the body of the Response is {name}; {WANTED_BODY}"
     )
 
 
-@pytest.mark.parametrize("make", [lambda: ["a"], lambda: (b"a", "b"), lambda: iter(["a"]), lambda: [1], lambda: [None]])
-def test_pieces_that_are_not_bytes(make: Any) -> None:
-    assert "content must be bytes, not " in failure(lambda request: make())
+@pytest.mark.parametrize(
+    ("result", "hint"),
+    [
+        (("no such page", 404), "For content with a status: return Response(body, 404)"),
+        (("made", HTTPStatus.CREATED), "For content with a status: return Response(body, 201)"),
+        (("made", 201, {"X-A": "b"}), "For content with a status: return Response(body, 201, headers)"),
+        ((b"no", 404), "For content with a status: return Response(body, 404)"),
+        (("a", {"X-A": "b"}), "For content with a status or headers: return Response(body, status, headers)"),
+        (("a", "404 Not Found"), "For content with a status or headers: return Response(body, status, headers)"),
+        ((b"a", Bytes(b"b")), "For bytes one after the other: Response(iter(...))"),
+        ((), "For JSON: a list"),
+        ((1, 2, 3, 4), "For JSON: a list"),
+        (namedtuple("Point", "x y z w")(1, 2, 3, 4), "For JSON: a list"),
+    ],
+)
+def test_a_tuple_is_a_500_and_the_log_says_what_to_write_instead(result: Any, hint: str) -> None:
+    assert failure(lambda request: result) == (
+        f"GET /x: TypeError in the application: the handler returned a tuple; {WANTED}. {hint}"
+    )
+    said = failure(lambda request: Response(result))
+    assert f"the body of the Response is a tuple; {WANTED_BODY}. For " in said
+
+
+def test_pieces_that_are_not_bytes() -> None:
+    assert "content must be bytes, not str" in failure(lambda request: iter(["a"]))
+
+
+# ---- JSON
+
+CIRCLE: list[Any] = [[]]
+CIRCLE[0].append(CIRCLE)
+DEEP: list[Any] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+WITHOUT_FORM = [
+    ([b"a", b"b"], TypeError, " at [0]: bytes have no form in JSON; decode them to str."
+                              " To send bytes piece by piece, return Response(iter(...))"),
+    ({"items": [{"price": float("nan")}]}, ValueError,
+     " at ['items'][0]['price']: nan is no JSON number; give another number, a text or None"),
+    ([1, -float("inf")], ValueError, " at [1]: -inf is no JSON number; give another number, a text or None"),
+    ({"data": b"a"}, TypeError, " at ['data']: bytes have no form in JSON; decode them to str"),
+    ({"é": {1, 2}}, TypeError, r" at ['\xe9']: set has no form in JSON; make a str, a number, a dict or a list of it"),
+    ({"when": date(2000, 1, 1)}, TypeError,
+     " at ['when']: datetime.date has no form in JSON; make a str, a number, a dict or a list of it"),
+    ({b"a": 1}, TypeError, ": the key b'a' is bytes; the keys of JSON are texts: make a str of it"),
+    ([{(1, 2): 1}], TypeError, " at [0]: the key (1, 2) is tuple; the keys of JSON are texts: make a str of it"),
+    ([{float("inf"): 1}], ValueError, " at [0]: the key inf is no JSON number; make a str of it"),
+    (CIRCLE, ValueError, " at [0][0]: this list contains itself; JSON has no form for that"),
+    (DEEP, ValueError, ": it has more than 200 levels; give fewer"),
+    (["a\ud800"], ValueError, " at [0]: a text with a lone surrogate has no form in UTF-8"),
+    ([{"a\ud800": 1}], ValueError,
+     r" at [0]: the key 'a\ud800' has a lone surrogate, which has no form in UTF-8"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "kind", "fault"), WITHOUT_FORM, ids=[str(n) for n in range(len(WITHOUT_FORM))])
+def test_what_has_no_form_in_json_is_refused_and_the_place_is_said(value: Any, kind: Any, fault: str) -> None:
+    start = f"GET /x: {kind.__name__} in the application: "
+    assert failure(lambda request: value) == f"{start}the JSON that the handler returned{fault}"
+    assert failure(lambda request: Response(value)) == f"{start}the JSON body of the Response{fault}"
+    with pytest.raises(kind) as caught:
+        Response.json(value)
+    assert str(caught.value) == f"the value for Response.json{fault}"
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [({"a": "é"}, '{"a":"é"}'.encode()), ("text", b'"text"'), (None, b"null"), (1.5, b"1.5"), ((1, 2), b"[1,2]")],
+)
+def test_response_json(value: Any, content: bytes) -> None:
+    got = answer(Response.json(value))
+    assert (got.status, got.content, got.get("Content-Type"), got.framing) == (200, content, JSON, "length")
+    got = answer(Response.json(value, 201, {"X-A": ["b", "c"]}))
+    assert (got.status, [value for name, value in got.fields if name == "X-A"]) == (201, ["b", "c"])
+    assert answer(Response.json(value, status="404 Not Here")).reason == "Not Here"
+
+
+def test_response_json_keeps_the_content_type_that_it_is_given() -> None:
+    given = [("content-TYPE", "application/problem+json")]
+    got = answer(Response.json({}, 404, given))
+    assert (got.get("Content-Type"), len(given)) == ("application/problem+json", 1)
+    assert answer(Response({}, headers=given)).get("Content-Type") == "application/problem+json"
+
+
+def test_response_json_is_made_at_once() -> None:
+    value = {"a": 1}
+    response = Response.json(value)
+    value["a"] = 2
+    assert (response.body, response.headers) == (b'{"a":1}', [("Content-Type", JSON)])
+
+
+def test_response_json_makes_one_of_the_subclass() -> None:
+    class Mine(Response):
+        pass
+
+    assert type(Mine.json([])) is Mine
+
+
+def test_json_of_a_status_without_content_has_no_type() -> None:
+    assert answer(Response({"a": 1}, 204)).names & {"content-type", "content-length"} == set()
 
 
 def test_a_coroutine_function_is_no_handler() -> None:
@@ -598,7 +700,7 @@ def test_date_and_server_of_the_handler_stand() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: b"abcd", lambda: [b"ab", b"cd"], lambda: iter([b"ab", b"cd"]), lambda: io.BytesIO(b"abcd")]
+    "make", [lambda: b"abcd", lambda: iter([b"ab", b"cd"]), lambda: io.BytesIO(b"abcd")]
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_content_length_that_is_right(make: Any, method: str) -> None:
@@ -639,7 +741,7 @@ def test_a_content_length_that_cannot_be(length: str) -> None:
 # ---- Response: again and again
 
 
-@pytest.mark.parametrize("body", ["text", b"bytes", bytearray(b"array"), [b"a", b"list"], ""])
+@pytest.mark.parametrize("body", ["text", b"bytes", bytearray(b"array"), ["a", "list"], {}, ""])
 def test_a_response_can_be_returned_many_times(body: Any) -> None:
     response = Response(body, 203, {"X-A": "b"})
     before = list(response.headers)
@@ -677,7 +779,7 @@ def test_nothing_of_an_answer_is_kept() -> None:
 
 
 def test_a_large_answer_to_a_slow_reader_holds_no_green_thread() -> None:
-    for result in (b"x" * 5_000_000, [b"x" * 1_000_000] * 5):
+    for result in (b"x" * 5_000_000, ["x" * 4_999_996]):
         outcome = exchange(lambda request: result, [GET], window=100_000)  # noqa: B023
         assert len(only(outcome.sent).content) == 5_000_000
 

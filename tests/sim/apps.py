@@ -412,7 +412,7 @@ def answer_native(visit, request):
     elif style == "closing":
         body = Closing(visit)
     elif style == "list":
-        body = visit.cut_up()
+        body = b"".join(visit.cut_up())
     else:
         body = visit.bytes_of()
     if style not in ("generator", "sized", "closing"):

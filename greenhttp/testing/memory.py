@@ -1,4 +1,4 @@
-"""Helpers for tests of greenhttp and of applications that speak bytes. Public: kept stable like the rest."""
+"""One connection of the server in memory, as bytes; and all the ways in which bytes may arrive."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from greenhttp.http.service import Service
+    from typing_extensions import Unpack
 
-__all__ = ["Outcome", "Record", "every_split", "exchange"]
+    from greenhttp.http.service import Service
+    from greenhttp.settings.typed import ServerSettings
 
 
 def every_split(data: bytes) -> Iterator[list[bytes]]:
@@ -73,7 +74,7 @@ def exchange(
     *,
     keep_open: bool = False,
     window: int | None = None,
-    **settings: Any,
+    **settings: Unpack[ServerSettings],
 ) -> Outcome:
     """Run one connection of the server in memory, until it is closed or has nothing more to do.
 
@@ -120,7 +121,7 @@ def exchange(
 
 
 @contextmanager
-def service_of(app: Callable[..., Any], log: list[Record], settings: dict[str, Any]) -> Iterator[Service]:
+def service_of(app: Callable[..., Any], log: list[Record], settings: ServerSettings) -> Iterator[Service]:
     """What all connections of a server share, for connections that no Server has; it reports into `log`."""
     import gevent
 
