@@ -62,7 +62,7 @@ cdef class Exchange(Job):
             data = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>min(part.left, <int64_t>BLOCK))
             n = pread(part.fd, PyBytes_AS_STRING(data), len(data), part.offset)
             if n <= 0:
-                raise StreamClosed("a file ended before the bytes that were promised of it")
+                raise StreamClosed("the file ended before all announced bytes were sent")
             part.offset += n
             part.left -= n
             self.piece(answer, data if n == len(data) else data[:n])
