@@ -45,27 +45,28 @@ from greenhttp.settings.values import Settings
 STOPPED, BROKEN, MISUSED, APP_FAILED = 0, 1, 2, 3
 
 ABOUT = """\
-Serves the application APP: module, module:name or module:create(), looked for here first.
+Serve the application APP: module, module:name or module:create(). The current directory is searched first.
 
-greenhttp serve APP is the same. greenhttp doctor APP tells what would block in it, and serves nobody else. APP may also
-stand in the file of settings, as app.
+greenhttp serve APP does the same. greenhttp doctor APP reports which calls would block the server. APP may also be
+given in the settings file, as app.
 """
 
 AFTERWORD = """\
-Durations: 90, 1.5, 90s, 1m30s, 250ms; 0 turns a time-out off. Sizes: 65536, 64k, 1m, 2g (of 1024).
+Durations: 90, 1.5, 90s, 1m30s, 250ms; 0 turns a time-out off. Sizes: 65536, 64k, 1m, 2g; k is 1024.
 
-The command line wins over the environment (GREENHTTP_<NAME>, like GREENHTTP_HEADER_TIMEOUT=5s), the environment over
-the file (header_timeout = "5s"), the file over PORT=n (--bind 0.0.0.0:n) and WEB_CONCURRENCY=n (--workers n).
+If a setting is given several times, the command line wins, then the environment (GREENHTTP_<NAME>, like
+GREENHTTP_HEADER_TIMEOUT=5s), then the settings file (header_timeout = "5s"), then PORT=n (as --bind 0.0.0.0:n),
+WEB_CONCURRENCY=n (as --workers n) and FORWARDED_ALLOW_IPS.
 
 TERM stops gracefully: no new connections, running requests finish. INT (Ctrl-C) and QUIT stop at once. A repeated TERM
-is ignored; INT or QUIT after another signal ends the process by force. USR1 opens the log files again.
+is ignored. INT or QUIT after another signal forces the exit. USR1 reopens the log files.
 
-With workers, HUP reads the settings again and replaces all workers, one at a time; USR2 replaces the program itself, in
-the same process; TTIN and TTOU add and remove a worker; WINCH lets all workers drain, until HUP.
+With workers, HUP reads the settings again and replaces all workers, one at a time. USR2 replaces the program itself, in
+the same process. TTIN and TTOU add and remove a worker. WINCH drains all workers; HUP starts them again.
 
-Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log cannot be used, or stopped by force; 2 wrong usage or
-settings; 3 the application could not be found or imported, or workers fail one after the other. Of doctor: 0
-nothing blocks; 1 something does; 2 and 3 as above.
+Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log file cannot be used, or the exit was forced; 2 wrong
+usage or settings; 3 the application cannot be found or imported, or the workers keep failing. Exit codes of doctor: 0
+nothing blocks; 1 something blocks; 2 and 3 as above.
 """
 
 METAVARS = {
@@ -107,8 +108,8 @@ class _Command(click.Command):
         rows: dict[str, list[tuple[str, str]]] = {setting.group: [] for setting in SETTINGS}
         for setting in SETTINGS:
             rows[setting.group].append(_help_row(setting))
-        rows["Serving"].append(("--host, --port, --uds, --fd", "Addresses too, the way of other servers."))
-        rows["Also"] = [row for option in self.get_params(ctx) if (row := _own_row(option, ctx))]
+        rows["Serving"].append(("--host, --port, --uds, --fd", "Addresses in the style of other servers."))
+        rows["Other"] = [row for option in self.get_params(ctx) if (row := _own_row(option, ctx))]
         on = bool(ctx.color)
         for group, entries in rows.items():
             formatter.write(f"\n{paint(group + ':', 'bold', on=on)}\n")
@@ -178,20 +179,20 @@ command = _Command(
     params=[
         click.Argument(["words"], metavar="APP", nargs=-1),
         *_options(),
-        click.Option(["config", "-c", "--config"], metavar="FILE", help="Settings from a .toml or .py file."),
+        click.Option(["config", "-c", "--config"], metavar="FILE", help="Read settings from a .toml or .py file."),
         click.Option(
             ["check", "--check", "--check-config"], is_flag=True,
-            help="Read the settings, import the application, say what would be served, and exit.",
+            help="Read the settings, import the application, print what would be served, and exit.",
         ),
         click.Option(
-            ["--request"], multiple=True, metavar="'GET /'", help="doctor: a request to make; may be repeated."
+            ["--request"], multiple=True, metavar="'GET /'", help="doctor: request to make. May be repeated."
         ),
-        click.Option(["as_json", "--json"], is_flag=True, help="doctor: the findings as JSON."),
+        click.Option(["as_json", "--json"], is_flag=True, help="doctor: print the findings as JSON."),
         click.Option(
-            ["--print-config"], is_flag=True, help="Every setting, its value and where it came from, as TOML, and exit."
+            ["--print-config"], is_flag=True, help="Print every setting, its value and its origin as TOML, and exit."
         ),
         click.Option(
-            ["--version"], is_flag=True, is_eager=True, expose_value=False, help="The version, and exit.",
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, help="Print the version and exit.",
             callback=_version,
         ),
     ],
@@ -228,7 +229,7 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
     if words and words[0] in COMMANDS:
         words = words[1:]
     if len(words) > 1:
-        raise ConfigError(f"one application, please; {words[1]!r} is left over")
+        raise ConfigError(f"unexpected argument {words[1]!r}; give one application")
     if words:
         source[APP] = Given(words[0], "command line")
     said = [entry.judge(entry.flags[-1], options[entry.name]) for entry in FOREIGN]
@@ -265,9 +266,9 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
             file, said = read_toml(path)
         notices += said
     elif os.path.exists("gunicorn.conf.py"):
-        notices.append("gunicorn.conf.py is there, and is not read: give -c gunicorn.conf.py")
+        notices.append("gunicorn.conf.py exists but is not read; to use it, give -c gunicorn.conf.py")
     if environ.get("GUNICORN_CMD_ARGS"):
-        notices.append("GUNICORN_CMD_ARGS is set, and is not read: give its options here")
+        notices.append("GUNICORN_CMD_ARGS is set but is not read; give its options on the command line")
     settings, origins = settled(platform, file, environment, given)
     for line in [*misspelt(environ), *notices]:
         say(line, "yellow")
@@ -363,7 +364,7 @@ def _is_doctor(options: Mapping[str, Any]) -> bool:
             parse_request(text)
         return True
     if options["request"] or options["as_json"]:
-        raise ConfigError("--request and --json are for greenhttp doctor APP")
+        raise ConfigError("--request and --json work only with greenhttp doctor APP")
     return False
 
 
@@ -383,7 +384,7 @@ def _is_supervised(settings: Settings, origins: Source) -> bool:
         hooks = not _hooks(origins).isdisjoint(HOOKS_OF_MANY)
         return bool(asking) or hooks or systemd or "NOTIFY_SOCKET" in os.environ
     if settings.workers == 0 and systemd:
-        raise ConfigError("systemd has opened sockets (LISTEN_FDS), which a supervisor takes, but workers is 0; give 1")
+        raise ConfigError("sockets opened by systemd (LISTEN_FDS) need a supervisor, but workers is 0; give 1 or more")
     if settings.workers == 0 and asking:
         name = asking[0]
         raise ConfigError(f"{name} needs a supervisor ({origins[name].origin}), but workers is 0; give 1 or more")
@@ -405,7 +406,7 @@ def _run(name: str, settings: Settings, file: str) -> int:
     arbiter = Arbiter(settings, 1)
     life = Life(Hooks(os.path.basename(file), functions), arbiter, Worker(1, arbiter), settings, alone=True)
     if unused := [hook for hook in HOOKS_OF_MANY if hook in functions]:
-        say(f"hooks that run only with workers; give -w 1 or more: {', '.join(unused)}", "yellow")
+        say(f"these hooks run only with workers: {', '.join(unused)}; give -w 1 or more", "yellow")
     try:
         life.fork()
         server = boot.load(name, settings)
@@ -431,7 +432,7 @@ def _check(name: str, settings: Settings, file: str) -> int:
     check_files(server)
     for line in doubts(server):
         say(line, "yellow")
-    print(f"ok: {name} as {described(server)} at {', '.join(settings.bind)}", flush=True)
+    print(f"ok: {name} at {', '.join(settings.bind)}, interface: {described(server)}", flush=True)
     return STOPPED
 
 
@@ -473,7 +474,7 @@ def _supervise(
         try:
             os.chdir(where)
         except OSError as error:  # an old release, which a deployment has removed
-            raise ConfigError(f"{where}: {error.strerror}; settings are read where this was started") from None
+            raise ConfigError(f"{where}: {error.strerror}; a reload needs the directory of the start") from None
         try:
             fresh, origins = _settled(options, os.environ)
             if APP not in origins:

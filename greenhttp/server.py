@@ -74,17 +74,17 @@ class Server:
         if not callable(app):
             raise ConfigError(f"the application must be callable, not {type(app).__name__}")
         if inspect.iscoroutinefunction(app):
-            raise ConfigError("the application is a coroutine function; give one that is written as if it blocked")
+            raise ConfigError("the application is a coroutine function; give a plain function, without async")
         for name in values:
             if name in OF_THE_COMMAND:
-                raise ConfigError(f"{name}: only the command greenhttp does that; here it would do nothing")
+                raise ConfigError(f"{name}: this setting works only with the greenhttp command; leave it out")
         settings = Settings(**values) if settings is None else settings.replace(**values)
         self.app = app
         self.settings = settings.resolved(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         choose(self.settings.loop)  # before anything makes the hub
         self.interface = interface_of(app) if self.settings.interface == "auto" else self.settings.interface
         if self.interface == STREAM and inspect.isgeneratorfunction(app):
-            raise ConfigError("a stream handler must not be a generator: what it yields goes nowhere; use stream.write")
+            raise ConfigError("a stream handler must not be a generator, its values would be lost; use stream.write")
         self._wanted = [parse_address(text) for text in self.settings.bind]
         self._listeners: list[tuple[Listener, Address]] = []
         self._names: list[Address] = []
@@ -118,7 +118,7 @@ class Server:
     def address(self) -> tuple[str, int] | str:
         """The first address it listens on, port 0 resolved: (host, port), or the path of a UNIX socket."""
         if not self._names:
-            raise ConfigError("the server has no address before start()")
+            raise ConfigError("the server has no address yet; call start() first")
         first = self._names[0]
         return first.path if first.kind == "unix" else (first.host or "0.0.0.0", first.port)
 

@@ -132,29 +132,29 @@ def test_port_is_the_last_word_on_where_to_listen():
 @pytest.mark.parametrize(
     ("arguments", "environ", "line"),
     [
-        (["--backlog", "x"], {}, r"^--backlog: 'x' is not a number from 0 on; give a whole number$"),
+        (["--backlog", "x"], {}, r"^--backlog: 'x' is not a whole number; give 0 or more$"),
         (["--keep-alive", "x"], {}, r"^--keepalive-timeout: 'x' is not a duration"),
-        ([], {"GREENHTTP_BACKLOG": "x"}, r"^GREENHTTP_BACKLOG: 'x' is not a number from 0 on"),
+        ([], {"GREENHTTP_BACKLOG": "x"}, r"^GREENHTTP_BACKLOG: 'x' is not a whole number"),
         ([], {"GREENHTTP_PATCH": "maybe"}, r"^GREENHTTP_PATCH: 'maybe' is neither yes nor no"),
         ([], {"PORT": "http"}, r"^PORT: 'http' is not a port"),
         ([], {"PORT": "65536"}, r"^PORT: '65536' is not a port"),
-        (["-w", "x"], {}, r"^--workers: 'x' is not a number from 0 on; give a whole number, or auto$"),
+        (["-w", "x"], {}, r"^--workers: 'x' is not a whole number; give 0 or more, or auto$"),
         (["-w", "1001"], {}, r"^--workers: 1001 is too large; give 1000 or less$"),
-        ([], {"WEB_CONCURRENCY": "many"}, r"^WEB_CONCURRENCY: 'many' is not a number from 0 on"),
+        ([], {"WEB_CONCURRENCY": "many"}, r"^WEB_CONCURRENCY: 'many' is not a whole number"),
         (["-m", "9"], {}, r"^--umask: '9' is not a mode; give octal digits like 660$"),
         (["--limit-buffers", "1k"], {}, r"^limit_buffers: 1024 bytes cannot hold"),
         (["--port", "x"], {}, r"^--port: 'x' is not a port; give 0 to 65535"),
         (["--host", "a"], {"PORT": "x"}, r"^PORT: 'x' is not a port"),
-        (["--host", "a,b:1"], {}, r"^--host: 'a,b:1' is not a host; give one name or number, or use --bind$"),
+        (["--host", "a,b:1"], {}, r"^--host: 'a,b:1' is not a host; give one name or IP address, or use --bind$"),
         (["--host", "a:1"], {}, r"^--host: 'a:1' is not a host"),
         (["--host", ""], {}, r"^--host: '' is not a host"),
-        (["-e", "A"], {}, r"^--env: an entry, not shown here, is not an assignment; give NAME=VALUE$"),
+        (["-e", "A"], {}, r"^--env: an entry \(not shown, it may be secret\) is not NAME=VALUE; give NAME=VALUE$"),
         (["--log-level", "loud"], {}, r"^--log-level: 'loud' is not known; give debug, info, warning, error or crit"),
         (["--loop", "uvloop"], {}, r"^--loop: 'uvloop' is not known; give auto, libev or libuv$"),
-        (["-k", "sync"], {}, r"^--worker-class sync: there is one kind of worker, green threads"),
-        (["--certfile", "x"], {}, r"^--certfile: TLS is not there yet"),
-        (["--max-requests", "x"], {}, r"^--max-requests: 'x' is not a number from 0 on"),
-        (["--workers-max-rss", "300"], {}, r"^--workers-max-rss( 300)?: give --max-rss, with a unit"),
+        (["-k", "sync"], {}, r"^--worker-class sync: the only worker class is gevent"),
+        (["--certfile", "x"], {}, r"^--certfile: TLS is not supported yet"),
+        (["--max-requests", "x"], {}, r"^--max-requests: 'x' is not a whole number"),
+        (["--workers-max-rss", "300"], {}, r"^--workers-max-rss( 300)?: use --max-rss with a unit"),
     ],
 )
 def test_a_wrong_value_names_where_it_came_from(arguments, environ, line):
@@ -221,13 +221,13 @@ def test_a_host_takes_the_port_of_the_file(tmp_path):
         ([], "no application; give APP"),
         (["serve"], "no application; give APP"),
         (["serve", "--backlog", "5"], "no application; give APP"),
-        (["a", "b"], "one application, please; 'b' is left over"),
-        (["serve", "a", "b"], "one application, please; 'b' is left over"),
+        (["a", "b"], "unexpected argument 'b'; give one application"),
+        (["serve", "a", "b"], "unexpected argument 'b'; give one application"),
         (["web", "--backlog"], "requires an argument"),
         (["-b", "8000", "web"], "bind: '8000' is only a number; give :8000 to listen on that port"),
         (["--chdir", "/no/such/place", "web"], "chdir: /no/such/place: No such file"),
         (["-c", "/no/such/place.toml", "web"], "/no/such/place.toml: No such file"),
-        (["-c", "settings.ini", "web"], "settings.ini: a file of settings ends in .toml or .py"),
+        (["-c", "settings.ini", "web"], "settings.ini: the name of a settings file must end in .toml or .py"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(capsys, arguments, line):
@@ -260,8 +260,8 @@ def test_a_command_line_of_gunicorn_runs_and_what_means_nothing_here_is_said_onc
     given = {"workers": 1, "connections": 500, "bind": "0.0.0.0:80", "timeout": 20, "access_logfile": "-"}
     assert read(*line.split()) == Settings(**given)
     assert capsys.readouterr().err.splitlines() == [
-        "greenhttp: ignored, for it changes nothing here: --threads (requests run in green threads; see --concurrency),"
-        " --name (the process keeps its name)"
+        "greenhttp: ignored (no effect): --threads (requests run in green threads; see --concurrency),"
+        " --name (the process name is not changed)"
     ]
 
 
@@ -270,8 +270,8 @@ def test_what_gunicorn_would_have_read_by_itself_is_named(capsys, monkeypatch, t
     (tmp_path / "gunicorn.conf.py").touch()
     assert read(GUNICORN_CMD_ARGS="-w 4") == Settings()
     assert capsys.readouterr().err.splitlines() == [
-        "greenhttp: gunicorn.conf.py is there, and is not read: give -c gunicorn.conf.py",
-        "greenhttp: GUNICORN_CMD_ARGS is set, and is not read: give its options here",
+        "greenhttp: gunicorn.conf.py exists but is not read; to use it, give -c gunicorn.conf.py",
+        "greenhttp: GUNICORN_CMD_ARGS is set but is not read; give its options on the command line",
     ]
     read("-c", "gunicorn.conf.py")
     assert capsys.readouterr().err == ""
@@ -306,7 +306,7 @@ def test_help_says_everything(capsys, monkeypatch, flag):
     for setting in SETTINGS:
         assert setting.flag in words
         assert f"\n{setting.group}:\n" in text
-    assert "A repeated TERM is ignored; INT or QUIT after another signal ends the process by force." in words
+    assert "A repeated TERM is ignored. INT or QUIT after another signal forces the exit." in words
     for word in ("GREENHTTP_", "PORT", "WEB_CONCURRENCY", "TERM", "Exit codes", "[75s]", "[64k]", "--keep-alive"):
         assert word in words
     assert max(map(len, text.splitlines())) <= 110
@@ -384,7 +384,7 @@ def test_a_command_line_and_the_environment_win_over_the_file(monkeypatch, tmp_p
     found = read("-w", "1", "--queue", "3", GREENHTTP_CONFIG=str(path), GREENHTTP_BACKLOG="2", GREENHTTP_QUEUE="2",
                  PORT="80")  # fmt: skip
     assert (found.workers, found.backlog, found.queue, found.bind) == (1, 2, 3, ("a:1",))
-    with pytest.raises(ConfigError, match=r"s\.toml:1: workers: 'x' is not a number from 0 on"):
+    with pytest.raises(ConfigError, match=r"s\.toml:1: workers: 'x' is not a whole number"):
         read("-c", str(path))
     path.write_text("greenhttp.workers = -4")
     with pytest.raises(ConfigError, match=r"s\.toml: workers: -4 is negative"):
@@ -543,11 +543,11 @@ def test_what_the_start_says(tmp_path):
         process.send_signal(signal.SIGINT)
         process.rest()
     assert "serving web:app at http://127.0.0.1:8000 (and every other IPv4 address of this machine), unix:/x" in text
-    assert "it is a WSGI application (by its signature)\n" in text
+    assert "interface: WSGI (detected)\n" in text
     assert f"version {__version__}, process {process.pid}, loop lib" in text
     assert "standard library patched" in text
-    assert "up to 1000 requests at once, none waits; up to 50 connections; bodies up to 1g\n" in text
-    assert "time-outs: head 10s, body 30s, write 60s, keep-alive 75s; a request unlimited\n" in text
+    assert "up to 1000 requests at once, no queue; up to 50 connections; bodies up to 1g\n" in text
+    assert "time-outs: head 10s, body 30s, write 60s, keep-alive 75s, request unlimited\n" in text
     assert all(line.startswith("greenhttp: ") for line in text.splitlines())
 
 
@@ -632,7 +632,7 @@ def test_an_application_that_fails_shows_its_traceback_once_and_exit_code_3(tmp_
     assert "importlib" not in err
     assert "greenhttp/" not in err
     assert err.splitlines()[1].lstrip().startswith('File "') and "web.py" in err.splitlines()[1]
-    assert err.endswith("greenhttp: web:app could not be loaded; the traceback above is its own\n")
+    assert err.endswith("greenhttp: web:app could not be loaded; see the traceback above\n")
 
 
 def test_descriptors_that_were_closed_are_not_given_to_sockets(tmp_path):
@@ -675,7 +675,7 @@ def test_what_was_imported_before_the_command_is_named_and_click_is_not(tmp_path
     )
     with Process(tmp_path, "web", before=EARLY) as process:
         lines = process.lines_until("serving")
-    said = "imported too early: early_bird; they keep blocking calls. A sitecustomize or .pth file imports them"
+    said = "imported before the patch: early_bird; their calls block. A sitecustomize or .pth file imports them"
     assert lines[:-1] == [f"greenhttp: {said}\n"]
 
 

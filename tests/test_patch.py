@@ -48,7 +48,7 @@ def test_modules_that_hold_on_to_what_blocks_are_named_once_and_others_are_not()
         + f"import greenhttp.patch\nassert greenhttp.patch.early == {tuple(names)!r}, greenhttp.patch.early\n"
         "import importlib; importlib.reload(greenhttp.patch)"
     )
-    said = f"imported too early: {', '.join(names)}; they keep blocking calls."
+    said = f"imported before the patch: {', '.join(names)}; their calls block."
     assert done.stderr == f'greenhttp.patch: {said} Make "import greenhttp.patch" the first line\n'
     assert done.returncode == 0
 

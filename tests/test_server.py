@@ -322,5 +322,5 @@ def test_stop_is_complete_although_a_listener_is_broken(serve: Any, caplog: Any)
 
 @pytest.mark.parametrize("name", ["user", "pid", "preload", "reload", "max_requests", "warm_up", "chdir", "env"])
 def test_what_only_the_command_can_do_is_refused_and_not_passed_over(name):
-    with pytest.raises(ConfigError, match=f"^{name}: only the command greenhttp does that"):
+    with pytest.raises(ConfigError, match=f"^{name}: this setting works only with the greenhttp command"):
         Server(lambda environ, start_response: [], **{name: "nobody"})

@@ -66,7 +66,7 @@ def signals() -> dict[int, object]:
 def _unpatched() -> Iterator[Finding]:
     missing = [name for name in _WAITING if not monkey.is_module_patched(name)]
     if missing:
-        yield Finding("unpatched", ", ".join(missing), "these are not patched, and their calls stop the process: "
+        yield Finding("unpatched", ", ".join(missing), "not patched, so their calls block the whole process: "
                       + ", ".join(missing),
                       "leave out --no-patch, or make `import greenhttp.patch` the first line", True)  # fmt: skip
 
@@ -75,8 +75,8 @@ def _early() -> Iterator[Finding]:
     patch = sys.modules.get("greenhttp.patch")  # not imported here: that would patch, against --no-patch
     for name in patch.early if patch is not None else ():
         file = getattr(sys.modules.get(name), "__file__", None) or "no file"
-        yield Finding("early", name, f"{name} ({file}) was imported before the patch and keeps calls that block",
-                      "let nothing import it in a sitecustomize or .pth file; the application can", True)  # fmt: skip
+        yield Finding("early", name, f"{name} ({file}) was imported before the patch; its calls block",
+                      "import it in the application, not in a sitecustomize or .pth file", True)  # fmt: skip
 
 
 def _packages() -> Iterator[Finding]:
@@ -128,12 +128,12 @@ def _originals() -> Iterator[Finding]:
     for module in _own():
         for name, value in list(vars(module).items()):
             if value is _start_thread or value is _fork:
-                yield Finding("real", module.__name__, f"{module.__name__}.{name} is the unpatched one",
-                              "use threading and os as they are, or greenhttp.offload", False)  # fmt: skip
+                yield Finding("real", module.__name__, f"{module.__name__}.{name} is the unpatched function",
+                              "use threading and os directly, or greenhttp.offload", False)  # fmt: skip
             if isinstance(value, types.ModuleType) and value.__name__.partition(".")[0] == "multiprocessing":
                 yield Finding("fork", module.__name__, f"{module.__name__} imports multiprocessing: a forked child has"
                               " a copy of the hub, and its queues and locks block this process",
-                              "greenhttp.offload(..., process=True)", False)  # fmt: skip
+                              "use greenhttp.offload(..., process=True)", False)  # fmt: skip
 
 
 def _loops() -> Iterator[Finding]:
@@ -149,12 +149,12 @@ def _resolver() -> Iterator[Finding]:
     kinds = config.resolver
     name = f"{kinds.__module__}.{kinds.__name__}" if isinstance(kinds, type) else str(kinds)
     if "blocking" in name:
-        yield Finding("resolver", name, "host names are looked up in the hub's thread", "unset GEVENT_RESOLVER", True)
+        yield Finding("resolver", name, "host name look-ups block the hub", "unset GEVENT_RESOLVER", True)
 
 
 def _handlers(before: dict[int, object]) -> Iterator[Finding]:
     for number, handler in signals().items():
         name = signal.Signals(number).name if number in list(signal.Signals) else str(number)
         if handler != before.get(number) and name in _SERVERS:
-            yield Finding("signal", name, f"the application handles {name}; the server does while it serves",
-                          "use atexit, or what runs after serve()", False)  # fmt: skip
+            yield Finding("signal", name, f"the application handles {name}; the server replaces its handler",
+                          "use atexit, or code that runs after serve()", False)  # fmt: skip

@@ -74,11 +74,11 @@ def _one(address: tuple[str, int], method: str, target: str, longest: float) -> 
     found, subject = [], f"{method} {target}"
     if isinstance(status, str) or status >= 400:
         what = f"{subject} was answered with {status}"
-        found.append(Finding("answer", subject, what, "give --request a page that works", False))
+        found.append(Finding("answer", subject, what, "give --request a path that works", False))
     if hub.longest > longest:
         where = hub.where or UNKNOWN
-        found.append(Finding("blocked", subject, f"{subject} held the hub for {hub.longest:.2f} s at {where}",
-                             "make that call cooperative, or put it through greenhttp.offload", True))  # fmt: skip
+        found.append(Finding("blocked", subject, f"{subject} blocked the hub for {hub.longest:.2f} s at {where}",
+                             "make that call cooperative, or run it with greenhttp.offload", True))  # fmt: skip
     return found
 
 
@@ -97,7 +97,7 @@ def _watch(hub: Hub, ended: Any, thread: int, longest: float, subject: str) -> N
             hub.where = _place(sys._current_frames().get(thread)) or hub.where
             if silent > PATIENCE:  # for ever, as it seems: nothing in this process can end that
                 where = hub.where or UNKNOWN
-                print(f"{subject} holds the hub for more than {PATIENCE:g} s at {where}: given up", file=sys.stderr)
+                print(f"{subject} blocks the hub for more than {PATIENCE:g} s at {where}; giving up", file=sys.stderr)
                 sys.stderr.flush()
                 os._exit(BLOCKED)
         elif silent < longest:

@@ -15,7 +15,7 @@ def parse_request(text: str) -> tuple[str, str]:
     """`GET /path` or `/path`. Raises ConfigError."""
     method, _, target = text.strip().rpartition(" ")
     if not target.startswith("/") or " " in method or not (text.isascii() and text.isprintable()):
-        raise ConfigError(f"--request: {text!r} is no request; give it like 'GET /path', what is not ASCII as %C3%A9")
+        raise ConfigError(f"--request: {text!r} is not a request; give 'GET /path', with non-ASCII as %C3%A9")
     return method or "GET", target
 
 
@@ -50,5 +50,5 @@ def run(name: str, settings: Settings, file: str, requests: Sequence[str], as_js
         for finding in found:
             mark = paint("blocks", "bold", "red", on=on) if finding.blocks else paint("note  ", "yellow", on=on)
             print(f"{mark}  {finding.what}\n        {paint(finding.advice, 'dim', on=on)}")
-        print(f"{name}: {blocking or 'nothing'} that blocks, notes: {len(found) - blocking}", flush=True)
+        print(f"{name}: blocking: {blocking or 'nothing'}, notes: {len(found) - blocking}", flush=True)
     return BLOCKED if blocking else HEALTHY

@@ -6,9 +6,9 @@ finds out. `blocks`: an imported one holds the hub whenever it is used as usual.
 
 from dataclasses import dataclass
 
-OFFLOAD = "call it through greenhttp.offload"
+OFFLOAD = "call it with greenhttp.offload"
 HEALTHY, BLOCKED = 0, 1  # exit codes: nothing blocks; something does
-COMPUTES = "put through greenhttp.offload what takes more than some milliseconds"
+COMPUTES = "run computations of more than a few milliseconds with greenhttp.offload"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ PACKAGES = (
     Package("cx_Oracle", "the Oracle client waits for the server in C",
             f"use oracledb in its thin mode, or {OFFLOAD}"),
     Package("ibm_db", "the DB2 client waits for the server in C", OFFLOAD),
-    Package("grpc", "its core has sockets, threads and locks of its own",
+    Package("grpc", "its C core has its own sockets, threads and locks",
             "call grpc.experimental.gevent.init_gevent() when the application is loaded, or " + OFFLOAD),
     Package("confluent_kafka", "librdkafka waits in C: poll(), flush(), consume()",
             f"poll(0) in a loop with a sleep, or {OFFLOAD}"),
@@ -47,8 +47,8 @@ PACKAGES = (
     Package("oracledb", "its thick mode waits for the server in C; the thin one does not",
             f"do not call init_oracle_client(), or {OFFLOAD}", False),
     Package("h5py", "files are read and written under one lock, in C", OFFLOAD, False),
-    Package("numpy", "long computations hold the hub", COMPUTES, False),
-    Package("torch", "long computations hold the hub", COMPUTES, False),
-    Package("tensorflow", "long computations hold the hub", COMPUTES, False),
-    Package("PIL", "decoding and scaling hold the hub", COMPUTES, False),
+    Package("numpy", "long computations block the hub", COMPUTES, False),
+    Package("torch", "long computations block the hub", COMPUTES, False),
+    Package("tensorflow", "long computations block the hub", COMPUTES, False),
+    Package("PIL", "decoding and scaling block the hub", COMPUTES, False),
 )  # fmt: skip

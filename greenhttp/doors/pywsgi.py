@@ -121,7 +121,7 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
         self._refuse(handler_class, others)
         self._settings = dict(settings or {})
         for name in self._settings.keys() & OURS.keys():
-            raise ConfigError(f"settings: {name} is said by the argument {OURS[name]!r} here")
+            raise ConfigError(f"settings: {name} is set by the argument {OURS[name]!r}; give it there")
         super().__init__(listener, application, backlog, spawn, log, error_log, handler_class, environ)
         _Serving(self)  # what is wrong with a setting is said here
 
@@ -131,7 +131,7 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
         if handler is not original.WSGIHandler:
             raise ConfigError(
                 f"handler_class: {handler.__module__}.{handler.__qualname__} would never be called, since greenhttp"
-                " reads and answers requests itself; leave it out (there is no WebSocket yet; log= logs requests)"
+                " reads and answers requests itself; leave it out (WebSocket is not supported yet; log= logs requests)"
             )
         if "handle" in others:
             raise ConfigError("handle: a WSGIServer has no such argument; give the application as application=")
@@ -139,7 +139,7 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
             raise ConfigError(f"{unknown[0]}: a WSGIServer has no such argument{nearest(unknown[0], ARGUMENTS)}")
         if others:
             names = ", ".join(sorted(others))
-            raise ConfigError(f"{names}: there is no TLS here yet; leave it to a proxy, or to gevent's own WSGIServer")
+            raise ConfigError(f"{names}: TLS is not supported yet; use a proxy, or gevent's own WSGIServer")
         for name in NEVER_CALLED:
             if getattr(kind, name) is not getattr(GEVENTS, name):
                 raise ConfigError(f"{kind.__qualname__}.{name} would never be called: greenhttp serves the connections")
@@ -241,7 +241,7 @@ class _Serving(Server):
         """What the application makes of the environ as the front says it should begin."""
         front = self.front
         if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
-            self._report("warning", f"{environ['PATH_INFO']!r}: answered with 501: there is no WebSocket here yet")
+            self._report("warning", f"{environ['PATH_INFO']!r}: answered with 501: WebSocket is not supported yet")
             start_response("501 Not Implemented", [("Content-Type", "text/plain")])
             return [b"There is no WebSocket here yet; use long polling.\n"]
         whole = front.get_environ()
@@ -310,7 +310,7 @@ class _Serving(Server):
             finally:
                 self.lines.done(held)
             if dropped:
-                self._report("warning", f"{dropped} lines of the log were dropped: they came faster than it took them")
+                self._report("warning", f"{dropped} log lines were dropped: they came faster than they were written")
             more = self.lines.rest()
 
     def _heard(self, level: int) -> bool:
@@ -348,5 +348,5 @@ def install() -> None:
         if derived is not WSGIServer:
             name = f"{derived.__module__}.{derived.__qualname__}"
             logging.getLogger("greenhttp").warning(
-                "%s is derived from gevent's WSGIServer and stays so: call greenhttp.pywsgi.install() before", name
+                "%s is derived from gevent's WSGIServer and not replaced; call greenhttp.pywsgi.install() earlier", name
             )

@@ -14,15 +14,15 @@ AT_ONCE = 0.001  # seconds of keep-alive for gunicorn's 0: here that would be no
 
 # names whose values other than these ask for what is not there
 REFUSED = {
-    "proxy_protocol": (("off", False), "the PROXY protocol is not there yet"),
-    "protocol": (("http",), "only HTTP is spoken"),
-    "http2_cleartext": (("off", False), "HTTP/2 is not there yet"),
-    "header_map": (("drop",), "fields with _ in their names are dropped, always"),
-    "root_path": (("",), "a prefix is not cut off yet"),
-    "permit_obsolete_folding": ((False,), "folded fields are refused, always"),
-    "strip_header_spaces": ((False,), "names with a space behind them are refused, always"),
-    "permit_unconventional_http_version": ((False,), "HTTP/1.0 and 1.1 are spoken, nothing else"),
-    "casefold_http_method": ((False,), "methods are taken as they are sent"),
+    "proxy_protocol": (("off", False), "the PROXY protocol is not supported yet"),
+    "protocol": (("http",), "only HTTP is supported"),
+    "http2_cleartext": (("off", False), "HTTP/2 is not supported yet"),
+    "header_map": (("drop",), "fields with _ in their names are always dropped"),
+    "root_path": (("",), "prefixes are not supported yet"),
+    "permit_obsolete_folding": ((False,), "folded fields are always refused"),
+    "strip_header_spaces": ((False,), "field names with a space after them are always refused"),
+    "permit_unconventional_http_version": ((False,), "only HTTP/1.0 and 1.1 are supported"),
+    "casefold_http_method": ((False,), "methods are passed on as they are sent"),
 }
 
 
@@ -35,13 +35,13 @@ def settings_of(cfg: Any) -> Settings:
     Raises ConfigError, in one line, for what cannot be served like that.
     """
     if cfg.is_ssl:
-        raise ConfigError("certfile, keyfile: TLS is not there yet; let a proxy in front do it, or leave them out")
+        raise ConfigError("certfile, keyfile: TLS is not supported yet; use a proxy in front for it, or leave them out")
     for name, (usual, why) in REFUSED.items():
         value = getattr(cfg, name, usual[0])
         if value not in usual:
             raise ConfigError(f"{name} {value}: {why}; leave it out")
     if "h2" in (getattr(cfg, "http_protocols", None) or ()):
-        raise ConfigError("http_protocols: HTTP/2 is not there yet; leave it out")
+        raise ConfigError("http_protocols: HTTP/2 is not supported yet; leave it out")
     head = BY_NAME["limit_request_head"]
     return Settings(
         concurrency=cfg.worker_connections,

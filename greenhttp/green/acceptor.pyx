@@ -163,7 +163,7 @@ cdef class Acceptor:
             if errno == EAGAIN:
                 if self.backing_off:
                     self.backing_off = False
-                    self.log("descriptors are available again: accepting goes on")
+                    self.log("file descriptors are available again; new connections are accepted")
                 return 0
             if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
                 self.back_off()

@@ -83,7 +83,7 @@ def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False) -> Lis
         )
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{address}: the host is not known here ({reason})") from None
+        raise ConfigError(f"{address}: the host name cannot be resolved ({reason})") from None
     absent: OSError | None = None
     for family, kind, protocol, _, name in found:
         try:
@@ -113,7 +113,7 @@ def _why(address: Address, error: OSError, family: int, name: Any) -> str:
     if error.errno == errno.EADDRINUSE:
         holder = port_holder(family, name[0], name[1])
         by = f" by {holder}" if holder else ""
-        return f"{address}: the port is in use{by}; stop what holds it, or take another port"
+        return f"{address}: the port is in use{by}; stop the process that holds it, or use another port"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{address}: not permitted; ports under 1024 usually need root or CAP_NET_BIND_SERVICE"
     return f"{address}: cannot listen ({error.strerror or error})"
@@ -156,7 +156,7 @@ def _give(address: Address, uid: int, gid: int) -> None:
         os.chown(address.path, uid, gid)
     except OSError as error:
         raise ConfigError(
-            f"socket_owner: {address} cannot be given away ({error.strerror}); only root may, or a member of the group"
+            f"socket_owner: the owner of {address} cannot be set ({error.strerror}); run as root, or in that group"
         ) from None
 
 
@@ -167,9 +167,9 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ConfigError(f"unix:{path}: cannot be looked at ({error.strerror})") from None
+        raise ConfigError(f"unix:{path}: cannot be checked ({error.strerror})") from None
     if not stat.S_ISSOCK(there.st_mode):
-        raise ConfigError(f"unix:{path}: a file that is not a socket is in the way; remove it or take another name")
+        raise ConfigError(f"unix:{path}: the file exists and is not a socket; remove it, or use another name")
     with PlainSocket(constants.AF_UNIX, constants.SOCK_STREAM) as probe:
         probe.setblocking(False)  # a full queue must not hold us up: EAGAIN also means that somebody is there
         result = probe.connect_ex(path)
@@ -193,7 +193,7 @@ def _adopt(address: Address, backlog: int) -> Listener:
     """Takes over a listening socket that somebody else opened (systemd, a supervisor, an older server)."""
     try:
         if not stat.S_ISSOCK(os.fstat(address.fd).st_mode):
-            raise ConfigError(f"{address}: not a socket")
+            raise ConfigError(f"{address}: the descriptor is not a socket")
     except OSError as error:
         raise ConfigError(f"{address}: no such descriptor ({error.strerror}); was it inherited?") from None
     sock = Listener(fileno=address.fd)

@@ -65,7 +65,7 @@ class Choice:
 def decide(name: str, facts: Facts) -> Choice:
     """The loop for a setting. Raises ConfigError for one that cannot be."""
     if name not in ("auto", "libev", "libuv"):
-        raise ConfigError(f"loop: {name!r} is none; give auto, libev or libuv")
+        raise ConfigError(f"loop: {name!r} is not an event loop; give auto, libev or libuv")
     if name == "auto":
         if facts.running or facts.named or facts.configured or facts.platform != "darwin":
             return Choice()

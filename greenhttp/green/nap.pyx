@@ -69,7 +69,7 @@ cdef class Naps:
         cdef PyObject* result
         cdef bint on_time
         if <object>sleeper is self.hub:
-            raise BlockingSwitchOutError("time.sleep() inside a callback of the loop; use a green thread")
+            raise BlockingSwitchOutError("time.sleep() was called in a callback of the loop; call it in a green thread")
         due = fine_clock() + min(seconds, FOREVER)
         while due < self.armed:
             self.arm(due)               # may run foreign code, which may sleep: so the table is looked at behind it
@@ -94,7 +94,7 @@ cdef class Naps:
             finally:
                 if self.gone == self.count and self.armed > 0:
                     self.disarm()       # a loop that only sleepers kept running ends
-            raise InvalidSwitchError("a sleeping green thread was switched to by something else than its time")
+            raise InvalidSwitchError("a sleeping green thread was resumed by something else than its timer")
         outcome(result)
         return 0
 

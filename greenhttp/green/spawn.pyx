@@ -117,7 +117,7 @@ cdef class SpawnedJob(Job):
         if isinstance(error, GreenletExit):
             pass                                # the server, or somebody else, wanted it to end
         elif gone or stream.at_end and isinstance(error, EOFError):
-            self.spawner.report("info", f"{self.who()} has gone ({type(error).__name__})")
+            self.spawner.report("info", f"{self.who()} disconnected ({type(error).__name__})")
         else:
             self.spawner.report("error", f"{self.who()}: {type(error).__name__} in the handler", error)
             self.spawner.pool.pass_on(error)
@@ -192,7 +192,7 @@ cdef class SpawnedJob(Job):
             return self.linger()
         except OSError as error:
             if not stream.closed:
-                spawner.report("info", f"{self.who()} has gone ({error if stream.lost else type(error).__name__})")
+                spawner.report("info", f"{self.who()} disconnected ({error if stream.lost else type(error).__name__})")
             return self.close(True)
 
     cdef int linger(self) except -1:

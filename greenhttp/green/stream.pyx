@@ -252,7 +252,7 @@ cdef class Stream(Reader):
                 n = self.give_file(part, <size_t>min(part.left, <int64_t>SHARE_BYTES))
                 if n == 0:
                     self.lost = True
-                    raise StreamClosed("a file ended before the bytes that were promised of it")
+                    raise StreamClosed("the file ended before all announced bytes were sent")
             else:
                 break
             if n < 0:

@@ -29,8 +29,8 @@ from greenhttp.process.clock cimport clock
 
 PyGreenlet_Import()
 
-LOST = "output before this was lost: nothing more can be sent, nor is there an answer to wait for"
-OVER = "the request is over, or the handler has returned: the stream belongs to somebody else"
+LOST = "earlier output was lost; nothing more can be sent, and no answer will come"
+OVER = "the request is over or the handler has returned; the stream can no longer be used"
 
 cdef double FOREVER = 1e9       # seconds, thirty years: what no loop's timer overflows at
 
@@ -344,7 +344,7 @@ cdef class Waiting:
         if until > 0:
             seconds = until - clock()
             if seconds <= 0:
-                raise StreamTimeout("the operation passed its deadline")
+                raise StreamTimeout("the stream operation timed out")
             # gevent's timers are the heap: a deadline that a user chose costs one, and nothing when there is none.
             # Not finer than the loop's clock: libuv counts milliseconds and warns about less.
             timer = hub.loop.timer(max(seconds, hub.loop.approx_timer_resolution))
@@ -360,7 +360,7 @@ cdef class Waiting:
                 if self.lost:
                     raise StreamClosed(LOST)
                 if timer is not None and not timer.active:
-                    raise StreamTimeout("the operation passed its deadline")
+                    raise StreamTimeout("the stream operation timed out")
                 if not (self.watch_write(True) if writing else self.watch_read()):
                     continue
                 if writing:
@@ -456,7 +456,7 @@ cdef class Waiting:
     cdef object current(self):
         cdef object running = current_greenlet()
         if running is get_hub():
-            raise RuntimeError("a stream cannot wait inside a callback of the loop; use a green thread")
+            raise RuntimeError("a stream cannot wait in a callback of the loop; use it in a green thread")
         return running
 
     cdef int share(self, Py_ssize_t size) except -1:

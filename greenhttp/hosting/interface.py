@@ -48,29 +48,40 @@ def hosted(
     """
     interface = interface_of(app) if settings.interface == "auto" else settings.interface
     if interface == STREAM:
-        raise ConfigError("interface: a stream handler is given connections, not requests")
+        raise ConfigError("interface: a stream handler gets connections, not requests; give wsgi, native or auto")
     return Handler(app, settings) if interface == NATIVE else WSGI(app, settings, hooks, keeps_environ)
 
 
 def doubt(app: Callable[..., Any]) -> str | None:
     """Why the answer of `interface_of` may not be what its author meant, in a line, or None."""
-    if interface_of(app) == "wsgi" and not _takes_two(app):
-        return "it takes neither a request alone nor environ and start_response, so no call of it can succeed"
+    if interface_of(app) == "wsgi" and not _takes(app, 2):
+        return _misfit(app)
     wrapped = inspect.unwrap(app) if hasattr(app, "__wrapped__") else app
     if wrapped is app or interface_of(app) == interface_of(wrapped):
         return None
     if interface_of(app) == "wsgi":
-        return "it wraps a handler of one argument; if that is what it is itself, say --interface native"
-    return "it wraps a WSGI application; if that is what it is itself, say --interface wsgi"
+        return "the application wraps a handler of one argument; if it is a native handler, give --interface native"
+    return "the application wraps a WSGI application; if it is one, give --interface wsgi"
 
 
-def _takes_two(app: Callable[..., Any]) -> bool:
+def _misfit(app: Callable[..., Any]) -> str:
+    """What is wrong with one that takes neither one argument nor two."""
+    name = getattr(app, "__name__", type(app).__name__)
+    if not _takes(app, 0):
+        return f"{name} takes neither one argument (request) nor two (environ, start_response); every request will fail"
+    reachable = (inspect.isfunction(app) or inspect.isclass(app)) and app.__qualname__.isidentifier()
+    call = f"{app.__module__}:{name}()" if reachable else "a call of it, like module:create()"
+    return f"{name} {'needs' if _takes(app, 1) else 'takes'} no arguments; if it is a factory, give {call}"
+
+
+def _takes(app: Callable[..., Any], count: int) -> bool:
+    """Whether it can be called with so many arguments."""
     try:
         signature = inspect.signature(app, follow_wrapped=False)
     except (TypeError, ValueError):
         return True  # nobody knows
     try:
-        signature.bind(None, None)
+        signature.bind(*[None] * count)
     except TypeError:
         return False
     return True

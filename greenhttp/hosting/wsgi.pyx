@@ -327,7 +327,7 @@ cdef class WSGIDelivery(Delivery):
     cdef int writable(self) except -1:
         """Raise if the answer is over: what came behind its end would be read as the next one."""
         if self.request is None or self.request.over or self.ended:
-            raise AssertionError("the request is over: nothing can be added to its answer")
+            raise AssertionError("the request is over; nothing can be added to its answer")
         return 0
 
     cdef object write(self, object data):
@@ -342,7 +342,7 @@ cdef class WSGIDelivery(Delivery):
     cdef int contradicted(self) except -1:
         """Answer for the application: who cannot say by what scheme the request came is not to be believed at all."""
         cdef bint as_json = wants_json(self.request)
-        self.service.report("info", "refused with 400: fields that contradict each other about the scheme")
+        self.service.report("info", "refused with 400: secure_scheme_headers contradict each other")
         self.begin("400 Bad Request")
         self.add("Content-Type", kind_of_said(as_json))
         self.add("Connection", "close")

@@ -101,8 +101,8 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
     body.over = True                            # also if it was read to its end: somebody may still wait in it
     left = exchange.part(head, body)
     if left:
-        service.report("warning", f"{request.describe()}: a green thread that it left behind was still reading or"
-                                  " writing: its connection ends")
+        service.report("warning", f"{request.describe()}: a green thread that the handler left behind was still"
+                                  " reading or writing; the connection is closed")
     if service.observer is not None:
         (<Observer>service.observer).answered(request, began)
         request.answer = None                   # it refers to the request
@@ -131,7 +131,7 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
         status = error.status
         service.report("info", f"{what}: {error}")
     elif reach == Reach.GONE:
-        service.report("info", f"{what}: the client has gone ({type(error).__name__})")
+        service.report("info", f"{what}: the client disconnected ({type(error).__name__})")
         return exchange.abort()
     elif reach == Reach.LOST and isinstance(error, StreamClosed):
         service.report("error", f"{what}: {error}")

@@ -215,9 +215,9 @@ cdef class Connection(Exchange):
 
     cdef int gave_up(self, object error) except -1:
         if isinstance(error, StreamClosed):     # a file
-            self.service.report("error", f"an answer was cut, and its connection with it: {error}")
+            self.service.report("error", f"an answer was cut and its connection closed: {error}")
         else:
-            self.service.report("info", f"the client has gone while it was answered ({type(error).__name__})")
+            self.service.report("info", f"the client disconnected while it was answered ({type(error).__name__})")
         return 0
 
     cdef bint ready(self, bint writing) except -1:

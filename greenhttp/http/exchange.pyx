@@ -62,7 +62,7 @@ cdef class Exchange(Job):
         while part.left:
             data = os.pread(part.fd, min(part.left, <int64_t>BLOCK), part.offset)
             if not data:
-                raise StreamClosed("a file ended before the bytes that were promised of it")
+                raise StreamClosed("the file ended before all announced bytes were sent")
             self.piece(answer, data)
             part.offset += PyBytes_GET_SIZE(data)
             part.left -= PyBytes_GET_SIZE(data)

@@ -71,7 +71,7 @@ def read_form(content_type: str, body: Any, limit: int) -> Form:
         return Form(_urlencoded(body, limit), [])
     if kind == "multipart/form-data":
         return _multipart(content_type, body, limit)
-    raise HTTPError(415, "the content is not a form: neither urlencoded nor multipart by its type")
+    raise HTTPError(415, "the content is not a form; its type must be urlencoded or multipart")
 
 
 def _urlencoded(body: Any, limit: int) -> list[tuple[str, str]]:

@@ -229,7 +229,7 @@ cdef class Request:
                 self.made_form = error.with_traceback(None)
             except BaseException:
                 if kind[:10].lower() == "multipart/":   # else it is all there again, to be read once more
-                    self.made_form = HTTPError(400, "reading the form was interrupted: what is left of it is no form")
+                    self.made_form = HTTPError(400, "reading the form was interrupted; the rest cannot be parsed")
                 raise
         if isinstance(self.made_form, HTTPError):
             raise HTTPError(self.made_form.status, self.made_form.text)

@@ -84,7 +84,7 @@ cdef class Delivery(ResponseHead):
         self.service.date_line()        # made anew now, if that is due
         # From here on nothing allocates: a green thread that was left behind may write too, and there is one head.
         if request.head_out:
-            raise AssertionError("a head is out already")
+            raise AssertionError("the head of the answer was already sent")
         self.exchange.start(self, request.head, request.body, known)
         request.head_out = True
         if self.service.observer is not None:
@@ -139,11 +139,11 @@ cdef class Delivery(ResponseHead):
         cdef ResponseHead head = ResponseHead()
         head.begin(status)
         if not 102 <= head.status <= 199:
-            raise ResponseError(f"{head.status} is no informational answer that an application may send")
+            raise ResponseError(f"{head.status} is not an informational status that an application may send")
         for name, value in fields:
             head.add(name, value)
         if self.request is None or self.request.over or self.request.head_out:
-            raise AssertionError("an informational answer comes before the final one")
+            raise AssertionError("an informational answer must be sent before the final one")
         self.exchange.inform(head, self.request.head)
         self.exchange.flush()           # it is of use only while the final answer is being made
 
@@ -155,7 +155,7 @@ cdef class Delivery(ResponseHead):
         cdef ResponseHead trailers = self.trailers
         cdef Py_ssize_t size
         if self.request is None or self.request.over or self.ended:
-            raise AssertionError("the request is over: nothing can be added to its answer")
+            raise AssertionError("the request is over; nothing can be added to its answer")
         if trailers is None:
             trailers = ResponseHead()
             trailers.begin_trailers()

@@ -146,10 +146,10 @@ cdef class Service:
         if now < self.shed_said + 1:
             self.shed_since += 1
             return 0
-        more = f", and {self.shed_since} before it since this was said last" if self.shed_since else ""
+        more = f", and {self.shed_since} before it since the last message" if self.shed_since else ""
         self.shed_said = now
         self.shed_since = 0
-        self.report("warning", f"unread input uses more than limit_buffers: the largest was refused or aborted{more}")
+        self.report("warning", f"unread input exceeds limit_buffers: the largest was refused or aborted{more}")
         return 0
 
     def when_empty(self, callback):

@@ -114,7 +114,7 @@ class AccessLog:
         if self._writer is not None:
             # The thread is still in there with the descriptor, which must not become another file's meanwhile.
             count = self.entries.count + self.entries.dropped
-            self._report("warning", f"the access log did not take its last batch, and {count} entries after it")
+            self._report("warning", f"the last batch of the access log and {count} entries after it are lost")
         elif self._file > 2:
             os.close(self._file)
         self._file = -1
@@ -148,8 +148,8 @@ class AccessLog:
             self.entries.done(held)
             self._writer = None
         if reopening is not None:
-            why = f"{reopening.strerror}; it goes on in the file that was open"
-            self._report("error", f"access log {self.path!r} could not be opened anew: {why}")
+            why = f"{reopening.strerror}; the old file is kept"
+            self._report("error", f"access log {self.path!r} cannot be reopened: {why}")
         self._tell(error, count)
         if dropped:
             why = "it could not be written as fast as they came"
@@ -167,11 +167,11 @@ class AccessLog:
         if error is not None:
             self._lost += count
             if not self._failing:
-                why = f"{getattr(error, 'strerror', None) or error}; entries are lost until that changes"
+                why = f"{getattr(error, 'strerror', None) or error}; entries are lost until it can be written again"
                 self._report("error", f"access log {self.path!r}: {why}")
         elif self._failing:
             lost, self._lost = self._lost, 0
-            self._report("warning", f"access log {self.path!r}: written again; {lost} entries were lost")
+            self._report("warning", f"access log {self.path!r}: can be written again; {lost} entries were lost")
         self._failing = error is not None
 
     # ---- in a thread of the pool: plain system calls, and nothing of gevent

@@ -86,7 +86,7 @@ def parse(form: str) -> list[Step]:
         return _json()
     text = NAMED.get(form, form)
     if not all(character.isprintable() or character == "\t" for character in text):
-        raise _wrong(f"{form!r} has a control character in it; an entry is one line")
+        raise _wrong(f"{form!r} has a control character; give a text of one line")
     steps: list[Step] = []
     end = 0
     for match in _ATOM.finditer(text):
@@ -97,7 +97,7 @@ def parse(form: str) -> list[Step]:
     if all(step.atom == "text" for step in steps):
         near = difflib.get_close_matches(form.lower(), [*NAMED, JSON], 1)
         ways = "; give combined, common, json or atoms like %(h)s"
-        raise _wrong(f"{form!r} has no atom in it" + _meant(*near) + ways)
+        raise _wrong(f"{form!r} has no atoms" + _meant(*near) + ways)
     return _joined(steps)
 
 
@@ -115,7 +115,7 @@ def _step(match: re.Match[str]) -> Step:
         return Step("text", "%")
     if name is None:  # Apache's way of saying it
         near = [bare] if bare in ATOMS else []
-        raise _wrong(f"{match[0]!r} is not an atom" + _meant(*near) + "; a percent sign is %%")
+        raise _wrong(f"{match[0]!r} is not an atom" + _meant(*near) + "; write a percent sign as %%")
     if kind == "s":
         if name in FIELDS:
             return Step("i", FIELDS[name])
@@ -124,7 +124,7 @@ def _step(match: re.Match[str]) -> Step:
         if named := _NAMED_ATOM.fullmatch(name):
             return _by_name(*named.groups())
     near = _nearest(name)
-    there = "" if near else "; there are " + " ".join(ATOMS)
+    there = "" if near else "; the atoms are " + " ".join(ATOMS)
     raise _wrong(f"there is no atom {match[0]}" + _meant(*near) + there)
 
 

@@ -40,7 +40,7 @@ class RemoteTraceback(Exception):
     """The cause of what a call in another process raised: where that was, as text."""
 
     def __str__(self) -> str:
-        return f'in a process of its own:\n"""\n{self.args[0]}"""'
+        return f'in the offload process:\n"""\n{self.args[0]}"""'
 
 
 class Helper:
@@ -63,7 +63,7 @@ class Helper:
         try:
             asked = _dumps((fn, args, kwargs))
         except Exception as error:  # whatever the pickling of a user's class raises
-            raise OffloadError(f"{named(fn)} or what it is given cannot be pickled: {error}") from error
+            raise OffloadError(f"{named(fn)} or its arguments cannot be pickled: {error}") from error
         if self._socket is None:
             self._start()
         assert self._socket is not None
@@ -71,7 +71,7 @@ class Helper:
             _send(self._socket, asked)
             answer = _receive(self._socket)
         except OSError:
-            raise OffloadError(f"the process that was at {named(fn)} {self._bury()}") from None
+            raise OffloadError(f"the process that ran {named(fn)} {self._bury()}") from None
         returned, packed, text = pickle.loads(answer)
         try:
             value = pickle.loads(packed)

@@ -128,7 +128,7 @@ class Crew:
         except Timeout as reached:
             if reached is not timer:
                 raise
-            raise OffloadTimeout(f"{named(call.fn)} was not finished within {timeout:g} s") from None
+            raise OffloadTimeout(f"{named(call.fn)} did not finish within {timeout:g} s") from None
         finally:
             self.outstanding -= 1
             if self.outstanding == 0:
@@ -160,7 +160,7 @@ class Crew:
             if self.process:
                 return
         log.warning(
-            "%s was abandoned and still runs: it keeps one of %d threads (offload_threads)", named(call.fn), self.limit
+            "%s was abandoned but still runs: it holds one of %d threads (offload_threads)", named(call.fn), self.limit
         )
 
     def _rung(self) -> None:

@@ -15,7 +15,7 @@ def user_id(text: str, setting: str = "user") -> int:
     try:
         return pwd.getpwnam(text).pw_uid
     except (KeyError, ValueError):  # ValueError: a zero byte
-        raise ConfigError(f"{setting}: there is no user {text!r} here; give one that id(1) knows") from None
+        raise ConfigError(f"{setting}: there is no user {text!r}; give an existing user name, or a number") from None
 
 
 def group_id(text: str, setting: str = "group") -> int:
@@ -25,16 +25,14 @@ def group_id(text: str, setting: str = "group") -> int:
     try:
         return grp.getgrnam(text).gr_gid
     except (KeyError, ValueError):
-        raise ConfigError(
-            f"{setting}: there is no group {text!r} here; give a name or number that is in /etc/group"
-        ) from None
+        raise ConfigError(f"{setting}: there is no group {text!r}; give an existing group name, or a number") from None
 
 
 def owner_ids(text: str, setting: str) -> tuple[int, int]:
     """User and group of `user:group`, `user` or `:group`, as chown(2) takes them; -1: not named. Raises ConfigError."""
     user, colon, group = text.partition(":")
     if not user and not group:
-        raise ConfigError(f"{setting}: {text!r} names nobody; give user:group, user or :group")
+        raise ConfigError(f"{setting}: {text!r} has no user and no group; give user:group, user or :group")
     if colon and not group:
-        raise ConfigError(f"{setting}: {text!r} names no group after the colon; give user:group, user or :group")
+        raise ConfigError(f"{setting}: {text!r} has no group after the colon; give user:group, user or :group")
     return user_id(user, setting) if user else -1, group_id(group, setting) if group else -1

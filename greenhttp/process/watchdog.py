@@ -93,7 +93,7 @@ class Watchdog:
             silent = when - beat
             try:
                 if warned and beat != warned:
-                    log.warning("the hub turns again, after %.1f s", longest)
+                    log.warning("the hub is free again, after %.1f s", longest)
                     warned = longest = 0.0
                 if self.warn and silent > self.warn + self.period:
                     longest = silent
@@ -106,7 +106,7 @@ class Watchdog:
                 if self.hang and silent > self.hang and self.board is not None and os.getppid() != self.parent:
                     os._exit(1)  # who would replace it has gone, and it holds the port
             except Exception:  # a watchdog that dies at the first strange thing watches nothing
-                log.debug("the watchdog could not say what it saw", exc_info=True)
+                log.debug("the watchdog could not write its report", exc_info=True)
         self.ended.release()
 
     def accusation(self, silent: float) -> str:
@@ -119,7 +119,7 @@ class Watchdog:
     def testify(self, silent: float) -> None:
         """Everything: the stack of what runs, and of each green thread that waits; then the supervisor may act."""
         frame = sys._current_frames().get(self.thread)
-        log.error("the hub has not turned for %.0f s; it is at\n%s", silent, _stack(frame))
+        log.error("the hub is blocked for %.0f s; its stack:\n%s", silent, _stack(frame))
         entries = self.in_progress()
         for age, text, green in entries[:GREEN_THREADS]:
             waiting = green.gr_frame if green is not None else None
@@ -127,7 +127,7 @@ class Watchdog:
                 "in progress for %.1f s: %s\n%s", age, text, _stack(waiting) if waiting is not None else "    (running)"
             )
         if len(entries) > GREEN_THREADS:
-            log.error("and %d more", len(entries) - GREEN_THREADS)
+            log.error("and %d more requests in progress", len(entries) - GREEN_THREADS)
         if self.board is not None:
             self.board.speak()
 

@@ -38,7 +38,7 @@ def check_directory() -> None:
     try:
         os.getcwd()
     except OSError as error:
-        raise ConfigError(f"the current directory: {error.strerror}; go to one that exists, or give --chdir") from None
+        raise ConfigError(f"the current directory: {error.strerror}; enter one that exists, or give --chdir") from None
 
 
 def patch(settings: Settings) -> None:

@@ -254,4 +254,4 @@ def told(error: AppError, name: str) -> tuple[str, str]:
     if error.__cause__ is None:
         return "", str(error)
     what = str(error) if isinstance(error, HookError) else f"{name} could not be loaded"
-    return "".join(traceback.format_exception(error.__cause__)), f"{what}; the traceback above is its own"
+    return "".join(traceback.format_exception(error.__cause__)), f"{what}; see the traceback above"

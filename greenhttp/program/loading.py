@@ -172,10 +172,10 @@ def _servable(spec: str, found: Any) -> Callable[..., Any]:
     if isinstance(found, ModuleType):
         raise AppError(f"{spec}: {found.__name__} is a module; name the application in it")
     if not callable(found):
-        raise AppError(f"{spec}: {_a(found)} is not an application; it must be callable")
+        raise AppError(f"{spec}: {_a(found)} cannot be called; give an application")
     call = found if inspect.isroutine(found) or inspect.isclass(found) else type(found).__call__
     if inspect.iscoroutinefunction(call):
-        raise AppError(f"{spec}: a coroutine function (ASGI?); only plain functions are served here")
+        raise AppError(f"{spec}: it is a coroutine function (ASGI?); give a WSGI application or a plain function")
     return found  # type: ignore[no-any-return]
 
 

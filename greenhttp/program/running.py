@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 STOPPED, BROKEN = 0, 1
 
-KINDS = {"wsgi": "a WSGI application", "native": "a native handler", "stream": "a stream handler"}
+KINDS = {"wsgi": "WSGI", "native": "native handler", "stream": "stream handler"}
 
 TOO_LATE = OF_THE_COMMAND | {"patch", "workers", "timeout"}  # settings of a program that is not running yet
 
@@ -94,10 +94,10 @@ def _serve(app: Callable[..., Any], **settings: Any) -> None:
     try:  # threading cannot be asked: where it is patched, its threads are green ones
         signal.set_wakeup_fd(signal.set_wakeup_fd(-1))
     except ValueError:
-        raise ConfigError("signals arrive in the main thread: call serve there, or use Server, without them") from None
+        raise ConfigError("serve() handles signals: call it in the main thread, or use Server instead") from None
     for name in settings:
         if name in TOO_LATE:
-            raise ConfigError(f"{name}: only the command can do that, before the program is loaded")
+            raise ConfigError(f"{name}: this setting works only with the greenhttp command; leave it out")
     server = Server(app, **settings)
     try:
         run(server, getattr(app, "__name__", type(app).__name__))
@@ -134,7 +134,7 @@ def run(server: Server, name: str, life: "Life | None" = None) -> int:
             say(line)
         stop.wait()
         if sent := sender(asked[0]):
-            log.info("%s, sent by %s", signal.Signals(asked[0]).name, by_whom(*sent))
+            log.info("received %s, sent by %s", signal.Signals(asked[0]).name, by_whom(*sent))
         if life is not None:
             life.told(asked[0])
         if asked[0] == signal.SIGTERM and settings.graceful_timeout:
@@ -212,12 +212,12 @@ def _reopen() -> None:
             call()
         except Exception as error:  # a full disk, a directory that has gone: serving goes on
             with contextlib.suppress(Exception):
-                log.error("a log file cannot be opened again: %s", error)
+                log.error("a log file cannot be reopened, the old one is kept: %s", error)
 
 
 def described(server: Server) -> str:
-    """What is served, and why it is taken for that: `a WSGI application (by its signature)`."""
-    why = "by its signature" if server.settings.interface == "auto" else "as set"
+    """What is served, and why it is taken for that: `WSGI (detected)`."""
+    why = "detected" if server.settings.interface == "auto" else "as set"
     return f"{KINDS[server.interface]} ({why})"
 
 
@@ -227,9 +227,9 @@ def doubts(server: Server) -> list[str]:
     if server.settings.interface == "auto" and (line := doubt(server.app)):
         lines.append(line)
     if server.interface == STREAM and server.settings.access_logfile is not None:
-        lines.append("access_logfile is ignored: there is no access log of stream handlers")
+        lines.append("access_logfile is ignored: stream handlers have no access log")
     if server.hooks is not None and server.interface != "wsgi":
-        lines.append("pre_request and post_request do not run: only WSGI applications have them")
+        lines.append("pre_request and post_request do not run: only WSGI applications have these hooks")
     return lines
 
 
@@ -246,12 +246,12 @@ def introduction(server: Server, name: str, loop: Any, supervised: bool = False)
         patched = f"standard library {paint('NOT patched', 'yellow', on=colours)}"
         instead = "" if server.settings.patch else "leave out --no-patch, or "
         lines.append(
-            "a call that blocks (time.sleep, a database) stops every other connection:"
+            "a call that blocks (time.sleep, a database) stops all other connections;"
             f" {instead}make `import greenhttp.patch` the first line of the program"
         )
     return [
         f"serving {paint(name, 'bold', on=colours)} at {', '.join(where)}",
-        f"it is {described(server)}",
+        f"interface: {described(server)}",
         f"version {__version__}{process}, loop {kind}{f' ({backend})' if backend else ''}, {patched}",
         *(paint(line, "yellow", on=colours) for line in lines),
         *_limits(server),
@@ -263,15 +263,15 @@ def _limits(server: Server) -> list[str]:
     """What is in force of the settings that people ask about first."""
     settings = server.settings
     if server.interface == STREAM:
-        return [f"up to {settings.connections} connections; a write waits {_typed(server, 'write_timeout')}"]
-    wait = f"{settings.queue} more may wait" if settings.queue else "none waits"
+        return [f"up to {settings.connections} connections; write time-out {_typed(server, 'write_timeout')}"]
+    wait = f"{settings.queue} more in the queue" if settings.queue else "no queue"
     body = f"bodies up to {_typed(server, 'limit_request_body')}"
     names = (("head", "header"), ("body", "body"), ("write", "write"), ("keep-alive", "keepalive"))
     times = ", ".join(f"{word} {_typed(server, f'{name}_timeout')}" for word, name in names)
     request = _typed(server, "request_timeout") if settings.request_timeout else "unlimited"
     return [
         f"up to {settings.concurrency} requests at once, {wait}; up to {settings.connections} connections; {body}",
-        f"time-outs: {times}; a request {request}",
+        f"time-outs: {times}, request {request}",
     ]
 
 

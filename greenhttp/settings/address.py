@@ -51,12 +51,12 @@ def parse_address(text: str) -> Address:
         if path.startswith("//"):
             path = path[2:]
         if not path or "\0" in path:
-            raise ConfigError(f"bind: {text!r} names no file; give unix:/path/to/socket")
+            raise ConfigError(f"bind: {text!r} has no file name; give unix:/path/to/socket")
         return Address("unix", path=path)
     if text.startswith("fd:"):
         number = text[3:].removeprefix("//")
         if not _is_number(number, 6):
-            raise ConfigError(f"bind: {text!r} names no descriptor; give fd://3")
+            raise ConfigError(f"bind: {text!r} has no descriptor number; give a number like fd://3")
         return Address("fd", fd=int(number))
     rest = text.removeprefix("tcp://")
     if "/" in rest or not rest:

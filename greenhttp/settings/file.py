@@ -69,7 +69,7 @@ def is_python(path: str) -> bool:
         return True
     if path.endswith(".toml"):
         return False
-    raise ConfigError(f"{path}: a file of settings ends in .toml or .py")
+    raise ConfigError(f"{path}: the name of a settings file must end in .toml or .py")
 
 
 def read_toml(path: str) -> tuple[Source, list[str]]:
@@ -85,7 +85,7 @@ def read_toml(path: str) -> tuple[Source, list[str]]:
     except RecursionError:
         raise ConfigError(f"{path}: values are nested too deeply") from None
     except ValueError as error:  # int() refuses more than some thousand digits
-        raise ConfigError(f"{path}: a number in it cannot be read: {error}") from None
+        raise ConfigError(f"{path}: a number in this file cannot be read: {error}") from None
     header, table = _table(path, document)
     if not isinstance(table, Mapping):
         raise ConfigError(f"{path}: there is no table [{header}]")
@@ -95,7 +95,7 @@ def read_toml(path: str) -> tuple[Source, list[str]]:
             raise ConfigError(f"{_place(path, lines, name)}: {name}: there is no such setting{nearest(name, NAMES)}")
         if name in BY_NAME and BY_NAME[name].kind == "mode" and type(table[name]) is int and table[name]:
             place = _place(path, lines, name)  # 660 would be decimal, and the mode 1224
-            raise ConfigError(f'{place}: {name}: give its octal digits as a text, like "{table[name]:03d}"')
+            raise ConfigError(f'{place}: {name}: give the octal digits in quotes, like "{table[name]:03d}"')
     return _source(path, table, lines)
 
 
@@ -124,7 +124,7 @@ def read_python(path: str, prepare: Callable[[], None]) -> tuple[Source, list[st
         try:
             pid = os.fork()
         except OSError as error:
-            raise ConfigError(f"{path}: no process can be started to run it: {error.strerror}") from None
+            raise ConfigError(f"{path}: cannot start a process to run this file: {error.strerror}") from None
         if pid == 0:
             try:
                 _run_apart(path, prepare, memory)
@@ -134,9 +134,9 @@ def read_python(path: str, prepare: Callable[[], None]) -> tuple[Source, list[st
         size = int.from_bytes(memory[:SIZE], "little")
         data = memory[SIZE : SIZE + size]
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
-        raise ConfigError(f"{path}: it has not come to its end in {PATIENCE} s; it should only set settings")
+        raise ConfigError(f"{path}: the file did not finish within {PATIENCE} s; it should only set settings")
     if not data:
-        raise ConfigError(f"{path}: the process that ran it ended before it was done")
+        raise ConfigError(f"{path}: the process that ran it ended too early; remove calls like os._exit()")
     answer = pickle.loads(data)
     if isinstance(answer, str):
         raise ConfigError(answer)
@@ -155,7 +155,7 @@ def _run_apart(path: str, prepare: Callable[[], None], memory: mmap.mmap) -> Non
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     data = _answer(path, prepare)
     if len(data) > MOST:
-        data = pickle.dumps(f"{path}: its values take {len(data)} bytes; {MOST} are allowed")
+        data = pickle.dumps(f"{path}: the values take {len(data)} bytes; give at most {MOST}")
     memory[SIZE : SIZE + len(data)] = data
     memory[:SIZE] = len(data).to_bytes(SIZE, "little")
     sys.stderr.flush()
@@ -169,7 +169,7 @@ def _answer(path: str, prepare: Callable[[], None]) -> bytes:
     except ConfigError as error:
         return pickle.dumps(str(error))
     except Exception as error:  # a value that cannot be handed over
-        return pickle.dumps(f"{path}: a value in it cannot be used: {error}")
+        return pickle.dumps(f"{path}: a value in this file cannot be used: {error}")
 
 
 def run_python(path: str) -> tuple[Source, list[str]]:
@@ -184,7 +184,7 @@ def run_python(path: str) -> tuple[Source, list[str]]:
             value = f"{value.__module__}.{value.__qualname__}"
         place = _place(path, lines, name)
         if name in TOO_LATE and isinstance(value, PLAIN):
-            raise ConfigError(f"{place}: {name} cannot be decided here, it is too late; use {TOO_LATE[name]}")
+            raise ConfigError(f"{place}: {name} cannot be set in a Python file, it runs too late; use {TOO_LATE[name]}")
         if _is_meant(name, value):
             settings[name] = value
         elif isinstance(value, PLAIN) and not name.startswith("_") and name == name.lower():
@@ -196,14 +196,14 @@ def run_python(path: str) -> tuple[Source, list[str]]:
                     own.append(name)  # it takes any name; one of ours it would not have known
                 continue
             near = nearest(name, NAMES)
-            raise ConfigError(f"{place}: {name}: there is no such setting{near or '; names of your own begin with _'}")
+            raise ConfigError(f"{place}: {name}: there is no such setting{near or '; begin names of your own with _'}")
     source, notices = _source(path, settings, lines)
     if hooks := tuple(_hooks(path, names)):
         source[HOOKS] = Given(hooks, path)
     if unused := [name for name in HOOKS_OF_NOBODY if callable(names.get(name))]:
-        notices.append(f"{path}: hooks that never run, for there are no dirty workers: {', '.join(unused)}")
+        notices.append(f"{path}: these hooks never run, dirty workers are not supported: {', '.join(unused)}")
     if own:
-        notices.append(f"{path}: no settings, so the file's own: {', '.join(own)}")
+        notices.append(f"{path}: names that are not settings: {', '.join(own)}")
     return source, notices
 
 
@@ -255,7 +255,7 @@ def _fitting(place: str, hook: Callable[..., Any], given: tuple[str, ...]) -> Ca
         except TypeError:
             continue
         return hook if many == len(given) else lambda *words, many=many: hook(*words[:many])
-    raise ConfigError(f"{place}: it must take {', '.join(given)}")
+    raise ConfigError(f"{place}: the hook must take the arguments {', '.join(given)}")
 
 
 def _is_meant(name: str, value: object) -> bool:
@@ -304,10 +304,10 @@ def _source(path: str, given: Mapping[str, Any], lines: Mapping[str, int]) -> tu
                 continue
             value = [".", *([value] if isinstance(value, str) else value)]  # beside the others, as there
         if name == "keepalive" and value in (0, "0"):
-            raise ConfigError(f"{place}: keepalive: 0 is no time-out here; for short ones give '2s'")
+            raise ConfigError(f"{place}: keepalive: 0 turns the time-out off here; give a short time like '2s'")
         kept = NAMES[name]
         if kept in source:
-            raise ConfigError(f"{place}: {name}: it is given twice; {source[kept].origin} says {kept} already")
+            raise ConfigError(f"{place}: {name}: given twice; {source[kept].origin} sets {kept} already")
         if kept == APP and value is None:
             continue
         if kept == APP and not isinstance(value, str):

@@ -54,33 +54,33 @@ class Foreign:
 def ignored(words: Iterable[str]) -> list[str]:
     """All that `judge` has said, as one line; [] if it has said nothing."""
     said = [word for word in words if word]
-    return [f"ignored, for it changes nothing here: {', '.join(said)}"] if said else []
+    return [f"ignored (no effect): {', '.join(said)}"] if said else []
 
 
-_TLS = "TLS is not there yet; let a proxy in front do it"
-_BACKGROUND = "it stays in the foreground; let systemd, a container or a supervisor keep it"
-_FORWARDED = "name the proxy's addresses, --forwarded-allow-ips; only the scheme is taken from its fields"
-_FACTORY = "write the call into the name: module:create()"
-_LOGGING = "set logging up in the application; its handlers are kept"
-_SENDFILE = "regular files go by sendfile where they can"
-_SYSLOG = "nothing is sent to syslog"
-_UNDERSCORES = "fields with _ in their names are dropped; those to let through: --allow-headers"
-_DIRTY = "there are no dirty workers; leave it out"
-_HTTP2 = "HTTP/2 is not there yet; leave it out"
+_TLS = "TLS is not supported yet; use a proxy in front for it"
+_BACKGROUND = "greenhttp runs in the foreground; use systemd, a container or another process manager"
+_FORWARDED = "only the scheme is taken from a proxy's fields; give the proxy's addresses with --forwarded-allow-ips"
+_FACTORY = "factories are called by their name; give APP as module:create()"
+_LOGGING = "logging files are not read; configure logging in the application"
+_SENDFILE = "sendfile is used for regular files wherever possible"
+_SYSLOG = "syslog is not supported"
+_UNDERSCORES = "fields with _ in their names are dropped; give those to accept with --allow-headers"
+_DIRTY = "dirty workers are not supported; leave it out"
+_HTTP2 = "HTTP/2 is not supported yet; leave it out"
 
 FOREIGN: tuple[Foreign, ...] = (
     Foreign(
-        ("-k", "--worker-class"), ONLY, "there is one kind of worker, green threads; leave the option out, or gevent",
+        ("-k", "--worker-class"), ONLY, "the only worker class is gevent; give gevent, or leave it out",
         values=(
             "gevent", "greenhttp", "greenhttp.gunicorn.worker", "greenhttp.doors.worker.worker",
             "gunicorn.workers.ggevent.geventworker",
         ),
     ),
     Foreign(("--blocking-threads", "--threads"), IGNORED, "requests run in green threads; see --concurrency"),
-    Foreign(("-n", "--process-name", "--proc-name", "--name"), IGNORED, "the process keeps its name"),
-    Foreign(("--worker-tmp-dir",), IGNORED, "no files are used for that"),
-    Foreign(("--no-control-socket",), IGNORED, "there is none", argument=False),
-    Foreign(("--workers-max-rss",), REFUSED, "give --max-rss, with a unit: granian's number counts MiB"),
+    Foreign(("-n", "--process-name", "--proc-name", "--name"), IGNORED, "the process name is not changed"),
+    Foreign(("--worker-tmp-dir",), IGNORED, "worker heartbeats use no file"),
+    Foreign(("--no-control-socket",), IGNORED, "there is no control socket", argument=False),
+    Foreign(("--workers-max-rss",), REFUSED, "use --max-rss with a unit, like 512m; granian counts in MiB"),
     Foreign(("--ssl-certfile", "--ssl-certificate", "--certfile"), REFUSED, _TLS),
     Foreign(("--ssl-keyfile", "--keyfile"), REFUSED, _TLS),
     Foreign(("--ssl-ca-certs", "--ssl-ca", "--ca-certs"), REFUSED, _TLS),
@@ -89,70 +89,70 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--http-protocols",), ONLY, _HTTP2, values=("h1",)),
     Foreign(("-D", "--daemon"), REFUSED, _BACKGROUND, argument=False),
     Foreign(("--proxy-headers",), REFUSED, _FORWARDED, argument=False),
-    Foreign(("--proxy-protocol",), ONLY, "the PROXY protocol is not there yet; leave it out", values=("off",)),
-    Foreign(("--url-prefix", "--url-path-prefix", "--root-path"), REFUSED, "a prefix is not cut off yet; leave it out"),
+    Foreign(("--proxy-protocol",), ONLY, "the PROXY protocol is not supported yet; leave it out", values=("off",)),
+    Foreign(("--url-prefix", "--url-path-prefix", "--root-path"), REFUSED, "prefixes are not supported; leave it out"),
     Foreign(("--call", "--factory"), REFUSED, _FACTORY, argument=False),
-    Foreign(("--env-files", "--env-file"), REFUSED, "files of variables are not read; give -e NAME=VALUE"),
+    Foreign(("--env-files", "--env-file"), REFUSED, "environment files are not supported; give -e NAME=VALUE"),
     Foreign(("--logconfig", "--log-config"), REFUSED, _LOGGING),
     Foreign(("--capture-output",), REFUSED, "output is not redirected; redirect it in the shell", argument=False),
-    Foreign(("--statsd-host",), REFUSED, "statistics are not sent yet; leave it out"),
+    Foreign(("--statsd-host",), REFUSED, "statsd is not supported yet; leave it out"),
     Foreign(
         ("--limit-request-field-size", "--limit-request-field_size"), IGNORED,
-        "fields are limited together; see --limit-request-head",
+        "only the size of all fields together is limited; see --limit-request-head",
     ),
     # gunicorn's, in the order of its documentation
-    Foreign(("--tmp-upload-dir",), IGNORED, "content goes to the application as it comes"),
-    Foreign(("--reload-engine",), IGNORED, "files are watched by a process of their own"),
-    Foreign(("--spew",), REFUSED, "there is no such trace; use python -m trace", argument=False),
+    Foreign(("--tmp-upload-dir",), IGNORED, "content is streamed to the application"),
+    Foreign(("--reload-engine",), IGNORED, "there is only one reload engine"),
+    Foreign(("--spew",), REFUSED, "tracing is not supported; use python -m trace", argument=False),
     Foreign(("--no-sendfile",), IGNORED, _SENDFILE, argument=False),
     Foreign(("--sendfile",), IGNORED, _SENDFILE, usual=("true",)),
-    Foreign(("--initgroups",), IGNORED, "--user takes the groups of that user anyway", argument=False),
+    Foreign(("--initgroups",), IGNORED, "--user always sets the groups of that user", argument=False),
     Foreign(("--disable-redirect-access-to-syslog",), IGNORED, _SYSLOG, argument=False),
     Foreign(("--logger-class",), ONLY, _LOGGING, values=("gunicorn.glogging.logger",)),
     Foreign(("--logconfig-dict",), REFUSED, _LOGGING),
     Foreign(("--logconfig-json", "--log-config-json"), REFUSED, _LOGGING),
-    Foreign(("--syslog", "--log-syslog"), REFUSED, f"{_SYSLOG}; let systemd or the shell pass stderr on", False),
+    Foreign(("--syslog", "--log-syslog"), REFUSED, f"{_SYSLOG}; forward stderr with systemd or the shell", False),
     Foreign(("--syslog-addr", "--log-syslog-to"), IGNORED, _SYSLOG),
     Foreign(("--syslog-prefix", "--log-syslog-prefix"), IGNORED, _SYSLOG),
     Foreign(("--syslog-facility", "--log-syslog-facility"), IGNORED, _SYSLOG),
-    Foreign(("-R", "--enable-stdio-inheritance"), IGNORED, "output is inherited anyway", argument=False),
-    Foreign(("--dogstatsd-tags",), IGNORED, "statistics are not sent"),
-    Foreign(("--statsd-prefix",), IGNORED, "statistics are not sent"),
-    Foreign(("--enable-backlog-metric",), IGNORED, "statistics are not sent", argument=False),
-    Foreign(("--default-proc-name",), IGNORED, "the process keeps its name"),
-    Foreign(("--paster", "--paste"), REFUSED, "give a module that calls paste.deploy.loadapp as the application"),
-    Foreign(("--raw-paste-global-conf", "--paste-global"), REFUSED, "there is no --paste to give it to; leave it out"),
-    Foreign(("--proxy-allow-ips", "--proxy-allow-from"), IGNORED, "the PROXY protocol is not spoken"),
-    Foreign(("--protocol",), ONLY, "only HTTP is spoken; leave it out", values=("http",)),
-    Foreign(("--uwsgi-allow-ips", "--uwsgi-allow-from"), IGNORED, "uWSGI's protocol is not spoken"),
+    Foreign(("-R", "--enable-stdio-inheritance"), IGNORED, "output is always inherited", argument=False),
+    Foreign(("--dogstatsd-tags",), IGNORED, "statsd is not supported"),
+    Foreign(("--statsd-prefix",), IGNORED, "statsd is not supported"),
+    Foreign(("--enable-backlog-metric",), IGNORED, "statsd is not supported", argument=False),
+    Foreign(("--default-proc-name",), IGNORED, "the process name is not changed"),
+    Foreign(("--paster", "--paste"), REFUSED, "Paste files are not read; as APP give a module that calls loadapp"),
+    Foreign(("--raw-paste-global-conf", "--paste-global"), REFUSED, "Paste files are not read; leave it out"),
+    Foreign(("--proxy-allow-ips", "--proxy-allow-from"), IGNORED, "the PROXY protocol is not supported"),
+    Foreign(("--protocol",), ONLY, "only HTTP is supported; leave it out", values=("http",)),
+    Foreign(("--uwsgi-allow-ips", "--uwsgi-allow-from"), IGNORED, "the uWSGI protocol is not supported"),
     Foreign(("--ssl-version",), REFUSED, _TLS),
-    Foreign(("--suppress-ragged-eofs",), IGNORED, "TLS is not spoken", usual=("true",)),
-    Foreign(("--do-handshake-on-connect",), IGNORED, "TLS is not spoken", argument=False),
+    Foreign(("--suppress-ragged-eofs",), IGNORED, "TLS is not supported", usual=("true",)),
+    Foreign(("--do-handshake-on-connect",), IGNORED, "TLS is not supported", argument=False),
     Foreign(("--http2-cleartext",), ONLY, _HTTP2, values=("off",)),
-    Foreign(("--http2-max-concurrent-streams",), IGNORED, "HTTP/2 is not spoken"),
-    Foreign(("--http2-initial-window-size",), IGNORED, "HTTP/2 is not spoken"),
-    Foreign(("--http2-max-frame-size",), IGNORED, "HTTP/2 is not spoken"),
-    Foreign(("--http2-max-header-list-size",), IGNORED, "HTTP/2 is not spoken"),
-    Foreign(("--permit-obsolete-folding",), REFUSED, "folded fields are refused, always; leave it out", False),
-    Foreign(("--strip-header-spaces",), REFUSED, "a space behind a name is refused, always; leave it out", False),
-    Foreign(("--permit-unconventional-http-method",), IGNORED, "any method is taken as it is sent", argument=False),
-    Foreign(("--permit-unconventional-http-version",), REFUSED, "HTTP is 1.0 or 1.1; leave it out", False),
-    Foreign(("--casefold-http-method",), REFUSED, "methods are taken as they are sent; leave it out", False),
+    Foreign(("--http2-max-concurrent-streams",), IGNORED, "HTTP/2 is not supported"),
+    Foreign(("--http2-initial-window-size",), IGNORED, "HTTP/2 is not supported"),
+    Foreign(("--http2-max-frame-size",), IGNORED, "HTTP/2 is not supported"),
+    Foreign(("--http2-max-header-list-size",), IGNORED, "HTTP/2 is not supported"),
+    Foreign(("--permit-obsolete-folding",), REFUSED, "folded fields are always refused; leave it out", False),
+    Foreign(("--strip-header-spaces",), REFUSED, "a space after a field name is always refused; leave it out", False),
+    Foreign(("--permit-unconventional-http-method",), IGNORED, "any method is accepted", argument=False),
+    Foreign(("--permit-unconventional-http-version",), REFUSED, "HTTP is 1.0 or 1.1 here; leave it out", False),
+    Foreign(("--casefold-http-method",), REFUSED, "methods are passed on as they are sent; leave it out", False),
     Foreign(("--forwarder-headers",), REFUSED, _UNDERSCORES),
     Foreign(("--header-map",), ONLY, _UNDERSCORES, values=("drop",)),
-    Foreign(("--asgi-loop",), IGNORED, "ASGI is not spoken"),
-    Foreign(("--asgi-lifespan",), IGNORED, "ASGI is not spoken"),
-    Foreign(("--asgi-disconnect-grace-period",), IGNORED, "ASGI is not spoken"),
-    Foreign(("--websocket-max-message-size",), IGNORED, "WebSocket is not spoken"),
-    Foreign(("--http-parser",), IGNORED, "there is one parser"),
+    Foreign(("--asgi-loop",), IGNORED, "ASGI is not supported"),
+    Foreign(("--asgi-lifespan",), IGNORED, "ASGI is not supported"),
+    Foreign(("--asgi-disconnect-grace-period",), IGNORED, "ASGI is not supported"),
+    Foreign(("--websocket-max-message-size",), IGNORED, "WebSocket is not supported"),
+    Foreign(("--http-parser",), IGNORED, "there is only one parser"),
     Foreign(("--dirty-apps", "--dirty-app"), REFUSED, _DIRTY),
     Foreign(("--dirty-workers",), REFUSED, _DIRTY),
-    Foreign(("--dirty-timeout",), IGNORED, "there are no dirty workers"),
-    Foreign(("--dirty-threads",), IGNORED, "there are no dirty workers"),
-    Foreign(("--dirty-graceful-timeout",), IGNORED, "there are no dirty workers"),
-    Foreign(("--control-socket",), IGNORED, "there is none"),
-    Foreign(("--control-socket-mode",), IGNORED, "there is none"),
-    Foreign(("--control-socket-disable",), IGNORED, "there is none", argument=False),
+    Foreign(("--dirty-timeout",), IGNORED, "dirty workers are not supported"),
+    Foreign(("--dirty-threads",), IGNORED, "dirty workers are not supported"),
+    Foreign(("--dirty-graceful-timeout",), IGNORED, "dirty workers are not supported"),
+    Foreign(("--control-socket",), IGNORED, "there is no control socket"),
+    Foreign(("--control-socket-mode",), IGNORED, "there is no control socket"),
+    Foreign(("--control-socket-disable",), IGNORED, "there is no control socket", argument=False),
 )  # fmt: skip
 
 BY_FOREIGN_NAME = {flag[2:].replace("-", "_"): entry for entry in FOREIGN for flag in entry.flags if flag[:2] == "--"}

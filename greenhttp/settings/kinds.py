@@ -111,18 +111,18 @@ def parse_rate(value: object) -> int:
 
 def parse_count(value: object) -> int:
     """A whole number from 0 on."""
-    how = "give a whole number"
+    how = "give 0 or more"
     if isinstance(value, str):
         text = value.strip()
         if not (text.isascii() and text.isdigit()):
-            raise ValueError(f"{value!r} is not a number from 0 on; {how}")
+            raise ValueError(f"{value!r} is not a whole number; {how}")
         number = _whole(text)
     elif isinstance(value, int) and not isinstance(value, bool):
         number = value
     else:
-        raise ValueError(f"{value!r} is not a number from 0 on; {how}")
+        raise ValueError(f"{value!r} is not a whole number; {how}")
     if number < 0:
-        raise ValueError(f"{value!r} is negative; {how}, 0 or more")
+        raise ValueError(f"{value!r} is negative; {how}")
     if number > MOST:
         raise ValueError(f"{value!r} is too large; the most is {MOST}")
     return number
@@ -175,7 +175,7 @@ def parse_header(value: object) -> str | None:
     if value is True or str(value).strip().lower() in _TRUE:
         return "greenhttp"
     if not isinstance(value, str) or not value.strip() or not (value.isascii() and value.isprintable()):
-        raise ValueError(f"{value!r} cannot be sent; give printable ASCII, or off")
+        raise ValueError(f"{value!r} is not a field value; give printable ASCII, or off")
     return value.strip()
 
 
@@ -184,7 +184,7 @@ def parse_target(value: object) -> str | None:
     if value is None or value is False or str(value).strip().lower() in _FALSE:
         return None
     if not isinstance(value, str) or not _PATH.fullmatch(value.strip()):
-        raise ValueError(f"{value!r} is no path; give one like /healthz, without a query, or off")
+        raise ValueError(f"{value!r} is not a path; give one like /healthz, without a query, or off")
     return value.strip()
 
 
@@ -202,7 +202,7 @@ def parse_workers(value: object) -> int | str:
     try:
         return parse_count(value)
     except ValueError as error:
-        raise ValueError(str(error).replace("give a whole number", "give a whole number, or auto")) from None
+        raise ValueError(str(error).replace("give 0 or more", "give 0 or more, or auto")) from None
 
 
 def parse_mode(value: object) -> int | None:
@@ -263,7 +263,7 @@ def parse_pairs(value: object) -> tuple[str, ...]:
     for entry in (value,) if isinstance(value, str) else _entries(value):
         name, equals, text = entry.partition("=") if isinstance(entry, str) else ("", "", "")
         if not name.strip() or not equals or "\0" in name + text:
-            raise ValueError("an entry, not shown here, is not an assignment; give NAME=VALUE")
+            raise ValueError("an entry (not shown, it may be secret) is not NAME=VALUE; give NAME=VALUE")
         pairs[name.strip()] = text
     return tuple(f"{name}={text}" for name, text in pairs.items())
 
@@ -278,7 +278,7 @@ def parse_fields(value: object) -> tuple[str, ...]:
         if not TOKEN.fullmatch(name):
             raise ValueError(f"{name!r} is not a field name; give names like X-Forwarded-Proto")
         if not (text.isascii() and text.isprintable()) or text != text.strip():
-            raise ValueError(f"{text!r} cannot be a field's value; give printable ASCII, no space around it")
+            raise ValueError(f"{text!r} is not a field value; give printable ASCII, no space around it")
         fields[name.lower()] = text
     return tuple(f"{name}={text}" for name, text in fields.items())
 

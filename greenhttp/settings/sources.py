@@ -93,7 +93,7 @@ def _host(given: Given) -> str:
     name = str(given.value).strip()
     name = name[1:-1] if name.startswith("[") and name.endswith("]") else name
     if not name or name.count(":") == 1 or any(c in ",/[]" or c.isspace() or not c.isprintable() for c in name):
-        said = f"{given.value!r} is not a host; give one name or number, or use --bind"
+        said = f"{given.value!r} is not a host; give one name or IP address, or use --bind"
         raise ConfigError(f"{_named('host', given.origin)}: {said}")
     return name
 

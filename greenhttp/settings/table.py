@@ -65,7 +65,7 @@ def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
 def _methods(value: tuple[str, ...]) -> tuple[str, ...]:
     for name in value:
         if name not in ("CONNECT", "TRACE"):
-            raise ValueError(f"{name!r} cannot be allowed here; only CONNECT and TRACE need it, in capitals")
+            raise ValueError(f"{name!r} is not a method to allow here; give CONNECT or TRACE, in capitals")
     return value
 
 
@@ -164,23 +164,23 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "socket_mode", "mode", "off", "",
-        "Permissions of a UNIX socket's file, like 660. off: what the umask leaves.",
+        "Permissions of the UNIX socket file, like 660. off: the umask decides.",
         _SERVE, ("--socket-mode", "--uds-permissions", "--unix-socket-perms"),
     ),
     Setting(
         "socket_owner", "optional", "off", "",
-        "Who is to have that file: user:group, user or :group. off: who --user and --group name.",
+        "Owner of the UNIX socket file: user:group, user or :group. off: the values of --user and --group.",
         _SERVE, ("--socket-owner", "--chown-socket"),
     ),
     Setting(
         "reuse_port", "bool", False, "",
-        "Let other programs that say the same listen on the same port (SO_REUSEPORT). The workers of one share its"
+        "Set SO_REUSEPORT, so that other programs with the same option can listen on the same port. Workers share one"
         " queue in any case.",
         _SERVE, ("--reuse-port",),
     ),
     Setting(
         "backlog", "count", 2048, "connections",
-        "Connections the kernel holds until they are accepted, per address. The kernel's own limit may be lower.",
+        "Connections that wait in the kernel until they are accepted, per address. The kernel may limit it further.",
         _SERVE, ("--backlog",), _at_least(1),
     ),
     Setting(
@@ -190,7 +190,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "interface", "choice", "auto", "",
-        "What the application speaks: wsgi, native, stream, or auto: wsgi or native, told from its signature.",
+        "Type of the application: wsgi, native, stream, or auto: wsgi or native, detected from its signature.",
         _APP, ("--interface",), _one_of("auto", "wsgi", "native", "stream"),
     ),
     Setting(
@@ -200,290 +200,295 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "chdir", "path", ".", "",
-        "The directory to go to first.",
+        "Change to this directory before the application is loaded.",
         _APP, ("--chdir", "--working-dir"),
     ),
     Setting(
         "pythonpath", "names", (), "",
-        "Directories to look for modules in, before the current one. Commas between.",
+        "Directories to search for modules, before the current one. Separated by commas.",
         _APP, ("--pythonpath", "--app-dir"),
     ),
     Setting(
         "env", "pairs", (), "",
-        "NAME=VALUE for the environment of the application. May be repeated.",
+        "Environment variable NAME=VALUE for the application. May be repeated.",
         _APP, ("-e", "--env", "--raw-env"),
     ),
     Setting(
         "warm_up", "optional", "off", "",
-        "module:function, called in each process after the application is loaded, before it says that it is ready.",
+        "module:function to call in each process after the application is loaded and before requests are accepted.",
         _APP, ("--warm-up",),
     ),
     Setting(
         "concurrency", "count", 1000, "requests",
-        "Requests that run at the same time. More wait in the queue; idle connections do not count.",
+        "Maximum number of requests that run at the same time; more wait in the queue. Idle connections do not count.",
         _WORK, ("--concurrency", "--limit-concurrency", "--backpressure"), _at_least(1, "", MOST_RUNNING),
     ),
     Setting(
         "queue", "count", None, "requests",
-        "Requests that may wait for their turn; beyond it 503 at once. 0: none waits. Default: --concurrency.",
+        "Maximum number of requests in the queue; more get 503 at once. 0: no queue. Default: --concurrency.",
         _WORK, ("--queue",),
     ),
     Setting(
         "queue_timeout", "duration", 10.0, "seconds",
-        "The longest wait for a turn; then 503.",
+        "Maximum time in the queue; then 503.",
         _WORK, ("--queue-timeout",),
     ),
     Setting(
         "offload_threads", "count", 16, "threads",
-        "Calls that `greenhttp.offload` makes on threads at the same time; more wait.",
+        "Maximum number of `greenhttp.offload` calls on threads at a time; more wait.",
         _WORK, ("--offload-threads",), _at_least(1),
     ),
     Setting(
         "offload_processes", "count", 0, "processes",
-        "The same for `process=True`, in processes of each worker. 0: one for each processor.",
+        "The same for calls with `process=True`, in processes of each worker. 0: one per CPU.",
         _WORK, ("--offload-processes",),
     ),
     Setting(
         "health_path", "target", "off", "",
-        "Requests for exactly this path, such as /healthz, never wait in the queue: without content, they run although"
-        " --concurrency others do. off: none.",
+        "Requests for exactly this path, such as /healthz, skip the queue if they have no content: they run even at"
+        " full --concurrency. off: none.",
         _WORK, ("--health-path",),
     ),
     Setting(
         "context", "choice", "request", "",
-        "Where context variables live: request: each starts with an empty context; thread: with what earlier requests"
-        " in its green thread have left, values of other people among it.",
+        "Context variables. request: each request starts with an empty context. thread: variables leak between"
+        " requests, possibly between users.",
         _WORK, ("--context",), _one_of("request", "thread"),
     ),
     Setting(
         "connections", "count", None, "connections",
-        "Open connections, idle ones included. Beyond it the longest idle one is closed to make room."
-        f" Default: the file limit less {DESCRIPTORS_KEPT}.",
+        "Maximum number of open connections, idle ones included; then the longest idle one is closed."
+        f" Default: the open-file limit minus {DESCRIPTORS_KEPT}.",
         _WORK, ("--connections", "--worker-connections", "--connection-limit"), _at_least(1),
     ),
     Setting(
         "workers", "workers", 0, "processes",
-        "Processes that serve, under a supervisor that replaces them, or auto: one for each processor. 0: this process"
-        " serves alone, unless another setting under this heading asks for a supervisor.",
+        "Worker processes; a supervisor replaces those that end. auto: one per CPU. 0: a single process (options such"
+        " as --max-requests start a supervisor).",
         _PROCESSES, ("-w", "--workers"), _not_too_many,
     ),
     Setting(
         "preload", "bool", False, "",
-        "Load the application once, before the workers are forked, which then share its memory.",
+        "Load the application once, before the workers are forked, so that they share its memory.",
         _PROCESSES, ("--preload", "--preload-app"),
     ),
     Setting(
         "max_requests", "count", 0, "requests",
-        "Replace a worker after that many. 0: never.",
+        "Replace a worker after this number of requests. 0: never.",
         _PROCESSES, ("--max-requests", "--limit-max-requests"),
     ),
     Setting(
         "max_requests_jitter", "count", 0, "requests",
-        "Up to so many are added to --max-requests, for each worker by chance, so that not all leave together.",
+        "Add a random number up to N to --max-requests, so that workers are not all replaced together.",
         _PROCESSES, ("--max-requests-jitter", "--limit-max-requests-jitter"),
     ),
     Setting(
         "max_rss", "size", 0, "bytes",
-        "Replace a worker that has more resident memory. 0: never.",
+        "Replace a worker when its resident memory reaches this size. 0: never.",
         _PROCESSES, ("--max-rss",),
     ),
     Setting(
         "max_age", "duration", 0.0, "seconds",
-        "Replace a worker after that time, less up to a tenth by chance. 0: never.",
+        "Replace a worker after this time, shortened at random by up to 10 %. 0: never.",
         _PROCESSES, ("--max-age", "--workers-lifetime"),
     ),
     Setting(
         "timeout", "duration", 30.0, "seconds",
-        "A worker whose loop does not turn for so long says where it is, is killed and replaced. 0: never.",
+        "A worker whose event loop is blocked for this long logs its stack, is killed and replaced. 0: never.",
         _PROCESSES, ("-t", "--timeout", "--timeout-worker-healthcheck"),
     ),
     Setting(
         "boot_timeout", "duration", 300.0, "seconds",
-        "A worker that is not ready by then is killed. 0: as long as it takes.",
+        "A worker that is not ready after this time is killed. 0: no limit.",
         _PROCESSES, ("--boot-timeout",),
     ),
     Setting(
         "reload", "bool", False, "",
-        "Replace the workers when a file changes that the application may be made of; for development.",
+        "Restart the workers when source files change. For development.",
         _PROCESSES, ("--reload",),
     ),
     Setting(
         "reload_dirs", "names", ".", "",
-        "What is watched then: directories, with all below them, and files.",
+        "Directories (with subdirectories) and files to watch for --reload.",
         _PROCESSES, ("--reload-dirs", "--reload-dir", "--reload-paths", "--reload-extra-file"),
     ),
     Setting(
         "pid", "optional", "off", "",
-        "The file to write the supervisor's process number to.",
+        "Write the process ID of the supervisor to this file.",
         _PROCESSES, ("-p", "--pid", "--pidfile", "--pid-file"),
     ),
     Setting(
         "user", "optional", "off", "",
-        "The user to become, after the addresses are bound.",
+        "User to switch to after the addresses are bound.",
         _PROCESSES, ("-u", "--user"),
     ),
     Setting(
         "group", "optional", "off", "",
-        "The group to become; with --user the default is the user's.",
+        "Group to switch to. With --user, the default is the group of that user.",
         _PROCESSES, ("-g", "--group"),
     ),
     Setting(
         "umask", "mode", "off", "",
-        "The umask of the workers, like 027. off: as it was.",
+        "Umask of the workers, like 027. off: unchanged.",
         _PROCESSES, ("-m", "--umask"),
     ),
     Setting(
         "limit_request_line", "size", 8 << 10, "bytes",
-        "Request line; beyond it 414.",
+        "Maximum size of the request line; more gets 414.",
         _LIMITS, ("--limit-request-line",), _at_least(64, "a line like GET / HTTP/1.1 must fit", LARGEST_HEAD),
     ),
     Setting(
         "limit_request_head", "size", 64 << 10, "bytes",
-        "All fields of a request together, without the request line; beyond it 431.",
+        "Maximum size of all request fields together, without the request line; more gets 431.",
         _LIMITS, ("--limit-request-head", "--max-request-header-size"),
         _at_least(256, "a Host field must fit", LARGEST_HEAD),
     ),
     Setting(
         "limit_request_fields", "count", 100, "fields",
-        "Fields of a request; beyond it 431.",
+        "Maximum number of request fields; more get 431.",
         _LIMITS, ("--limit-request-fields",), _at_least(1, "HTTP/1.1 requires Host", LARGEST_HEAD),
     ),
     Setting(
         "limit_request_body", "size", 1 << 30, "bytes",
-        "Request content; beyond it 413, before any is read where the length is announced. 0: requests have none.",
+        "Maximum size of the request content; more gets 413, without reading it if its length is announced. 0: no"
+        " content allowed.",
         _LIMITS, ("--limit-request-body", "--max-request-body-size"),
     ),
     Setting(
         "limit_chunk_extensions", "size", 4 << 10, "bytes",
-        "Chunk extensions of one request together; beyond it 400.",
+        "Maximum size of all chunk extensions of a request together; more gets 400.",
         _LIMITS, ("--limit-chunk-extensions",),
     ),
     Setting(
         "limit_trailers", "size", 8 << 10, "bytes",
-        "Trailer fields of one request together; beyond it 431.",
+        "Maximum size of all trailer fields of a request together; more gets 431.",
         _LIMITS, ("--limit-trailers",),
     ),
     Setting(
         "limit_pipeline", "size", 64 << 10, "bytes",
-        "Read ahead on one connection while a request runs; beyond it reading stops until there is room.",
+        "Maximum data read ahead on a connection while a request runs; then reading pauses until there is room.",
         _LIMITS, ("--limit-pipeline",), _at_least(16 << 10, "that much is received at once"),
     ),
     Setting(
         "limit_buffers", "size", 256 << 20, "bytes",
-        "Unfinished heads and read-ahead of all connections together; beyond it the largest goes (431 or close).",
+        "Maximum size of unfinished heads and read-ahead of all connections together; then the largest gets 431 or"
+        " is closed.",
         _LIMITS, ("--limit-buffers",),
     ),
     Setting(
         "header_timeout", "duration", 10.0, "seconds",
-        "To the end of a request head, total: from accept for the first, then from the head's first byte; then 408.",
+        "Maximum time to receive a request head; then 408. It starts when the connection is accepted; for later"
+        " requests, with the first byte of the head.",
         _TIME, ("--header-timeout", "--read-timeout"),
     ),
     Setting(
         "keepalive_timeout", "duration", 75.0, "seconds",
-        "Idle between two requests; then close. Keep it longer than the load balancer's (often 60 s).",
+        "Maximum idle time between two requests; then close. Make it longer than the load balancer's (often 60 s).",
         _TIME, ("--keepalive-timeout", "--keep-alive", "--keepalive", "--timeout-keep-alive", "--channel-timeout"),
     ),
     Setting(
         "body_timeout", "duration", 30.0, "seconds",
-        "Silence of the client while the application waits for content; then its read raises, 408.",
+        "Maximum silence of the client while the application waits for content; then its read raises BodyTimeout, 408.",
         _TIME, ("--body-timeout",),
     ),
     Setting(
         "body_min_rate", "rate", 500, "bytes/s",
-        "Slowest content accepted, on average after --min-rate-after; 0: any.",
+        "Minimum average rate of received content, checked after --min-rate-after. 0: any.",
         _TIME, ("--body-min-rate",),
     ),
     Setting(
         "write_timeout", "duration", 60.0, "seconds",
-        "A client that reads nothing while bytes wait for it; then abort.",
+        "Maximum time in which the client reads nothing while data waits for it; then the connection is aborted.",
         _TIME, ("--write-timeout",),
     ),
     Setting(
         "write_min_rate", "rate", 500, "bytes/s",
-        "Slowest reading accepted while bytes wait, on average after --min-rate-after; 0: any.",
+        "Minimum average rate at which the client reads waiting data, checked after --min-rate-after. 0: any.",
         _TIME, ("--write-min-rate",),
     ),
     Setting(
         "min_rate_after", "duration", 10.0, "seconds",
-        "How long a transfer runs before its rate is judged. 0: from the start.",
+        "Time that a transfer runs before its rate is checked. 0: from the start.",
         _TIME, ("--min-rate-after",),
     ),
     Setting(
         "request_timeout", "duration", 0.0, "seconds",
-        "One request in the application; then RequestTimeout is raised in it, 503. 0: no limit.",
+        "Maximum time of a request in the application; then RequestTimeout is raised in it, 503. 0: no limit.",
         _TIME, ("--request-timeout",),
     ),
     Setting(
         "linger_timeout", "duration", 2.0, "seconds",
-        "Reading on after the last answer, so that the client sees it instead of a reset. 0: close at once.",
+        "How long to read on after the last answer, so that the client gets the answer and not a reset. 0: close at"
+        " once.",
         _TIME, ("--linger-timeout",),
     ),
     Setting(
         "graceful_timeout", "duration", 30.0, "seconds",
-        "How long running requests may take to finish, on TERM and in a worker that is replaced. 0: none of them may.",
+        "Maximum time for running requests to finish after TERM, or when a worker is replaced; then they are cut. 0:"
+        " cut at once.",
         _TIME, ("--graceful-timeout", "--timeout-graceful-shutdown", "--workers-kill-timeout"),
     ),
     Setting(
         "drain_linger", "duration", 2.0, "seconds",
-        "When a process stops: idle connections are closed in the course of so many seconds, the longest idle first;"
-        " requests on them are answered meanwhile. 0: all at once.",
+        "When a process stops, its idle connections are closed over this time, the longest idle first. Requests that"
+        " still arrive on them are answered. 0: close all at once.",
         _TIME, ("--drain-linger",),
     ),
     Setting(
         "hub_warn", "duration", 0.5, "seconds",
-        "A call that blocks the whole process for longer is logged, with its stack. 0: never.",
+        "Log a call that blocks the whole process for longer than this, with its stack. 0: never.",
         _TIME, ("--hub-warn",),
     ),
     Setting(
         "debug", "bool", False, "",
-        "Answer an error of the application with its traceback. Never where strangers can see it.",
+        "Answer an application error with its traceback. Not for production: every client sees it.",
         _ANSWERS, ("--debug",),
     ),
     Setting(
         "server_header", "header", "greenhttp", "",
-        "Text of the Server field of answers, or off.",
+        "Value of the Server field in answers, or off.",
         _ANSWERS, ("--server-header",), None, (("--no-server-header", "off"),),
     ),
     Setting(
         "allow_headers", "names", (), "",
-        "Request fields to let through that are dropped otherwise: names with _ in them, and Proxy. Commas between.",
+        "Request fields to accept that are dropped by default: names with _ in them, and Proxy. Separated by commas.",
         _ANSWERS, ("--allow-headers",), _field_names,
     ),
     Setting(
         "forwarded_allow_ips", "names", "127.0.0.1,::1", "",
-        "Addresses and networks of the proxies in front that may say by --secure-scheme-headers that a request came by"
-        " https; *: everybody. Who connects over a UNIX socket always may. Commas between.",
+        "Addresses and networks of trusted proxies; their --secure-scheme-headers tell whether a request came by https."
+        " *: trust everybody. Clients of a UNIX socket are always trusted. Separated by commas.",
         _ANSWERS, ("--forwarded-allow-ips",), _networks,
     ),
     Setting(
         "secure_scheme_headers", "fields",
         ("x-forwarded-protocol=ssl", "x-forwarded-proto=https", "x-forwarded-ssl=on"), "",
-        "Request fields, each with the value that means https; 400 where they disagree. off: none.",
+        "Request fields that mean https, each with its value. If they contradict each other: 400. off: none.",
         _ANSWERS, ("--secure-scheme-headers",),
     ),
     Setting(
         "allow_methods", "names", (), "",
-        "Methods to let through that are answered 501 otherwise: CONNECT, TRACE.",
+        "Methods to accept that are answered with 501 by default: CONNECT, TRACE.",
         _ANSWERS, ("--allow-methods",), _methods,
     ),
     Setting(
         "access_logfile", "file", "off", "",
-        "A line for each request goes to this file; - is stdout.",
+        "Write a line for each request to this file; - is stdout.",
         _LOGS, ("--access-logfile", "--accesslog"), None, (("--access-log", "-"), ("--no-access-log", "off")),
     ),
     Setting(
         "access_log_format", "text", "combined", "",
-        "common, combined, json, or a text with atoms like %(h)s %(r)s %(s)s.",
+        "Format of the access log: common, combined, json, or a text with atoms like %(h)s %(r)s %(s)s.",
         _LOGS, ("--access-log-format", "--access-logformat", "--access-log-fmt"),
     ),
     Setting(
         "error_logfile", "path", "-", "",
-        "Where everything else is logged; - is stderr.",
+        "File for all other log lines; - is stderr.",
         _LOGS, ("--error-logfile", "--errorlog", "--log-file"),
     ),
     Setting(
         "log_level", "choice", "info", "",
-        "The least that is logged: debug, info, warning, error or critical.",
+        "Lowest level that is logged: debug, info, warning, error or critical.",
         _LOGS, ("--log-level", "--loglevel"), _one_of("debug", "info", "warning", "error", "critical"),
     ),
 )  # fmt: skip

@@ -44,10 +44,10 @@ class Settings:
             )
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"settings do not change; make others with replace({name}=...)")
+        raise AttributeError(f"settings are read-only; make a changed copy with replace({name}=...)")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError("settings do not change")
+        raise AttributeError("settings are read-only")
 
     def replace(self, **values: object) -> "Settings":
         """A copy in which `values` are different. Raises ConfigError like the constructor."""

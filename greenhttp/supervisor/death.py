@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 EXIT_WORDS = {
     0: "exit code 0",
-    1: "exit code 1: an address or a log cannot be used, or it was stopped by force",
+    1: "exit code 1: an address or a log file cannot be used, or the exit was forced",
     3: "exit code 3: the application could not be loaded",
 }
 
@@ -28,12 +28,12 @@ def how(status: int, told: str = "", oom_kills: int = 0) -> str:
         return f"killed by {name} as ordered{core}"
     if name == "SIGKILL":
         if oom_kills:
-            return "killed by SIGKILL: by the kernel, since the memory cgroup was out of memory"
-        return "killed by SIGKILL, not by its supervisor: by somebody with kill -9, or by the machine out of memory"
+            return "killed by SIGKILL: by the kernel, because the memory cgroup was out of memory"
+        return "killed by SIGKILL, not by its supervisor: somebody ran kill -9, or the machine ran out of memory"
     if name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE"):
-        return f"killed by {name}: a crash in code that is not Python{core}"
+        return f"killed by {name}: a crash in native code{core}"
     if name == "SIGABRT":
-        return f"killed by {name}: code that is not Python has given up, or somebody has sent it{core}"
+        return f"killed by {name}: native code called abort(), or somebody sent the signal{core}"
     return f"killed by {name}, not by its supervisor{core}"
 
 

@@ -64,7 +64,7 @@ class Hooked:
         except ConfigError as error:
             if not self.serving:
                 raise
-            log.error("the hooks of the supervisor do not run: %s", error)
+            log.error("the supervisor runs without its hooks: %s", error)
         self._first("nworkers_changed", self.server.num_workers, None)
         self._first("on_starting")
 

@@ -253,7 +253,7 @@ class Master:
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name
         if number != signal.SIGCHLD and (sent := sender(number)):
-            log.info("%s, sent by %s", name, described(*sent))
+            log.info("received %s, sent by %s", name, described(*sent))
         if name == "SIGTERM":
             if not self.policy.stopping:
                 wait = self.settings.graceful_timeout
@@ -318,7 +318,7 @@ class Master:
                 wanted = [address for _, address in self.listeners.values()]  # systemd gave them to the program before
         elif found := system.inherited(os.environ):
             wanted = [Address("fd", fd=fd) for fd in found]
-            log.info("listening on what systemd has opened; bind is not looked at")
+            log.info("listening on the sockets that systemd has opened; bind is ignored")
         if self.settings.umask is not None:
             os.umask(self.settings.umask)
         self._open(wanted)
@@ -391,7 +391,7 @@ class Master:
                 pid = fork()
             except (OSError, MemoryError) as error:  # no descriptor, no memory, no process to be had
                 why = getattr(error, "strerror", None) or "out of memory"
-                self.policy.gone(number, f"its process could not be made: {why}", self._read_clock())
+                self.policy.gone(number, f"no process for it: {why}", self._read_clock())
                 return None
             undo.pop_all()
         if pid == 0:
@@ -466,7 +466,10 @@ class Master:
                 try:
                     word = json.loads(line)
                 except (ValueError, RecursionError):  # the application writes to descriptors that are not its own
-                    log.warning("worker %d: something else than its word came through its pipe", child.number)
+                    log.warning(
+                        "worker %d: unexpected data in its pipe; the application writes to a wrong descriptor",
+                        child.number,
+                    )
                     continue
                 self._heard(child, word)
 
@@ -532,12 +535,12 @@ class Master:
         expected = child.told or os.waitstatus_to_exitcode(status) == 0
         if not expected:
             for age, text in child.board.listed()[:20]:
-                log.warning("worker %d was at this when it died: %s, for %.1f s", child.number, text, age)
+                log.warning("worker %d: request in progress when it died: %s, for %.1f s", child.number, text, age)
         child.board.close()
         if child.said:
             self._tell_once(child.said)
         elif self.policy.workers[child.number].state is State.STARTING and not self.introduced:  # 0 is no reason either
-            log.critical("worker %d ended before it was ready, and has not said why: %s", child.number, reason)
+            log.critical("worker %d ended before it was ready, without an error message: %s", child.number, reason)
         code = child.code if child.code is not None else 3
         self.hooked.gone(child.pid)
         self.policy.gone(child.number, reason, self._read_clock(), code)
@@ -565,18 +568,18 @@ class Master:
                 self.loads.silence(child.place)  # nobody has to leave connections to it
             patience = child.timeout + (0 if child.board.spoken else LAST_WORDS)
             if child.timeout and silent > patience:
-                self.policy.hung(child.number, f"its loop has not turned for {silent:.0f} s", now_here)
+                self.policy.hung(child.number, f"its event loop is blocked for {silent:.0f} s", now_here)
 
     def _report_hang(self, child: Child) -> None:
         requests = child.board.listed()
         for age, text in requests[:50]:
-            log.error("worker %d, in progress for %.1f s: %s", child.number, age, text)
+            log.error("worker %d: request in progress for %.1f s: %s", child.number, age, text)
         if len(requests) > 50:
-            log.error("worker %d: and %d more", child.number, len(requests) - 50)
+            log.error("worker %d: and %d more requests", child.number, len(requests) - 50)
         if not child.board.spoken:
             log.error(
-                "worker %d could not say by itself where it is (code that is not Python holds the interpreter): "
-                "what follows is only the stack of each thread, of the green threads the running one alone",
+                "worker %d could not log its stacks itself, since native code holds the GIL: "
+                "the stacks below are those of its threads, and of green threads only the running one",
                 child.number,
             )
 
@@ -587,7 +590,7 @@ class Master:
             return
         self.last_words = ""
         if self.settings.preload:
-            log.info("the application is preloaded: a reload is a start of the whole program in this process")
+            log.info("reloading: the application is preloaded, so the whole program is started again in this process")
             self._begin_upgrade()
             return
         late: list[str] = []
@@ -609,11 +612,11 @@ class Master:
                 self.policy.limits = _limits(settings)
                 late = [name for name in AT_START if getattr(before, name) != getattr(settings, name)]
         except ConfigError as error:
-            log.error("not reloaded, all stays as it was: %s", error)
+            log.error("not reloaded, nothing was changed: %s", error)
             system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
             return
         if late:
-            log.warning("%s: changed, but a reload leaves that as it was; an upgrade (USR2) does not", ", ".join(late))
+            log.warning("%s: changed, but a reload does not apply it; send USR2 to apply it", ", ".join(late))
         log.info("reloading")
         self._hear_all()  # to read the settings may have taken long
         self.policy.reload(self._read_clock(), workers_of(self.settings))
@@ -629,7 +632,7 @@ class Master:
             return
         self.watcher.stop(self.poll)
         if not self.policy.stopping:
-            log.error("files are not watched any more; HUP reloads")
+            log.error("the file watcher has ended; send HUP to reload")
 
     def _watch_files(self) -> None:
         if self.settings.reload:
@@ -640,7 +643,7 @@ class Master:
             try:
                 call()
             except OSError as error:
-                log.error("a log file cannot be opened again: %s", error)
+                log.error("a log file cannot be reopened, the old one is kept: %s", error)
         for child in self.children.values():
             with contextlib.suppress(ProcessLookupError):
                 kill(child.pid, signal.SIGUSR1)
@@ -656,7 +659,7 @@ class Master:
         if not self.check.over(status):
             return
         if not self.hooked.exec():
-            log.error("not upgraded, all stays as it was: pre_exec failed")
+            log.error("not upgraded, nothing was changed: pre_exec failed")
             return
         self.passed = True
 
@@ -665,7 +668,7 @@ class Master:
         self.passed = False
         if self.policy.stopping:
             return
-        log.info("this process becomes the program on disk; its workers serve until others have taken over")
+        log.info("upgrading: this process starts the program on disk; its workers serve until new ones are ready")
         workers = [
             takeover.Left(
                 child.number, child.pid, child.pipe, child.board.fd, int(child.board.entries), w.generation,
@@ -681,7 +684,7 @@ class Master:
         try:
             takeover.become(self.plan.where, left, HANDLED, self.arrived)
         except OSError as error:
-            log.error("not upgraded, all stays as it was: %s", error)
+            log.error("not upgraded, nothing was changed: %s", error)
             system.notify(os.environ, "READY=1")
             self._watch_files()
 

@@ -216,7 +216,7 @@ class Policy:
         worker = self.workers[number]
         if worker.state is State.SERVING and not worker.leaving:
             worker.leaving = why
-            self._say("info", f"worker {number} is going to be replaced: {why}")
+            self._say("info", f"worker {number} will be replaced: {why}")
             self._reconcile(now)
 
     def drains(self, number: int, why: str, now: float) -> None:
@@ -231,7 +231,7 @@ class Policy:
         """A worker does not turn its loop any more."""
         worker = self.workers[number]
         if worker.state is not State.KILLED:
-            self._say("error", f"worker {number} hangs: {why}; it is killed and replaced")
+            self._say("error", f"worker {number} is hung: {why}; it is killed and replaced")
             self._kill(worker, why, now, dump=True)
             self._reconcile(now)
 
@@ -248,11 +248,11 @@ class Policy:
         elif worker.state is State.SERVING:
             self._say("error", f"worker {number} died: {how}")
             if not worker.settled:
-                self._failed(worker, "it died right after it was ready", now, code)
+                self._failed(worker, "it died right after it started", now, code)
         elif worker.state is State.DRAINING and worker.why == "stop" and not self.limits.graceful:
             pass  # told to leave at once
         elif worker.state is State.DRAINING and how != "exit code 0" and "as ordered" not in how:
-            self._say("warning", f"worker {number} ended badly while it drained: {how}")
+            self._say("warning", f"worker {number} died while it drained: {how}")
         self._reconcile(now)
 
     def resize(self, change: int, now: float) -> None:
@@ -269,7 +269,7 @@ class Policy:
         if self._stopping or self._resting is not None:
             return
         self._resting, self.target = self.target, 0
-        self._say("warning", "all workers drain and no other is started; HUP starts them again")
+        self._say("warning", "all workers drain and no new ones start; send HUP to start them again")
         self._reconcile(now)
 
     def reload(self, now: float, target: int | None = None) -> None:
@@ -328,11 +328,12 @@ class Policy:
             if not when or when > now:
                 continue
             if worker.state is State.STARTING:
-                self._say("error", f"worker {worker.number} was not ready after {self.limits.boot:g} s and is killed")
+                number, boot = worker.number, self.limits.boot
+                self._say("error", f"worker {number} was not ready after {boot:g} s (boot_timeout) and is killed")
                 self._kill(worker, "start", now)
                 self._failed(worker, "it was not ready in time", now, GAVE_UP)
             elif worker.state is State.DRAINING:
-                self._say("warning", f"worker {worker.number} did not end in time and is killed")
+                self._say("warning", f"worker {worker.number} did not finish in time and is killed")
                 self._kill(worker, worker.why, now)
             elif worker.state is State.KILLED:
                 self._tell(worker, Order.KILL, State.KILLED, now)  # a dump was asked for first
@@ -396,7 +397,7 @@ class Policy:
         if worker.generation == self.generation and self._proven < self.generation and others:
             # A reload that fails leaves everything as it was. Where the old ones are too few by now, those of the new
             # that serve do so until others take their place.
-            self._say("error", f"the new generation failed ({how}); the old one serves on. HUP tries again")
+            self._say("error", f"the new generation failed ({how}); the old one keeps serving. Send HUP to try again")
             self._drain_starts(now)
             for other in self._in(State.SERVING):
                 if other.generation == self.generation:
@@ -412,15 +413,15 @@ class Policy:
         self._boots = 0 if booted else self._boots + 1
         if not self._served or (self._boots >= self.limits.give_up and not self.serving):
             if self._served:
-                self._say("critical", f"{self._boots} workers in a row failed ({how}) and none serves: giving up")
+                self._say("critical", f"{self._boots} workers in a row failed ({how}) and none serves; giving up")
             self.stop(False, now, code)
             return
         pause = min(self.limits.first_pause * 2 ** (self._failures - 1), self.limits.longest_pause)
         self._not_before = now + pause
         if booted:
-            self._say("error", f"worker {worker.number} was just ready; the next attempt is in {pause:g} s")
+            self._say("error", f"worker {worker.number} died right after it started; restarting in {pause:g} s")
             return
-        self._say("error", f"worker {worker.number} could not be started ({how}); the next attempt is in {pause:g} s")
+        self._say("error", f"worker {worker.number} could not be started ({how}); next attempt in {pause:g} s")
 
     def _missing(self) -> int:
         present = [w for w in self.workers.values() if w.state in (State.STARTING, State.SERVING)]

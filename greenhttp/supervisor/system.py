@@ -53,7 +53,7 @@ def _write_pid(path: str, own: int) -> None:
     if other == own:  # of the program that this process was before an upgrade, perhaps with other rights
         return
     if other is not None and _lives(other):
-        raise ConfigError(f"pid: {path} belongs to process {other}, which runs; stop it, or give another file")
+        raise ConfigError(f"pid: {path} is in use by process {other}, which is running; stop it, or give another file")
     part = f"{path}.{own}"
     try:
         with open(part, "w", encoding="ascii") as file:
@@ -103,7 +103,7 @@ def drop(user: str | None, group: str | None, files: Iterable[str | None] = ()) 
         with contextlib.suppress(KeyError):
             gid = pwd.getpwuid(uid).pw_gid
         if gid is None and uid != os.geteuid() == 0:
-            raise ConfigError(f"user {user}: has no entry in /etc/passwd that gives its group; give group as well")
+            raise ConfigError(f"user {user}: /etc/passwd has no entry for it, so its group is unknown; give group too")
     if os.geteuid() == 0 and (uid or gid):
         for path in files:
             if path not in (None, "-"):
@@ -118,12 +118,12 @@ def drop(user: str | None, group: str | None, files: Iterable[str | None] = ()) 
     except OSError as error:
         what = f"group {group}" if gid is not None and os.getegid() != gid and group is not None else f"user {user}"
         raise ConfigError(
-            f"{what}: cannot be changed to ({error.strerror}); start it as root, or as that user"
+            f"{what}: cannot switch to it ({error.strerror}); start greenhttp as root, or as that user"
         ) from None
     if uid and os.geteuid() == uid:
         with contextlib.suppress(OSError):
             os.setuid(0)
-            raise ConfigError(f"user {user}: the process could become root again; refusing to go on")
+            raise ConfigError(f"user {user}: not started, because the process could become root again")
 
 
 def _give(path: str, uid: int | None, gid: int | None) -> None:

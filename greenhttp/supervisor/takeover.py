@@ -80,18 +80,18 @@ class Check:
         where: as for `check`.
         """
         if self.pid:
-            log.info("the program on disk is being checked already")
+            log.info("upgrade: the program on disk is already being checked")
             return
-        log.info("checking the program on disk before this process becomes it")
+        log.info("upgrade: checking the program on disk first")
         try:
             self.pid, self.since = check(where), when
         except OSError as error:
-            log.error("not upgraded, all stays as it was: its check cannot be started: %s", error.strerror)
+            log.error("not upgraded, nothing was changed: its check cannot start: %s", error.strerror)
 
     def look(self, when: float, patience: float) -> None:
         """End it if it takes longer than so many seconds; 0: it may."""
         if self.pid and patience and when - self.since > patience:
-            log.error("the check of the program on disk was not over after %g s and is ended", patience)
+            log.error("upgrade: the check did not finish within %g s (boot_timeout) and is killed", patience)
             self.end(when)
 
     def end(self, when: float) -> None:
@@ -104,7 +104,7 @@ class Check:
         """It has ended. Whether the program on disk could be started."""
         self.pid = 0
         if os.waitstatus_to_exitcode(status) != 0:
-            log.error("not upgraded, all stays as it was: the new program's check failed (see above)")
+            log.error("not upgraded, nothing was changed: the check of the new program failed (see above)")
             return False
         return True
 

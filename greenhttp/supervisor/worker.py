@@ -122,7 +122,7 @@ def _after_preload(number: int) -> None:
     if threads or green:
         names = ", ".join([*threads, *map(repr, green)])
         logging.getLogger("greenhttp").warning(
-            "worker %d: started while the application was preloaded, and not running here: %s", number, names
+            "worker %d: (green) threads started while the application was preloaded do not run here: %s", number, names
         )
 
 
@@ -208,7 +208,7 @@ class _Keeper:
         self.beats += 1
         if not self.seen.alive and not self.asked:
             self.asked = True
-            self.tell.say(leaving="a hook has set worker.alive to False")
+            self.tell.say(leaving="a hook set worker.alive to False")
         if self.bounds.any and not self.asked:
             rss = resident() if self.bounds.rss and self.beats % 4 == 0 else 0
             if why := self.bounds.reason(requests, rss, self.clock() - self.since):

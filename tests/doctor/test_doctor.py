@@ -47,7 +47,7 @@ def findings(text, kind):
 def test_a_clean_application_is_healthy(doctor):
     code, out, err = doctor(APP)
     assert (code, err) == (0, "")
-    assert out.splitlines()[-1].startswith("shop:app: nothing that blocks, notes: ")
+    assert out.splitlines()[-1].startswith("shop:app: blocking: nothing, notes: ")
     assert "blocks  " not in out
 
 
@@ -67,7 +67,7 @@ def test_a_request_that_holds_the_hub_is_found_with_its_line(doctor, tmp_path):
     line = 1 + next(number for number, text in enumerate(BLOCKS.splitlines()) if "this line" in text)
     (found,) = findings(out, "blocked")
     assert code == 1 and json.loads(out)["requests"] == ["GET /", "GET /slow"]
-    said = re.search(rf"GET /slow held the hub for (\S+) s at .*shop\.py:{line} in slow\(\)", found["what"])
+    said = re.search(rf"GET /slow blocked the hub for (\S+) s at .*shop\.py:{line} in slow\(\)", found["what"])
     assert float(said[1]) >= 0.5
     assert found["blocks"]
 
@@ -93,13 +93,13 @@ def test_a_request_that_holds_the_hub_for_ever_is_given_up(tmp_path):
         env={**os.environ, "PYTHONPATH": str(TOP)},
     )  # fmt: skip
     assert done.returncode == 1
-    assert re.match(r"GET / holds the hub for more than 0\.3 s at .*endless\.py:\d+ in app", done.stderr), done.stderr
+    assert re.match(r"GET / blocks the hub for more than 0\.3 s at .*endless\.py:\d+ in app", done.stderr), done.stderr
 
 
 def test_the_report_for_people_says_what_to_do(doctor):
     code, out, _ = doctor(BLOCKS, "--request", "/slow")
     assert code == 1
-    assert re.search(r"^blocks  GET /slow held the hub.*\n +make that call cooperative.*offload", out, re.MULTILINE)
+    assert re.search(r"^blocks  GET /slow blocked the hub.*\n +make that call cooperative.*offload", out, re.MULTILINE)
 
 
 def test_what_waits_cooperatively_is_no_finding(doctor):
@@ -203,7 +203,7 @@ def test_the_options_are_the_doctors_alone(tmp_path):
     environ = {**os.environ, "PYTHONPATH": str(TOP)}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environ, check=False)
     assert done.returncode == 2
-    assert "--request and --json are for greenhttp doctor APP" in done.stderr
+    assert "--request and --json work only with greenhttp doctor APP" in done.stderr
 
 
 def test_an_application_named_doctor_is_still_served(tmp_path):

@@ -74,7 +74,7 @@ def test_it_is_taken(read, name):
 def test_it_is_ignored_and_named(read, name):
     source, said = read(f"{name} = {IGNORED[name]!r}")
     assert source == {} and len(said) == 1
-    assert said[0].startswith(f"ignored, for it changes nothing here: gunicorn.conf.py:1: {name} (")
+    assert said[0].startswith(f"ignored (no effect): gunicorn.conf.py:1: {name} (")
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -97,7 +97,7 @@ def test_a_hook_is_taken_with_gunicorns_arguments(read, name):
     many = len(inspect.signature(default).parameters)
     words = ", ".join("abcd"[:many])
     assert read(f"def {name}({words}): pass") == ({"hooks": Given((name,), "gunicorn.conf.py")}, [])
-    with pytest.raises(ConfigError, match=rf"^gunicorn\.conf\.py: {name}: it must take [a-z_, ]+$"):
+    with pytest.raises(ConfigError, match=rf"^gunicorn\.conf\.py: {name}: the hook must take the arguments [a-z_, ]+$"):
         read(f"def {name}(): pass")
     with pytest.raises(ConfigError, match=rf"^gunicorn\.conf\.py: {name}: give the function itself"):
         read(f"{name} = 'module.hook'")
@@ -115,12 +115,12 @@ def test_post_request_may_leave_out_what_it_does_not_use(tmp_path, words):
 
 @pytest.mark.parametrize("name", HOOKS_OF_NOBODY)
 def test_a_hook_of_workers_that_are_not_there_is_named(read, name):
-    said = [f"gunicorn.conf.py: hooks that never run, for there are no dirty workers: {name}"]
+    said = [f"gunicorn.conf.py: these hooks never run, dirty workers are not supported: {name}"]
     assert read(f"def {name}(*words): pass") == ({}, said)
 
 
 def test_a_hook_that_makes_a_tls_context_is_refused(read):
-    with pytest.raises(ConfigError, match=r"^gunicorn\.conf\.py: ssl_context: TLS is not there yet"):
+    with pytest.raises(ConfigError, match=r"^gunicorn\.conf\.py: ssl_context: TLS is not supported yet"):
         read("def ssl_context(*words): pass")
 
 
@@ -149,11 +149,11 @@ def test_gunicorns_own_default_refuses_nothing(read, setting):
 def test_names_of_the_files_own_are_named_and_left_alone(read):
     source, said = read("import os\ncores = 2\nworkers = cores * 2 + 1\n_mine = 1\n")
     assert source["workers"].value == 5
-    assert said == ["gunicorn.conf.py: no settings, so the file's own: cores"]
+    assert said == ["gunicorn.conf.py: names that are not settings: cores"]
 
 
 def test_no_keep_alive_is_not_taken_for_no_time_out(read):
-    with pytest.raises(ConfigError, match=r":1: keepalive: 0 is no time-out here; for short ones give '2s'"):
+    with pytest.raises(ConfigError, match=r":1: keepalive: 0 turns the time-out off here; give a short time like '2s'"):
         read("keepalive = 0")
 
 
@@ -167,5 +167,5 @@ def test_our_worker_class_may_stay_in_the_file(read, value):
 
 
 def test_another_worker_class_is_refused(read):
-    with pytest.raises(ConfigError, match="worker_class builtins.dict: there is one kind of worker"):
+    with pytest.raises(ConfigError, match="worker_class builtins.dict: the only worker class is gevent"):
         read("worker_class = dict")

@@ -487,14 +487,14 @@ class Handling(WSGIServer):
 
 
 REFUSED = [
-    (dict(keyfile="k", certfile="c"), "certfile, keyfile: there is no TLS here yet"),
-    (dict(ssl_context=object()), "ssl_context: there is no TLS here yet"),
+    (dict(keyfile="k", certfile="c"), "certfile, keyfile: TLS is not supported yet"),
+    (dict(ssl_context=object()), "ssl_context: TLS is not supported yet"),
     (dict(backlogg=5), "backlogg: a WSGIServer has no such argument; did you mean backlog?"),
     (dict(handler_class=Handler), r"handler_class: tests\.doors\.test_pywsgi\.Handler would never be called"),
     (dict(handle=hello), "handle: a WSGIServer has no such argument; give the application as application="),
     (dict(spawn=print), "spawn: <built-in function print> would never be called; give 'default', a number"),
     (dict(spawn=0), "spawn: a pool of 0 would never run a request; give 1 or more"),
-    (dict(settings={"concurrency": 3}), "settings: concurrency is said by the argument 'spawn' here"),
+    (dict(settings={"concurrency": 3}), "settings: concurrency is set by the argument 'spawn'; give it there"),
     (dict(settings={"keepalive": 3}), "keepalive: there is no such setting; did you mean keepalive_timeout"),
     (dict(settings={"body_timeout": "soon"}), "body_timeout: 'soon' is not a duration"),
 ]
@@ -531,7 +531,7 @@ def test_a_websocket_is_refused_and_said(run):
     assert (answer.status, seen.environ) == (501, None)
     assert answer.content == b"There is no WebSocket here yet; use long polling.\n"
     running.until(errors.getvalue)
-    assert errors.getvalue() == "'/chat': answered with 501: there is no WebSocket here yet\n"
+    assert errors.getvalue() == "'/chat': answered with 501: WebSocket is not supported yet\n"
 
 
 # ---- install
@@ -566,5 +566,8 @@ server.stop()
 def test_install_takes_its_place_wherever_it_has_been_taken_from(tmp_path, when):
     with Process(tmp_path, "-W", "error", "-c", INSTALL, when) as process:
         code, out, err = process.rest()
-    said = "__main__.Derived is derived from gevent's WSGIServer and stays so: call greenhttp.pywsgi.install() before\n"
+    said = (
+        "__main__.Derived is derived from gevent's WSGIServer and not replaced;"
+        " call greenhttp.pywsgi.install() earlier\n"
+    )
     assert (code, out, err) == (0, "", said * 2 if when == "early" else "")

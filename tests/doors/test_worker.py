@@ -227,8 +227,8 @@ def test_no_keep_alive_closes_after_each_answer(tmp_path):
 
 
 @pytest.mark.parametrize(("config", "said"), [
-    ("proxy_protocol = 'v1'", "proxy_protocol v1: the PROXY protocol is not there yet; leave it out"),
-    ("header_map = 'refuse'", "header_map refuse: fields with _ in their names are dropped, always; leave it out"),
+    ("proxy_protocol = 'v1'", "proxy_protocol v1: the PROXY protocol is not supported yet; leave it out"),
+    ("header_map = 'refuse'", "header_map refuse: fields with _ in their names are always dropped; leave it out"),
     ("access_log_format = '%(x)s'\naccesslog = '-'", r"access_log_format: there is no atom %\(x\)s"),
 ])  # fmt: skip
 def test_what_is_not_there_refuses_to_start(tmp_path, config, said):
@@ -242,7 +242,7 @@ def test_certificates_refuse_to_start(tmp_path):
     (tmp_path / "c.pem").touch()
     with Gunicorn(tmp_path, "--certfile", "c.pem", "--keyfile", "c.pem") as gunicorn:
         assert gunicorn.ended() == 3
-        gunicorn.said("certfile, keyfile: TLS is not there yet")
+        gunicorn.said("certfile, keyfile: TLS is not supported yet")
 
 
 def test_usr1_opens_the_access_log_again(tmp_path):

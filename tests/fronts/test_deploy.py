@@ -80,7 +80,7 @@ def test_the_service_serves_on_the_socket_that_systemd_gives_it(tmp_path):
         assert parent == process.pid and worker in children(parent)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-        assert "listening on what systemd has opened" in (tmp_path / "said").read_text()
+        assert "listening on the sockets that systemd has opened" in (tmp_path / "said").read_text()
     finally:
         if process.poll() is None:
             process.kill()

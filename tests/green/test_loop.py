@@ -66,7 +66,7 @@ def test_a_loop_that_runs_already_cannot_be_changed(facts, running):
         ("libuv", but(LINUX, libuv=False), "loop: libuv needs cffi; pip install greenhttp[libuv]"),
         ("libuv", but(MAC, libuv=False), "loop: libuv needs cffi; pip install greenhttp[libuv]"),
         ("libev", but(LINUX, backends=frozenset()), "loop: this gevent was built without libev; give libuv or auto"),
-        ("asyncio", LINUX, "loop: 'asyncio' is none; give auto, libev or libuv"),
+        ("asyncio", LINUX, "loop: 'asyncio' is not an event loop; give auto, libev or libuv"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(name, facts, message):

@@ -266,7 +266,7 @@ def test_a_slow_reader_during_the_handler_is_no_error_of_the_handler(serve: Any,
     serving = serve(handler, write_timeout=0.05)
     peer = serving.connect(receive_buffer=4096)
     ((level, message),) = serving.log(1)
-    assert level == "INFO" and message.endswith("has gone (StreamTimeout)")
+    assert level == "INFO" and message.endswith("disconnected (StreamTimeout)")
     serving.until(connections=0)
     assert peer.was_reset() is tcp
 
@@ -407,7 +407,7 @@ def test_a_peer_that_resets_is_information_only(serve: Any, tcp: bool) -> None:
     waits.wait()
     peer.reset()
     ((level, message),) = serving.log(1)
-    assert level == "INFO" and " has gone (" in message
+    assert level == "INFO" and " disconnected (" in message
     serving.until(connections=0)
 
 
@@ -415,7 +415,7 @@ def test_a_peer_that_ends_in_the_middle_of_a_message_is_information_only(serve: 
     serving = serve(lambda stream: stream.readexactly(10))
     serving.connect().send(b"half").finish()
     ((level, message),) = serving.log(1)
-    assert level == "INFO" and message.endswith("has gone (EOFError)")
+    assert level == "INFO" and message.endswith("disconnected (EOFError)")
     serving.until(connections=0)
 
 
@@ -425,7 +425,7 @@ def test_a_peer_that_goes_while_the_rest_is_sent(serve: Any) -> None:
     serving.until(flushing=1)
     peer.reset()
     ((level, message),) = serving.log(1)
-    assert level == "INFO" and " has gone (" in message
+    assert level == "INFO" and " disconnected (" in message
     serving.until(connections=0)
 
 
@@ -569,7 +569,7 @@ def test_a_handler_uses_its_stream_after_it_has_closed_it(serve: Any) -> None:
     serving = serve(handler)
     serving.connect().rest()
     ((level, message),) = serving.log(1)
-    assert level == "INFO" and message.endswith("has gone (StreamClosed)")
+    assert level == "INFO" and message.endswith("disconnected (StreamClosed)")
     serving.until(connections=0)
 
 

@@ -427,7 +427,7 @@ def test_sendfile_of_a_file_that_shrinks(kind, tmp_path):
         assert not sending.ended
         os.truncate(path, 1000)
         receiving = Background(peer.receive_all)
-        with pytest.raises(StreamClosed, match="a file ended before"):
+        with pytest.raises(StreamClosed, match="the file ended before all announced"):
             sending.result()
         stream.abort()
         with suppress(ConnectionResetError):

@@ -465,7 +465,7 @@ def test_content_without_an_end_ends_with_its_client(serve: Any, caplog: Any, ki
     serving.until(lambda: serving.count("connections") == 0)
     gevent.idle()
     (record,) = caplog.records
-    assert record.levelno == logging.INFO and "the client has gone" in record.getMessage()
+    assert record.levelno == logging.INFO and "the client disconnected" in record.getMessage()
     assert closed == [1]
     assert serving.ask(GOOD).content == b"unharmed"
 

@@ -143,7 +143,8 @@ def test_out_of_descriptors_it_waits_says_so_once_serves_who_is_there_and_recove
         assert process.connect().ask(get("/new")).content == b"/new"
         process.until(lambda: "again" in process.log())
         said = process.log().removeprefix(quiet).splitlines()
-        assert ["out of file descriptors" in said[0], "accepting goes on" in said[1]] == [True, True] and len(said) == 2
+        assert len(said) == 2
+        assert "out of file descriptors" in said[0] and "new connections are accepted" in said[1]
         assert [client.ask(get("/kept")).status for client in kept] == [200] * 3
 
 

@@ -248,13 +248,37 @@ def test_what_an_application_is_called_with_is_what_was_told() -> None:
 def test_a_wrapper_of_a_handler_that_takes_anything_is_doubted() -> None:
     assert [doubt(app) for app in (native, wsgi, general(wsgi), werkzeug_application.__wrapped__)] == [None] * 4
     for app in (general(native), as_wsgi(native), werkzeug_application):
-        assert doubt(app) == "it wraps a handler of one argument; if that is what it is itself, say --interface native"
-    assert doubt(as_native(wsgi)) == "it wraps a WSGI application; if that is what it is itself, say --interface wsgi"
+        wraps = "the application wraps a handler of one argument"
+        assert doubt(app) == f"{wraps}; if it is a native handler, give --interface native"
+    assert doubt(as_native(wsgi)) == "the application wraps a WSGI application; if it is one, give --interface wsgi"
 
 
-@pytest.mark.parametrize("app", [lambda: None, lambda one, two, three: None, type("Empty", (), {})])
-def test_what_no_call_can_fit_is_doubted(app: Any) -> None:
-    line = "it takes neither a request alone nor environ and start_response, so no call of it can succeed"
+def create_app() -> None:
+    """A factory."""
+
+
+def create_with(config: Any = None) -> None:
+    """A factory that can be given something."""
+
+
+TAKES_NO = "takes no arguments; if it is a factory, give"
+
+
+@pytest.mark.parametrize(
+    ("app", "line"),
+    [
+        (create_app, f"create_app {TAKES_NO} {__name__}:create_app()"),
+        (create_with, f"create_with needs no arguments; if it is a factory, give {__name__}:create_with()"),
+        (lambda: None, f"<lambda> {TAKES_NO} a call of it, like module:create()"),
+        (functools.partial(create_app), f"partial {TAKES_NO} a call of it, like module:create()"),
+        (
+            lambda one, two, three: None,
+            "<lambda> takes neither one argument (request) nor two (environ, start_response); every request will fail",
+        ),
+        (type("Empty", (), {"__module__": "shop"}), f"Empty {TAKES_NO} shop:Empty()"),
+    ],
+)
+def test_what_no_call_can_fit_is_doubted(app: Any, line: str) -> None:
     assert doubt(app) == line
     assert [doubt(fits) for fits in (print, Methods().native, Middleware(wsgi), Iterable, with_default)] == [None] * 5
 

@@ -346,7 +346,7 @@ def test_a_client_that_has_gone_is_told_nothing_more() -> None:
 
     (one,), log = converse(handler, message(kind=Leaving))
     assert (one.state, one.answers[0].content, seen) == ("cut", b"a", [False])
-    assert [record.level for record in log] == ["info"] and "gone" in log[0].message
+    assert [record.level for record in log] == ["info"] and "disconnected" in log[0].message
 
 
 def test_gone_is_what_the_protocol_says() -> None:

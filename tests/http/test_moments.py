@@ -294,7 +294,7 @@ def test_nothing_follows_on_a_connection_whose_output_was_given_up(serve: Any, t
     assert content == b"A" * len(content)
     assert len(content) < 20_000
     serving.until(lambda: not serving.count("connections"))
-    serving.until(lambda: any("a file ended" in record.getMessage() for record in caplog.records))
+    serving.until(lambda: any("the file ended before all" in record.getMessage() for record in caplog.records))
 
 
 @pytest.mark.parametrize("base", [Exception, BaseException])
@@ -310,7 +310,7 @@ def test_a_signal_that_raises_while_a_connection_is_given_up_keeps_neither_it_no
         """What a signal's handler raises."""
 
     def report(server: Server, level: str, message: str, error: BaseException | None = None) -> None:
-        if "too slowly" in message or "has gone" in message:
+        if "too slowly" in message or "disconnected" in message:
             raise Struck
 
     monkeypatch.setattr(Server, "_report", report)
@@ -407,7 +407,7 @@ def test_what_a_request_leaves_behind_does_not_hold_up_its_end(
     all_places_are_free(serving)
     messages = [record.getMessage() for record in caplog.records]
     assert [message for message in messages if "slow" in message] == []
-    told = [message for message in messages if "it left behind was still reading or writing" in message]
+    told = [message for message in messages if "the handler left behind was still reading or writing" in message]
     assert len(told) == (kind is not Leave), messages
     assert [str(each.error) for each in leave.left if "over" not in str(each.error)] == []
 

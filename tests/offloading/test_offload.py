@@ -100,10 +100,10 @@ def test_a_higher_bound_counts_from_then_on(held, bounded):
 
 def test_a_deadline_abandons_the_call_which_keeps_its_place_until_it_ends(held, bounded, caplog):
     bounded(1, 0)
-    with pytest.raises(OffloadTimeout, match=r"was not finished within 0\.5 s"):
+    with pytest.raises(OffloadTimeout, match=r"did not finish within 0\.5 s"):
         offload(held, "late", timeout=0.5)  # long enough to begin
     assert module.statistics() == {"running": 1, "abandoned": 1, "waiting": 0}
-    assert "Held() was abandoned and still runs: it keeps one of 1 threads (offload_threads)" in caplog.text
+    assert "Held() was abandoned but still runs: it holds one of 1 threads (offload_threads)" in caplog.text
     with pytest.raises(TimeoutError):  # its wait for a place counts; it never begins
         offload(held, "never", timeout=0.01)
     assert module.statistics()["waiting"] == 0
@@ -194,7 +194,7 @@ def test_a_process_is_neither_patched_nor_reads_our_stdin():
     [(lambda: os._exit(9), "ended with code 9|died"), (lambda: os.kill(os.getpid(), signal.SIGSEGV), "SIGSEGV|died")],
 )
 def test_a_process_that_dies_is_an_error_and_the_next_call_has_a_new_one(death, said):
-    with pytest.raises(OffloadError, match=rf"the process that was at .*<lambda>\(\) (was killed by )?({said})"):
+    with pytest.raises(OffloadError, match=rf"the process that ran .*<lambda>\(\) (was killed by )?({said})"):
         offload(death, process=True)
     assert offload(abs, -3, process=True) == 3
 
@@ -225,7 +225,7 @@ def test_a_process_leaves_the_signals_of_its_group_to_the_server_and_its_program
 def test_a_deadline_ends_the_process_and_frees_its_place(bounded):
     bounded(1, 1)
     before = offload(os.getpid, process=True)
-    with pytest.raises(OffloadTimeout, match=r"forever\(\) was not finished"):
+    with pytest.raises(OffloadTimeout, match=r"forever\(\) did not finish within"):
         offload(forever, process=True, timeout=0.05)
     assert offload(os.getpid, process=True) != before
     until(lambda: module.statistics() == IDLE)
@@ -330,7 +330,7 @@ class Stubborn(Exception):
 
 
 def test_what_cannot_be_pickled_is_said():
-    with pytest.raises(OffloadError, match=r"abs\(\) or what it is given cannot be pickled: .*lock"):
+    with pytest.raises(OffloadError, match=r"abs\(\) or its arguments cannot be pickled: .*lock"):
         offload(abs, threading.Lock(), process=True)
     with pytest.raises(TypeError, match="cannot pickle"):
         offload(threading.Lock, process=True)

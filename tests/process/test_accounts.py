@@ -19,12 +19,12 @@ def test_an_owner_is_a_user_a_group_or_both(text, ids):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "names nobody"),
-        (":", "names nobody"),
-        ("root:", "names no group after the colon"),
-        ("nobody-of-that-name", "there is no user 'nobody-of-that-name' here"),
-        ("root:nobody-of-that-name", "there is no group 'nobody-of-that-name' here"),
-        ("4294967295", "there is no user '4294967295' here"),
+        ("", "has no user and no group"),
+        (":", "has no user and no group"),
+        ("root:", "has no group after the colon"),
+        ("nobody-of-that-name", "there is no user 'nobody-of-that-name'; give an existing"),
+        ("root:nobody-of-that-name", "there is no group 'nobody-of-that-name'; give an existing"),
+        ("4294967295", "there is no user '4294967295'; give an existing"),
         ("a\0b", "there is no user"),
     ],
 )

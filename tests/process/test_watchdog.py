@@ -175,7 +175,7 @@ def test_it_is_said_once_for_each_time_and_when_it_is_over(said, watch):
         pass
     assert len(said) == 1
     until(lambda: len(said) == 2)
-    assert re.match(r"the hub turns again, after \d+\.\d s$", said[1][1])
+    assert re.match(r"the hub is free again, after \d+\.\d s$", said[1][1])
     busy(said, 3)
     assert said[2][1].startswith("the hub is blocked for ")
 
@@ -239,7 +239,7 @@ def test_a_hang_is_testified_with_all_stacks_once_and_the_board_is_told(said, wa
     # another stall, of the machine, may have been seen before the request was there
     errors = [text for level, text in said if level == "ERROR"]
     at = next(number for number, text in enumerate(errors) if "in busy_until_spoken\n" in text)
-    assert re.match(r"the hub has not turned for \d+ s; it is at\n  File ", errors[at])
+    assert re.match(r"the hub is blocked for \d+ s; its stack:\n  File ", errors[at])
     assert sum("in busy_until_spoken\n" in text for text in errors) == 1
     of_waiting, of_running = errors[at + 1 : at + 3]
     assert re.match(r"in progress for \d+\.\d s: GET /waits\n  File ", of_waiting)
@@ -253,7 +253,7 @@ def test_of_too_many_green_threads_the_rest_is_counted(said, watch):
     turns(2)
     busy_until_spoken(board)
     assert sum(text.startswith("in progress for 1.0 s: x\n") for _, text in said) == 200
-    assert ("ERROR", "and 3 more") in said
+    assert ("ERROR", "and 3 more requests in progress") in said
     board.close()
 
 
@@ -261,7 +261,7 @@ def test_nobody_has_to_be_interested(said, watch):
     watch(0.0, WARN)
     turns(2)
     busy(said)
-    assert said[0][1].startswith("the hub has not turned for ")
+    assert said[0][1].startswith("the hub is blocked for ")
 
 
 # ---- its life
@@ -274,9 +274,9 @@ def test_what_goes_wrong_in_it_does_not_end_it(said, watch):
     watch(WARN, in_progress=bad)
     turns(2)
     busy(said)
-    assert said == [("DEBUG", "the watchdog could not say what it saw")]
+    assert said == [("DEBUG", "the watchdog could not write its report")]
     until(lambda: len(said) == 2)
-    assert said[1][1].startswith("the hub turns again")
+    assert said[1][1].startswith("the hub is free again")
 
 
 def test_stopped_it_leaves_no_thread_and_says_nothing_any_more(said):

@@ -27,7 +27,7 @@ def main() -> int:
         finally:
             code = program.stop()
     print(table(clients))
-    recycled = sum("is going to be replaced" in line for line in program.lines)
+    recycled = sum("will be replaced" in line for line in program.lines)
     print(f"{recycled} workers were recycled besides; exit code {code}")
     lost = [error for client in clients for error in client.errors]
     odd = [line for line in program.lines if " ERROR " in line or " WARNING " in line or " CRITICAL " in line]

@@ -62,7 +62,7 @@ def test_what_is_read(file, name, text, found):
         ("s.toml", "a = 1\nqueue 7\n", r"^s\.toml:2: Expected '='"),
         ("s.toml", b"queue = '\xff'", r"^s\.toml: not UTF-8 \(invalid start byte at byte 9\)$"),
         ("s.toml", f"queue = {'[' * 5000}{']' * 5000}", r"^s\.toml: values are nested too deeply$"),
-        ("s.toml", f"queue = {'9' * 5000}", r"^s\.toml: a number in it cannot be read: Exceeds the limit"),
+        ("s.toml", f"queue = {'9' * 5000}", r"^s\.toml: a number in this file cannot be read: Exceeds the limit"),
         ("s.py", f"queue = {'9' * 5000}", r"^s\.py:1: Exceeds the limit"),
         ("s.py", f"queue = {'-' * 100000}1", r"^s\.py: "),
         ("s.py", "queue = 1\0", r"^s\.py(:1)?: .*null bytes"),
@@ -73,19 +73,19 @@ def test_what_is_read(file, name, text, found):
         ("pyproject.toml", "tool = 3", r"^pyproject\.toml: there is no table \[tool\.greenhttp\]$"),
         ("s.toml", "app = 3", r"^s\.toml:1: app: give the application's name, like 'module:app'$"),
         ("s.toml", "connections = 3\nworker_connections = 4",
-         r"^s\.toml:2: worker_connections: it is given twice; s\.toml:1 says connections already$"),
-        ("s.toml", "certfile = 'x'", r"^s\.toml:1: certfile: TLS is not there yet"),
+         r"^s\.toml:2: worker_connections: given twice; s\.toml:1 sets connections already$"),
+        ("s.toml", "certfile = 'x'", r"^s\.toml:1: certfile: TLS is not supported yet"),
         ("s.py", "x = (", r"^s\.py:1: '\(' was never closed$"),
         ("s.py", "import os\n\nos.nothing", r"^s\.py:3: AttributeError: module 'os' has no attribute 'nothing'$"),
         ("s.py", "import json\njson.loads('{')", r"^s\.py:2: json\.decoder\.JSONDecodeError: "),
         ("s.py", "raise SystemExit(3)", r"^s\.py:1: SystemExit: 3$"),
         ("s.py", "\nqeueu = 7", r"^s\.py:2: qeueu: there is no such setting; did you mean queue\?$"),
-        ("s.py", "for i in (1, 2): pass", r"^s\.py:1: i: there is no such setting; names of your own begin with _$"),
-        ("s.py", "patch = False", r"^s\.py:1: patch cannot be decided here, it is too late; use --no-patch$"),
-        ("s.py", "loop = 'libuv'", r"^s\.py:1: loop cannot be decided here, it is too late; use --loop$"),
+        ("s.py", "for i in (1, 2): pass", r"^s\.py:1: i: there is no such setting; begin names of your own with _$"),
+        ("s.py", "patch = False", r"^s\.py:1: patch cannot be set in a Python file, it runs too late; use --no-patch$"),
+        ("s.py", "loop = 'libuv'", r"^s\.py:1: loop cannot be set in a Python file, it runs too late; use --loop$"),
         ("s.py", "def app(environ, start_response): pass", r"^s\.py: app: give the application's name"),
-        ("s.py", "worker_class = 'sync'", r"^s\.py:1: worker_class sync: there is one kind of worker"),
-        ("s.py", "workers_max_rss = 300", r"^s\.py:1: workers_max_rss( 300)?: give --max-rss, with a unit"),
+        ("s.py", "worker_class = 'sync'", r"^s\.py:1: worker_class sync: the only worker class is gevent"),
+        ("s.py", "workers_max_rss = 300", r"^s\.py:1: workers_max_rss( 300)?: use --max-rss with a unit"),
     ],
 )
 def test_what_is_wrong_is_one_line_with_its_place(file, name, text, line):
@@ -98,8 +98,8 @@ def test_what_means_nothing_here_is_said(file):
     found, said = file("s.py", "threads = 4\ndef dirty_post_fork(arbiter, worker): pass\n")
     assert found == {}
     assert said == [
-        "ignored, for it changes nothing here: s.py:1: threads (requests run in green threads; see --concurrency)",
-        "s.py: hooks that never run, for there are no dirty workers: dirty_post_fork",
+        "ignored (no effect): s.py:1: threads (requests run in green threads; see --concurrency)",
+        "s.py: these hooks never run, dirty workers are not supported: dirty_post_fork",
     ]
 
 
@@ -129,7 +129,7 @@ def apart(tmp_path, monkeypatch):
 
 def test_a_python_file_read_apart_gives_the_same_and_leaves_nothing_behind(apart):
     text = "import os, sys\nos.environ['LEFT'] = sys.left = 'x'\nqueue = 7\nthreads = 4\n"
-    said = "ignored, for it changes nothing here: s.py:4: threads (requests run in green threads; see --concurrency)"
+    said = "ignored (no effect): s.py:4: threads (requests run in green threads; see --concurrency)"
     assert apart(text) == ({"queue": (7, "s.py:3")}, [said])
     assert "LEFT" not in os.environ and not hasattr(sys, "left")
 
@@ -151,8 +151,8 @@ def test_what_is_prepared_comes_before_the_file_and_happens_there_too(apart):
     [
         ("\nqeueu = 7", r"^s\.py:2: qeueu: there is no such setting; did you mean queue\?$"),
         ("raise SystemExit(3)", r"^s\.py:1: SystemExit: 3$"),
-        ("import os\nos._exit(0)", r"^s\.py: the process that ran it ended before it was done$"),
-        ("queue = 1\nbind = (a for a in ())", r"^s\.py: a value in it cannot be used: cannot pickle 'generator' obj"),
+        ("import os\nos._exit(0)", r"^s\.py: the process that ran it ended too early; remove calls like os"),
+        ("queue = 1\nbind = (a for a in ())", r"^s\.py: a value in this file cannot be used: cannot pickle 'generator"),
     ],
 )
 def test_what_is_wrong_apart_is_one_line_here(apart, text, line):
@@ -162,7 +162,7 @@ def test_what_is_wrong_apart_is_one_line_here(apart, text, line):
 
 def test_a_file_that_does_not_come_to_its_end_is_ended(apart, monkeypatch):
     monkeypatch.setattr(settings_file, "PATIENCE", 1)
-    with pytest.raises(ConfigError, match=r"^s\.py: it has not come to its end in 1 s; it should only set"):
+    with pytest.raises(ConfigError, match=r"^s\.py: the file did not finish within 1 s; it should only set"):
         apart("while True: pass")
 
 
@@ -175,14 +175,14 @@ def test_a_process_that_the_file_leaves_behind_is_not_waited_for(apart, tmp_path
 def test_signals_are_not_those_of_the_process_that_reads(apart, monkeypatch):
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        with pytest.raises(ConfigError, match="ended before it was done"):
+        with pytest.raises(ConfigError, match="the process that ran it ended too early"):
             apart("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nqueue = 7")
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def test_too_many_values_are_refused(apart):
-    with pytest.raises(ConfigError, match=r"^s\.py: its values take \d+ bytes; 1048576 are allowed$"):
+    with pytest.raises(ConfigError, match=r"^s\.py: the values take \d+ bytes; give at most 1048576$"):
         apart("env = {'A': 'x' * 2_000_000}")
 
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_prepared_is_said(apart):
 def test_a_mode_in_toml_is_a_text_for_a_number_would_be_decimal(tmp_path, name):
     path = tmp_path / "s.toml"
     path.write_text(f"{name} = 660\n")
-    with pytest.raises(ConfigError, match=rf':1: {name}: give its octal digits as a text, like "660"$'):
+    with pytest.raises(ConfigError, match=rf':1: {name}: give the octal digits in quotes, like "660"$'):
         settings_file.read_toml(str(path))
     path.write_text(f'{name} = "660"\n')
     assert settings_file.read_toml(str(path))[0][name].value == "660"

@@ -188,7 +188,7 @@ def test_workers(given, kept):
 
 @pytest.mark.parametrize("given", [True, False, None, -1, "-1", 1.0, math.nan, "", "x", "off", "٣", "1_0", [1], b"1"])
 def test_what_is_no_number_of_workers(given):
-    with pytest.raises(ConfigError, match=r"^workers: .*; give a whole number, or auto(, 0 or more)?$"):
+    with pytest.raises(ConfigError, match=r"^workers: .*; give 0 or more, or auto$"):
         Settings(workers=given)
 
 
@@ -331,7 +331,7 @@ def test_server_header(given, kept):
 
 @pytest.mark.parametrize("given", ["", "a\r\nb", "a\nb", "a\0b", "caf\u00e9", 7])
 def test_a_server_header_that_cannot_be_sent(given):
-    with pytest.raises(ConfigError, match="server_header: .* cannot be sent"):
+    with pytest.raises(ConfigError, match="server_header: .* is not a field value; give printable ASCII, or off"):
         Settings(server_header=given)
 
 
@@ -347,7 +347,7 @@ def test_health_path(given, kept):
 
 @pytest.mark.parametrize("given", ["", "healthz", "/a?b", "/a#b", "/a b", "/\u20ac", "/\x7f", True, 7])
 def test_a_health_path_that_is_none(given):
-    with pytest.raises(ConfigError, match="health_path: .* is no path; give one like /healthz"):
+    with pytest.raises(ConfigError, match="health_path: .* is not a path; give one like /healthz"):
         Settings(health_path=given)
 
 
@@ -359,7 +359,7 @@ def test_allowed_headers_are_lower_case_tokens():
 
 def test_only_connect_and_trace_need_to_be_allowed():
     assert Settings(allow_methods="CONNECT,TRACE").allow_methods == ("CONNECT", "TRACE")
-    with pytest.raises(ConfigError, match="allow_methods: 'GET' cannot be allowed here"):
+    with pytest.raises(ConfigError, match="allow_methods: 'GET' is not a method to allow here"):
         Settings(allow_methods=["GET"])
 
 

@@ -43,7 +43,7 @@ def killed_by(number: int) -> int:
     ("code", "text"),
     [
         (0, "exit code 0"),
-        (1, "exit code 1: an address or a log cannot be used, or it was stopped by force"),
+        (1, "exit code 1: an address or a log file cannot be used, or the exit was forced"),
         (2, "exit code 2"),
         (3, "exit code 3: the application could not be loaded"),
         (255, "exit code 255"),
@@ -66,22 +66,23 @@ def test_a_kill_as_ordered_is_nobody_else_s_doing():
 def test_a_kill_that_was_not_ordered_is_somebody_s_or_the_kernel_s(told):
     status = killed_by(signal.SIGKILL)
     assert how(status, told) == (
-        "killed by SIGKILL, not by its supervisor: by somebody with kill -9, or by the machine out of memory"
+        "killed by SIGKILL, not by its supervisor: somebody ran kill -9, or the machine ran out of memory"
     )
+    why = "by the kernel, because the memory cgroup was out of memory"
     for kills in (1, 7):
-        assert how(status, told, kills) == "killed by SIGKILL: by the kernel, since the memory cgroup was out of memory"
+        assert how(status, told, kills) == f"killed by SIGKILL: {why}"
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE"])
 def test_a_crash_is_called_one(name):
     status = killed_by(getattr(signal, name))
-    assert how(status) == f"killed by {name}: a crash in code that is not Python"
-    assert how(status, "SIGTERM", 3) == f"killed by {name}: a crash in code that is not Python"
+    assert how(status) == f"killed by {name}: a crash in native code"
+    assert how(status, "SIGTERM", 3) == f"killed by {name}: a crash in native code"
 
 
 def test_an_abort_and_other_signals():
     assert how(killed_by(signal.SIGABRT)) == (
-        "killed by SIGABRT: code that is not Python has given up, or somebody has sent it"
+        "killed by SIGABRT: native code called abort(), or somebody sent the signal"
     )
     assert how(killed_by(signal.SIGTERM)) == "killed by SIGTERM, not by its supervisor"
     assert how(killed_by(signal.SIGHUP), "SIGTERM") == "killed by SIGHUP, not by its supervisor"
@@ -97,7 +98,7 @@ def test_a_core_is_told_of():
     """The bit is what waitpid(2) would set; whether a core is written depends on the machine."""
     core = 0x80
     assert os.WCOREDUMP(signal.SIGSEGV | core)
-    assert how(signal.SIGSEGV | core) == "killed by SIGSEGV: a crash in code that is not Python, core dumped"
+    assert how(signal.SIGSEGV | core) == "killed by SIGSEGV: a crash in native code, core dumped"
     assert how(signal.SIGABRT | core, "SIGABRT") == "killed by SIGABRT as ordered, core dumped"
     assert how(signal.SIGQUIT | core) == "killed by SIGQUIT, not by its supervisor, core dumped"
 

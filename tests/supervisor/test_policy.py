@@ -115,7 +115,7 @@ def test_a_generation_that_cannot_start_leaves_the_old_one_serving():
     world.obey().gone(3, how="exit code 3")
     assert world.pass_time(600).alive == {1: 1, 2: 1}
     assert not world.orders
-    assert [line for line in world.said if "the old one serves on" in line]
+    assert [line for line in world.said if "the old one keeps serving" in line]
     world.gone(1, how="killed by SIGKILL")  # and it is still replaced if one of it dies
     assert sorted(world.alive) == [2, 4]
 
@@ -269,7 +269,7 @@ def test_all_that_have_done_enough_at_once_leave_one_after_the_other():
 
 def test_a_hung_worker_is_asked_where_it_is_then_killed_and_replaced_at_once():
     world = serving(2)
-    world.policy.hung(1, "its loop has not turned for 30 s", world.now)
+    world.policy.hung(1, "its event loop is blocked for 30 s", world.now)
     world.obey()
     assert world.new_orders() == [(1, Order.DUMP)] and sorted(world.alive) == [1, 2, 3]
     world.policy.hung(1, "again", world.now)

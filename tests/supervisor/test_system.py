@@ -122,7 +122,7 @@ def test_a_living_process_keeps_its_file(path):
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         path.write_text(f"{other.pid}\n")
-        with pytest.raises(ConfigError, match=f"^pid: {path} belongs to process {other.pid}, which runs; "):
+        with pytest.raises(ConfigError, match=f"^pid: {path} is in use by process {other.pid}, which is running; "):
             pid_file(str(path)).__enter__()
         assert path.read_text() == f"{other.pid}\n"
         assert os.listdir(path.parent) == ["web.pid"]
@@ -159,7 +159,7 @@ def test_a_living_process_of_somebody_else_keeps_its_file(path):
 
     with way_in(path.parent):
         assert in_child(start) == (
-            f"ConfigError: pid: {path} belongs to process 1, which runs; stop it, or give another file"
+            f"ConfigError: pid: {path} is in use by process 1, which is running; stop it, or give another file"
         )
 
 
@@ -238,9 +238,9 @@ def test_a_user_and_a_group_are_given_by_name_or_number():
 
 @pytest.mark.parametrize("text", ["nobody-knows-me", "", "-1", "1.5", "٣", "a\0b", "4294967295", "99999999999999"])
 def test_who_is_not_there_is_a_config_error_that_names_the_setting(text):
-    with pytest.raises(ConfigError, match="^user: there is no user '.*' here; give one that id"):
+    with pytest.raises(ConfigError, match="^user: there is no user '.*'; give an existing user name, or a number"):
         user_id(text)
-    with pytest.raises(ConfigError, match="^group: there is no group '.*' here; give a name or number"):
+    with pytest.raises(ConfigError, match="^group: there is no group '.*'; give an existing group name, or a number"):
         group_id(text)
 
 
@@ -320,7 +320,7 @@ def test_a_user_without_an_entry_would_keep_root_s_groups_so_a_group_must_be_giv
         return identity()
 
     assert in_child(change) == (
-        "ConfigError: user 54321: has no entry in /etc/passwd that gives its group; give group as well"
+        "ConfigError: user 54321: /etc/passwd has no entry for it, so its group is unknown; give group too"
     )
 
 
@@ -400,13 +400,13 @@ def test_who_is_not_root_is_told_what_to_do(user, group, what):
         return identity()
 
     assert in_child(change) == (
-        f"ConfigError: {what}: cannot be changed to (Operation not permitted); start it as root, or as that user"
+        f"ConfigError: {what}: cannot switch to it (Operation not permitted); start greenhttp as root, or as that user"
     )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may")
 def test_a_plain_user_cannot_become_root():
-    with pytest.raises(ConfigError, match=r"^user 0: .*; start it as root, or as that user$"):
+    with pytest.raises(ConfigError, match=r"^user 0: .*; start greenhttp as root, or as that user$"):
         drop("0", "0")
 
 

@@ -70,7 +70,7 @@ def test_an_idle_server_stops_with_exit_code_0(here, number):
     assert "Traceback" not in err
     if number != signal.SIGTERM:
         (line,) = err.splitlines()
-        assert f" INFO {signal.Signals(number).name}, sent by process {os.getpid()} (" in line
+        assert f" INFO received {signal.Signals(number).name}, sent by process {os.getpid()} (" in line
 
 
 def connect(url):
@@ -156,37 +156,37 @@ def test_settings_come_from_a_file_of_toml_that_may_decide_about_patching(here):
     (here / "s.toml").write_text('bind = "127.0.0.1:0"\npatch = false\n')
     with Command(here, "web", GREENHTTP_CONFIG="s.toml") as command:
         said = command.until("Ctrl-C")
-    assert "NOT patched" in said and ": leave out --no-patch, or make `import greenhttp.patch` the first line" in said
+    assert "NOT patched" in said and "; leave out --no-patch, or make `import greenhttp.patch` the first line" in said
 
 
 def test_check_says_what_would_be_served_and_listens_nowhere(here):
     with socket.create_server(("127.0.0.1", 0)) as busy:
         address = f"127.0.0.1:{busy.getsockname()[1]}"
         with Command(here, "--check", "-b", address, "web") as command:
-            assert command.rest() == (0, f"ok: web as a WSGI application (by its signature) at {address}\n", "")
+            assert command.rest() == (0, f"ok: web at {address}, interface: WSGI (detected)\n", "")
 
 
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        ((), "def app(request): return 'x'", "a native handler (by its signature)"),
-        (("--interface", "native"), "def app(*whatever): pass", "a native handler (as set)"),
-        (("--interface", "stream"), "def app(stream): pass", "a stream handler (as set)"),
+        ((), "def app(request): return 'x'", "native handler (detected)"),
+        (("--interface", "native"), "def app(*whatever): pass", "native handler (as set)"),
+        (("--interface", "stream"), "def app(stream): pass", "stream handler (as set)"),
     ],
 )
 def test_the_kind_of_application_is_said(tmp_path, options, code, said):
     (tmp_path / "web.py").write_text(code)
     with Command(tmp_path, "--check", *options, "-b", ":0", "web") as command:
-        assert command.rest() == (0, f"ok: web as {said} at :0\n", "")
+        assert command.rest() == (0, f"ok: web at :0, interface: {said}\n", "")
     with Command(tmp_path, *options, "-b", ":0", "web") as command:
-        assert f"greenhttp: it is {said}\n" in command.until("Ctrl-C")
+        assert f"greenhttp: interface: {said}\n" in command.until("Ctrl-C")
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
         (["-b", "8000", "web"], 2, "bind: '8000' is only a number"),
-        (["-c", "s.toml", "web"], 2, "s.toml:2: queue: 'x' is not a number from 0 on; give a whole number"),
+        (["-c", "s.toml", "web"], 2, "s.toml:2: queue: 'x' is not a whole number; give 0 or more"),
         (["-c", "s.py", "web"], 2, "s.py:1: ZeroDivisionError: division by zero"),
         (["--access-log", "--access-log-format", "%(h", "web"], 2, "access_log_format: '%(' is not an atom"),
         (["--access-log-format", "%(zz)s", "no.such.module"], 2, "access_log_format: there is no atom %(zz)s"),
@@ -226,7 +226,7 @@ def test_a_format_that_cannot_be_is_said_before_the_application_is_imported(here
 def test_stream_handlers_have_no_access_log_which_is_said_once(here):
     (here / "web.py").write_text("def app(stream): pass\n")
     options = ["--interface", "stream", "--access-logfile", "none/x", "-b", "127.0.0.1:0", "web"]
-    line = "greenhttp: access_logfile is ignored: there is no access log of stream handlers\n"
+    line = "greenhttp: access_logfile is ignored: stream handlers have no access log\n"
     with Command(here, "--check", *options) as command:
         assert command.rest()[::2] == (0, line)
     with Command(here, *options) as command:
@@ -268,7 +268,7 @@ def test_usr1_opens_the_log_again(tmp_path):
         assert command.rest()[0] == 0
     assert "RuntimeError: /first" in (tmp_path / "old.log").read_text()
     assert "RuntimeError: /second" in log.read_text()
-    assert " ERROR a log file cannot be opened again: division by zero\n" in log.read_text()
+    assert " ERROR a log file cannot be reopened, the old one is kept: division by zero\n" in log.read_text()
 
 
 def test_a_log_that_cannot_be_written_is_one_line_and_exit_code_1(here):
@@ -281,8 +281,8 @@ def test_a_sitecustomize_that_imports_too_much_is_named(here):
     with Command(here, "-b", "127.0.0.1:0", "web", PYTHONPATH=f"{here}:{os.environ.get('PYTHONPATH', '')}") as command:
         first = command.until("serving").splitlines()[0]
     assert "requests" in first and "urllib3" in first
-    assert first.startswith("greenhttp: imported too early: ")
-    assert first.endswith("; they keep blocking calls. A sitecustomize or .pth file imports them")
+    assert first.startswith("greenhttp: imported before the patch: ")
+    assert first.endswith("; their calls block. A sitecustomize or .pth file imports them")
 
 
 @pytest.mark.parametrize("before", ["", "import requests\n"])
@@ -292,8 +292,9 @@ def test_an_application_that_patches_by_itself_is_told_what_it_imported_too_earl
         code, out, err = command.rest()
     assert (code, out.count("\n"), err.count("\n")) == (0, 1, bool(before))
     if before:
-        assert err.startswith("greenhttp.patch: imported too early: ") and "requests" in err and "click" not in err
-        assert err.endswith('; they keep blocking calls. Make "import greenhttp.patch" the first line\n')
+        assert err.startswith("greenhttp.patch: imported before the patch: ")
+        assert "requests" in err and "click" not in err
+        assert err.endswith('; their calls block. Make "import greenhttp.patch" the first line\n')
 
 
 @pytest.mark.parametrize("arguments", [["--print-config"], ["--help"], ["--version"], ["--check", "web"]])
@@ -324,7 +325,7 @@ def test_a_directory_that_was_removed_is_one_line(tmp_path, arguments):
     go = f"import os, sys\nfrom greenhttp.cli import main\nos.rmdir(os.getcwd())\nsys.exit(main({arguments!r}))\n"
     with Process(tmp_path / "gone", "-c", go) as process:
         code, out, err = process.rest()
-    line = "greenhttp: the current directory: No such file or directory; go to one that exists, or give --chdir\n"
+    line = "greenhttp: the current directory: No such file or directory; enter one that exists, or give --chdir\n"
     assert (code, out, err) == (2, "", line)
 
 

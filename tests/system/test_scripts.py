@@ -210,7 +210,7 @@ def test_outside_the_main_thread_serve_says_to_use_server(tmp_path):
     with script(tmp_path, "def handler(request): pass\n", thread) as process:
         code, out, said = process.rest()
     assert (code, said) == (0, "")
-    assert out == "signals arrive in the main thread: call serve there, or use Server, without them\n"
+    assert out == "serve() handles signals: call it in the main thread, or use Server instead\n"
 
 
 @pytest.mark.parametrize("patch", ["", "import greenhttp.patch\n"])

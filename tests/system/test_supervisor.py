@@ -197,7 +197,7 @@ def test_a_worker_that_somebody_kills_is_replaced_and_the_log_says_that_it_was_n
 def test_a_blocked_hub_is_named_with_line_and_request(start):
     program = start("-w", "1", "--hub-warn", "200ms")
     ask(program, "/block")
-    program.wait_for("the hub turns again")
+    program.wait_for("the hub is free again")
     line = next(line for line in program.lines if "the hub is blocked" in line)
     assert "web.py:" in line and "in app(), GET /block" in line
     assert program.stop() == 0
@@ -209,12 +209,12 @@ def test_a_hung_worker_says_where_it_is_and_is_replaced(start, path):
     program = start("-w", "1", "--timeout", "2", "--hub-warn", "0")
     with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        here = program.wait_for("hangs: its loop has not turned")
+        here = program.wait_for("is hung: its event loop is blocked")
         program.wait_for("in progress for", here)
         program.wait_for("serves, process", here)
     said = "".join(program.lines)
     assert f"GET {path}" in said
-    assert ("what follows is only the stack" in said) == (path == "/regex")
+    assert ("the stacks below are those of its threads" in said) == (path == "/regex")
     assert 'web.py", line' in said
     assert ask(program)
     assert program.stop() == 0
@@ -228,7 +228,7 @@ def test_a_generation_that_cannot_start_leaves_the_old_one_serving(start, tmp_pa
     before = set(children(program.process.pid))
     (tmp_path / "helper.py").write_text(broken)
     program.send(signal.SIGHUP)
-    here = program.wait_for("the old one serves on")
+    here = program.wait_for("the old one keeps serving")
     assert ask(program)[0] in before and set(children(program.process.pid)) == before
     if "import nothing" in broken:
         assert sum("No module named 'nothing_of_that_name'" in line for line in program.lines) == 1
@@ -247,7 +247,7 @@ def test_a_generation_that_dies_right_after_it_is_ready_does_too(start, tmp_path
         "import os, signal, threading, time\nthreading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()\n"
     )
     program.send(signal.SIGHUP)
-    program.wait_for("the old one serves on")
+    program.wait_for("the old one keeps serving")
     assert children(program.process.pid) == before
     assert ask(program)[0] == before[0]
     assert program.stop() == 0
@@ -258,7 +258,7 @@ def test_a_program_that_fails_its_check_is_not_upgraded_to(start, tmp_path):
     before = children(program.process.pid)
     (tmp_path / "helper.py").write_text("x = (")
     program.send(signal.SIGUSR2)
-    program.wait_for("not upgraded, all stays as it was")
+    program.wait_for("not upgraded, nothing was changed")
     assert children(program.process.pid) == before and ask(program)[0] == before[0]
     assert program.stop() == 0
 
@@ -349,7 +349,7 @@ def test_a_worker_is_replaced_by_age_memory_and_requests(start):
         first = ask(program)[0]
         for _ in range(5):
             ask(program)
-        program.wait_for("is going to be replaced")
+        program.wait_for("will be replaced")
         until(lambda first=first, program=program: ask(program)[0] != first)
         assert program.stop() == 0
 
@@ -362,7 +362,7 @@ def test_a_warm_up_runs_in_each_worker_before_it_is_ready_and_its_failure_is_the
     (tmp_path / "helper.py").write_text("def warm():\n    raise OSError('no database')\n")
     before = children(program.process.pid)
     program.send(signal.SIGHUP)
-    program.wait_for("the old one serves on")
+    program.wait_for("the old one keeps serving")
     assert sum("OSError: no database" in line for line in program.lines) == 1
     assert sorted(children(program.process.pid)) == sorted(before)
     assert program.stop() == 0
@@ -424,7 +424,7 @@ def test_a_reload_says_which_settings_it_leaves_as_they_were(start, tmp_path):
     program.wait_for("HUP reloads")
     file.write_text("workers = 2\numask = '027'\nbacklog = 100\n")
     program.send(signal.SIGHUP)
-    line = program.lines[program.wait_for("a reload leaves that as it was") - 1]
+    line = program.lines[program.wait_for("but a reload does not apply it") - 1]
     assert "umask, backlog: changed" in line
     until(lambda: len(children(program.process.pid)) == 2)
     assert program.stop() == 0
@@ -512,7 +512,7 @@ def test_an_application_that_writes_to_every_pipe_does_not_disturb_the_superviso
         "        pass\n"
     )
     program = start("-w", "1")
-    program.wait_for("something else than its word")
+    program.wait_for("unexpected data in its pipe")
     assert ask(program)
     assert program.stop() == 0
 
@@ -540,9 +540,9 @@ def test_a_check_that_hangs_is_ended_with_the_program_and_after_boot_timeout(sta
     program.send(signal.SIGUSR2)
     program.wait_for("checking the program on disk")
     program.send(signal.SIGUSR2)
-    program.wait_for("is being checked already")
-    program.wait_for("was not over after 3 s")
-    here = program.wait_for("not upgraded, all stays as it was")
+    program.wait_for("is already being checked")
+    program.wait_for("did not finish within 3 s (boot_timeout)")
+    here = program.wait_for("not upgraded, nothing was changed")
     assert children(program.process.pid) == before
     program.send(signal.SIGUSR2)
     program.wait_for("checking the program on disk", here)
@@ -558,7 +558,7 @@ def test_a_first_worker_that_ends_without_a_word_is_named(start, tmp_path):
     assert program.process.wait(60) == 3
     program.reader.join(10)
     (line,) = program.lines
-    assert "ended before it was ready, and has not said why: exit code 9" in line
+    assert "ended before it was ready, without an error message: exit code 9" in line
 
 
 def test_a_traceback_comes_once_for_each_reload(start, tmp_path):
@@ -567,7 +567,7 @@ def test_a_traceback_comes_once_for_each_reload(start, tmp_path):
     here = 0
     for count in (1, 2):
         program.send(signal.SIGHUP)
-        here = program.wait_for("the old one serves on", here)
+        here = program.wait_for("the old one keeps serving", here)
         assert sum("SyntaxError" in line for line in program.lines) == count
     assert not any("has taken over" in line for line in program.lines)
     assert program.stop() == 0
@@ -578,7 +578,7 @@ def test_without_descriptors_no_worker_is_added_and_all_others_serve_on(start):
     open_now = len(os.listdir(f"/proc/{program.process.pid}/fd"))
     resource.prlimit(program.process.pid, resource.RLIMIT_NOFILE, (open_now, open_now))
     program.send(signal.SIGTTIN)
-    program.wait_for("its process could not be made: Too many open files")
+    program.wait_for("no process for it: Too many open files")
     assert ask(program)
     assert program.stop() == 0
 
@@ -625,7 +625,7 @@ def test_a_pid_file_a_busy_port_and_a_user_that_is_not_there(start, tmp_path):
     assert second.process.wait(60) == 1
     second.reader.join(10)
     assert second.lines == [
-        f"greenhttp: pid: {tmp_path}/run.pid belongs to process {program.process.pid}, which runs; "
+        f"greenhttp: pid: {tmp_path}/run.pid is in use by process {program.process.pid}, which is running; "
         "stop it, or give another file\n"
     ]
     busy = start("-w", "1", "-b", f"127.0.0.1:{program.port}", ready=False)
@@ -635,7 +635,7 @@ def test_a_pid_file_a_busy_port_and_a_user_that_is_not_there(start, tmp_path):
     wrong = start("-w", "1", "-u", "nobody-of-that-name", ready=False)
     assert wrong.process.wait(60) == 2
     wrong.reader.join(10)
-    assert len(wrong.lines) == 1 and "there is no user 'nobody-of-that-name' here" in wrong.lines[0]
+    assert len(wrong.lines) == 1 and "there is no user 'nobody-of-that-name'; give an existing" in wrong.lines[0]
     assert program.stop() == 0
     assert not (tmp_path / "run.pid").exists()
 
@@ -645,7 +645,7 @@ def test_an_application_that_cannot_be_preloaded_shows_its_traceback_once(start)
     assert program.process.wait(60) == 3
     program.reader.join(10)
     assert sum(line == "RuntimeError: no database\n" for line in program.lines) == 1
-    assert program.lines[-1] == "greenhttp: web:app could not be loaded; the traceback above is its own\n"
+    assert program.lines[-1] == "greenhttp: web:app could not be loaded; see the traceback above\n"
 
 
 def test_after_a_rotation_the_stacks_of_a_crash_go_to_the_log_and_to_no_client(start, tmp_path):
@@ -681,7 +681,7 @@ def log_of(pid: int) -> os.stat_result:
 def test_a_worker_whose_loop_never_makes_its_first_turn_is_missed(start):
     blocked = "import gevent\ndef block():\n    while True: pass\ngevent.spawn(block)\n"
     program = start("-w", "1", "--timeout", "1", "--hub-warn", "0", app=blocked + APP)
-    program.wait_for("hangs: its loop has not turned")
+    program.wait_for("is hung: its event loop is blocked")
     assert program.stop(signal.SIGINT) == 0
 
 
@@ -690,7 +690,7 @@ def test_a_reload_where_the_first_directory_is_gone_leaves_all_as_it_was(start, 
     before = ask(program)
     tmp_path.rename(tmp_path.with_suffix(".old"))
     program.send(signal.SIGHUP)
-    program.wait_for("not reloaded, all stays as it was")
+    program.wait_for("not reloaded, nothing was changed")
     tmp_path.with_suffix(".old").rename(tmp_path)
     assert ask(program) == before
     assert program.stop() == 0
@@ -702,7 +702,7 @@ def test_reload_follows_the_files_and_survives_a_syntax_error(start, tmp_path):
     first = ask(program)[0]
     (tmp_path / "helper.py").write_text("x = (")
     program.wait_for("changed: helper.py")
-    program.wait_for("the old one serves on")
+    program.wait_for("the old one keeps serving")
     assert any("SyntaxError" in line for line in program.lines)
     assert ask(program)[0] == first
     here = len(program.lines)

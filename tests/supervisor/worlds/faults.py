@@ -52,7 +52,7 @@ FAULTS = [
     Fault("the last words of the dead are not read", "master", "Master._gone",
           "self._hear_all()", "pass"),
     Fault("a fork that fails counts as a worker", "master", "Master._fork",
-          'self.policy.gone(number, f"its process could not be made: {why}", self._read_clock())', "pass"),
+          'self.policy.gone(number, f"no process for it: {why}", self._read_clock())', "pass"),
     Fault("a fork that fails leaves signals blocked", "master", "Master._fork",
           "undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)", "pass"),
     Fault("a fork that fails leaks a descriptor", "master", "Master._fork",

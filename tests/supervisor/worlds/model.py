@@ -21,7 +21,7 @@ PAUSE = 0.5  # seconds at least between failed starts
 GIVE_UP = 5  # failed starts in a row, while none serves
 SETTLED = 1.0  # seconds after which a worker, or a generation, counts as a success
 SLACK = 3.0  # seconds that the master may be late
-DEATH = re.compile(r"worker (\d+) (died|could not be started|ended badly)")
+DEATH = re.compile(r"worker (\d+) (died(?! right after)|could not be started)")
 
 
 @dataclass
@@ -353,7 +353,7 @@ class Judge:
         elif "leaving" in word and seen.serving and not seen.leaving and not self.ends:
             seen.leaving = seen.tired = True
             if alone:
-                line = f"^worker {n} is going to be replaced: {word['leaving']}$"
+                line = f"^worker {n} will be replaced: {word['leaving']}$"
                 self.expect(line, f"worker {n} has asked to leave")
         elif "drains" in word and seen.free and not self.ends:
             self.prove()
@@ -466,7 +466,7 @@ class Judge:
     def due_death(self, seen):
         """Unless all ends, the log names it, or gives its own words."""
         n = seen.number
-        lines = f"worker {n} (died|could not|ended b)|the new generation failed|workers in a row"
+        lines = f"worker {n} (died(?! right after)|could not|ended before)|the new generation failed|workers in a row"
         if seen.code is not None:
             lines += f"|birth {seen.process.birth} has failed"
         self.expect(lines, f"worker {n} has died and the log does not say so")
@@ -524,7 +524,7 @@ class Judge:
             serves = line.startswith(f"worker {seen.number} serves") or line == f"worker of birth {seen.process.birth}"
             if serves and seen.order is not None:
                 self.wrong("the log", f"worker {seen.number} was told to leave: {line}")
-        found = re.match(r"worker (\d+) (died|ended badly|ended before it was ready)", line)
+        found = re.match(r"worker (\d+) (died(?! right after)|ended before it was ready)", line)
         if found and int(found[1]) in self.dead:
             seen = self.dead[int(found[1])]
             if seen.ready is not None and found[2] == "ended before it was ready":
