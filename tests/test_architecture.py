@@ -32,7 +32,7 @@ LINES = (
     ("http", "patch"),
     ("wire", "green", "offloading"),
     ("process", "settings"),
-    ("errors",),
+    ("errors", "traces"),
 )
 RANK = {name: -number for number, line in enumerate(LINES) for name in line}
 PACKAGE_NAMES = {"__version__"}  # what may be taken from greenhttp/__init__.py itself, which fetches all else lazily
@@ -261,8 +261,8 @@ def test_wire_knows_no_socket_green_thread_clock_log_or_environment():
 
 
 SUPERVISORS = {
-    "errors", "settings", "process", "green.listener", "program.boot", "program.check", "program.hooks", "program.logs",
-    "supervisor",
+    "errors", "traces", "settings", "process", "green.listener", "program.boot", "program.check", "program.hooks",
+    "program.logs", "supervisor",
 }  # fmt: skip
 
 

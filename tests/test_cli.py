@@ -587,8 +587,9 @@ import greenhttp.cli
 early = set(sys.modules) - before
 late = {"gevent", "greenlet", "ssl", "socket", "logging"}
 assert not {m for m in early if m.split(".")[0] in late}, early
+known = {"greenhttp", *(f"greenhttp.{room}" for room in ("cli", "errors", "program", "settings", "traces"))}
 rooms = {".".join(m.split(".")[:2]) for m in early if m.startswith("greenhttp")}
-assert rooms == {"greenhttp", "greenhttp.cli", "greenhttp.errors", "greenhttp.program", "greenhttp.settings"}, rooms
+assert rooms == known, rooms
 assert {m for m in early if m.startswith("greenhttp.program.")} == {"greenhttp.program.boot", "greenhttp.program.check"}
 import gevent.monkey
 gevent.monkey.patch_all()

@@ -22,7 +22,6 @@ between the listening socket and the application is a greenhttp.Server and behav
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -46,6 +45,7 @@ from greenhttp.server import Server
 from greenhttp.settings.address import Address
 from greenhttp.settings.kinds import LONGEST, MOST, MOST_RUNNING
 from greenhttp.settings.table import nearest
+from greenhttp.traces import trace
 
 __all__ = ["WSGIServer", "install"]
 
@@ -317,8 +317,7 @@ class _Serving(Server):
         return level > logging.INFO  # as in pywsgi, a client that goes away is no error
 
     def _say(self, level: int, message: str, error: BaseException | None) -> None:
-        trace = "" if error is None else "".join(traceback.format_exception(error))
-        self.front.error_log.write(f"{message}\n{trace}")
+        self.front.error_log.write(f"{message}\n{'' if error is None else trace(error)}")
 
 
 def line_of(entry: str) -> str:

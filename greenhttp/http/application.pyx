@@ -17,9 +17,9 @@ from greenhttp.wire.response cimport ResponseHead
 
 from contextlib import suppress
 from math import ceil
-from traceback import format_exception
 
 from greenhttp.errors import BodyError, RequestTimeout, StreamClosed, WireError
+from greenhttp.traces import trace
 from greenhttp.wire.response import Transfer
 
 
@@ -145,8 +145,8 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
         service.pool.pass_on(error)
     if request.head_out:
         return exchange.abort()             # a head is out: a truncated answer must not look whole
-    trace = "".join(format_exception(error)) if service.settings.debug and status in (500, 503) else None
-    response = plain(request, status, as_json, trace)
+    text = trace(error) if service.settings.debug and status in (500, 503) else None
+    response = plain(request, status, as_json, text)
     response.asked_close = last or request.body.broken or status == 413
     response.deliver()
     return 0

@@ -14,7 +14,6 @@ import faulthandler
 import logging
 import os
 import signal
-import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from greenhttp.program import logs
 from greenhttp.settings.file import NAMES
 from greenhttp.settings.table import BY_NAME
 from greenhttp.settings.values import Settings
+from greenhttp.traces import trace
 
 if TYPE_CHECKING:
     from greenhttp.server import Server
@@ -57,8 +57,8 @@ class Hooks:
         try:
             hook(*words)
         except (Exception, SystemExit) as error:
-            trace = error.__traceback__
-            cause = error.with_traceback(trace.tb_next if trace is not None else None)  # without this line
+            where = error.__traceback__
+            cause = error.with_traceback(where.tb_next if where is not None else None)  # without this line
             raise HookError(f"{self.file}: {name} failed") from cause
 
     def tried(self, name: str, *words: object) -> bool:
@@ -254,4 +254,4 @@ def told(error: AppError, name: str) -> tuple[str, str]:
     if error.__cause__ is None:
         return "", str(error)
     what = str(error) if isinstance(error, HookError) else f"{name} could not be loaded"
-    return "".join(traceback.format_exception(error.__cause__)), f"{what}; see the traceback above"
+    return trace(error.__cause__), f"{what}; see the traceback above"

@@ -16,12 +16,12 @@ import inspect
 import os
 import pkgutil
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from types import ModuleType, TracebackType
 from typing import Any
 
 from greenhttp.errors import AppError
+from greenhttp.traces import last_line
 
 DEFAULT_NAMES = ("application", "app")
 FACTORY_NAMES = ("create_app", "make_app", "create_application")
@@ -187,8 +187,7 @@ def _a(thing: object) -> str:
 
 
 def _failed(spec: str, what: str, error: BaseException) -> AppImportError:
-    last = traceback.format_exception_only(type(error), error)[-1].strip()
-    return AppImportError(f"{spec}: {what}: {last}")
+    return AppImportError(f"{spec}: {what}: {last_line(error)}")
 
 
 def _trimmed(error: BaseException) -> BaseException:

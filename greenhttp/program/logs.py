@@ -6,15 +6,23 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 from greenhttp.errors import ConfigError
 from greenhttp.settings.values import Settings
+from greenhttp.traces import trace
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 FORMAT_OF_MANY = "%(asctime)s [%(process)d] %(levelname)s %(message)s"  # where several processes write
 
 log = logging.getLogger("greenhttp")
+
+
+class Formatter(logging.Formatter):
+    """An exception that cannot be formatted must not take the line with it."""
+
+    def formatException(self, ei: Any) -> str:
+        return super().formatException(ei) if ei[1] is None else trace(ei[1]).rstrip("\n")
 
 
 class LogFile(logging.FileHandler):
@@ -59,7 +67,7 @@ def set_up(settings: Settings, process: bool = False) -> Iterator[list[Callable[
     if level == logging.NOTSET:
         log.setLevel(settings.log_level.upper())
     if handler is not None:
-        handler.setFormatter(logging.Formatter(FORMAT_OF_MANY if process else FORMAT))
+        handler.setFormatter(Formatter(FORMAT_OF_MANY if process else FORMAT))
         log.addHandler(handler)
     try:
         yield [handler.reopen] if isinstance(handler, LogFile) else []

@@ -42,6 +42,7 @@ from greenhttp.settings.foreign import (
 )
 from greenhttp.settings.sources import APP, HOOKS, PLACES, Given, Source
 from greenhttp.settings.table import BY_NAME, SETTINGS, nearest
+from greenhttp.traces import last_line
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -223,7 +224,7 @@ def _executed(path: str) -> tuple[ast.Module, dict[str, Any]]:
         raise ConfigError(f"{path}:{error.lineno or 1}: {error.msg}") from None
     except (Exception, SystemExit) as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-        said = traceback.format_exception_only(type(error), error)[-1].strip()
+        said = last_line(error)
         raise ConfigError(f"{path}:{frames[-1].lineno}: {said}" if frames else f"{path}: {said}") from None
     return tree, names
 

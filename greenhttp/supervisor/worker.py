@@ -11,7 +11,6 @@ import json
 import os
 import random
 import signal
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from greenhttp.program.hooks import Arbiter, Hooks, Life, Worker, told
 from greenhttp.settings.address import Address
 from greenhttp.settings.values import Settings
 from greenhttp.supervisor.recycle import Bounds, bounds_for, resident
+from greenhttp.traces import trace
 
 if TYPE_CHECKING:
     from greenhttp.server import Server
@@ -99,7 +99,7 @@ def main(birth: Birth) -> int:
         tell.say(failed=f"greenhttp: {error}\n", code=BROKEN)
         return BROKEN
     except Exception as error:
-        tell.say(failed="".join(traceback.format_exception(error)), code=APP_FAILED)
+        tell.say(failed=trace(error), code=APP_FAILED)
         return APP_FAILED
     finally:
         life.over()

@@ -22,6 +22,7 @@ from greenhttp.http.form import read_form
 MOST = 1 << 24  # requests of one process; a bit each, allocated before anything is measured
 FILE_SIZE = 256 << 10
 WHOLE_FILE = random.Random("file").randbytes(FILE_SIZE)
+LARGE = WHOLE_FILE * 32
 
 servers = []  # those of this process: the statistics are asked of them
 
@@ -148,8 +149,8 @@ def stubborn(asked):
 
 
 def large(asked):
-    """More than the kernel takes at once, and hardly any memory: what the process uses shall not depend on malloc."""
-    return "200 OK", [WHOLE_FILE] * 32
+    """More than the kernel takes at once, and always one object: what the process uses shall not depend on malloc."""
+    return "200 OK", LARGE
 
 
 def endless(asked):

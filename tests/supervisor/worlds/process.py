@@ -90,26 +90,31 @@ class Worker(Process):
         self.said_ready = True
         if self.ways["garbage"]:
             self.pipe.data += [b"Traceback\n", b"[" * 100_000 + b"\n", b'{"ready": 3}\n\xff\xfe\n'][self.birth % 3]
-        self.write({"ready": [f"worker of birth {self.birth}"]})
-        self.said_at = self.kernel.now + self.ways["pause"]
+        self.write({"ready": [f"worker of birth {self.birth}"]}, self.said)
         if self.state == "armed":
             self.state = "serving"
+
+    def said(self):
+        """The last byte of it is in the pipe, which may be long after the first if the process was held."""
+        self.said_at = self.kernel.now
 
     def fail(self):
         self.write({"failed": f"birth {self.birth} has failed\n" + "x" * 5000, "code": self.ways["code"]})
         self.after(self.ways["pause"] + 0.001, lambda: self.die(self.ways["code"] << 8))
 
-    def write(self, word):
-        """At once, or half of it now and the rest after a pause; one word after the other."""
+    def write(self, word, then=lambda: None):
+        """At once, or half of it now and the rest after a pause; one word after the other. Then `then`."""
         if self.busy_until > self.kernel.now:
-            self.kernel.at(self.busy_until, lambda: self.write(word), self)
+            self.kernel.at(self.busy_until, lambda: self.write(word, then), self)
             return
         data = json.dumps(word).encode() + b"\n"
         half = len(data) // 2 if self.ways["pause"] else len(data)
         self.pipe.data += data[:half]
         if half < len(data):
             self.busy_until = self.kernel.now + self.ways["pause"]
-            self.after(self.ways["pause"], lambda: self.pipe.data.extend(data[half:]))
+            self.after(self.ways["pause"], lambda: (self.pipe.data.extend(data[half:]), then()))
+        else:
+            then()
 
     def drain(self):
         self.state = "draining"
