@@ -115,7 +115,7 @@ def _methods(value: type) -> list[ast.FunctionDef]:
 
 
 def _arguments(function: ast.FunctionDef) -> str:
-    return re.sub(r"^self(, )?", "", ast.unparse(function.args))
+    return re.sub(r"^(self|cls)(, )?", "", ast.unparse(function.args))
 
 
 def _call(function: ast.FunctionDef) -> str:
@@ -132,6 +132,8 @@ def _members(value: type) -> Iterator[tuple[str, object]]:
         if not any("property" in ast.unparse(decorator) for decorator in method.decorator_list)
     }
     for name, member in vars(value).items():
+        if isinstance(member, classmethod | staticmethod):
+            member = getattr(value, name)  # before CPython 3.13 the wrapper's own docstring is that of classmethod
         if not name.startswith("_") and inspect.getdoc(member) and not issubclass(value, Exception):
             yield calls.get(name, name), member
 

@@ -15,6 +15,7 @@ import math
 import sys
 import time
 from http.client import HTTPException
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import gevent
@@ -33,6 +34,9 @@ def ask(url, within):
         # The time-out of urlopen would be for each wait alone; this one is for all of it, connecting included.
         with gevent.Timeout(within, TimeoutError(f"no answer within {within:g} s")), urlopen(url) as answer:
             return {"url": url, "answer": answer.read(LARGEST).decode("utf-8", "replace")}
+    except HTTPError as error:  # an answer too, with a connection of its own to close
+        with error:
+            return {"url": url, "error": str(error)}
     except (OSError, HTTPException) as error:
         return {"url": url, "error": str(error)}
 
