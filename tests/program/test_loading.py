@@ -1,12 +1,12 @@
 """program/loading.py: a text becomes an application, or one clear line, or the application's own traceback."""
 
 import sys
-import traceback
 
 import pytest
 
 from greenhttp.errors import AppError
 from greenhttp.program.loading import AppImportError, load
+from greenhttp.traces import trace
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_one_line_for_a_name_that_leads_nowhere(write, spec, line):
 
 
 def shown(caught):
-    return "".join(traceback.format_exception(caught.value.__cause__))
+    return trace(caught.value.__cause__)
 
 
 @pytest.mark.parametrize(
