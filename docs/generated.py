@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))  # the list is that of this checkout
 import greenhttp  # noqa: E402
 from greenhttp.settings.kinds import LISTS  # noqa: E402
 from greenhttp.settings.table import SETTINGS, Setting  # noqa: E402
+from greenhttp.settings.typed import ServeSettings  # noqa: E402
 
 COMMAND = "python docs/generated.py"
 BEGIN = "<!-- generated: {page}; do not edit, run `" + COMMAND + "` -->"
@@ -31,6 +32,9 @@ WORDS = {"count": "a whole number", "bool": "yes or no", "file": "a file's name,
 
 
 # ---- settings
+
+
+IN_PYTHON = {"bind", *ServeSettings.__annotations__}  # the others are about the command, and workers
 
 
 def settings() -> str:
@@ -63,7 +67,8 @@ def _facts(setting: Setting) -> Iterator[str]:
     flags = [f"`{flag}`" for flag in setting.flags]
     flags += [f"`--no-{setting.flag[2:]}`"] if setting.kind == "bool" else [f"`{flag}`" for flag, _ in setting.switches]
     yield f"- Default: {'see above' if default is None else f'`{default}`'}. Value: {value}{unit}."
-    yield f"- Command line: {', '.join(flags)}. Environment: `{setting.variable}`. File and Python: `{setting.name}`."
+    by_name = "File and Python" if setting.name in IN_PYTHON else "File (not in `serve()`)"
+    yield f"- Command line: {', '.join(flags)}. Environment: `{setting.variable}`. {by_name}: `{setting.name}`."
 
 
 def _choices(setting: Setting) -> str:

@@ -63,6 +63,13 @@ cdef int need_open(Stream stream) except -1:
     return 0
 
 
+cdef bytes bytes_of(object data):
+    """What is written, as bytes. Raises TypeError."""
+    if isinstance(data, str):
+        raise TypeError("a stream takes bytes, not str; give text.encode()")
+    return bytes(memoryview(data))
+
+
 cdef inline PyObject** items(Chain* chain) noexcept:
     """The first of its items that has not left."""
     return <PyObject**>(chain + 1) + chain.first
@@ -380,7 +387,7 @@ cdef class Stream(Reader):
         Raises StreamTimeout, StreamClosed, or a ConnectionError from the system.
         """
         if type(data) is not bytes:
-            data = bytes(memoryview(data))
+            data = bytes_of(data)
         need_open(self)
         self.put_object(data)
         self.written(timeout)
@@ -390,7 +397,7 @@ cdef class Stream(Reader):
         need_open(self)
         for data in pieces:
             if type(data) is not bytes:
-                data = bytes(memoryview(data))
+                data = bytes_of(data)
             need_open(self)                     # whatever made the piece may have taken long
             self.put_object(data)
         self.written(timeout)

@@ -168,6 +168,10 @@ cdef class HandlerDelivery(Delivery):
             self.begin("200 OK")
         elif isinstance(status, str):
             self.begin(status)
+        elif not hasattr(status, "__index__"):
+            raise TypeError(
+                f"the status of a Response is a number or a text, not {type(status).__name__}; headers come third"
+            )
         else:
             self.begin(f"{index(status)} {REASONS.get(index(status), '')}")
         if self.status < 200:

@@ -243,6 +243,8 @@ def test_only_bytes_can_be_written(kind):
                 stream.write(wrong)
             with pytest.raises(TypeError):
                 stream.writelines([wrong])
+        with pytest.raises(TypeError, match=r"a stream takes bytes, not str; give text.encode\(\)"):
+            stream.write("text")
         stream.write(b"ok")
         assert peer.receive(2) == b"ok"
 

@@ -20,7 +20,7 @@ import pytest
 
 from greenhttp import HTTPError, Response
 from greenhttp.errors import BodyError
-from greenhttp.testing import Outcome, every_split, exchange
+from greenhttp.testing import Client, Outcome, every_split, exchange
 from tests.answers import Answer, answers, only
 from tests.hosting.serving import TIMEOUT, Serving
 from tests.http.apps import post, request
@@ -798,3 +798,8 @@ def test_a_handler_that_raises_after_the_client_has_gone_is_not_an_error(caplog:
         assert begun.wait(TIMEOUT)
         client.reset()
     assert {record.levelname for record in caplog.records} == {"INFO"}
+
+
+def test_a_status_that_is_none_says_where_headers_belong():
+    with pytest.raises(TypeError, match="the status of a Response is a number or a text, not dict; headers come third"):
+        Client(lambda request: Response("x", {"A": "b"})).get("/")
