@@ -252,8 +252,9 @@ def test_usr1_opens_the_log_again(tmp_path):
     log = tmp_path / "error.log"
 
     def fail(url):
-        with pytest.raises(urllib.error.HTTPError, match="500"):
+        with pytest.raises(urllib.error.HTTPError, match="500") as caught:
             get(url)
+        caught.value.close()
 
     with Command(tmp_path, "-b", "127.0.0.1:0", "--error-logfile", "error.log", "said") as command:
         url = command.url()
