@@ -430,6 +430,10 @@ def _check(name: str, settings: Settings, file: str) -> int:
     from greenhttp.program.running import described, doubts
 
     check_files(server)
+    if settings.reload:
+        from greenhttp.supervisor import watch
+
+        watch.check(settings.reload_dirs)
     for line in doubts(server):
         say(line, "yellow")
     print(f"ok: {name} at {', '.join(settings.bind)}, interface: {described(server)}", flush=True)

@@ -50,5 +50,6 @@ def run(name: str, settings: Settings, file: str, requests: Sequence[str], as_js
         for finding in found:
             mark = paint("blocks", "bold", "red", on=on) if finding.blocks else paint("note  ", "yellow", on=on)
             print(f"{mark}  {finding.what}\n        {paint(finding.advice, 'dim', on=on)}")
-        print(f"{name}: blocking: {blocking or 'nothing'}, notes: {len(found) - blocking}", flush=True)
+        tried = "" if server.interface == STREAM else f" (tried: {', '.join(' '.join(each) for each in asked)})"
+        print(f"{name}: blocking: {blocking or 'nothing'}, notes: {len(found) - blocking}{tried}", flush=True)
     return BLOCKED if blocking else HEALTHY

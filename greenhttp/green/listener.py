@@ -84,6 +84,8 @@ def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False) -> Lis
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"{address}: the host name cannot be resolved ({reason})") from None
+    # Of a name such as localhost the IPv4 address first: it is what a proxy in front usually connects to.
+    found.sort(key=lambda each: each[0] != constants.AF_INET)
     absent: OSError | None = None
     for family, kind, protocol, _, name in found:
         try:

@@ -245,6 +245,8 @@ def parse_addresses(value: object) -> tuple[str, ...]:
     """
     if isinstance(value, str):
         value = value.split(",")
+    if isinstance(value, int):
+        raise ValueError(f"{value} is only a number; give ':{value}' to listen on that port")
     texts = [_text(entry).strip() for entry in _entries(value)]
     addresses = tuple(dict.fromkeys(text for text in texts if text))
     if not addresses:

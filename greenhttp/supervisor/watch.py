@@ -63,7 +63,7 @@ class Watcher:
 def check(directories: Sequence[str]) -> None:
     """Whether it can be done. Raises ConfigError."""
     if find_spec("watchfiles") is None:
-        raise ConfigError("reload needs the package watchfiles: pip install greenhttp[reload]")
+        raise ConfigError("reload needs the package watchfiles: pip install 'greenhttp[reload]'")
     for directory in directories:
         if not os.path.exists(directory):
             raise ConfigError(f"reload_dirs: {directory}: there is no such file or directory")

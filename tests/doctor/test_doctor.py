@@ -48,6 +48,7 @@ def test_a_clean_application_is_healthy(doctor):
     code, out, err = doctor(APP)
     assert (code, err) == (0, "")
     assert out.splitlines()[-1].startswith("shop:app: blocking: nothing, notes: ")
+    assert out.endswith(" (tried: GET /)\n")
     assert "blocks  " not in out
 
 

@@ -125,6 +125,13 @@ def test_the_next_address_of_a_name_is_taken_where_this_machine_lacks_the_first(
     assert bound_name(opened(Address("tcp", "two.example", 0))).host == "127.0.0.1"
 
 
+def test_of_a_name_the_ipv4_address_is_taken(opened, monkeypatch):
+    both = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]  # fmt: skip
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: list(both))
+    assert bound_name(opened(Address("tcp", "localhost", 0))).host == "127.0.0.1"
+
+
 @linux
 def test_a_busy_port_names_this_process(opened):
     busy = bound_name(opened(LOCAL)).port

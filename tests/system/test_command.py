@@ -194,6 +194,7 @@ def test_the_kind_of_application_is_said(tmp_path, options, code, said):
         (["--error-logfile", "none/x", "web"], 1, "error_logfile: none/x: No such file or directory"),
         (["--error-logfile", ".", "web"], 1, "error_logfile: .: Is a directory"),
         (["--access-logfile", "web.py/x", "web"], 1, "access_logfile: web.py/x: Not a directory"),
+        (["--reload", "--reload-dir", "none", "web"], 1, "reload_dirs: none: there is no such file or directory"),
         (["wbe"], 3, "there is no module wbe"),
         (["serve"], 2, "no application; give APP"),
         (["web:nothing"], 3, "web has no attribute nothing"),
