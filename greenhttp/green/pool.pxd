@@ -7,6 +7,7 @@ cdef class Job(Timed):
     cdef flag queued                # in `ready` or `later` of its pool
     cdef flag busy                  # somebody is in the middle of its `advance` or `run`: nobody else may be
     cdef flag missed                # bits: what happened meanwhile
+    cdef flag settling              # whoever it works for is done: what still runs is the server's own
     cdef readonly Worker worker     # the green thread it runs in, or None
 
     cdef Phase input_phase(self)

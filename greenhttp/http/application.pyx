@@ -80,6 +80,7 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
     cdef Delivery response = None
     cdef int64_t began = 0
     cdef bint sound = False, left
+    exchange.settling = False
     service.requests += 1
     if service.dropped:
         service.say_dropped()
@@ -96,7 +97,9 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
         response.deliver()
         sound = True
     except BaseException as error:
+        exchange.settling = True
         failed(exchange, request, response, error)
+    exchange.settling = True
     request.over = True
     body.over = True                            # also if it was read to its end: somebody may still wait in it
     left = exchange.part(head, body)

@@ -109,8 +109,10 @@ cdef class Exchange(Job):
     # For every protocol -----------------------------------------------------------------------------------------------
 
     cdef int overrun(self, Phase phase) except -1:
-        """`request_timeout` is over: tell the application."""
-        if self.worker is not None:
+        """`request_timeout` is over: tell the application, unless it is done and foreign code holds up what follows."""
+        if self.settling:
+            self.enter(phase)
+        elif self.worker is not None:
             self.enter(self.service.overdue)
             self.worker.throw(RequestTimeout(f"the request ran longer than {phase.duration:g} s"))
         return 0

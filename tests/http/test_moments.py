@@ -644,3 +644,38 @@ def test_a_body_that_came_too_slowly_ends_the_connection_even_if_the_application
     assert (answer.content, answer.closes) == (b"forgiven", True)
     client.send(b"cde" + request())
     assert client.ended()
+
+
+@pytest.mark.parametrize("outcome", ["fails", "is cut"])
+def test_the_time_of_a_request_is_over_with_the_application(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
+    """What the log waits for afterwards, a finalizer say, is no longer the request's time."""
+    gate, waits = Event(), Event()
+    report = Server._report
+
+    def reporting(server: Server, level: str, message: str, error: BaseException | None = None) -> None:
+        if "/victim" in message:
+            waits.set()
+            gate.wait()
+        report(server, level, message, error)
+
+    monkeypatch.setattr(Server, "_report", reporting)
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/slow":
+            Event().wait()
+        if environ["PATH_INFO"] == "/victim" and outcome == "fails":
+            raise RuntimeError
+        start_response("200 OK", [("Content-Length", "3")])
+        return [b"four"]  # one byte too many: that is logged, too
+
+    serving = serve(app, request_timeout=0.05)
+    victim = serving.connect().send(request(b"GET /victim HTTP/1.1"))
+    waits.wait()
+    assert serving.ask(request(b"GET /slow HTTP/1.1")).status == 503  # so its time is up, and the victim's was before
+    gate.set()
+    if outcome == "fails":
+        assert victim.answer().status == 500
+    victim.close()
+    all_places_are_free(serving)
