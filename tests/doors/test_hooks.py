@@ -231,10 +231,7 @@ def test_a_worker_that_hangs_runs_worker_abort(start):
     program.wait_for("in app")  # where it was
     until(lambda: program.process.poll() is not None or "post_worker_init app True" in of(program, "W2"))
     assert program.stop() == 0
-    found = of(program, "W1")
-    # On a machine so busy that the worker gets no time for two seconds, it is killed before it can say anything.
-    silent = any("could not log its stacks itself" in line for line in program.lines)
-    assert found[-2:] == ["pre_request /forever", "worker_abort"] or silent and found[-1] == "pre_request /forever"
+    assert of(program, "W1")[-2:] == ["pre_request /forever", "worker_abort"]
 
 
 def test_hooks_that_need_workers_get_one(start):
