@@ -283,16 +283,28 @@ def test_a_request_that_runs_too_long_is_503(talk: Talk) -> None:
     assert isinstance(conversation.log[0].error, RequestTimeout)
 
 
+class Refused(Message):
+    """Whose refusal opens the gate of those that run meanwhile."""
+
+    gate: Event
+
+    def started(self, status: int, fields: Any, length: int | None) -> None:
+        super().started(status, fields, length)
+        if status == 503:
+            self.gate.set()
+
+
 def test_without_a_green_thread_or_room_to_wait_for_one_it_is_503() -> None:
-    opened = Event()
+    class Gated(Refused):
+        gate = Event()
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        opened.wait(0.1)
+        Gated.gate.wait()
         start_response("200 OK", [])
         return []
 
-    conversation = over_messages(app, GET, GET, GET, concurrency=1, queue=1)
-    assert sorted(conversation.statuses) == [200, 200, 503]
+    made, _ = converse(app, *[message(kind=Gated)] * 3, concurrency=1, queue=1)
+    assert [one.answers[0].status for one in made] == [200, 200, 503]
 
 
 @pytest.mark.parametrize(
@@ -423,10 +435,17 @@ def test_a_head_that_is_refused_is_answered_and_leaves_nothing_behind(head: byte
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 def test_a_request_turned_away_is_answered_as_over_http_1(method: bytes) -> None:
-    opened = Event()
-    requests = [GET, request(method + b" / HTTP/1.1")]
-    conversation = over_messages(lambda request: opened.wait(0.05) and "", *requests, concurrency=1, queue=0)
-    (answer,) = [answer for answer in conversation.answers if answer.status == 503]
+    class Gated(Refused):
+        gate = Event()
+
+    def handler(request: Any) -> str:
+        Gated.gate.wait()
+        return ""
+
+    turned_away = message(request(method + b" / HTTP/1.1"), Gated)
+    (_, one), _ = converse(handler, message(), turned_away, concurrency=1, queue=0)
+    (answer,) = one.answers
+    assert (answer.status, one.state) == (503, "whole")
     assert {"content-type", "retry-after", "date", "server", "content-length"} == answer.names
     assert answer.content == (b"" if method == b"HEAD" else b"Service Unavailable\n")
 
