@@ -15,7 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,7 +23,7 @@ from greenhttp import __version__
 from greenhttp.errors import AppError, ConfigError
 from greenhttp.program import boot
 from greenhttp.program.check import check_settings
-from greenhttp.settings.console import colourful, paint, say
+from greenhttp.settings.console import colourful, keep, kept, paint, say
 from greenhttp.settings.file import is_python, read_python, read_toml
 from greenhttp.settings.foreign import FOREIGN, HOOKS_OF_MANY, ignored
 from greenhttp.settings.kinds import LISTS
@@ -41,6 +41,9 @@ from greenhttp.settings.sources import (
 )
 from greenhttp.settings.table import BY_NAME, SETTINGS, SUPERVISED, Setting, nearest
 from greenhttp.settings.values import Settings
+
+if TYPE_CHECKING:
+    from greenhttp.program.hooks import Life
 
 STOPPED, BROKEN, MISUSED, APP_FAILED = 0, 1, 2, 3
 
@@ -72,7 +75,7 @@ nothing blocks; 1 something blocks; 2 and 3 as above.
 METAVARS = {
     "duration": "TIME", "size": "SIZE", "rate": "RATE", "count": "N", "text": "TEXT", "header": "TEXT",
     "target": "PATH", "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES", "addresses": "ADDRESS",
-    "pairs": "NAME=VALUE", "optional": "NAME", "workers": "N", "mode": "OCTAL", "fields": "NAME=VALUE",
+    "pairs": "NAME=VALUE", "optional": "NAME", "workers": "N", "mode": "OCTAL", "fields": "NAME=VALUE", "json": "JSON",
 }  # fmt: skip
 
 COMMANDS = ("serve", "doctor")  # a word before APP; without one it is the first
@@ -271,7 +274,7 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
         notices.append("GUNICORN_CMD_ARGS is set but is not read; give its options on the command line")
     settings, origins = settled(platform, file, environment, given)
     for line in [*misspelt(environ), *notices]:
-        say(line, "yellow")
+        keep(line)
     return settings, origins
 
 
@@ -288,6 +291,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # before the server runs; afterwards signals are handled
         return STOPPED
     finally:
+        for line in kept():
+            say(line, "yellow")
         _give_up_streams()
 
 
@@ -401,12 +406,21 @@ def _is_off(settings: Settings, name: str) -> bool:
 def _run(name: str, settings: Settings, file: str) -> int:
     """Serve in this process."""
     functions = boot.run_file(settings, file)
+    from greenhttp.logs.setup import set_up
     from greenhttp.program.hooks import Arbiter, Hooks, Life, Worker
 
     arbiter = Arbiter(settings, 1)
     life = Life(Hooks(os.path.basename(file), functions), arbiter, Worker(1, arbiter), settings, alone=True)
     if unused := [hook for hook in HOOKS_OF_MANY if hook in functions]:
-        say(f"these hooks run only with workers: {', '.join(unused)}; give -w 1 or more", "yellow")
+        keep(f"these hooks run only with workers: {', '.join(unused)}; give -w 1 or more")
+    with set_up(settings):
+        return _live(name, settings, life)
+
+
+def _live(name: str, settings: Settings, life: "Life") -> int:
+    """All that happens in this process, with its log; what goes wrong stands there too. Returns the exit code."""
+    from greenhttp.logs import setup as logs
+
     try:
         life.fork()
         server = boot.load(name, settings)
@@ -417,6 +431,11 @@ def _run(name: str, settings: Settings, file: str) -> int:
         from greenhttp.program.running import run
 
         return run(server, name, life)
+    except AppError as error:
+        return _app_failed(name, error)
+    except ConfigError as error:
+        logs.told("", str(error))
+        return BROKEN
     finally:
         life.over()
 
@@ -442,11 +461,10 @@ def _check(name: str, settings: Settings, file: str) -> int:
 
 def _app_failed(name: str, error: AppError) -> int:
     """Say why: one line, or the traceback of what the application itself raised. Returns the exit code."""
+    from greenhttp.logs import setup as logs
     from greenhttp.program.hooks import told
 
-    trace, line = told(error, name)
-    print(trace, end="", file=sys.stderr)
-    say(line, "red")
+    logs.told(*told(error, name))
     return APP_FAILED
 
 

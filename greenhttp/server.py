@@ -26,6 +26,7 @@ from greenhttp.green.deadline import Sweep
 from greenhttp.green.listener import Listener, bound_name, close_listener, listen
 from greenhttp.green.loop import choose
 from greenhttp.green.spawn import SpawnDoor, SpawnedJob, Spawner
+from greenhttp.hosting.errors import Errors
 from greenhttp.hosting.interface import STREAM, Hooks, hosted, interface_of
 from greenhttp.http.connection import Connection, Door
 from greenhttp.http.service import Service
@@ -97,6 +98,7 @@ class Server:
         self._entries_lost = 0
         self._log_writer: gevent.Greenlet | None = None
         self.hooks: Hooks | None = None
+        self._errors: Errors | None = None
         self._access = self._access_log()
 
     def __repr__(self) -> str:
@@ -181,6 +183,8 @@ class Server:
         offload.bound(self.settings.offload_threads, self.settings.offload_processes)
         service = self._make_service()
         service.show(board)
+        if self._errors is not None:
+            self._errors.board = board
         self._listeners = opened if listeners is None else list(listeners)
         self._names = [bound_name(sock) for sock, _ in self._listeners]
         self._service = service
@@ -199,7 +203,9 @@ class Server:
             return Spawner(self.app, settings, settings.connections, self._report)
         service = Service(settings, settings.connections, self._report)
         environ = self._access is not None and self._access.entries.wants_environ
-        service.attach(hosted(self.app, settings, self.hooks, environ))
+        app = hosted(self.app, settings, self.hooks, environ)
+        self._errors = getattr(app, "errors", None)
+        service.attach(app)
         if self._access is not None:
             service.observe(self._access.entries)
         return service

@@ -27,7 +27,7 @@ LINES = (
     ("doctor", "doors", "testing"),
     ("supervisor",),
     ("program",),
-    ("server",),
+    ("server", "logs"),
     ("hosting", "observe"),
     ("http", "patch"),
     ("wire", "green", "offloading"),
@@ -262,7 +262,7 @@ def test_wire_knows_no_socket_green_thread_clock_log_or_environment():
 
 SUPERVISORS = {
     "errors", "traces", "settings", "process", "green.listener", "program.boot", "program.check", "program.hooks",
-    "program.logs", "supervisor",
+    "logs", "supervisor",
 }  # fmt: skip
 
 

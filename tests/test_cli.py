@@ -11,13 +11,18 @@ import pytest
 from greenhttp import __version__
 from greenhttp.cli import _is_supervised, _parse, _settled, command, main
 from greenhttp.errors import ConfigError
+from greenhttp.settings.console import kept, say
 from greenhttp.settings.foreign import FOREIGN
 from greenhttp.settings.table import BY_NAME, SETTINGS
 from greenhttp.settings.values import Settings
+from tests.lines import plain
 
 
 def read(*arguments, **environ):
-    return _settled(_parse([*arguments, "web:app"]), environ)[0]
+    settings = _settled(_parse([*arguments, "web:app"]), environ)[0]
+    for line in kept():
+        say(line)
+    return settings
 
 
 def served(*arguments):
@@ -104,9 +109,9 @@ def test_every_setting_has_an_option_and_a_variable():
     assert {flag for setting in SETTINGS for flag in setting.flags} <= flags
     examples = {"duration": "3s", "size": "1m", "rate": "9", "count": "1", "bool": "no", "addresses": "a:1",
                 "names": "x", "pairs": "A=1", "file": "x", "path": "x", "text": "x", "header": "x",
-                "target": "/x", "optional": "x", "workers": "3", "mode": "027", "fields": "X-A=1"}  # fmt: skip
+                "target": "/x", "optional": "x", "workers": "3", "mode": "027", "fields": "X-A=1", "json": '{"a": 1}'}  # fmt: skip
     named = {"interface": "native", "allow_methods": "TRACE", "limit_buffers": "300m", "loop": "libev",
-             "log_level": "error", "context": "thread", "forwarded_allow_ips": "10.0.0.0/8"}  # fmt: skip
+             "log_level": "error", "log_format": "json", "context": "thread", "forwarded_allow_ips": "10.0.0.0/8"}  # fmt: skip
     for setting in SETTINGS:
         text = named.get(setting.name) or examples[setting.kind]
         assert read(**{setting.variable: text}) == Settings(**{setting.name: text}), setting.name
@@ -320,7 +325,7 @@ def test_help_is_short_enough_for_a_narrow_terminal_and_breaks_no_option(capsys,
     text = capsys.readouterr().out
     assert "\033[" in text
     lines = re.sub(r"\033\[[0-9;]*m", "", text).splitlines()
-    assert len(lines) < 260
+    assert len(lines) < 280
     assert not [line for line in lines if len(line) > 80 or re.search(r"--?[a-z-]*-$", line)]
 
 
@@ -461,6 +466,7 @@ class Process(subprocess.Popen):
     def rest(self):
         """Exit code, output, and what was said besides who sent the signal, which is looked at here."""
         out, err = self.communicate(timeout=30)
+        err = plain(err)
         sent = [line for line in err.splitlines(True) if " sent by " in line]
         assert all(f", sent by process {os.getpid()} (" in line for line in sent)
         return self.returncode, out, "".join(line for line in err.splitlines(True) if line not in sent)
@@ -473,7 +479,7 @@ class Process(subprocess.Popen):
 @pytest.mark.parametrize(
     ("number", "options", "stop", "words"),
     [
-        (signal.SIGTERM, (), "stop(30.0, 2.0)\n", "greenhttp: stopping; running requests have 30 s to finish\n"),
+        (signal.SIGTERM, (), "stop(30.0, 2.0)\n", "INFO stopping; running requests have 30 s to finish\n"),
         (signal.SIGTERM, ("--graceful-timeout", "0"), "stop(0, 0.0)\n", ""),
         (signal.SIGINT, (), "stop(0, 0.0)\n", ""),
         (signal.SIGQUIT, (), "stop(0, 0.0)\n", ""),
@@ -484,7 +490,7 @@ def test_a_signal_stops_the_server_and_exits_0(tmp_path, number, options, stop, 
     with Process(tmp_path, *options, "web:app") as process:
         process.lines_until("Ctrl-C")
         process.send_signal(number)
-        assert process.rest() == (0, stop, words)
+        assert process.rest() == (0, stop, f"{words}INFO stopped\n")
 
 
 def test_a_second_signal_ends_it_by_force(tmp_path):
@@ -498,7 +504,7 @@ def test_a_second_signal_ends_it_by_force(tmp_path):
         process.send_signal(signal.SIGTERM)
         process.lines_until("waiting")
         process.send_signal(signal.SIGINT)
-        assert process.rest() == (1, "stop(30.0, 2.0)\n", "greenhttp: stopped by force\n")
+        assert process.rest() == (1, "stop(30.0, 2.0)\n", "WARNING stopped by force\n")
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGTERM, signal.SIGTERM, signal.SIGQUIT), (signal.SIGINT, signal.SIGINT)])
@@ -520,7 +526,7 @@ def test_a_repeated_term_is_ignored_and_int_or_quit_after_another_signal_forces(
             process.lines_until("heard")
         process.send_signal(numbers[-1])
         code, _, err = process.rest()
-    assert (code, err) == (1, "greenhttp: stopped by force\n")
+    assert (code, err) == (1, "WARNING stopped by force\n")
 
 
 def test_a_second_signal_gets_through_while_the_application_holds_the_loop(tmp_path):
@@ -533,7 +539,8 @@ def test_a_second_signal_gets_through_while_the_application_holds_the_loop(tmp_p
         process.lines_until("spinning")
         process.send_signal(signal.SIGTERM)  # two kinds, for equal pending signals are one
         process.send_signal(signal.SIGINT)
-        assert process.rest() == (1, "", "greenhttp: stopped by force\n")
+        code, out, err = process.rest()
+    assert (code, out, err.splitlines()[-1]) == (1, "", "WARNING stopped by force")
 
 
 def test_what_the_start_says(tmp_path):
@@ -548,7 +555,7 @@ def test_what_the_start_says(tmp_path):
     assert "standard library patched" in text
     assert "up to 1000 requests at once, no queue; up to 50 connections; bodies up to 1g\n" in text
     assert "time-outs: head 10s, body 30s, write 60s, keep-alive 75s, request unlimited\n" in text
-    assert all(line.startswith("greenhttp: ") for line in text.splitlines())
+    assert all(line.startswith("INFO ") for line in plain(text).splitlines())
 
 
 def test_the_start_is_in_colour_where_that_is_wanted(tmp_path):
@@ -659,7 +666,8 @@ def test_a_misspelt_variable_is_pointed_out_and_those_of_others_are_not(tmp_path
     theirs = {"GREENHTTP_SERVICE_HOST": "10.0.0.1", "GREENHTTP_PORT": "tcp://10.0.0.1:80"}
     with Process(tmp_path, "web", GREENHTTP_HEDER_TIMEOUT="5", **theirs) as process:
         lines = process.lines_until("serving")
-    assert lines[:-1] == ["greenhttp: GREENHTTP_HEDER_TIMEOUT is ignored; did you mean GREENHTTP_HEADER_TIMEOUT?\n"]
+    said = "WARNING GREENHTTP_HEDER_TIMEOUT is ignored; did you mean GREENHTTP_HEADER_TIMEOUT?\n"
+    assert [*map(plain, lines[:-1])] == [said, "INFO settings: all as by default\n"]
 
 
 EARLY = """
@@ -677,7 +685,7 @@ def test_what_was_imported_before_the_command_is_named_and_click_is_not(tmp_path
     with Process(tmp_path, "web", before=EARLY) as process:
         lines = process.lines_until("serving")
     said = "imported before the patch: early_bird; their calls block. A sitecustomize or .pth file imports them"
-    assert lines[:-1] == [f"greenhttp: {said}\n"]
+    assert [*map(plain, lines[:-1])] == [f"greenhttp: {said}\n", "INFO settings: all as by default\n"]
 
 
 def test_the_environment_and_the_places_to_look_in_are_there_for_the_application(tmp_path):

@@ -20,6 +20,7 @@ from gunicorn.workers.base import Worker as Base
 from greenhttp.doors.translated import settings_of
 from greenhttp.errors import ConfigError
 from greenhttp.hosting.hooks import around
+from greenhttp.logs.setup import entry
 
 BEAT = 0.25  # seconds between two beats
 NOT_BOOTED = 3  # the exit code at which gunicorn's master stops instead of trying again
@@ -128,6 +129,7 @@ class Worker(Base):  # type: ignore[misc]
         import gevent
 
         from greenhttp.green.listener import Listener
+        from greenhttp.hosting import errors
         from greenhttp.process.board import Board
         from greenhttp.process.watchdog import Watchdog
         from greenhttp.program import boot
@@ -144,6 +146,7 @@ class Worker(Base):  # type: ignore[misc]
             sock.setblocking(False)
         board = Board(self.settings.concurrency + 16)
         board.own()
+        errors.sink = self._from_application
         try:
             self.server = Server(self.wsgi, self.settings)
             self.server.hooks = around(self, self._own("pre_request"), self._own("post_request"))
@@ -187,6 +190,12 @@ class Worker(Base):  # type: ignore[misc]
                 if not self.alive:
                     self.stopping.set()
             gevent.sleep(BEAT)
+
+    def _from_application(self, source: tuple[str, str] | None, text: str) -> None:
+        """What is written to `wsgi.errors` goes where gunicorn's errors go, and never further: see logs.setup."""
+        record = entry(source, text)
+        for handler in self.log.error_log.handlers:
+            handler.handle(record)
 
     def _own(self, name: str) -> Any:
         """The hook of that name, or None where gunicorn's own stands, which only says at debug that it was called."""

@@ -17,6 +17,7 @@ cdef class WSGI(App):
     cdef object settings
     cdef object hooks
     cdef bint keeps_environ
+    cdef readonly object errors     # what `wsgi.errors` is
 
     cdef int call(self, dict environ, WSGIDelivery response) except -1
     cdef int call_between(self, dict environ, WSGIDelivery response) except -1

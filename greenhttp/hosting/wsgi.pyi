@@ -3,6 +3,7 @@ from typing import Any, Protocol, TypeAlias
 
 from typing_extensions import Self, disjoint_base
 
+from greenhttp.hosting.errors import Errors
 from greenhttp.http.application import App
 from greenhttp.http.response import Delivery
 from greenhttp.settings.values import Settings
@@ -32,6 +33,8 @@ class Ending:
 
 @disjoint_base
 class WSGI(App):
+    @property
+    def errors(self) -> Errors: ...
     def __init__(
         self,
         app: Callable[..., Any],

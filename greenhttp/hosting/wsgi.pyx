@@ -23,6 +23,7 @@ from greenhttp.wire.head cimport Field, Form, Head
 import sys
 
 from greenhttp import __version__
+from greenhttp.hosting.errors import Errors
 from greenhttp.wire.names import KNOWN_NAMES
 
 
@@ -389,6 +390,7 @@ cdef class WSGI(App):
         self.settings = settings
         self.hooks = hooks
         self.keeps_environ = keeps_environ
+        self.errors = Errors()
 
     cdef object prepare(self, object name, object port):
         cdef Base base = Base.__new__(Base)
@@ -402,7 +404,7 @@ cdef class WSGI(App):
             "SERVER_SOFTWARE": f"greenhttp/{__version__}",
             "wsgi.version": (1, 0),
             K_SCHEME: "http",
-            "wsgi.errors": sys.stderr,
+            "wsgi.errors": self.errors,
             "wsgi.multithread": self.settings.concurrency > 1,      # green threads share the application object
             "wsgi.multiprocess": self.settings.workers > 1,
             "wsgi.run_once": False,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def check_settings(settings: Settings) -> None:
     """What is misspelt is said before a long import. Raises ConfigError."""
+    from greenhttp.logs.config import read
     from greenhttp.observe.atoms import parse
     from greenhttp.process.accounts import group_id, owner_ids, user_id
     from greenhttp.settings.address import parse_address
@@ -26,12 +27,13 @@ def check_settings(settings: Settings) -> None:
     if settings.socket_owner is not None:
         owner_ids(settings.socket_owner, "socket_owner")
     parse(settings.access_log_format)
+    read(settings)
 
 
 def check_files(server: "Server") -> None:
     """Whether the logs could be opened; makes no files. Raises ConfigError."""
     from greenhttp.hosting.interface import STREAM
-    from greenhttp.program import logs
+    from greenhttp.logs import setup as logs
 
     logs.check("error_logfile", server.settings.error_logfile)
     if server.interface != STREAM:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from greenhttp.errors import AppError
-from greenhttp.program import logs
+from greenhttp.logs import setup as logs
 from greenhttp.settings.file import NAMES
 from greenhttp.settings.table import BY_NAME
 from greenhttp.settings.values import Settings
@@ -182,7 +182,7 @@ class Life:
     def _call(self, name: str, *words: object, raises: bool) -> None:
         """Call it with the log set up, which the application may not have done yet, or no more."""
         if name in self.hooks:
-            with logs.set_up(self.settings, process=not self.alone):
+            with logs.set_up(self.settings):
                 (self.hooks.call if raises else self.hooks.tried)(name, *words)
 
     def fork(self) -> None:

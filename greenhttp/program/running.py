@@ -18,14 +18,16 @@ from gevent.event import Event
 
 from greenhttp import __version__
 from greenhttp.errors import ConfigError
+from greenhttp.hosting import errors
 from greenhttp.hosting.interface import STREAM, doubt
+from greenhttp.logs import setup as logs
 from greenhttp.process.board import Board
 from greenhttp.process.sender import described as by_whom
 from greenhttp.process.sender import sender, watch
 from greenhttp.process.watchdog import Watchdog
-from greenhttp.program import logs
 from greenhttp.server import Server
 from greenhttp.settings.console import colourful, paint, say
+from greenhttp.settings.shown import changed
 from greenhttp.settings.table import BY_NAME, OF_THE_COMMAND
 
 if TYPE_CHECKING:
@@ -121,7 +123,12 @@ def run(server: Server, name: str, life: "Life | None" = None) -> int:
     """
     settings = server.settings
     loop = gevent.get_hub().loop
-    with logs.set_up(settings) as files, opened_again([*files, server.reopen]), signals(loop) as (asked, stop):
+    with (
+        logs.set_up(settings) as written,
+        opened_again([written.reopen, logs.reopen_handlers, server.reopen]),
+        signals(loop) as (asked, stop),
+    ):
+        errors.sink = logs.from_application
         board = Board(settings.concurrency + 16)
         board.own()
         server.start(board=board)
@@ -130,19 +137,23 @@ def run(server: Server, name: str, life: "Life | None" = None) -> int:
             life.listen(server)
         dog = Watchdog(loop, settings.hub_warn, 0.0, server.in_progress)
         dog.start()
+        if written.elsewhere:
+            log.info("settings: %s", changed(settings))
         for line in introduction(server, name, loop):
-            say(line)
+            logs.announce(line)
         stop.wait()
         if sent := sender(asked[0]):
             log.info("received %s, sent by %s", signal.Signals(asked[0]).name, by_whom(*sent))
         if life is not None:
             life.told(asked[0])
         if asked[0] == signal.SIGTERM and settings.graceful_timeout:
-            say(f"stopping; running requests have {settings.graceful_timeout:g} s to finish")
+            logs.announce(f"stopping; running requests have {settings.graceful_timeout:g} s to finish")
             server.stop(settings.graceful_timeout, settings.drain_linger)
         else:
             server.stop(timeout=0)
         dog.stop()
+        errors.sink = None
+        log.info("stopped")
     return STOPPED
 
 
@@ -172,7 +183,8 @@ def signals(loop: Any, supervised: bool = False) -> Iterator[tuple[list[int], Ev
             return  # sent to the process and to its group, or passed on by a wrapper: one request to stop
         if asked:
             if not supervised:
-                os.write(2, b"greenhttp: stopped by force\n")  # print() may be what was interrupted
+                logs.announce("stopped by force", level=logging.WARNING)
+                logs.last_words()
             os._exit(BROKEN)
         asked.append(number)
         loop.run_callback_threadsafe(stop.set)

@@ -61,7 +61,7 @@ _TLS = "TLS is not supported yet; use a proxy in front for it"
 _BACKGROUND = "greenhttp runs in the foreground; use systemd, a container or another process manager"
 _FORWARDED = "only the scheme is taken from a proxy's fields; give the proxy's addresses with --forwarded-allow-ips"
 _FACTORY = "factories are called by their name; give APP as module:create()"
-_LOGGING = "logging files are not read; configure logging in the application"
+_LOGGING = "logger classes are not supported; use --log-config, or configure logging in the application"
 _SENDFILE = "sendfile is used for regular files wherever possible"
 _SYSLOG = "syslog is not supported"
 _UNDERSCORES = "fields with _ in their names are dropped; give those to accept with --allow-headers"
@@ -93,7 +93,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--url-prefix", "--url-path-prefix", "--root-path"), REFUSED, "prefixes are not supported; leave it out"),
     Foreign(("--call", "--factory"), REFUSED, _FACTORY, argument=False),
     Foreign(("--env-files", "--env-file"), REFUSED, "environment files are not supported; give -e NAME=VALUE"),
-    Foreign(("--logconfig", "--log-config"), REFUSED, _LOGGING),
     Foreign(("--capture-output",), REFUSED, "output is not redirected; redirect it in the shell", argument=False),
     Foreign(("--statsd-host",), REFUSED, "statsd is not supported yet; leave it out"),
     Foreign(
@@ -109,8 +108,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--initgroups",), IGNORED, "--user always sets the groups of that user", argument=False),
     Foreign(("--disable-redirect-access-to-syslog",), IGNORED, _SYSLOG, argument=False),
     Foreign(("--logger-class",), ONLY, _LOGGING, values=("gunicorn.glogging.logger",)),
-    Foreign(("--logconfig-dict",), REFUSED, _LOGGING),
-    Foreign(("--logconfig-json", "--log-config-json"), REFUSED, _LOGGING),
     Foreign(("--syslog", "--log-syslog"), REFUSED, f"{_SYSLOG}; forward stderr with systemd or the shell", False),
     Foreign(("--syslog-addr", "--log-syslog-to"), IGNORED, _SYSLOG),
     Foreign(("--syslog-prefix", "--log-syslog-prefix"), IGNORED, _SYSLOG),

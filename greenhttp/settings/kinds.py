@@ -21,12 +21,14 @@ A value may come as Python says it (`header_timeout=2.5`) or as a person types i
     addresses   ["127.0.0.1:8000", "unix:/run/x,y.sock"], "a, b"    tuple of str; a list is not split at commas
     pairs       ["A=1", "B=2"], {"A": "1", "B": "2"}, "A=1"         tuple of str; commas belong to the value
     fields      like pairs, "off"                                   tuple of str, names in small letters
+    json        {"version": 1}, '{"version": 1}', ""                 str, the JSON of an object; "" for none
 
 A duration of 0 turns that time-out off, unless its help says otherwise. Limits are meant literally: 0 allows nothing.
 
 Each `parse_*` raises ValueError("what is wrong; what to do").
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -285,6 +287,23 @@ def parse_fields(value: object) -> tuple[str, ...]:
     return tuple(f"{name}={text}" for name, text in fields.items())
 
 
+def parse_json(value: object) -> str:
+    """The JSON text of an object, from a dict or from such a text; "" for nothing, and for an empty one."""
+    how = "give an object, like {\"version\": 1}"
+    if value is None or value == "":
+        return ""
+    try:
+        parsed = json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"it is not JSON ({error}); {how}") from None
+    if not isinstance(parsed, dict):
+        raise ValueError(f"{parsed!r} is not an object; {how}")
+    try:
+        return json.dumps(parsed) if parsed else ""
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{error}; give names of classes and streams as texts, like \"ext://sys.stderr\"") from None
+
+
 KINDS: dict[str, Callable[[object], Any]] = {
     "duration": parse_duration,
     "size": parse_size,
@@ -303,6 +322,7 @@ KINDS: dict[str, Callable[[object], Any]] = {
     "names": parse_names,
     "addresses": parse_addresses,
     "pairs": parse_pairs,
+    "json": parse_json,
     "fields": parse_fields,
 }
 LISTS = ("names", "addresses", "pairs", "fields")  # kinds that keep several texts

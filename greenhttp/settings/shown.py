@@ -12,7 +12,7 @@ from greenhttp.settings.values import Settings
 def as_toml(settings: Settings, origins: Source, colours: bool) -> str:
     """Every setting as a line of TOML, the origin as its comment, so that the output can be a file of settings.
 
-    All but the values of `env`, where people keep secrets: the output is what they paste into a question.
+    All but the values of `env` and `log_config_dict`, where people keep secrets: the output is what they paste into a question.
     """
     rows = [("", APP, _toml(str(origins[APP].value)), origins[APP].origin)] if APP in origins else []
     for setting in SETTINGS:
@@ -30,11 +30,24 @@ def as_toml(settings: Settings, origins: Source, colours: bool) -> str:
     return "\n".join(lines)
 
 
+def changed(settings: Settings) -> str:
+    """What differs from the defaults, in one line: `workers = 2, timeout = "60s"`. Secrets are hidden."""
+    different = [
+        f"{name} = {value}"
+        for setting in SETTINGS
+        if getattr(settings, setting.name) != setting.parse(setting.default)
+        for name, value in [_shown(setting, getattr(settings, setting.name))]
+    ]
+    return ", ".join(entry.removeprefix("# ").partition("  # ")[0] for entry in different) or "all as by default"
+
+
 def _shown(setting: Setting, value: Any) -> tuple[str, str]:
     """Name and value of a setting; what may be a secret is hidden, in a line that is not read again."""
     if setting.kind == "pairs" and value:
         hidden = [f"{pair.partition('=')[0]}=***" for pair in value]
         return f"# {setting.name}", f"{_toml(hidden)}  # values are not shown"
+    if setting.kind == "json" and value:
+        return f"# {setting.name}", '"***"  # it is not shown'
     return setting.name, _toml(setting.typed(value))
 
 

@@ -491,6 +491,21 @@ SETTINGS: tuple[Setting, ...] = (
         "Lowest level that is logged: debug, info, warning, error or critical.",
         _LOGS, ("--log-level", "--loglevel"), _one_of("debug", "info", "warning", "error", "critical"),
     ),
+    Setting(
+        "log_format", "choice", "text", "",
+        "Format of these lines: text, or json with an object in each line.",
+        _LOGS, ("--log-format",), _one_of("text", "json"),
+    ),
+    Setting(
+        "log_config", "file", "off", "",
+        "Set up Python's logging by this file: JSON or TOML for logging.config.dictConfig, else INI for fileConfig.",
+        _LOGS, ("--log-config", "--logconfig", "--log-config-json", "--logconfig-json"),
+    ),
+    Setting(
+        "log_config_dict", "json", "", "",
+        "The same without a file: an object for logging.config.dictConfig. Use this or --log-config.",
+        _LOGS, ("--log-config-dict", "--logconfig-dict"),
+    ),
 )  # fmt: skip
 
 SUPERVISED = tuple(setting.name for setting in SETTINGS if setting.group == _PROCESSES)  # ask for a supervisor

@@ -5,7 +5,7 @@ Generated from `table` by `python -m tests.settings.typed`; a test compares. Wha
 """
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 Off: TypeAlias = Literal[False] | None
 Texts: TypeAlias = str | list[str] | tuple[str, ...] | set[str] | frozenset[str]
@@ -57,6 +57,9 @@ class StreamSettings(TypedDict, total=False):
     access_log_format: str
     error_logfile: str
     log_level: str
+    log_format: str
+    log_config: str | bool | None
+    log_config_dict: str | Mapping[str, Any]
 
 
 class ServeSettings(StreamSettings, total=False):

@@ -28,13 +28,16 @@ from greenhttp.green.listener import Listener, close_listener, listen
 from greenhttp.process.board import Board, Loads, now
 from greenhttp.process.sender import described, sender
 from greenhttp.process.sender import watch as watch_senders
-from greenhttp.program import boot, logs
+from greenhttp.logs import setup as logs
+from greenhttp.program import boot
 from greenhttp.program.hooks import HookError, told
 from greenhttp.settings.address import Address, parse_address
-from greenhttp.settings.console import colourful, paint, say
+from greenhttp.settings.console import colourful, paint
+from greenhttp.settings.shown import changed
 from greenhttp.settings.values import Settings
 from greenhttp.supervisor import hooked, system, takeover, watch, worker
 from greenhttp.supervisor.death import how, oom_counter
+from greenhttp.supervisor.journal import LogProcess
 from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Settled, Start, State, Tell
 
 if TYPE_CHECKING:
@@ -57,7 +60,7 @@ READS = 16  # of one pipe before others have their turn; 64 KiB each, so that th
 LOOK = 1.0  # seconds between two looks at the workers' beats
 AT_START = (  # settings that a reload reads and does not apply: they are of the process, or of sockets that are open
     "pid", "user", "group", "umask", "preload", "reload", "reload_dirs", "error_logfile", "log_level", "backlog",
-    "socket_mode", "socket_owner", "reuse_port",
+    "socket_mode", "socket_owner", "reuse_port", "log_format", "log_config", "log_config_dict",
 )  # fmt: skip
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "critical": logging.CRITICAL}
 
@@ -96,7 +99,7 @@ class Child:
     oom_kills: int = 0
     told: str = ""
     unread: bytes = b""
-    said: str = ""  # what it says went wrong
+    said: tuple[str, str] | None = None  # what it says went wrong: a traceback or "", and a line
     code: int | None = None
 
 
@@ -125,21 +128,25 @@ class Master:
         self.wake = -1
         self.quick = False
         self.introduced = False
-        self.last_words = ""
+        self.last_words = "", ""
         self.mask: set[int] = set()  # of signals, before a fork
         self.check = takeover.Check()
         self.passed = False  # the check: this process becomes the program on disk
         self.looked = monotonic()  # at the clock
         self.awake = now()  # when this process, or the machine, last woke up
         self.watcher = watch.Watcher()
-        self.files: list[Callable[[], None]] = []
         self.hooked = hooked.Hooked(plan.file, _counted(plan.settings), self.policy.target)
         self.preloaded: Server | None = None
+
+    @property
+    def journal(self) -> LogProcess:
+        """The process that writes the log."""
+        return self.log.keeper  # type: ignore[return-value]
 
     def run(self) -> "int | worker.Birth":
         """Until the end: the exit code, or in a child what it was born with."""
         with contextlib.ExitStack() as stack:
-            self.files = stack.enter_context(logs.set_up(self.settings, process=True))
+            self._open_log(stack)
             stack.enter_context(self._signals())
             taken = takeover.taken(os.environ)
             stack.enter_context(system.pid_file(self.settings.pid))
@@ -150,6 +157,8 @@ class Master:
                 self._listen(taken)
                 kept = (self.settings.pid, self.settings.error_logfile, self.settings.access_logfile)
                 system.drop(self.settings.user, self.settings.group, kept)
+                if (self.settings.user, self.settings.group, self.settings.umask) != (None, None, None):
+                    self.journal.renew()
                 if self.settings.preload:
                     self.hooked.begin(lambda: boot.run_file(self.settings, self.plan.file))
                     self.preloaded = worker.preload(self.plan.name, _counted(self.settings))
@@ -174,7 +183,20 @@ class Master:
             self.watcher.stop(self.poll)
             self.check.end(self._read_clock())
             self.hooked.over()
+            if self.introduced or self.log.path is not None:
+                log.info("stopped, exit code %d", outcome)
             return outcome
+
+    def _open_log(self, stack: contextlib.ExitStack) -> None:
+        """Raises ConfigError, unless workers serve already: then it goes to stderr."""
+        try:
+            self.log = stack.enter_context(logs.set_up(self.settings, LogProcess))
+        except ConfigError as error:
+            if not takeover.expected(os.environ):
+                raise
+            plain = self.settings.replace(error_logfile="-", log_config="off", log_config_dict="")
+            self.log = stack.enter_context(logs.set_up(plain, LogProcess))
+            log.error("%s; the log goes to stderr", error)
 
     # ---- the loop
 
@@ -197,6 +219,8 @@ class Master:
             wait = LOOK if self.children or self.check.pid else None
             if due is not None:
                 wait = min(LOOK, max(0.0, due - monotonic()))
+            if (left := self.journal.look()) is not None:
+                wait = left if wait is None else min(wait, left)
             if period is not None:
                 if monotonic() - alive >= period:
                     alive = monotonic()
@@ -257,13 +281,13 @@ class Master:
         if name == "SIGTERM":
             if not self.policy.stopping:
                 wait = self.settings.graceful_timeout
-                say(f"stopping; running requests have {wait:g} s to finish" if wait else "stopping")
+                logs.announce(f"stopping; running requests have {wait:g} s to finish" if wait else "stopping")
                 system.notify(os.environ, "STOPPING=1")
                 self._close_listeners()  # the workers take what is in the queues before they go
                 self.policy.stop(wait > 0, self._read_clock())
         elif name in ("SIGINT", "SIGQUIT"):
             if self.quick:
-                os.write(2, b"greenhttp: stopped by force\n")
+                logs.announce("stopped by force", level=logging.WARNING)
                 for child in self.children.values():
                     with contextlib.suppress(ProcessLookupError):
                         kill(child.pid, signal.SIGKILL)
@@ -368,13 +392,11 @@ class Master:
         try:
             seen = self.hooked.fork(number)
         except HookError as error:
-            trace, line = told(error, self.plan.name)
-            self._tell_once(f"{trace}greenhttp: {line}\n")
+            self._tell_once(*told(error, self.plan.name))
             self.policy.gone(number, str(error), self._read_clock())
             return None
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+            logs.empty(stream)
         numbers = [getattr(signal, f"SIG{name}") for name in HANDLED]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # until the child has handlers of its own
         place = self.loads.take()
@@ -492,21 +514,25 @@ class Master:
                 self.policy.wants_out(child.number, why, self._read_clock())
             case {"drains": str(why)}:
                 self.policy.drains(child.number, why, self._read_clock())
-            case {"failed": str(text), "code": int(code)}:
-                child.said, child.code = text, code
+            case {"failed": str(line), "trace": str(text), "code": int(code)}:
+                child.said, child.code = (text, line), code
 
     def _introduce(self, child: Child, lines: list[str]) -> None:
         if self.introduced:
             log.info("worker %d serves, process %d", child.number, child.pid)
             return
         self.introduced = True
+        if self.log.elsewhere:
+            log.info("settings: %s", changed(self.settings))
         for line in lines:
-            say(line)
+            logs.announce(line)
         count = self.policy.target
         on = colourful(sys.stderr)
         many = f"{count} workers" if count > 1 else "1 worker"
-        say(f"{paint(many, 'bold', on=on)} under process {self.pid}; HUP reloads, TTIN and TTOU change their number")
-        say("Ctrl-C stops at once; TERM lets running requests finish")
+        logs.announce(
+            f"{paint(many, 'bold', on=on)} under process {self.pid}; HUP reloads, TTIN and TTOU change their number"
+        )
+        logs.announce("Ctrl-C stops at once; TERM lets running requests finish")
 
     def _reap(self) -> None:
         while True:
@@ -518,6 +544,8 @@ class Master:
                 return
             if pid == self.check.pid:
                 self._checked(status)
+            if self.journal.died(pid, status):
+                continue
             if pid == self.watcher.pid:
                 self.watcher.pid = 0  # the end of its pipe says so too
             child = self.children.get(pid)
@@ -538,21 +566,23 @@ class Master:
                 log.warning("worker %d: request in progress when it died: %s, for %.1f s", child.number, text, age)
         child.board.close()
         if child.said:
-            self._tell_once(child.said)
+            self._tell_once(*child.said)
         elif self.policy.workers[child.number].state is State.STARTING and not self.introduced:  # 0 is no reason either
             log.critical("worker %d ended before it was ready, without an error message: %s", child.number, reason)
         code = child.code if child.code is not None else 3
         self.hooked.gone(child.pid)
         self.policy.gone(child.number, reason, self._read_clock(), code)
 
-    def _tell_once(self, text: str) -> None:
-        """Write what went wrong, unless it is what went wrong before."""
-        if text != self.last_words:
-            self.last_words = text
-            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
-                out = logs.stream()
-                out.write(text)
-                out.flush()
+    def _tell_once(self, text: str, line: str) -> None:
+        """Say what went wrong, unless it is what went wrong before.
+
+        Arguments:
+            text: a traceback, or "".
+            line: what it means.
+        """
+        if (text, line) != self.last_words:
+            self.last_words = text, line
+            logs.told(text, line, starting=not self.introduced)
 
     # ---- hung workers
 
@@ -588,7 +618,7 @@ class Master:
     def _reload(self) -> None:
         if self.policy.stopping:
             return
-        self.last_words = ""
+        self.last_words = "", ""
         if self.settings.preload:
             log.info("reloading: the application is preloaded, so the whole program is started again in this process")
             self._begin_upgrade()
@@ -639,11 +669,7 @@ class Master:
             self.watcher.start(self.settings.reload_dirs, self.lifeline, self.poll)
 
     def _reopen(self) -> None:
-        for call in self.files:
-            try:
-                call()
-            except OSError as error:
-                log.error("a log file cannot be reopened, the old one is kept: %s", error)
+        self.log.reopen()
         for child in self.children.values():
             with contextlib.suppress(ProcessLookupError):
                 kill(child.pid, signal.SIGUSR1)

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 
 from greenhttp.errors import ConfigError
@@ -157,6 +157,11 @@ def become(where: str, taken: Taken, signals: Sequence[str], arrived: deque[int]
         del os.environ[VARIABLE]
         for fd in inherited:
             os.set_inheritable(fd, False)
+
+
+def expected(environ: Mapping[str, str]) -> bool:
+    """Whether another program has left something to this one."""
+    return VARIABLE in environ
 
 
 def taken(environ: MutableMapping[str, str]) -> Taken | None:

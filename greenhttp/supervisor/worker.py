@@ -1,7 +1,7 @@
 """What a worker does, from the fork on: patch, load, serve, say that it is ready, beat, drain when it is told to.
 
 What it says to the supervisor is lines of JSON in a pipe: {"ready": [lines]}, {"leaving": why}, {"drains": why},
-{"failed": text, "code": exit code}. What it is told are signals: TERM drains, QUIT ends at once, USR1 opens the logs
+{"failed": line, "trace": text or "", "code": exit code}. What it is told are signals: TERM drains, QUIT ends at once, USR1 opens the logs
 again, ABRT asks for a dump. The supervisor's death is the end of the lifeline, a pipe that it alone could write to:
 then it drains by itself.
 """
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenhttp.errors import AppError, ConfigError
 from greenhttp.green.listener import Listener
+from greenhttp.logs import setup as logs
 from greenhttp.process.board import Board, Loads
 from greenhttp.program import boot
 from greenhttp.program.hooks import Arbiter, Hooks, Life, Worker, told
@@ -82,11 +83,13 @@ def main(birth: Birth) -> int:
     try:
         if birth.preloaded is None:
             life.hooks = Hooks(birth.hooks.file, boot.run_file(birth.settings, birth.file))
+            logs.inherit(birth.number)
             life.fork()
             server = boot.load(birth.name, birth.settings)
             boot.tune_collector()
         else:
             server = birth.preloaded
+            logs.inherit(birth.number)
             _after_preload(birth.number)
             life.fork()
         life.load(server)
@@ -95,13 +98,13 @@ def main(birth: Birth) -> int:
         _serve(birth, server, tell, life)
     except AppError as error:
         text, line = told(error, birth.name)
-        tell.say(failed=f"{text}greenhttp: {line}\n", code=APP_FAILED)
+        tell.say(failed=line, trace=text, code=APP_FAILED)
         return APP_FAILED
     except ConfigError as error:
-        tell.say(failed=f"greenhttp: {error}\n", code=BROKEN)
+        tell.say(failed=str(error), trace="", code=BROKEN)
         return BROKEN
     except Exception as error:
-        tell.say(failed=trace(error), code=APP_FAILED)
+        tell.say(failed=f"{birth.name} could not be served; see the traceback above", trace=trace(error), code=APP_FAILED)
         return APP_FAILED
     finally:
         life.over()
@@ -131,22 +134,24 @@ def _after_preload(number: int) -> None:
 def _serve(birth: Birth, server: "Server", tell: "_Pipe", life: Life) -> None:
     import gevent
 
+    from greenhttp.hosting import errors
     from greenhttp.process.sender import described, sender
     from greenhttp.process.watchdog import Watchdog
-    from greenhttp.program import logs, running
+    from greenhttp.program import running
 
     settings = server.settings
     loop = gevent.get_hub().loop
+    crash = logs.Crash()
     with (
-        logs.set_up(settings, process=True) as files,
-        running.opened_again([*files, server.reopen]),
+        running.opened_again([crash.reopen, logs.reopen_handlers, server.reopen]),
         running.signals(loop, supervised=True) as (asked, stop),
     ):
         life.watch_abort()
         # SIGABRT, and every crash: where was it. Not in C: on a green thread's stack CPython 3.14 crashes over that.
-        faulthandler.enable(logs.stream(), all_threads=True, **WITHOUT_C)
+        faulthandler.enable(crash.fd, all_threads=True, **WITHOUT_C)
         birth.loads.own(birth.place)
         birth.board.own()
+        errors.sink = logs.from_application
         server.start(birth.listeners, birth.loads, birth.board)
         keeper = _Keeper(birth, server, tell, bounds_for(settings, random.Random()))
         lifeline = loop.io(birth.lifeline, 1, ref=False)

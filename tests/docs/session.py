@@ -39,7 +39,7 @@ ROOT = Path(__file__).parent.parent.parent
 PROGRAMS = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where a page finds those it names
 TIMEOUT = 60  # seconds; only a hang takes as long
 PORT = re.compile(r"""(?<=:|=)[789]0\d\d\b|(?<=--port )[789]0\d\d\b|(?<=", )[789]0\d\d\b""")
-READY = re.compile(r"^greenhttp: Ctrl-C stops at once.*\n", re.MULTILINE)
+READY = re.compile(r"^.* Ctrl-C stops at once.*\n", re.MULTILINE)
 NOT_INHERITED = "GREENHTTP_", "PORT", "WEB_CONCURRENCY", "FORCE_COLOR", "PYTHONWARNINGS"
 # A worker that could not be started leaves its listeners to the end of its process; Python alone says nothing of it.
 STRICT = "error,ignore:libuv only supports millisecond timer resolution,ignore::ResourceWarning"

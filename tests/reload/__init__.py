@@ -176,13 +176,21 @@ class Uploading(Client):
 KINDS = (Busy, Slow, Thinking, New, Uploading)
 
 
-def children(pid: int) -> list[int]:
-    """Its workers that run."""
+def children(pid: int, log: bool = False) -> list[int]:
+    """Its workers that run; or the process that writes its log."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [int(word) for word in file.read().split()]
+            return [child for child in map(int, file.read().split()) if (name_of(child) == "greenhttp-log") is log]
     except OSError:
         return []
+
+
+def name_of(pid: int) -> str:
+    """As top and pstree show it; "" of one that has gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 class Program:

@@ -30,6 +30,7 @@ SAMPLES = {
     "names": ["a, b", ["a"], ("a",), {"a"}, frozenset("a"), ()],
     "addresses": ["a, b", ["a"], ("a",), {"a"}, frozenset("a")],
     "pairs": ["a=b", ["a=b"], ("a=b",), {"a=b"}, {"a": "b"}, {}],
+    "json": ["", "{}", {"a": 1}],
     "fields": ["a=b", ["a=b"], ("a=b",), {"a=b"}, {"a": "b"}, False, None],
 }
 

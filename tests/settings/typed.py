@@ -15,7 +15,7 @@ Generated from `table` by `python -m tests.settings.typed`; a test compares. Wha
 """
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 Off: TypeAlias = Literal[False] | None
 Texts: TypeAlias = str | list[str] | tuple[str, ...] | set[str] | frozenset[str]
@@ -40,6 +40,7 @@ TYPES = {
     "addresses": "Texts",
     "pairs": "Texts | Mapping[str, str]",
     "fields": "Texts | Mapping[str, str] | Off",
+    "json": "str | Mapping[str, Any]",
 }
 assert TYPES.keys() == KINDS.keys(), "a new kind of setting needs a type here"
 

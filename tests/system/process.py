@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -39,9 +40,14 @@ class Process(subprocess.Popen):
                 return "".join(lines)
         raise AssertionError(f"no {word!r} in {''.join(lines)}")
 
-    def url(self):
-        """Where it serves, once it has said so."""
-        return re.search(r"http://[^\s,]+", self.until("Ctrl-C"))[0]
+    def url(self, log=None):
+        """Where it serves, once it has said so: on stderr, or in this file."""
+        if log is None:
+            return re.search(r"http://[^\s,]+", self.until("Ctrl-C"))[0]
+        while not (log.exists() and "Ctrl-C" in log.read_text()):
+            assert self.poll() is None
+            time.sleep(0.01)
+        return re.search(r"http://[^\s,]+", log.read_text())[0]
 
     def rest(self):
         """Exit code, stdout, what is left of stderr."""

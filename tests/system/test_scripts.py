@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import textwrap
+import time
 
 import pytest
 
@@ -233,8 +234,9 @@ def test_two_servers_one_after_the_other_log_each_entry_once(tmp_path, patch):
         print(logging.getLogger("greenhttp").handlers, running.reopen)
         """
     with script(tmp_path, patch, QUICK, twice) as process:
-        for name in "12":
-            process.until("Ctrl-C")
+        for count, name in enumerate("12", 1):
+            while (log := tmp_path / "e.log") and not (log.exists() and log.read_text().count("Ctrl-C") == count):
+                time.sleep(0.01)
             with Client(str(tmp_path / f"s{name}")) as client:
                 assert client.get("/").status == 500
         code, out, _ = process.rest()

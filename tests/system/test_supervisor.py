@@ -597,7 +597,7 @@ def test_after_the_change_of_user_logs_are_written_and_an_upgrade_works_where_ro
         "-w", "1", "--user", "nobody", "--pid", "pid", "--error-logfile", "errors", "--access-logfile", "access",
         ready=False,
     )  # fmt: skip
-    program.wait_for("HUP reloads")
+    until(lambda: "HUP reloads" in written(tmp_path / "errors"))
     assert ask(program)
     program.send(signal.SIGUSR1)
     program.send(signal.SIGUSR2)
@@ -650,7 +650,7 @@ def test_an_application_that_cannot_be_preloaded_shows_its_traceback_once(start)
 
 def test_after_a_rotation_the_stacks_of_a_crash_go_to_the_log_and_to_no_client(start, tmp_path):
     program = start("-w", "1", "--error-logfile", "error.log", ready=False)
-    program.wait_for("HUP reloads")
+    until(lambda: "HUP reloads" in written(tmp_path / "error.log"))
     (tmp_path / "error.log").rename(tmp_path / "old.log")
     program.send(signal.SIGUSR1)
     until((tmp_path / "error.log").exists)
@@ -668,6 +668,10 @@ def test_after_a_rotation_the_stacks_of_a_crash_go_to_the_log_and_to_no_client(s
         client.close()
     until(lambda: "Segmentation fault" in (tmp_path / "error.log").read_text())
     assert program.stop() == 0
+
+
+def written(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def log_of(pid: int) -> os.stat_result:

@@ -128,6 +128,10 @@ class Signals:
     SIG_BLOCK, SIG_UNBLOCK, SIG_SETMASK = signal.SIG_BLOCK, signal.SIG_UNBLOCK, signal.SIG_SETMASK
     SIG_DFL = signal.SIG_DFL
 
+    @staticmethod
+    def valid_signals():
+        return set(signal.Signals)
+
     def __init__(self, kernel):
         self.kernel = kernel
 
@@ -323,8 +327,9 @@ def install(kernel, code):
     """Put these into the place of the real ones in one program's modules. See world.load for `code`."""
     master, takeover, watch = code.master, code.takeover, code.watch
     system, log = System(kernel), Log(kernel)
-    for module in (master, takeover, watch):
+    for module in (master, takeover, watch, code.journal):
         module.os, module.signal = system, Signals(kernel)
+    install_journal(kernel, code, system, log)
     takeover.sys = types.SimpleNamespace(executable="/usr/bin/python", orig_argv=["python", "-m", "greenhttp"])
     takeover.Listener = lambda fileno: Listener(kernel, fileno)
     master.fork, master.waitpid, master.kill = system.fork, system.waitpid, system.kill
@@ -337,10 +342,8 @@ def install(kernel, code):
     master.sender = lambda number: kernel.judge.handles(signal.Signals(number))
     master.watch_senders = lambda numbers: None
     master.oom_counter = lambda: lambda: 0
-    master.log, master.say = log, log.info
-    takeover.log = log
+    master.log = takeover.log = log
     master.sys = types.SimpleNamespace(stdout=log, stderr=log)
-    master.logs = types.SimpleNamespace(set_up=_nothing, stream=lambda: log)
     watch.check, watch.start = lambda _: None, lambda *_: watcher(kernel)
     master.system = types.SimpleNamespace(
         pid_file=_nothing, drop=lambda *_: None, inherited=lambda _: [],
@@ -358,6 +361,48 @@ def install(kernel, code):
             self.server.address = []
 
     master.hooked = types.SimpleNamespace(Hooked=Hooked, read=lambda *_: {})
+
+
+def install_journal(kernel, code, system, log):
+    """The log's process, as supervisor/journal.py keeps it; its pipe and what it does are the kernel's."""
+    master, journal = code.master, code.journal
+
+    def fork():
+        kernel.call("fork")
+        kernel.logs += 1
+        if kernel.decided("log", kernel.logs) == ["fork"]:
+            raise failure(errno.EAGAIN)
+        return kernel.spawn(Process(kernel, "log")).pid
+
+    def wait(pid, options):
+        process = kernel.processes[pid]
+        if not process.dead:
+            return 0, 0
+        del kernel.processes[pid]
+        return pid, process.status
+
+    def end(pid):
+        process = kernel.processes.get(pid)
+        if process is not None and kernel.decided("log", kernel.logs) != ["stuck"]:
+            kernel.at(kernel.now + 0.003, lambda: process.die(0), process)
+
+    @contextlib.contextmanager
+    def set_up(settings, make):
+        keeper = make(types.SimpleNamespace(end=end), None, None)
+        kernel.judge.keeper = keeper
+        try:
+            yield types.SimpleNamespace(keeper=keeper, elsewhere=False, reopen=keeper.reopen)
+        finally:
+            keeper.stop(1.0)
+
+    journal.fork, journal.waitpid, journal.kill = fork, wait, system.kill
+    journal.monotonic, journal.waits = kernel.clock, lambda seconds: kernel.run(kernel.now + seconds)
+    journal.ready, journal.log = (lambda *_: True), log
+    master.LogProcess = journal.LogProcess
+    master.logs = types.SimpleNamespace(
+        set_up=set_up, empty=lambda stream: None, announce=lambda line, *_, **__: log.info("%s", line),
+        told=lambda text, line, starting: log.write(line),
+    )  # fmt: skip
 
 
 def _nothing(*_, **__):

@@ -71,7 +71,7 @@ class Kernel:
         self.spurious = 0
         self.places = set()
         self.last_pipe = self.last_board = None
-        self.births = self.forks = self.checks = self.tries = self.execs = self.rereads = 0
+        self.births = self.forks = self.checks = self.tries = self.execs = self.rereads = self.logs = 0
         self.attempt = False  # whether a worker is being made
         self.settings = None  # of the program and of the workers it makes
         self.moments = {}
@@ -193,6 +193,11 @@ class Kernel:
         living = [p for p in self.processes.values() if p.kind == "worker" and not p.dead]
         if living:
             getattr(living[which % len(living)], what)(*words)
+
+    def act_log(self):
+        """The process that writes the log dies."""
+        for process in [p for p in self.processes.values() if p.kind == "log" and not p.dead]:
+            process.die(9)
 
     def act_watcher(self, what):
         for process in [p for p in self.processes.values() if p.kind == "watcher" and not p.dead]:
@@ -340,6 +345,9 @@ class Kernel:
         for fd in [fd for fd in self.fds if fd > 2 and fd not in self.inheritable]:
             self.close(fd)
             self.judge.count("closed at exec")
+        for process in [p for p in self.processes.values() if p.kind == "log"]:
+            process.kind = "orphan"  # it ends with the last who writes into the old pipe
+            self.at(self.now + 0.1, lambda process=process: process.die(0), process)
         self.handlers, self.bare, self.wake, self.places = {}, True, None, set()
         self.environ = dict(self.environ)
         self.over = True

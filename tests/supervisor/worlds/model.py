@@ -565,6 +565,8 @@ class Judge:
             self.wrong("recovery", f"{len(serving)} serve, {others} do not, {self.wanted} are wanted: {states}")
         if tired := [seen.number for seen in self.some("tired") if seen.free]:
             self.wrong("recovery", f"worker {tired[0]} has asked to be replaced long ago")
+        if not any(p.kind == "log" and not p.dead for p in self.kernel.processes.values()):
+            self.wrong("recovery", "nobody writes the log")
         if renewed and any(self.workers[id(p)].generation < self.generation for p in serving):
             self.wrong("recovery", "after a reload in peace workers of before serve")
         if self.systemd == "RELOADING":
@@ -585,6 +587,6 @@ class Judge:
         pipes = [fd for fd, (kind, what) in self.kernel.fds.items() if kind in ("r", "w")]
         if left or len(pipes) > 2:
             self.wrong("descriptors", f"left in the end: {left} and {len(pipes)} ends of pipes")
-        running = [p for p in self.kernel.processes.values() if not p.dead]
+        running = [p for p in self.kernel.processes.values() if not p.dead and p.kind != "orphan"]
         if running:
             self.wrong("the end", f"{running[0].kind} {running[0].pid} still runs")

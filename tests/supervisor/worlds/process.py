@@ -99,7 +99,7 @@ class Worker(Process):
         self.said_at = self.kernel.now
 
     def fail(self):
-        self.write({"failed": f"birth {self.birth} has failed\n" + "x" * 5000, "code": self.ways["code"]})
+        self.write({"failed": f"birth {self.birth} has failed\n" + "x" * 5000, "trace": "", "code": self.ways["code"]})
         self.after(self.ways["pause"] + 0.001, lambda: self.die(self.ways["code"] << 8))
 
     def write(self, word, then=lambda: None):

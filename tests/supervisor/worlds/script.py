@@ -37,7 +37,7 @@ CALLS = ("poll", "read", "fork", "waitpid", "kill", "close", "pthread_sigmask", 
          "reread", "execv")  # fmt: skip
 KINDS = (
     "signal", "more", "reload", "upgrade", "leap", "stall", "clock", "tick", "spurious", "orphan", "death", "hold",
-    "leave", "outsider", "flood", "babble", "watcher", "birth", "fork", "check", "exec", "reread", "end",
+    "leave", "outsider", "flood", "babble", "watcher", "log", "birth", "fork", "check", "exec", "reread", "end",
 )  # fmt: skip
 
 
@@ -169,6 +169,12 @@ class Maker:
     def make_watcher(self):
         if self.ways["reload"]:
             self.add(self.when(), "watcher", self.chance.choice(("changes", "changes", "dies")))
+
+    def make_log(self):
+        self.add(self.when(), "log")
+        n = 1 + self.nth()
+        for following in range(n, n + self.chance.choice((1, 1, 3))):
+            self.add(None, "log", following, self.chance.choice(("fork", "stuck")))
 
     def which(self):
         return self.chance.randrange(8)

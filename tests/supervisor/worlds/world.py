@@ -12,7 +12,7 @@ from tests.supervisor.worlds.faults import source
 from tests.supervisor.worlds.kernel import Gone, Kernel
 from tests.supervisor.worlds.model import Judge
 
-MODULES = ("policy", "takeover", "watch", "master")
+MODULES = ("policy", "takeover", "watch", "journal", "master")
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Code:
     policy: types.ModuleType
     takeover: types.ModuleType
     watch: types.ModuleType
+    journal: types.ModuleType
     master: types.ModuleType
     hooked: type = Hooked
 

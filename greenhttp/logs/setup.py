@@ -1,0 +1,382 @@
+"""Where the logger "greenhttp" writes while a server runs, and what is said at a terminal.
+
+    with set_up(settings) as log: ...       the pipe, whoever reads it, the handler; taken down afterwards
+    announce(line)                          for whoever has started it: at the terminal, or in the log
+    inherit(number)                         in a worker, which goes on with the pipe of its supervisor
+
+An application with logging of its own has greenhttp's lines among its others, where its handlers put them; those of the
+supervisor never go there, for a handler may wait.
+"""
+
+import contextlib
+import errno
+import faulthandler
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from greenhttp.errors import ConfigError
+from greenhttp.logs import config
+from greenhttp.logs.lines import JSON, JSONFormatter, TextFormatter, packed
+from greenhttp.logs.pipe import RECORD, TO_STDERR, LogPipe
+from greenhttp.logs.scribe import ScribeThread, opened
+from greenhttp.settings import console
+from greenhttp.settings.values import Settings
+
+LAST_WORDS = 1.0  # seconds that the reader of the pipe has in the end
+
+log = logging.getLogger("greenhttp")
+
+
+class Keeper(Protocol):
+    """Whoever has the pipe read."""
+
+    def reopen(self) -> None:
+        """Have the log opened again under its name."""
+
+    def stop(self, timeout: float) -> bool:
+        """Have what has come written, for so many seconds at most. Whether it was."""
+
+
+Handle = Callable[[bytes], None]  # of a record, as bytes
+Make = Callable[[LogPipe, str | None, Callable[[str | None], Handle] | None], Keeper]
+
+
+class PipeHandler(logging.Handler):
+    """Log records into the pipe. Never waits, never raises, has no lock.
+
+    Arguments:
+        record: whether the record itself is handed over, for handlers of a log_config.
+    """
+
+    def __init__(self, pipe: LogPipe, formatter: logging.Formatter, record: bool) -> None:
+        super().__init__()
+        self.pipe, self.record = pipe, record
+        self.setFormatter(formatter)
+
+    def createLock(self) -> None:
+        """None: whoever is stopped or switched away from in here must not keep others out."""
+        self.lock: Any = _Open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            formatter = self.formatter or TextFormatter()
+            text = packed(record, formatter) if self.record else formatter.format(record) + "\n"
+        except Exception as error:  # arguments whose __str__ raises, no memory
+            text = f"{record.levelname} {record.msg!r:.200}: this log message cannot be formatted ({type(error).__name__})\n"
+            self.pipe.put(f"greenhttp: {text}")
+            return
+        self.pipe.put(text, RECORD if self.record else 0)
+
+
+class _Open:
+    """A lock that is always free."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class Log:
+    """The log of this process.
+
+    Attributes:
+        pipe: by which it leaves.
+        keeper: whoever reads that.
+        path: of the file; None: stderr.
+        uniform: whether each line of it has a form that a program reads.
+        people: whether somebody looks at stderr, and lines for people go there.
+        elsewhere: whether the log is somewhere else than they look.
+        writer: what makes an entry of a record, into the pipe.
+        config: the log_config, as far as this process has one.
+        worker: the number of the worker that this process is.
+        process: the one that has set it up.
+    """
+
+    worker: int | None = None
+
+    def __init__(self, settings: Settings, make: Make) -> None:
+        self.settings = settings
+        self.pipe = LogPipe()
+        self.process = os.getpid()
+        self.path = None if settings.error_logfile == "-" else os.path.abspath(settings.error_logfile)
+        try:
+            self.config = config.read(settings)
+            formed = settings.log_format == JSON
+            self.formatter = JSONFormatter(lambda: self.worker) if formed else TextFormatter()
+            self.uniform = formed or self.config is not None
+            self.people = console.seen() and not (self.uniform and self.path is None)
+            self.elsewhere = not self.people or self.path is not None
+            self.writer = PipeHandler(self.pipe, self.formatter, record=False)
+            usable = self.config if self.config is not None and self.config.own else None
+            self.keeper = make(self.pipe, self.path, None if usable is None else usable.handler)
+        except OSError as error:
+            self.pipe.close()
+            raise ConfigError(f"error_logfile: {settings.error_logfile}: {error.strerror}") from None
+        except BaseException:
+            self.pipe.close()
+            raise
+
+    def say(self, text: str) -> None:
+        """Text for stderr, as it is."""
+        self.pipe.put(text, TO_STDERR)
+
+    def reopen(self) -> None:
+        """Open the log again under its name, after a rotation."""
+        self.keeper.reopen()
+
+    def close(self) -> None:
+        """Have everything written, for a moment at most."""
+        if self.keeper.stop(LAST_WORDS):
+            self.pipe.close()  # else its reader still has it, and the number must not become another file's
+
+
+current: Log | None = None  # of this process; a forked child goes on with it
+
+
+@contextlib.contextmanager
+def set_up(settings: Settings, make: Make | None = None) -> Iterator[Log]:
+    """Level and place of the log, as long as the with block lasts.
+
+    Within a process that has it set up already, or has inherited it, nothing changes. Lines for stderr end where the
+    application, perhaps with its first request, gives the root logger a handler; a file that was asked for is written
+    in any case.
+
+    Arguments:
+        make: makes whoever reads the pipe; None: a thread of this process.
+
+    Raises ConfigError if the log cannot be written, or log_config cannot be used.
+    """
+    global current
+    if current is not None:
+        yield current
+        return
+    current = mine = Log(settings, make or _thread)
+    handler: logging.Handler | None = None
+    before = log.level, log.propagate
+    try:
+        handler = _handler(mine, apart=make is not None)
+        if log.level == logging.NOTSET:
+            log.setLevel(settings.log_level.upper())
+        if handler is not None:
+            log.addHandler(handler)
+        console.through(mine.say)
+        for line in console.kept():
+            announce(line, "yellow", level=logging.WARNING)
+        yield mine
+    finally:
+        if os.getpid() == mine.process:  # a child's copy of this frame leaves everything to the child
+            console.through(None)
+            log.setLevel(before[0])
+            log.propagate = before[1]
+            if handler is not None:
+                log.removeHandler(handler)
+            current = None
+            mine.close()
+
+
+def _thread(pipe: LogPipe, path: str | None, _: object) -> Keeper:
+    return ScribeThread(pipe, path)
+
+
+def _handler(mine: Log, apart: bool) -> logging.Handler | None:
+    """The one to add.
+
+    Arguments:
+        apart: whether this process has no application, and greenhttp's log is its own business.
+    """
+    if mine.config is not None and not apart:
+        mine.config.apply()
+        if log.hasHandlers():
+            return None
+    made = mine.writer
+    if apart:
+        made.record = mine.config is not None and mine.config.own
+        log.propagate = False
+        return made
+    if mine.path is None:
+        if log.handlers or logging.getLogger().handlers:
+            return None
+        made.addFilter(_application_is_silent)
+    return made
+
+
+def _application_is_silent(_: logging.LogRecord) -> bool:
+    return not logging.getLogger().handlers
+
+
+def inherit(number: int) -> None:
+    """In a worker: from now on this process is that worker, and its log reaches the application's handlers too.
+
+    Raises ConfigError for a log_config that cannot be applied.
+    """
+    mine = current
+    if mine is None:
+        return
+    mine.worker = number
+    with contextlib.suppress(OSError):
+        os.close(mine.pipe.reading)  # the supervisor has it, and the log process
+    if mine.config is not None:
+        ours = log.handlers[:]
+        mine.config.apply()
+        if mine.config.own:  # the log process has the same handlers, and may wait for them
+            log.handlers[:] = ours
+            log.propagate = False
+            return
+        for handler in ours:
+            log.removeHandler(handler)
+        mine.writer.record = False
+    elif mine.path is None:
+        for handler in log.handlers:
+            handler.addFilter(_application_is_silent)
+    log.propagate = True
+
+
+def announce(line: str, *styles: str, level: int = logging.INFO) -> None:
+    """A line for whoever has started the server: at the terminal if they look there, and in the log if it is elsewhere.
+
+    Arguments:
+        line: perhaps painted.
+        styles: at the terminal.
+        level: in the log.
+    """
+    if current is None or current.people:
+        console.say(line, *styles)
+    if current is not None and current.elsewhere:
+        log.log(level, "%s", console.plain(line))
+
+
+def from_application(source: tuple[str, str] | None, text: str) -> None:
+    """An entry for what an application has written to `wsgi.errors`.
+
+    The application's own handlers never see it: one of them may be what has written it.
+
+    Arguments:
+        source: peer and `GET /path`, or None where no request is known.
+    """
+    if current is not None:
+        current.writer.handle(entry(source, text))
+
+
+def entry(source: tuple[str, str] | None, text: str) -> logging.LogRecord:
+    """A record for that, see `from_application`."""
+    peer, request = source or ("", "")
+    message = "".join(f"{part}: " for part in (peer, request) if part) + text.rstrip("\n")
+    record = log.makeRecord(log.name, logging.ERROR, "(wsgi.errors)", 0, "%s", (message,), None)
+    record.peer, record.request = peer or None, request or None
+    return record
+
+
+def last_words() -> None:
+    """Have written what was said, before this process ends by force; for a moment at most."""
+    if current is not None:
+        current.keeper.stop(LAST_WORDS)
+
+
+def told(text: str, line: str, starting: bool = True) -> None:
+    """What has kept the server, or a worker, from starting: in the log, and on stderr if somebody waits there for it.
+
+    Arguments:
+        text: a traceback, or "".
+        line: what it means.
+        starting: whether nothing has ever served.
+    """
+    mine = current
+    if mine is None or mine.people or not mine.uniform and (mine.path is None or starting):
+        console.say_as_it_is(text)
+        console.say(line, "red")
+    if mine is not None and (mine.uniform or mine.path is not None):
+        log.critical("%s", f"{line}\n{text}".rstrip("\n"))
+
+
+def reopen_handlers() -> None:
+    """Open the files of a log_config's handlers again under their names. Raises OSError."""
+    if current is not None and current.config is not None:
+        config.reopen()
+
+
+class Crash:
+    """Where the interpreter writes stacks when it crashes, or gets ABRT: the log's file, without any pipe or thread.
+
+    Attributes:
+        fd: keeps its number: faulthandler knows no more than that, and would write to whoever has been given it since,
+            such as a client.
+    """
+
+    def __init__(self) -> None:
+        self.path = current.path if current is not None else None
+        self.fd = 2
+        with contextlib.suppress(OSError):
+            if self.path is not None:
+                self.fd = opened(self.path)
+
+    def reopen(self) -> None:
+        """Open the file again under its name. Raises OSError, and goes on with the one it has, if there can be none."""
+        if self.path is None:
+            return
+        fresh = opened(self.path)
+        if self.fd == 2:
+            self.fd = fresh
+            if faulthandler.is_enabled():
+                faulthandler.enable(fresh)
+            return
+        try:
+            os.dup2(fresh, self.fd, inheritable=False)
+        finally:
+            os.close(fresh)
+
+
+def empty(stream: io.TextIOBase | Any) -> None:
+    """Have nothing left in the buffer of stdout or stderr, which a forked child would write again.
+
+    What cannot be written, because the disk is full or nobody reads, is thrown away.
+    """
+    try:
+        stream.flush()
+        return
+    except (OSError, ValueError, AttributeError):
+        pass
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        fd = stream.fileno()
+        kept, nowhere = os.dup(fd), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.dup2(nowhere, fd)  # for a moment, in this process alone
+            stream.flush()
+        finally:
+            os.dup2(kept, fd)
+            os.close(kept)
+            os.close(nowhere)
+
+
+def check(setting: str, path: str | None) -> None:
+    """Whether the log of this setting could be opened; makes no file. None and `-` always can.
+
+    Raises ConfigError if not.
+    """
+    if path in (None, "-"):
+        return
+    try:
+        _try(os.path.realpath(path))
+    except OSError as error:
+        raise ConfigError(f"{setting}: {path}: {error.strerror}") from None
+
+
+def _try(path: str) -> None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
+    except FileNotFoundError:
+        directory = os.path.dirname(path)
+        os.stat(directory)
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from None

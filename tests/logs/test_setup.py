@@ -1,0 +1,222 @@
+"""logs/setup.py: the log of a server as a program, beside whatever logging the application sets up."""
+
+import contextlib
+import faulthandler
+import io
+import logging
+import os
+import re
+import sys
+
+import pytest
+
+from greenhttp.errors import ConfigError
+from greenhttp.logs import setup as logs
+from greenhttp.logs.lines import TextFormatter
+from greenhttp.logs.pipe import LogPipe
+from greenhttp.settings import console
+from greenhttp.settings.values import Settings
+
+
+@contextlib.contextmanager
+def silence():
+    """An application without logging: not even the handlers by which pytest listens. As before afterwards."""
+    loggers = (logs.log, logging.getLogger())
+    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.handlers[:] = []
+    logs.log.setLevel(logging.NOTSET)
+    try:
+        yield
+    finally:
+        for handler in logs.log.handlers:
+            handler.close()
+        for logger, handlers, level in before:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
+
+
+LINE = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [+-]\d{4} \[%d\] WARNING careful\n$" % os.getpid()
+
+
+@silence()
+def test_lines_go_to_stderr_with_time_zone_process_and_level(capfd):
+    with logs.set_up(Settings(log_level="warning")):
+        logs.log.info("quiet")
+        logs.log.warning("careful")
+    assert re.match(LINE, capfd.readouterr().err)
+
+
+@silence()
+def test_an_application_that_sets_up_logging_has_it_alone(capfd):
+    own = logging.StreamHandler(io.StringIO())
+    logging.getLogger().addHandler(own)
+    with logs.set_up(Settings()):
+        logs.log.warning("careful")
+    assert own.stream.getvalue() == "careful\n"
+    assert capfd.readouterr().err == ""
+
+
+@silence()
+def test_also_when_it_does_so_later(capfd):
+    with logs.set_up(Settings()):
+        own = logging.StreamHandler(io.StringIO())
+        logging.getLogger().addHandler(own)
+        logs.log.warning("careful")
+    assert own.stream.getvalue() == "careful\n"
+    assert capfd.readouterr().err == ""
+
+
+@silence()
+def test_a_level_that_the_application_has_set_stays():
+    logs.log.setLevel(logging.ERROR)
+    with logs.set_up(Settings(log_level="debug")):
+        assert logs.log.level == logging.ERROR
+    assert logs.log.level == logging.ERROR
+
+
+@silence()
+def test_within_a_process_that_has_it_set_up_nothing_changes(tmp_path):
+    with logs.set_up(Settings(error_logfile=str(tmp_path / "a"))) as outer:
+        with logs.set_up(Settings(error_logfile=str(tmp_path / "b"))) as inner:
+            logs.log.warning("careful")
+        assert inner is outer
+    assert re.match(LINE, (tmp_path / "a").read_text())
+    assert not (tmp_path / "b").exists()
+
+
+@silence()
+def test_a_file_is_opened_again_under_its_name(tmp_path, capfd):
+    path = tmp_path / "error.log"
+    with logs.set_up(Settings(error_logfile=str(path))) as log:
+        logs.log.warning("careful")
+        while not path.read_text():
+            pass
+        path.rename(tmp_path / "old")
+        log.reopen()
+        logs.log.warning("careful")
+    assert re.match(LINE, (tmp_path / "old").read_text())
+    assert re.match(LINE, path.read_text())
+    assert capfd.readouterr().err == ""
+
+
+@silence()
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+    settings = Settings(error_logfile=str(tmp_path / "none" / "x"))
+    line = "^error_logfile: .*/none/x: No such file or directory$"
+    with pytest.raises(ConfigError, match=line), logs.set_up(settings):
+        pass
+    assert (logs.log.handlers, logs.log.level, logs.current) == ([], logging.NOTSET, None)
+
+
+@silence()
+@pytest.mark.parametrize("name", ["-", "error.log"])
+def test_what_was_set_up_is_taken_down_also_after_an_error(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ZeroDivisionError), logs.set_up(Settings(error_logfile=name)) as log:
+        assert len(logs.log.handlers) == 1
+        raise ZeroDivisionError
+    assert (logs.log.handlers, logs.log.level, logs.current) == ([], logging.NOTSET, None)
+    assert (log.pipe.reading, log.pipe.writing) == (-1, -1)
+
+
+@silence()
+def test_what_is_said_to_people_comes_between_the_lines_in_its_order(capfd, monkeypatch):
+    monkeypatch.setattr(console, "seen", lambda: True)
+    console.keep("said early")
+    with logs.set_up(Settings()):
+        logs.announce("serving")
+        logs.log.warning("careful")
+        console.say("Ctrl-C stops")
+    err = capfd.readouterr().err.splitlines()
+    assert [line.rpartition(" ")[2] for line in err] == ["early", "serving", "careful", "stops"]
+    assert [line.startswith("greenhttp: ") for line in err] == [True, True, False, True]
+
+
+@silence()
+def test_what_is_announced_is_in_the_file_and_at_the_terminal(capfd, monkeypatch, tmp_path):
+    monkeypatch.setattr(console, "seen", lambda: True)
+    with logs.set_up(Settings(error_logfile=str(tmp_path / "e"))):
+        logs.announce("serving \033[1mthis\033[0m")
+        logs.told("Traceback\n", "it failed")
+    assert capfd.readouterr().err == "greenhttp: serving \033[1mthis\033[0m\nTraceback\ngreenhttp: it failed\n"
+    said = [line.partition("] ")[2] for line in (tmp_path / "e").read_text().splitlines()]
+    assert said == ["INFO serving this", "CRITICAL it failed", ""]
+
+
+class Odd:
+    def __str__(self):
+        raise ValueError("no text")
+
+
+@silence()
+def test_a_message_that_cannot_be_formatted_is_a_line_and_no_error(capfd):
+    with logs.set_up(Settings()):
+        logs.log.error("see %s", Odd())
+        logs.log.error("%d", "word")
+    err = capfd.readouterr().err
+    assert "ERROR 'see %s': this log message cannot be formatted (ValueError)\n" in err
+    assert "ERROR '%d': this log message cannot be formatted (TypeError)\n" in err
+    assert "Traceback" not in err and "Logging error" not in err
+
+
+def test_a_handler_has_no_lock_that_could_be_held_by_who_was_stopped():
+    pipe = LogPipe()
+    handler = logs.PipeHandler(pipe, TextFormatter(), False)
+    handler.acquire()
+    handler.acquire()
+    with handler.lock:
+        handler.handle(logging.makeLogRecord({"msg": "x"}))
+    assert os.read(pipe.reading, 100).endswith(b"x\n")
+    pipe.close()
+
+
+@silence()
+def test_a_forked_child_goes_on_with_the_pipe_and_takes_nothing_down(tmp_path):
+    path = tmp_path / "error.log"
+    with logs.set_up(Settings(error_logfile=str(path))):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                with logs.set_up(Settings()):
+                    logs.log.warning("of the child")
+                raise SystemExit
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        logs.log.warning("of the parent")
+    text = path.read_text()
+    assert [f"[{pid}] WARNING of the child" in text, f"[{os.getpid()}] WARNING of the parent" in text] == [True, True]
+
+
+@silence()
+def test_the_file_for_crashes_keeps_its_descriptor_when_it_is_opened_again(tmp_path):
+    path = tmp_path / "error.log"
+    with logs.set_up(Settings(error_logfile=str(path))):
+        crash = logs.Crash()
+    number = crash.fd
+    path.rename(tmp_path / "old")
+    crash.reopen()
+    assert crash.fd == number and os.path.samestat(os.fstat(number), path.stat())
+    assert not os.get_inheritable(number)
+    faulthandler.dump_traceback(crash.fd)
+    assert "test_the_file_for_crashes" in path.read_text()
+    path.unlink()
+    tmp_path.joinpath("old").unlink()
+    crash.path = str(tmp_path / "none" / "x")
+    with pytest.raises(OSError):
+        crash.reopen()
+    os.fstat(number)
+    os.close(number)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_buffer_that_cannot_be_written_is_empty_afterwards(tmp_path):
+    stream = open("/dev/full", "w")
+    stream.write("half a line")
+    logs.empty(stream)
+    stream.flush()  # nothing is left that could fail
+    assert os.readlink(f"/proc/self/fd/{stream.fileno()}") == "/dev/full" or sys.platform != "linux"
+    stream.close()
+    logs.empty(None)
+    logs.empty(stream)
