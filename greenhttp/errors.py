@@ -52,7 +52,11 @@ class WireError(GreenError):
 
 
 class LimitError(WireError):
-    """Well-formed bytes beyond a limit; `reason` names the setting."""
+    """Well-formed bytes beyond a limit; `reason` names the setting, `limit` is its value."""
+
+    def __init__(self, status: int, reason: str, limit: int = 0) -> None:
+        super().__init__(status, reason)
+        self.limit = limit
 
 
 class BodyError(GreenError, OSError):

@@ -88,7 +88,7 @@ def test_special_methods_are_those_of_the_source(path: Path) -> None:
 
 def test_the_source_is_read_rightly() -> None:
     known = {name: words for path in COMPILED for name, words in of_source(path).items()}
-    assert known["Phase.__new__"] == ["name", "duration=", "rate=", "grace="]
+    assert known["Phase.__new__"] == ["name", "duration=", "rate=", "grace=", "setting="]
     assert known["Acceptor.__init__"] == ["loop", "sock", "log", "batch="]
     assert known["MemoryStream.__init__"] == ["incoming=", "*", "keep_open=", "window="]
     assert known["Head.__init__"][:2] == ["*", "limit_request_line="]

@@ -14,11 +14,13 @@ cdef class Phase:
     cdef readonly Py_ssize_t count
     cdef readonly double rate           # bytes a second below which a peer is too slow; 0: any speed will do
     cdef readonly double grace          # seconds before the rate is judged
+    cdef str setting                    # `<setting>_timeout` and `<setting>_min_rate` are where these come from
     cdef Node ring                      # sentinel: ring.next expires first, ring.prev last
 
     cdef void append(self, Timed timed) noexcept
     cdef void remove(self, Timed timed) noexcept
     cdef Timed first(self)
+    cdef str broken(self, bint slowly)
     cdef int sweep(self, double now, bint rates, int most) except -1
 
 cdef class Timed:

@@ -5,7 +5,9 @@ from typing_extensions import disjoint_base
 
 @disjoint_base
 class Phase:
-    def __new__(cls, name: str, duration: float = 0.0, rate: float = 0.0, grace: float = 10.0) -> Phase: ...
+    def __new__(
+        cls, name: str, duration: float = 0.0, rate: float = 0.0, grace: float = 10.0, setting: str = ""
+    ) -> Phase: ...
     @property
     def name(self) -> str: ...
     @property

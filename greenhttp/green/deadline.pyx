@@ -34,13 +34,15 @@ cdef class Phase:
         duration: seconds; 0 means without limit.
         rate: bytes a second; above 0, things in this phase are asked once a second whether they are too slow.
         grace: seconds of waiting before the rate is judged.
+        setting: what the names of the settings behind these begin with, `body` of `body_timeout`.
     """
 
-    def __cinit__(self, str name, double duration=0.0, double rate=0.0, double grace=10.0):
+    def __cinit__(self, str name, double duration=0.0, double rate=0.0, double grace=10.0, str setting=""):
         self.name = name
         self.duration = duration
         self.rate = rate
         self.grace = grace
+        self.setting = setting
         self.ring.prev = self.ring.next = &self.ring
 
     cdef void append(self, Timed timed) noexcept:
@@ -66,6 +68,12 @@ cdef class Phase:
         if self.ring.next == &self.ring:
             return None
         return owner(self.ring.next)
+
+    cdef str broken(self, bint slowly):
+        """Which limit a peer has not kept, behind `sent` or `read`."""
+        if slowly:
+            return f"less than {self.rate:.0f} bytes a second ({self.setting}_min_rate)"
+        return f"nothing for {self.duration:g} s ({self.setting}_timeout)"
 
     cdef int sweep(self, double now, bint rates, int most) except -1:
         """Tell what has run out of time, `most` at a time; with `rates`, also what is too slow. The number told."""

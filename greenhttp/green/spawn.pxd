@@ -20,6 +20,7 @@ cdef class Spawner:
     cdef readonly int64_t max_connections
     cdef readonly int64_t served    # connections whose handler was called
     cdef readonly object report     # report(level, message, exc_info=None): never blocks, never raises
+    cdef readonly object noise      # noise(kind, message, level="info"): what outsiders can make it say at will
     cdef bint lingers
     cdef bint full                  # accepting waits until a connection ends
     cdef object emptied             # called when the last connection has gone, or None
@@ -35,6 +36,7 @@ cdef class SpawnedJob(Job):
     cdef int handle(self) except -1
     cdef int failed(self, object error) except -1
     cdef str who(self)
+    cdef int lost(self, object error) except -1
     cdef int settle(self) except -1
     cdef int linger(self) except -1
     cdef int close(self, bint reset) except -1

@@ -34,18 +34,21 @@ cdef class Spawner:
         connections: open connections at most, and so green threads.
         report: report(level, message, exc_info=None), for the log; must neither block nor raise.
         hub: gevent's hub, by default that of this thread.
+        noise: noise(kind, message, level="info"), for what outsiders can make the log say at will: connections that
+            break. As `report`, which it is by default.
     """
 
-    def __init__(self, handler, settings, int64_t connections, report, hub=None):
+    def __init__(self, handler, settings, int64_t connections, report, hub=None, noise=None):
         s = settings
         self.handler = handler
         self.report = report
+        self.noise = noise if noise is not None else lambda kind, message, level="info": report(level, message)
         self.max_connections = connections
         self.fresh = Phase("fresh")
         self.running = Phase("running")
-        self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after)
+        self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.lingering = Phase("lingering", s.linger_timeout)
-        self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after)
+        self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.phases = (self.fresh, self.running, self.flushing, self.lingering, self.writing)
         self.pool = Pool(connections, connections, hub=hub)
         self.lingers = s.linger_timeout > 0
@@ -117,7 +120,7 @@ cdef class SpawnedJob(Job):
         if isinstance(error, GreenletExit):
             pass                                # the server, or somebody else, wanted it to end
         elif gone or stream.at_end and isinstance(error, EOFError):
-            self.spawner.report("info", f"{self.who()} disconnected ({type(error).__name__})")
+            self.lost(error)
         else:
             self.spawner.report("error", f"{self.who()}: {type(error).__name__} in the handler", error)
             self.spawner.pool.pass_on(error)
@@ -125,10 +128,17 @@ cdef class SpawnedJob(Job):
 
     cdef str who(self):
         """The peer, for the log."""
-        peer = self.stream.peer
-        if not peer:
-            return "a peer"
-        return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        return self.stream.who() or "a peer"
+
+    cdef int lost(self, object error) except -1:
+        """Log how the peer was lost."""
+        cdef str how = f"the peer disconnected ({type(error).__name__})"
+        if isinstance(error, StreamTimeout):
+            how = f"{error}; its connection was aborted"
+        elif self.stream.lost:
+            how = f"the peer disconnected ({error})"
+        self.spawner.noise("disconnections", f"{self.who()}: {how}")
+        return 0
 
     cdef Phase output_phase(self):
         return self.spawner.writing if self.spawner is not None else None
@@ -146,7 +156,7 @@ cdef class SpawnedJob(Job):
 
     cdef int gave_up(self, object error) except -1:
         if self.spawner is not None:
-            self.spawner.report("info", f"{self.who()}: output was lost: {error}")
+            self.spawner.noise("disconnections", f"{self.who()}: output was lost: {error}")
         return 0
 
     cdef bint advance(self) except -1:
@@ -192,7 +202,7 @@ cdef class SpawnedJob(Job):
             return self.linger()
         except OSError as error:
             if not stream.closed:
-                spawner.report("info", f"{self.who()} disconnected ({error if stream.lost else type(error).__name__})")
+                self.lost(error)
             return self.close(True)
 
     cdef int linger(self) except -1:
@@ -213,6 +223,8 @@ cdef class SpawnedJob(Job):
         return self.close(True)
 
     cdef int expired(self, Phase phase, double now) except -1:
+        cdef bint slowly
+        cdef str how
         if self.busy:
             self.enter(phase)
             return 0
@@ -221,7 +233,9 @@ cdef class SpawnedJob(Job):
                 self.enter(phase)
                 return 0
             try:
-                self.spawner.report("info", f"{self.who()} read too slowly: its connection was aborted")
+                slowly = self.stream.writes_slowly(phase, now)
+                how = f"the peer read {phase.broken(slowly)}; its connection was aborted"
+                self.spawner.noise("disconnections", f"{self.who()}: {how}")
             finally:
                 self.close(True)        # whatever the log does: it is in no phase now
             return 0

@@ -48,3 +48,6 @@ cdef class Stream(Reader):
     cdef void drop_output(self) noexcept
     cdef int finish(self, bint reset) except -1
     cdef int tell_job(self) except -1
+
+    cdef str who(self)
+    cdef str about(self)

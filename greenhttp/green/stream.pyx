@@ -509,3 +509,12 @@ cdef class Stream(Reader):
     def peer(self):
         """The other end: (host, port), or "" where there is none."""
         return ""
+
+    cdef str who(self):
+        """The peer, for people: `127.0.0.1:4711`, `[::1]:4711`; "" where there is none, in memory."""
+        return ""
+
+    cdef str about(self):
+        """What a line of the log about this connection begins with."""
+        cdef str who = self.who()
+        return f"{who}: " if who else ""

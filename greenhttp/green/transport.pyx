@@ -109,6 +109,17 @@ cdef extern from *:
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     }
 
+    /* The process at the other end of a UNIX socket; 0 where the system does not say. */
+    static int greenhttp_peer_process(int fd) {
+    #if defined(__linux__)
+        struct {int pid, uid, gid;} who = {0, 0, 0};        /* struct ucred, which needs _GNU_SOURCE */
+        socklen_t size = sizeof who;
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0)
+            return who.pid;
+    #endif
+        return 0;
+    }
+
     static int greenhttp_peer(struct sockaddr_storage* peer, unsigned char* address, unsigned short* port) {
         if (peer->ss_family == AF_INET) {
             struct sockaddr_in* v4 = (struct sockaddr_in*)peer;
@@ -131,6 +142,7 @@ cdef extern from *:
     int greenhttp_gone(int fd) noexcept
     int greenhttp_ended(int fd) noexcept
     void greenhttp_reset_on_close(int fd) noexcept
+    int greenhttp_peer_process(int fd) noexcept
     int greenhttp_peer(sockaddr_storage* peer, unsigned char* address, unsigned short* port) noexcept
     ssize_t recv(int fd, void* into, size_t size, int flags) noexcept
     int c_shutdown "shutdown"(int fd, int how) noexcept
@@ -233,6 +245,15 @@ cdef class SocketStream(Stream):
             return ""
         size = 4 if self.family == constants.AF_INET else 16
         return constants.inet_ntop(self.family, PyBytes_FromStringAndSize(<char*>self.address, size)), self.port
+
+    cdef str who(self):
+        cdef int process
+        cdef object peer
+        if self.family == 0:
+            process = greenhttp_peer_process(self.fd)       # it has no address
+            return f"a UNIX peer (process {process})" if process > 0 else "a UNIX peer"
+        peer = self.peer
+        return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
     cdef void set_peer(self, sockaddr_storage* peer) noexcept:
         self.family = <unsigned char>greenhttp_peer(peer, self.address, &self.port)

@@ -129,13 +129,18 @@ cdef class Wait(Timed):
     cdef int expired(self, Phase phase, double now) except -1:
         cdef Waiting stream = self.stream
         cdef Py_ssize_t n
+        cdef bint slowly
         cdef object failure
         if phase is self.writing:
             if stream.takes_enough(phase, now):
                 self.enter(phase)
                 return 0
+            slowly = stream.writes_slowly(phase, now)
             stream.failed = True
-        elif not stream.reads_slowly(phase, now):
+            failure = StreamTimeout(f"the peer read {phase.broken(slowly)}")
+            return self.fail(failure, failure)
+        slowly = stream.reads_slowly(phase, now)
+        if not slowly:
             # The loop may have been held up, not the peer: what has come meanwhile counts.
             try:
                 n = stream.fill_now()
@@ -143,7 +148,7 @@ cdef class Wait(Timed):
                 n = 0                   # the next receive says that the input has ended
             if n >= 0:
                 return self.fail(None, None)
-        failure = StreamTimeout(f"nothing moved for {phase.duration:g} s ({phase.name})")
+        failure = StreamTimeout(f"the peer sent {phase.broken(slowly)}")
         return self.fail(failure, failure if stream.failed else None)
 
     cdef bint is_slow(self, double now) noexcept:

@@ -343,7 +343,8 @@ cdef class WSGIDelivery(Delivery):
     cdef int contradicted(self) except -1:
         """Answer for the application: who cannot say by what scheme the request came is not to be believed at all."""
         cdef bint as_json = wants_json(self.request)
-        self.service.report("info", "refused with 400: secure_scheme_headers contradict each other")
+        what = "refused with 400: the fields that tell the scheme contradict each other (secure_scheme_headers)"
+        self.service.noise("refusals", f"{self.request.describe()}: {what}")
         self.begin("400 Bad Request")
         self.add("Content-Type", kind_of_said(as_json))
         self.add("Connection", "close")

@@ -27,6 +27,8 @@ cdef class Observer:
     cdef void answered(self, Request request, int64_t began) noexcept
     cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept
 
+cdef str lost(object error)
+
 cdef int answer_request(Exchange exchange, Head head, Body body, object base) except -1
 
 cdef enum Told:                 # what the peer of a PythonExchange has heard of the answer
@@ -39,6 +41,7 @@ cdef class PythonExchange(Exchange):
     cdef Body content
     cdef int state
 
-    cdef int turn_away(self, int status, object retry_after, bint as_json) except -1
+    cdef int turn_away(self, int status, object retry_after, bint as_json, str reason) except -1
+    cdef int overloaded(self, str reason) except -1
     cdef int tell_head(self, ResponseHead answer) except -1
     cdef int finish(self, list trailers) except -1

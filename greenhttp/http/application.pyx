@@ -18,7 +18,8 @@ from greenhttp.wire.response cimport ResponseHead
 from contextlib import suppress
 from math import ceil
 
-from greenhttp.errors import BodyError, RequestTimeout, StreamClosed, WireError
+from greenhttp.errors import BodyError, RequestTimeout, StreamClosed, StreamTimeout, WireError
+from greenhttp.http.refusals import beyond
 from greenhttp.traces import trace
 from greenhttp.wire.response import Transfer
 
@@ -83,7 +84,7 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
     exchange.settling = False
     service.requests += 1
     if service.dropped:
-        service.say_dropped()
+        service.say_dropped(exchange.stream)
     if service.board is not None:
         exchange.show(head)
     if service.observer is not None:
@@ -91,7 +92,7 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
         began = nanoseconds()
     try:
         if head.framing == Framing.LENGTH and head.content_length > service.limit_body:
-            raise BodyError(413, "limit_request_body")
+            raise BodyError(413, beyond("limit_request_body", service.limit_body))
         response = (<App>service.app).respond(request)
         request.take_input()
         response.deliver()
@@ -119,6 +120,13 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
     return 0
 
 
+cdef str lost(object error):
+    """How a client was lost, for the log."""
+    if isinstance(error, StreamTimeout):
+        return f"{error}; its connection was aborted"
+    return f"the client disconnected ({type(error).__name__})"
+
+
 cdef int failed(Exchange exchange, Request request, Delivery response, object error) except -1:
     """The application raised, or what carried its answer broke."""
     cdef Service service = exchange.service
@@ -132,9 +140,13 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
     reach = exchange.reach()
     if isinstance(error, BodyError) and (request.body.broken or error.status == 413):
         status = error.status
-        service.report("info", f"{what}: {error}")
+        if reach == Reach.GONE:
+            service.noise("disconnections", f"{what}: {error}")
+        else:
+            how = f"{error}; the connection is aborted" if request.head_out else f"refused with {status}: {error}"
+            service.noise("refusals", f"{what}: {how}")
     elif reach == Reach.GONE:
-        service.report("info", f"{what}: the client disconnected ({type(error).__name__})")
+        service.noise("disconnections", f"{what}: {lost(error)}")
         return exchange.abort()
     elif reach == Reach.LOST and isinstance(error, StreamClosed):
         service.report("error", f"{what}: {error}")
@@ -172,7 +184,7 @@ cdef class PythonExchange(Exchange):
         self.sent = head
         self.content = NOTHING
         if body is not None:
-            body.limit = service.limit_body
+            body.limit = body.most = service.limit_body
             self.content = body
 
     def begin(self):
@@ -218,8 +230,7 @@ cdef class PythonExchange(Exchange):
                 if head.parse(PyBytes_AS_STRING(self.sent), PyBytes_GET_SIZE(self.sent)) <= 0:
                     raise WireError(400, "the head of the request is not whole")
             except WireError as error:
-                service.report("info", f"refused with {error.status}: {error.reason}")
-                return self.turn_away(error.status, None, False)
+                return self.turn_away(error.status, None, False, service.why(error))
             head.base = PyBytes_AS_STRING(self.sent)
             head.own()
             answer_request(self, head, self.content, (<App>service.app).prepare("localhost", 80))
@@ -233,11 +244,12 @@ cdef class PythonExchange(Exchange):
             self.over()
         return 0
 
-    cdef int turn_away(self, int status, object retry_after, bint as_json) except -1:
-        """An answer of the server itself to a request that no application has seen."""
+    cdef int turn_away(self, int status, object retry_after, bint as_json, str reason) except -1:
+        """An answer of the server itself to a request that no application has seen. `reason`: for the log."""
         cdef ResponseHead answer = refusing(status, retry_after, as_json)
         cdef bint is_head = self.sent[:5] == b"HEAD "
         cdef bytes text = said(status, as_json)
+        self.service.refused(self.stream, None, status, reason)
         self.service.date_line()
         answer.content_length = len(text)
         answer.measure(is_head, -1)
@@ -252,6 +264,9 @@ cdef class PythonExchange(Exchange):
         return 0
 
     cdef int refuse(self) except -1:
+        return self.overloaded(self.service.queue_full())
+
+    cdef int overloaded(self, str reason) except -1:
         """No green thread is free, and the queue is full or the wait in it was too long."""
         cdef Head head = self.service.take_head()
         cdef bint as_json = False
@@ -261,12 +276,14 @@ cdef class PythonExchange(Exchange):
                 if head.parse(PyBytes_AS_STRING(self.sent), PyBytes_GET_SIZE(self.sent)) > 0:
                     head.base = PyBytes_AS_STRING(self.sent)
                     as_json = head_wants_json(head)
-            return self.turn_away(503, max(1, ceil(self.service.queued.duration)), as_json)
+            return self.turn_away(503, max(1, ceil(self.service.queued.duration)), as_json, reason)
         finally:
             self.over()
 
     cdef int expired(self, Phase phase, double now) except -1:
-        return self.overrun(phase) if phase is self.service.running else self.refuse()
+        if phase is self.service.running:
+            return self.overrun(phase)
+        return self.overloaded(self.service.queue_too_long())
 
     cdef int inform(self, ResponseHead head, Head asked) except -1:
         cdef list fields = head.fields

@@ -42,6 +42,7 @@ cdef class ChunkedBody(StreamBody):
 cdef class PythonBody(Body):
     cdef int64_t announced          # bytes still to come, -1: unknown
     cdef int64_t limit              # bytes that may still come
+    cdef int64_t most               # that might come at all
 
 cdef Body NOTHING                   # the body of a request that has none
 cdef Py_ssize_t UNLIMITED

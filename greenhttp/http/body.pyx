@@ -19,7 +19,8 @@ from greenhttp.http.service cimport Service
 from greenhttp.wire.body cimport ChunkedDecoder, Step
 from greenhttp.wire.head cimport Framing, Head
 
-from greenhttp.errors import BodyError, BodyTimeout, StreamClosed, StreamTimeout, WireError
+from greenhttp.errors import BodyError, BodyTimeout, LimitError, StreamClosed, StreamTimeout, WireError
+from greenhttp.http.refusals import beyond
 
 cdef enum:
     PIECE = 8192                # what `readline` decodes ahead
@@ -77,9 +78,12 @@ cdef class Body:
                 self.give_turn(moved)
                 self.still_mine()
             return self.decode(into, size)
-        except StreamTimeout:
+        except StreamTimeout as error:
             self.broken = True
-            raise BodyTimeout(408, "the client did not send the request body in time") from None
+            raise BodyTimeout(408, f"the request body did not come in time: {error}") from None
+        except LimitError as error:
+            self.broken = True
+            raise BodyError(error.status, beyond(error.reason, error.limit)) from None
         except WireError as error:
             self.broken = True
             raise BodyError(error.status, f"malformed request body: {error.reason}") from None
@@ -400,7 +404,7 @@ cdef class PythonBody(Body):
     def __init__(self, length=None):
         self.announced = -1 if length is None else length
         self.done = self.announced == 0
-        self.limit = UNLIMITED
+        self.limit = self.most = UNLIMITED
 
     def wanted(self):
         """The application reads for the first time."""
@@ -439,7 +443,7 @@ cdef class PythonBody(Body):
         self.limit -= n
         if self.limit < 0:
             self.broken = True
-            raise BodyError(413, "limit_request_body")
+            raise BodyError(413, beyond("limit_request_body", self.most))
         if self.announced >= 0:
             if n > self.announced:
                 self.broken = True

@@ -31,12 +31,13 @@ cdef class Connection(Exchange):
 
     cdef bint parse(self) except -1
     cdef bint completed(self) except -1
+    cdef str spoken(self)
     cdef bint begun(self) except -1
     cdef bint receive(self) except -1
     cdef int answer_requests(self) except -1
     cdef bint unread(self) except -1
     cdef int serve(self) except -1
-    cdef int overloaded(self) except -1
+    cdef int overloaded(self, str reason) except -1
     cdef int settle(self) except -1
     cdef int proceed(self) except -1
     cdef int park(self) except -1
@@ -48,7 +49,8 @@ cdef class Connection(Exchange):
     cdef int run_out(self, Phase phase, double now) except -1
     cdef bint wants_json(self) except -1
     cdef void tell(self, int status, int64_t sent) noexcept
-    cdef int turn_away(self, int status, object retry_after) except -1
+    cdef str asked(self)
+    cdef int turn_away(self, int status, object retry_after, str reason) except -1
     cdef int close(self, bint reset) except -1
 
 cdef class Door(Acceptor):

@@ -21,7 +21,7 @@ from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Worker
 from greenhttp.green.chunks cimport held_bytes
 from greenhttp.green.stream cimport FilePart, Stream
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
-from greenhttp.http.application cimport NO_ANSWER, App, Observer, answer_request
+from greenhttp.http.application cimport NO_ANSWER, App, Observer, answer_request, lost
 from greenhttp.http.body cimport NOTHING, Body, StreamBody, body_of
 from greenhttp.http.exchange cimport Exchange, Reach
 from greenhttp.http.response cimport head_wants_json, refusal
@@ -33,11 +33,13 @@ from greenhttp.wire.response cimport ResponseHead, Transfer
 from math import ceil
 
 from greenhttp.errors import BodyError, StreamClosed, WireError
+from greenhttp.http.refusals import other_protocol
 
 cdef enum:
     SHARE = 16                  # requests of one connection in one turn of the loop
     COALESCE = 65536            # bytes of answers gathered before they are sent although more requests are there
     LINGER_BYTES = 1048576      # read and dropped at most while lingering
+    SPOKEN = 16                 # bytes that tell another protocol from HTTP/1
 
 
 cdef Connection open_connection(Service service, Stream stream, object base):
@@ -215,9 +217,9 @@ cdef class Connection(Exchange):
 
     cdef int gave_up(self, object error) except -1:
         if isinstance(error, StreamClosed):     # a file
-            self.service.report("error", f"an answer was cut and its connection closed: {error}")
+            self.service.report("error", f"{self.stream.about()}the answer was cut and the connection closed: {error}")
         else:
-            self.service.report("info", f"the client disconnected while it was answered ({type(error).__name__})")
+            self.service.noise("disconnections", f"{self.stream.about()}{lost(error)} while it was answered")
         return 0
 
     cdef bint ready(self, bint writing) except -1:
@@ -305,14 +307,21 @@ cdef class Connection(Exchange):
         try:
             return self.head.parse(self.stream.inbuf + self.stream.in_pos, self.stream.in_end - self.stream.in_pos) > 0
         except WireError as error:
-            self.service.report("info", f"refused with {error.status}: {error.reason}")
-            self.turn_away(error.status, None)
+            self.turn_away(error.status, None, self.spoken() or self.service.why(error))
             return False
+
+    cdef str spoken(self):
+        """What the peer speaks in the place of HTTP/1, if that is known."""
+        cdef Stream stream = self.stream
+        if self.head.fields_at or stream.inbuf == NULL:
+            return None                         # it has begun as HTTP/1 does
+        return other_protocol(stream.inbuf[stream.in_pos:min(stream.in_end, stream.in_pos + SPOKEN)])
 
     cdef int settle(self) except -1:
         """The answers are complete: send them; what does not leave at once leaves without a green thread."""
         cdef int64_t before = self.stream.pending()
         cdef bint stalled = self.state == State.FLUSH
+        cdef bint known = self.stream.failed    # and said, by whoever has met it
         if self.stream.lost or self.stream.closed:
             return self.close(True)             # an answer is cut: nothing may follow
         if before:
@@ -330,7 +339,7 @@ cdef class Connection(Exchange):
                         self.shed()             # what it has sent ahead counts too
                     return 0
             except OSError as error:
-                if not self.stream.closed:
+                if not self.stream.closed and not known:
                     self.gave_up(error)
                 return self.close(True)
             self.stream.watch_write(False)
@@ -399,7 +408,6 @@ cdef class Connection(Exchange):
         cdef Connection largest = self, other
         cdef Phase phase
         cdef Node* node
-        self.service.say_shed()
         for phase in (self.service.fresh, self.service.heading, self.service.flushing):
             node = phase.ring.next
             while node != &phase.ring:
@@ -416,9 +424,11 @@ cdef class Connection(Exchange):
             self.service.pool.release(largest)
 
     cdef int give_way(self) except -1:
+        cdef str reason = self.service.crowded
         if self.state == State.FLUSH:
+            self.service.noise("overload", f"{self.stream.about()}aborted: {reason}", "warning")
             return self.close(True)             # it cannot be told anything: it does not read
-        return self.turn_away(431, None)
+        return self.turn_away(431, None, reason)
 
     cdef int drain(self) except -1:
         cdef StreamBody rest = self.rest
@@ -450,8 +460,17 @@ cdef class Connection(Exchange):
         self.stream.watch_read()
         return 0
 
-    cdef int turn_away(self, int status, object retry_after) except -1:
-        """Refuse: an answer of the server itself, then no more of this connection."""
+    cdef str asked(self):
+        """`GET /path`, for the log; None where the head is not whole."""
+        cdef Head head = self.head
+        if head is None or head.head_size == 0 or self.stream.inbuf == NULL:
+            return None
+        head.base = self.stream.inbuf + self.stream.in_pos              # the buffer may have moved
+        return f"{head.method} {head.text(head.target_at, head.target_len).partition('?')[0]}"
+
+    cdef int turn_away(self, int status, object retry_after, str reason) except -1:
+        """Refuse: an answer of the server itself, then no more of this connection. `reason`: for the log."""
+        self.service.refused(self.stream, self.asked(), status, reason)
         cdef bytes text = refusal(self.service, status, retry_after, self.wants_json())
         self.closing = self.refused = True
         if self.head is not None and self.head.is_head:         # also when it was refused behind its first line
@@ -495,13 +514,13 @@ cdef class Connection(Exchange):
         return 0
 
     cdef int refuse(self) except -1:
-        return self.overloaded()
+        return self.overloaded(self.service.queue_full())
 
-    cdef int overloaded(self) except -1:
+    cdef int overloaded(self, str reason) except -1:
         """No green thread is free, and the queue is full or the wait in it was too long."""
         if self.suspect and type(self.stream) is SocketStream and (<SocketStream>self.stream).gone():
             return self.close(True)
-        return self.turn_away(503, max(1, ceil(self.service.queued.duration)))
+        return self.turn_away(503, max(1, ceil(self.service.queued.duration)), reason)
 
     cdef int expired(self, Phase phase, double now) except -1:
         if self.busy:
@@ -520,6 +539,8 @@ cdef class Connection(Exchange):
 
     cdef int run_out(self, Phase phase, double now) except -1:
         cdef Service service = self.service
+        cdef bint slowly
+        cdef str how
         if phase is service.idle:
             self.enter(phase)
             if not self.begun():                # a request that has just come is not thrown away
@@ -532,16 +553,18 @@ cdef class Connection(Exchange):
             if self.stream.in_end == self.stream.in_pos:
                 self.close(False)               # not a byte: nobody waits for an answer
             else:
-                self.turn_away(408, None)
+                self.turn_away(408, None, f"no whole head came within {phase.duration:g} s (header_timeout)")
         elif phase is service.queued:
-            self.overloaded()
+            self.overloaded(service.queue_too_long())
         elif phase is service.running:
             self.overrun(phase)
         elif phase is service.flushing:
             if self.stream.takes_enough(phase, now):
                 self.enter(phase)
                 return 0
-            service.report("info", "a client read too slowly: its connection was aborted")
+            slowly = self.stream.writes_slowly(phase, now)
+            how = f"the peer read {phase.broken(slowly)}; its connection was aborted"
+            service.noise("disconnections", f"{self.stream.about()}{how}")
             self.close(True)
         else:
             self.close(False)

@@ -114,7 +114,7 @@ cdef class Exchange(Job):
             self.enter(phase)
         elif self.worker is not None:
             self.enter(self.service.overdue)
-            self.worker.throw(RequestTimeout(f"the request ran longer than {phase.duration:g} s"))
+            self.worker.throw(RequestTimeout(f"the request ran longer than {phase.duration:g} s (request_timeout)"))
         return 0
 
     cdef void show(self, Head head) noexcept:

@@ -261,14 +261,14 @@ cdef class Request:
         return 0
 
     cdef str describe(self):
-        """Method and path, for the log. Without `keep`, the head's own bytes are gone once `take_input` was called."""
+        """Peer, method and path, for the log. Without `keep`, the head's bytes are gone once `take_input` was called."""
         cdef Head head = self.head
         if self.sent_target is None:
             if self.input_taken and head.owned is None:
                 self.sent_target = ""
             else:
                 self.sent_target = head.text(head.target_at, head.target_len)
-        return f"{self.method} {self.sent_target.partition('?')[0]}"
+        return f"{self.exchange.stream.about()}{self.method} {self.sent_target.partition('?')[0]}"
 
 
 cdef Request new_request(Exchange exchange, Head head, Body body, object base):

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport Pool
+from greenhttp.green.stream cimport Stream
 from greenhttp.wire.head cimport Head
 
 cdef class Service:
@@ -29,6 +30,7 @@ cdef class Service:
     cdef readonly int64_t max_connections
     cdef int64_t limit_body
     cdef int64_t limit_buffers
+    cdef str crowded                # what is said when unread input is more than that
     cdef Py_ssize_t limit_extensions, limit_trailers, limit_pipeline
     cdef bytes health_path          # requests for it have a few green threads of their own; None: there is none
     cdef bint lingers
@@ -36,11 +38,10 @@ cdef class Service:
     cdef readonly bint stopping     # every answer from now on announces `Connection: close`
     cdef bint closes_idle           # and a connection that becomes idle ends
     cdef readonly object report     # report(level, message, exc_info=None): never blocks, never raises
+    cdef readonly object noise      # noise(kind, message, level="info"): what outsiders can make it say at will
     cdef object head_options
     cdef readonly set dropped
     cdef Py_ssize_t dropped_said
-    cdef double shed_said           # when that was logged last
-    cdef Py_ssize_t shed_since      # how often it has happened since
     cdef object emptied             # called when the last connection has gone, or None
     cdef Head head                  # for reuse: the one used last, and others. A list that empties frees its memory,
     cdef list heads                 # so the first place is not in it
@@ -53,6 +54,9 @@ cdef class Service:
     cdef Head take_head(self)
     cdef void give_head(self, Head head) noexcept
     cdef bytes date_line(self)
-    cdef int say_dropped(self) except -1
-    cdef int say_shed(self) except -1
+    cdef int say_dropped(self, Stream stream) except -1
+    cdef int refused(self, Stream stream, str request, int status, str reason) except -1
+    cdef str why(self, object error)
+    cdef str queue_full(self)
+    cdef str queue_too_long(self)
     cdef int make_way(self) except -1

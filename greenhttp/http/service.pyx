@@ -6,10 +6,13 @@ from libc.stdint cimport int64_t
 from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport Pool, in_progress
-from greenhttp.process.clock cimport clock
+from greenhttp.green.stream cimport Stream
 from greenhttp.wire.head cimport Head
 
 from time import gmtime
+
+from greenhttp.errors import LimitError
+from greenhttp.http.refusals import beyond
 
 
 cdef extern from "time.h":
@@ -33,24 +36,27 @@ cdef class Service:
         connections: open connections at most.
         report: report(level, message, exc_info=None), for the log; must neither block nor raise.
         hub: gevent's hub, by default that of this thread.
+        noise: noise(kind, message, level="info"), for what outsiders can make the log say at will: refusals, and
+            connections that break. As `report`, which it is by default.
     """
 
-    def __init__(self, settings, int64_t connections, report, hub=None):
+    def __init__(self, settings, int64_t connections, report, hub=None, noise=None):
         s = settings
         self.settings = s
         self.report = report
+        self.noise = noise if noise is not None else lambda kind, message, level="info": report(level, message)
         self.max_connections = connections
-        self.fresh = Phase("fresh", s.header_timeout)
-        self.heading = Phase("heading", s.header_timeout)
+        self.fresh = Phase("fresh", s.header_timeout, setting="header")
+        self.heading = Phase("heading", s.header_timeout, setting="header")
         self.idle = Phase("idle", s.keepalive_timeout)
         self.queued = Phase("queued", s.queue_timeout)
         self.running = Phase("running", s.request_timeout)
         self.overdue = Phase("overdue")
-        self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after)
+        self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.draining = Phase("draining", s.linger_timeout)
         self.lingering = Phase("lingering", s.linger_timeout)
-        self.body = Phase("body", s.body_timeout, s.body_min_rate, s.min_rate_after)
-        self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after)
+        self.body = Phase("body", s.body_timeout, s.body_min_rate, s.min_rate_after, "body")
+        self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.phases = (
             self.fresh, self.heading, self.idle, self.queued, self.running, self.overdue, self.flushing,
             self.draining, self.lingering, self.body, self.writing,
@@ -60,6 +66,7 @@ cdef class Service:
         self.pool = Pool(s.concurrency, s.queue, self.queued, hub, reserve, s.context == "thread")
         self.limit_body = s.limit_request_body
         self.limit_buffers = s.limit_buffers
+        self.crowded = beyond("limit_buffers", s.limit_buffers)
         self.limit_extensions = s.limit_chunk_extensions
         self.limit_trailers = s.limit_trailers
         self.limit_pipeline = s.limit_pipeline
@@ -132,25 +139,36 @@ cdef class Service:
             ).encode("ascii")
         return self.date
 
-    cdef int say_dropped(self) except -1:
-        """Log each dropped field name once (contract rule 14)."""
+    cdef int say_dropped(self, Stream stream) except -1:
+        """Log each dropped field name once (contract rule 14), and who has sent it."""
         if len(self.dropped) > self.dropped_said:
             self.dropped_said = len(self.dropped)
             names = ", ".join(sorted(map(repr, self.dropped)))
-            self.report("warning", f"fields dropped from requests (--allow-headers lets them through): {names}")
+            what = "fields dropped from requests (--allow-headers lets them through)"
+            self.report("warning", f"{stream.about()}{what}: {names}")
         return 0
 
-    cdef int say_shed(self) except -1:
-        """Log that memory had to be won back, not more than once a second: a client can make it happen at will."""
-        cdef double now = clock()
-        if now < self.shed_said + 1:
-            self.shed_since += 1
-            return 0
-        more = f", and {self.shed_since} before it since the last message" if self.shed_since else ""
-        self.shed_said = now
-        self.shed_since = 0
-        self.report("warning", f"unread input exceeds limit_buffers: the largest was refused or aborted{more}")
+    cdef int refused(self, Stream stream, str request, int status, str reason) except -1:
+        """Log who is refused with what, and why. `request`: `GET /path`, or None where that is not known."""
+        cdef str what = f"{stream.about()}refused with {status}" if request is None \
+            else f"{stream.about()}{request}: refused with {status}"
+        if status == 503 or reason is self.crowded:
+            self.noise("overload", f"{what}: {reason}", "warning")
+        else:
+            self.noise("refusals", f"{what}: {reason}")
         return 0
+
+    cdef str why(self, object error):
+        """What a WireError says, limits with their values."""
+        if isinstance(error, LimitError):
+            return beyond(error.reason, getattr(self.settings, error.reason, error.limit))
+        return error.reason
+
+    cdef str queue_full(self):
+        return f"the queue is full: {self.pool.limit} running (concurrency), {self.pool.queue_limit} waiting (queue)"
+
+    cdef str queue_too_long(self):
+        return f"no place was free within {self.queued.duration:g} s (queue_timeout)"
 
     def when_empty(self, callback):
         """Call `callback` when the last connection has gone, which may be now."""

@@ -35,7 +35,7 @@ cdef class ChunkedDecoder:
     ) except -1
     cdef void reset(self) noexcept
     cdef int refuse(self, int status, str reason) except -1
-    cdef int beyond(self, int status, str setting) except -1
+    cdef int beyond(self, int status, str setting, int64_t limit) except -1
     cdef int extension_byte(self) except -1
     cdef int trailer_name(self) except -1
 

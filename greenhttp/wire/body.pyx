@@ -118,9 +118,9 @@ cdef class ChunkedDecoder:
         self.state = REFUSED
         raise WireError(status, reason)
 
-    cdef int beyond(self, int status, str setting) except -1:
+    cdef int beyond(self, int status, str setting, int64_t limit) except -1:
         self.state = REFUSED
-        raise LimitError(status, setting)
+        raise LimitError(status, setting, limit)
 
     cdef int step(
         self, const char* data, Py_ssize_t size, Py_ssize_t* consumed, const char** out, Py_ssize_t* out_len
@@ -178,7 +178,7 @@ cdef class ChunkedDecoder:
                 if self.chunk > <uint64_t> 0x7FFFFFFFFFFFFFFF:
                     self.refuse(400, "a chunk size beyond 63 bits")
                 if <int64_t> self.chunk > self.limit_body - self.received:
-                    self.beyond(413, "limit_request_body")
+                    self.beyond(413, "limit_request_body", self.limit_body)
                 self.received += <int64_t> self.chunk
                 self.digits = 0
                 state = BODY if self.chunk else TRAILER
@@ -217,7 +217,7 @@ cdef class ChunkedDecoder:
                     state = END_LF
                     continue
                 if self.trailer_bytes > self.limit_trailers:
-                    self.beyond(431, "limit_trailers")
+                    self.beyond(431, "limit_trailers", self.limit_trailers)
                 if state == VALUE:
                     if c == c'\r':
                         state = VALUE_LF
@@ -231,7 +231,7 @@ cdef class ChunkedDecoder:
                     if state == TRAILER:
                         self.trailers += 1
                         if self.trailers > MAX_TRAILERS:
-                            self.beyond(431, "limit_trailers")
+                            self.beyond(431, "limit_trailers", self.limit_trailers)
                         self.name_size = 0
                         state = NAME
                     if self.name_size < TRAILER_NAME_MAX:
@@ -251,7 +251,7 @@ cdef class ChunkedDecoder:
         # Over the whole message: a cap per chunk would let a million small ones through.
         self.extension_bytes += 1
         if self.extension_bytes > self.limit_extensions:
-            self.beyond(400, "limit_chunk_extensions")
+            self.beyond(400, "limit_chunk_extensions", self.limit_extensions)
         return 0
 
     cdef int trailer_name(self) except -1:

@@ -78,7 +78,7 @@ cdef class Head:
     cdef str text(self, uint32_t at, uint32_t size)
 
     cdef int refuse(self, int status, str reason) except -1
-    cdef int beyond(self, int status, str setting) except -1
+    cdef int beyond(self, int status, str setting, int64_t limit) except -1
     cdef int partial_line(self, const unsigned char* p, Py_ssize_t size) except -1
     cdef int request_line(self, const unsigned char* p, uint32_t start, uint32_t end) except -1
     cdef int request_target(self, const unsigned char* p, uint32_t start, uint32_t end) except -1

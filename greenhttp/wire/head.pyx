@@ -200,9 +200,9 @@ cdef class Head:
         self.state = REFUSED
         raise WireError(status, reason)
 
-    cdef int beyond(self, int status, str setting) except -1:
+    cdef int beyond(self, int status, str setting, int64_t limit) except -1:
         self.state = REFUSED
-        raise LimitError(status, setting)
+        raise LimitError(status, setting, limit)
 
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t size) except -1:
         """Go on with the head that starts at `data`. Called by whoever owns the buffer, after each read.
@@ -234,14 +234,14 @@ cdef class Head:
             self.examined += (end + 1 - self.scanned) + (end + 1 - self.line_at)
             if self.state == BEFORE:
                 if end - self.line_at > <Py_ssize_t> self.limit_line + 1:
-                    self.beyond(414, "limit_request_line")
+                    self.beyond(414, "limit_request_line", self.limit_line)
             elif end == self.line_at + 1 and p[self.line_at] == c'\r':
                 self.finish(p)
                 self.head_size = end + 1
                 self.state = COMPLETE
                 return self.head_size
             elif end + 1 - self.fields_at > <Py_ssize_t> self.limit_head:
-                self.beyond(431, "limit_request_head")
+                self.beyond(431, "limit_request_head", self.limit_head)
             # A line ends in CRLF, nothing else (stricter than RFC 9112 2.2, which lets a bare LF pass).
             if end == self.line_at or p[end - 1] != c'\r':
                 self.refuse(400, "a line that does not end in CRLF")
@@ -261,9 +261,9 @@ cdef class Head:
         # One byte more than the limit may be the CR of a line, or of the empty line, that is just as long as allowed.
         if self.state == BEFORE:
             if size - self.line_at > <Py_ssize_t> self.limit_line + 1:
-                self.beyond(414, "limit_request_line")
+                self.beyond(414, "limit_request_line", self.limit_line)
         elif size - self.fields_at > <Py_ssize_t> self.limit_head + 1:
-            self.beyond(431, "limit_request_head")
+            self.beyond(431, "limit_request_head", self.limit_head)
         return 0
 
     cdef int request_line(self, const unsigned char* p, uint32_t start, uint32_t end) except -1:
@@ -365,7 +365,7 @@ cdef class Head:
         cdef int room
         self.seen += 1
         if self.seen > <Py_ssize_t> self.limit_fields:
-            self.beyond(431, "limit_request_fields")
+            self.beyond(431, "limit_request_fields", self.limit_fields)
         colon = <const unsigned char*> memchr(p + start, c':', end - start)
         if colon != NULL:
             known = find_known(p + start, colon - p - start)
@@ -446,7 +446,7 @@ cdef class Head:
                 length = length * 10 + (v[i] - c'0')
             # Nineteen nines fit 64 bits without a sign, but not the signed count: well formed, and beyond any limit.
             if length > <uint64_t> 0x7FFFFFFFFFFFFFFF:
-                self.beyond(413, "limit_request_body")
+                self.beyond(413, "limit_request_body", 0x7FFFFFFFFFFFFFFF)
             self.content_length = <int64_t> length
         elif f.known == KNOWN_TRANSFER_ENCODING:
             self.transfer_encoding(v, f.value_len)

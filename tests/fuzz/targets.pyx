@@ -45,7 +45,7 @@ cdef int status             # of the last refusal
 cdef object refusal = Exception("refused")
 
 
-def refused(int with_status, reason):
+def refused(int with_status, reason, limit=None):
     global status
     status = with_status
     PyException_SetTraceback(refusal, None)     # or each use of it would be added to those before

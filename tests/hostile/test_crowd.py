@@ -36,7 +36,7 @@ def test_ten_thousand_half_heads_stay_within_limit_buffers(tmp_path: Any) -> Non
         assert crowd.honest.answers == SIZE // ASK_EVERY * 5
         assert process.descriptors() > SIZE  # they were there all at once: who was refused lingers
         assert process.peak() - before < BUFFERS + MARGIN
-        assert "unread input exceeds limit_buffers" in process.log()
+        assert "refused with 431: the unread input of all connections is larger than 64 MiB" in process.log()
         assert [client.ask(b"\r\n").content for client in small] == [b"/small"] * len(small)
         # And no more were refused than had to be: the heads that are left are most of the limit, and are kept.
         assert len(crowd.open) * len(HALF) > BUFFERS // 2

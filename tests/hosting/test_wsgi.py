@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from greenhttp import __version__
 from tests.hosting.serving import TIMEOUT, Serving
+from tests.log_lines import without_peer
 
 PLAIN = [("Content-Type", "text/plain")]
 ABORTED = (ConnectionResetError, BrokenPipeError)
@@ -27,11 +28,11 @@ ABORTED = (ConnectionResetError, BrokenPipeError)
 
 @pytest.fixture
 def log(caplog):
-    """The messages of level warning and above, once the server has stopped."""
+    """The messages of level warning and above, once the server has stopped; each of them names the peer first."""
     caplog.set_level(logging.INFO, "greenhttp")
 
     def messages(level=logging.WARNING):
-        return [record.getMessage() for record in caplog.records if record.levelno >= level]
+        return [without_peer(record.getMessage()) for record in caplog.records if record.levelno >= level]
 
     return messages
 

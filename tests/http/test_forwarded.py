@@ -69,9 +69,8 @@ def test_a_contradiction_never_reaches_a_wsgi_application_and_ends_the_connectio
     outcome = exchange(never, [data + HEAD + b"\r\n"], keep_open=True, server_header="off")
     assert outcome.sent.count(b"HTTP/1.1 ") == 1
     assert b"Connection: close\r\n" in outcome.sent and outcome.sent.endswith(b"\r\n\r\nBad Request\n")
-    assert [(line.level, line.message) for line in outcome.log] == [
-        ("info", "refused with 400: secure_scheme_headers contradict each other")
-    ]
+    why = "the fields that tell the scheme contradict each other (secure_scheme_headers)"
+    assert [(line.level, line.message) for line in outcome.log] == [("info", f"GET /: refused with 400: {why}")]
 
 
 def test_after_a_contradiction_the_next_connection_is_served_as_ever():

@@ -160,12 +160,12 @@ def test_the_application_tells_which_requests_it_has_seen(monkeypatch):
 
 
 ORDERED = """\
-2026-01-01 12:00:00,000 ERROR GET /fail: Ordered in the application
+2026-01-01 12:00:00,000 ERROR 127.0.0.1:4711: GET /fail: Ordered in the application
 Traceback (most recent call last):
   File "apps.py", line 1, in fail
     raise Ordered
 tests.soak.apps.Ordered
-2026-01-01 12:00:00,000 INFO refused with 400: bad line
+2026-01-01 12:00:00,000 INFO 127.0.0.1:4711: refused with 400: bad line
 """
 
 
@@ -174,7 +174,10 @@ def test_a_traceback_that_was_ordered_is_none_of_the_findings():
     assert unordered(ORDERED + ORDERED) == []
 
 
-@pytest.mark.parametrize("before", ["", "2026-01-01 12:00:00,000 ERROR GET /get: KeyError in the application\n"])
+OTHER = "2026-01-01 12:00:00,000 ERROR 127.0.0.1:4711: GET /get: KeyError in the application\n"
+
+
+@pytest.mark.parametrize("before", ["", OTHER])
 def test_any_other_traceback_is_a_finding(before):
     log = ORDERED + before + 'Traceback (most recent call last):\n  File "x.py", line 1, in x\nKeyError: 1\n'
     assert len(unordered(log)) == 1
