@@ -31,6 +31,7 @@ from greenhttp.hosting.interface import STREAM, Hooks, hosted, interface_of
 from greenhttp.http.connection import Connection, Door
 from greenhttp.http.service import Service
 from greenhttp.observe.access import AccessLog
+from greenhttp.observe.noise import Noise
 from greenhttp.offloading import offload
 from greenhttp.process.board import Board, Loads
 from greenhttp.settings.address import Address, parse_address
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("greenhttp")
 
-LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 LOG_ENTRIES = 1000  # waiting to be written at most
 SEE_OFF_STEP = 0.05  # seconds between two looks at who has to go
 LAST_WORDS = 2.0  # seconds that the access log has in the end
@@ -97,6 +98,7 @@ class Server:
         self._entries: deque[tuple[int, str, BaseException | None]] = deque()
         self._entries_lost = 0
         self._log_writer: gevent.Greenlet | None = None
+        self._noise = Noise(self._report, lambda level: self._heard(LEVELS[level]))
         self.hooks: Hooks | None = None
         self._errors: Errors | None = None
         self._access = self._access_log()
@@ -200,8 +202,8 @@ class Server:
     def _make_service(self) -> Service | Spawner:
         settings = self.settings
         if self.interface == STREAM:
-            return Spawner(self.app, settings, settings.connections, self._report)
-        service = Service(settings, settings.connections, self._report)
+            return Spawner(self.app, settings, settings.connections, self._report, noise=self._noise)
+        service = Service(settings, settings.connections, self._report, noise=self._noise)
         environ = self._access is not None and self._access.entries.wants_environ
         app = hosted(self.app, settings, self.hooks, environ)
         self._errors = getattr(app, "errors", None)
@@ -251,6 +253,7 @@ class Server:
             self._close_doors()
             finished = self._drain(service, until, linger)
         finally:  # also when this green thread is killed meanwhile: whoever waits for the end must see it
+            self._noise.end()
             if not finished:
                 self._cutting = True
                 for connection in self._connections(service):

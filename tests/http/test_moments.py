@@ -16,6 +16,7 @@ from gevent.event import Event
 
 from greenhttp.errors import BodyError, HTTPError
 from greenhttp.green.pool import Worker
+from greenhttp.observe.noise import Noise
 from greenhttp.server import Server
 from greenhttp.testing import exchange
 from tests.answers import answers, only
@@ -40,7 +41,7 @@ def all_places_are_free(serving: Any) -> None:
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Held:
-    """The server's report of a refusal waits, the first time: for a finalizer or a signal's handler that comes then."""
+    """What is said of a refusal waits, the first time: for a finalizer or a signal's handler that comes then."""
     return Held(monkeypatch)
 
 
@@ -48,16 +49,13 @@ class Held:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.gate = Event()
         self.reports: list[str] = []
-        report = Server._report
 
-        def reporting(server: Server, level: str, message: str, error: BaseException | None = None) -> None:
-            if "refused" in message:
-                self.reports.append(message)
-                if len(self.reports) == 1:
-                    self.gate.wait()
-            report(server, level, message, error)
+        def reporting(noise: Noise, kind: str, message: str, level: str = "info") -> None:
+            self.reports.append(message)
+            if len(self.reports) == 1:
+                self.gate.wait()
 
-        monkeypatch.setattr(Server, "_report", reporting)
+        monkeypatch.setattr(Noise, "__call__", reporting)
 
 
 def test_a_refusal_that_foreign_code_held_up_is_sent_and_no_place_is_lost(serve: Any, held: Held) -> None:
@@ -309,11 +307,10 @@ def test_a_signal_that_raises_while_a_connection_is_given_up_keeps_neither_it_no
     class Struck(base):  # type: ignore[misc]
         """What a signal's handler raises."""
 
-    def report(server: Server, level: str, message: str, error: BaseException | None = None) -> None:
-        if "write_timeout" in message or "disconnected" in message:
-            raise Struck
+    def struck(noise: Noise, kind: str, message: str, level: str = "info") -> None:
+        raise Struck
 
-    monkeypatch.setattr(Server, "_report", report)
+    monkeypatch.setattr(Noise, "__call__", struck)
     if kind == "stream":
         serving = serve(lambda stream: stream.write(BIG), interface="stream", write_timeout=0.05)
     else:
