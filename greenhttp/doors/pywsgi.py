@@ -241,7 +241,9 @@ class _Serving(Server):
         """What the application makes of the environ as the front says it should begin."""
         front = self.front
         if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
-            self._report("warning", f"{environ['PATH_INFO']!r}: answered with 501: WebSocket is not supported yet")
+            what = f"{environ['REQUEST_METHOD']} {environ['RAW_URI'].partition('?')[0]}"
+            why = "refused with 501: WebSocket is not supported yet"
+            self._noise("refusals", f"{_peer(environ)}: {what}: {why}", "warning")
             start_response("501 Not Implemented", [("Content-Type", "text/plain")])
             return [b"There is no WebSocket here yet; use long polling.\n"]
         whole = front.get_environ()
@@ -318,6 +320,14 @@ class _Serving(Server):
 
     def _say(self, level: int, message: str, error: BaseException | None) -> None:
         self.front.error_log.write(f"{message}\n{'' if error is None else trace(error)}")
+
+
+def _peer(environ: Mapping[str, Any]) -> str:
+    """Who asks, as the server's own lines name them."""
+    host, port = environ["REMOTE_ADDR"], environ.get("REMOTE_PORT")
+    if not port:
+        return "a UNIX peer"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def line_of(entry: str) -> str:

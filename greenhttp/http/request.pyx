@@ -261,7 +261,7 @@ cdef class Request:
         return 0
 
     cdef str describe(self):
-        """Peer, method and path, for the log. Without `keep`, the head's bytes are gone once `take_input` was called."""
+        """Peer, method, path, for the log. Without `keep`, the head's bytes are gone once `take_input` was called."""
         cdef Head head = self.head
         if self.sent_target is None:
             if self.input_taken and head.owned is None:

@@ -68,7 +68,7 @@ def test_a_client_that_tries_a_websocket_stays_with_polling(program, connect):
     assert client.transport() == "polling"
     client.emit("tell all", "still here")
     assert told.get(timeout=TIMEOUT)["text"] == "still here"
-    assert "'/socket.io/': answered with 501: WebSocket is not supported yet" in program.until("501")
+    assert "GET /socket.io/: refused with 501: WebSocket is not supported yet" in program.until("501")
 
 
 def test_what_fails_is_said_and_the_rest_goes_on(program, connect):
