@@ -31,6 +31,7 @@ from greenhttp.hosting.interface import STREAM, Hooks, hosted, interface_of
 from greenhttp.http.connection import Connection, Door
 from greenhttp.http.service import Service
 from greenhttp.observe.access import AccessLog
+from greenhttp.observe.cuts import Cut, counted, listed
 from greenhttp.observe.noise import Noise
 from greenhttp.offloading import offload
 from greenhttp.process.board import Board, Loads
@@ -234,7 +235,8 @@ class Server:
         """Stop: no new connections; every request that has arrived is answered; idle connections are closed.
 
         Arguments:
-            timeout: seconds for that; None is `graceful_timeout`. What is not finished then is aborted; 0: at once.
+            timeout: seconds for that; None is `graceful_timeout`. What is not finished then is cut and logged; a client
+                that has nothing of an answer yet gets 503. 0: at once.
             linger: seconds over which idle connections are closed, the longest idle first; requests that come on them
                 meanwhile are answered. 0: all at once. The command gives `drain_linger` here.
 
@@ -247,7 +249,8 @@ class Server:
             self._stopped.wait()
             return True
         self._stopping = True
-        until = time.monotonic() + (self.settings.graceful_timeout if timeout is None else timeout)
+        wait = self.settings.graceful_timeout if timeout is None else timeout
+        until = time.monotonic() + wait
         finished = False
         try:
             self._close_doors()
@@ -255,9 +258,7 @@ class Server:
         finally:  # also when this green thread is killed meanwhile: whoever waits for the end must see it
             self._noise.end()
             if not finished:
-                self._cutting = True
-                for connection in self._connections(service):
-                    connection.cut()
+                self._cut(service, wait, time.monotonic() >= until)
             sweep.stop()
             service.pool.stop()
             try:
@@ -313,6 +314,32 @@ class Server:
             for connection in idle[: int(due)]:
                 if isinstance(connection, Connection):
                     connection.retire()
+
+    def _cut(self, service: Service | Spawner, wait: float, over: bool) -> None:
+        """End all that is left. Never waits.
+
+        Arguments:
+            wait: seconds that it has had.
+            over: whether it has had them; else whoever stops the server was interrupted.
+        """
+        connections = self._connections(service)
+        with contextlib.suppress(Exception):  # a stop must come to its end, whatever its words do
+            self._tell_cuts([Cut(*found) for each in connections if (found := each.unfinished())], wait, over)
+        self._cutting = True
+        for connection in connections:
+            connection.cut()
+
+    def _tell_cuts(self, cuts: list[Cut], wait: float, over: bool) -> None:
+        noun = "connection" if self.interface == STREAM else "request"
+        if not cuts:
+            return
+        if wait <= 0:  # ordered: a second Ctrl-C, or graceful_timeout = 0
+            self._report("info", f"{counted(cuts, noun)} cut: the server stops at once")
+        elif over:
+            setting = " (graceful_timeout)" if wait == self.settings.graceful_timeout else ""
+            self._report("warning", listed(cuts, noun, f"cut: not finished within {wait:g} s{setting}"))
+        else:
+            self._report("warning", listed(cuts, noun, "cut: the stop was interrupted"))
 
     @staticmethod
     def _connections(service: Service | Spawner) -> list[Connection | SpawnedJob]:

@@ -6,10 +6,8 @@ Imported after the patch, like all that loads gevent.
 
 import asyncio
 import importlib.util
-import os
 import signal
 import sys
-import sysconfig
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,14 +15,11 @@ from dataclasses import asdict, dataclass
 from gevent import config, monkey
 
 from greenhttp.doctor.table import PACKAGES, Package
+from greenhttp.process.places import own
 
 # Signals that the command needs for itself: an application's handlers are replaced while it serves.
 _SERVERS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGHUP", "SIGUSR2")
 _WAITING = ("socket", "ssl", "select", "threading", "time", "queue", "subprocess")
-_OUTSIDE = tuple(
-    os.path.join(os.path.realpath(place), "")
-    for place in (*map(sysconfig.get_path, ("stdlib", "platstdlib")), os.path.dirname(os.path.dirname(__file__)))
-)
 _fork = monkey.get_original("os", "fork")
 _start_thread = monkey.get_original("_thread", "start_new_thread")
 
@@ -109,12 +104,6 @@ def _cured(package: Package) -> bool:
     if package.module == "zmq":
         return "zmq.green" in sys.modules
     return False
-
-
-def own(file: str) -> bool:
-    """Whether this is a file of the application: neither the standard library's, nor installed, nor the server's."""
-    real = os.path.realpath(file)
-    return not real.startswith(_OUTSIDE) and "/site-packages/" not in real and not file.startswith("<")
 
 
 def _own() -> list[types.ModuleType]:

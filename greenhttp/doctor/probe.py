@@ -18,10 +18,11 @@ from typing import Any
 import gevent
 from gevent import monkey
 
-from greenhttp.doctor.look import Finding, own
+from greenhttp.doctor.look import Finding
 from greenhttp.doctor.table import BLOCKED
 from greenhttp.offloading.offload import offload
 from greenhttp.process.board import now
+from greenhttp.process.places import own
 from greenhttp.server import Server
 
 TICK = 0.005  # seconds between two looks

@@ -165,8 +165,8 @@ class Worker(Base):  # type: ignore[misc]
             if self.quick:
                 self.cfg.worker_int(self)
                 self.server.stop(0)
-            elif not self.server.stop(self.cfg.graceful_timeout, self.settings.drain_linger):
-                log.warning("requests that did not finish in %g s were cut", self.cfg.graceful_timeout)
+            else:
+                self.server.stop(self.cfg.graceful_timeout, self.settings.drain_linger)
         finally:
             beats.kill()
             dog.stop()

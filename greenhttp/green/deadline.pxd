@@ -29,6 +29,7 @@ cdef class Timed:
 
     cdef void enter(self, Phase phase) noexcept
     cdef void leave(self) noexcept
+    cdef double age(self) noexcept
     cdef int expired(self, Phase phase, double now) except -1
     cdef bint is_slow(self, double now) noexcept
 

@@ -130,6 +130,12 @@ cdef class Timed:
             self.phase.remove(self)
             self.phase = None
 
+    cdef double age(self) noexcept:
+        """Seconds in its phase; negative where nobody knows: one without a limit notes no time."""
+        if self.phase is None or self.phase.duration <= 0:
+            return -1
+        return max(0, self.phase.duration - (self.node.expiry - clock()))
+
     cdef int expired(self, Phase phase, double now) except -1:
         """Called by the sweep, in the hub, after leaving `phase`: its duration is over or the peer is too slow."""
         return 0

@@ -81,6 +81,7 @@ cdef class Worker(greenlet):
     cdef Pool pool
     cdef readonly Job job
     cdef readonly int place                 # on the board, of what its job is at; -1: nowhere
+    cdef void* errand                       # what its job works for, for who knows that kind of job; NULL: nothing
     cdef Py_ssize_t unheld                  # references to this object, seen from `hire`, while nobody else has one
     cdef object context                     # of the job in progress, or for the next; None before the first
     cdef Py_ssize_t alone                   # the same, seen from inside `work`

@@ -36,6 +36,7 @@ cdef class SpawnedJob(Job):
     cdef int handle(self) except -1
     cdef int failed(self, object error) except -1
     cdef str who(self)
+    cdef str listed(self)
     cdef int lost(self, object error) except -1
     cdef int settle(self) except -1
     cdef int linger(self) except -1

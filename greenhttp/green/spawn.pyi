@@ -6,7 +6,7 @@ from typing_extensions import disjoint_base
 
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.deadline import Phase
-from greenhttp.green.pool import Job, Pool
+from greenhttp.green.pool import Job, Pool, Worker
 from greenhttp.green.stream import Stream
 from greenhttp.process.board import Board
 from greenhttp.settings.values import Settings
@@ -60,6 +60,7 @@ class SpawnedJob(Job):
     def stream(self) -> Stream: ...
     def retire(self) -> None: ...
     def cut(self) -> None: ...
+    def unfinished(self) -> tuple[str, str, float, Worker | None, str] | None: ...
 
 @disjoint_base
 class SpawnDoor(Acceptor):

@@ -15,7 +15,8 @@ from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport TO_CUT, Job, Pool, Worker, in_progress
 from greenhttp.green.stream cimport Stream
-from greenhttp.green.transport cimport adopt, sockaddr_storage
+from greenhttp.green.transport cimport SocketStream, adopt, sockaddr_storage
+from greenhttp.green.waiting cimport Wait
 
 from greenlet import GreenletExit
 
@@ -97,7 +98,7 @@ cdef class SpawnedJob(Job):
         spawner.served += 1
         self.enter(spawner.running)
         if spawner.board is not None:
-            peer = self.who().encode("ascii", "replace")
+            peer = self.listed().encode("ascii", "replace")
             worker.place = spawner.board.note(PyBytes_AS_STRING(peer), PyBytes_GET_SIZE(peer))
         try:
             spawner.handler(self.stream)
@@ -129,6 +130,11 @@ cdef class SpawnedJob(Job):
     cdef str who(self):
         """The peer, for the log."""
         return self.stream.who() or "a peer"
+
+    cdef str listed(self):
+        """The peer, for the board: without the system call that it takes to know the process behind a UNIX socket."""
+        unix = type(self.stream) is SocketStream and (<SocketStream>self.stream).family == 0
+        return "a UNIX peer" if unix else self.who()
 
     cdef int lost(self, object error) except -1:
         """Log how the peer was lost."""
@@ -277,6 +283,24 @@ cdef class SpawnedJob(Job):
             worker.kill()
         elif not self.busy:
             self.close(True)
+
+    def unfinished(self):
+        """What a stop would cut here: state, peer, seconds, green thread, what it waits for; or None."""
+        cdef Worker worker = self.worker
+        cdef Wait wait = self.stream.wait
+        cdef double seconds = -1
+        cdef str waits = ""
+        if self.spawner is None or self.hung_up:
+            return None
+        if self.done:
+            return "sending", self.who(), seconds, None, ""
+        if worker is None:
+            return "queued", self.who(), seconds, None, ""
+        if self.spawner.board is not None and worker.place >= 0:
+            seconds = self.spawner.board.entry(worker.place)[0]
+        if wait is not None and (wait.reads or wait.writes):
+            waits = "waiting for its peer to send" if wait.reads else "waiting for its peer to read"
+        return "running", self.who(), seconds, worker, waits
 
     cdef int told_late(self, int missed) except -1:
         if missed & TO_CUT:

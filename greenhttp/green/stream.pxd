@@ -48,6 +48,8 @@ cdef class Stream(Reader):
     cdef void drop_output(self) noexcept
     cdef int finish(self, bint reset) except -1
     cdef int tell_job(self) except -1
+    cdef bint last_words(self) except -1
+    cdef int skip_input(self) except -1
 
     cdef str who(self)
     cdef str about(self)

@@ -50,6 +50,7 @@ cdef enum:
     HIGH_WATER = 65536          # unsent output beyond which `write` waits
     PARTS = 64                  # pieces per vectored send
     FLUSH_BYTES = 1048576       # sent per call at most by a flush that nobody waits for
+    SKIPPED = 1048576           # unread bytes dropped at most before a close that cannot linger
 
 
 cdef int need_open(Stream stream) except -1:
@@ -469,6 +470,34 @@ cdef class Stream(Reader):
         """Closed by somebody who holds the stream: a job that waits for it would wait for ever."""
         if self.sealed and self.job is not None:
             self.job.stream_closed()
+        return 0
+
+    cdef bint last_words(self) except -1:
+        """Send what there is, if that takes no wait, and close. Whether it has left; else the peer sees a reset."""
+        cdef bint told = False
+        try:
+            if self.flush_now():
+                told = True
+                self.skip_input()
+        except OSError:
+            told = False                # the peer has gone
+        finally:
+            self.finish(not told)
+        return told
+
+    cdef int skip_input(self) except -1:
+        """Take what has come, and drop it: to close with unread input resets the connection, and what was said last may
+        never be read."""
+        cdef char* chunk = borrow()
+        cdef Py_ssize_t n = 1, left = SKIPPED
+        if chunk == NULL:
+            return 0
+        try:
+            while n > 0 and left > 0:
+                n = self.take(chunk, CHUNK)
+                left -= n
+        finally:
+            hand_back(chunk)
         return 0
 
     cdef int finish(self, bint reset) except -1:

@@ -61,13 +61,15 @@ cdef class Observer:
         """A request that was handed to the application is over. Its head is still there, and owns its bytes.
 
         `request.answer` is the response whose head went out: the application's or the server's own; None if the
-        connection ended before there was one. `began`: `nanoseconds()` when the application was asked.
+        connection ended before there was one. `began`: `nanoseconds()` when the application was asked. `request.cut`:
+        whether the server could not wait any longer, and what its client was told.
         """
 
-    cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept:
+    cdef void refused(self, Stream stream, Head head, int status, int64_t sent, bint cut) noexcept:
         """A request that no application has seen was answered with `status`, or never: NO_ANSWER.
 
         `head` is what is known of it, from the request line on, and None if not even that is. `sent`: bytes of content.
+        `cut`: because the server could not wait any longer.
         """
 
 
@@ -90,6 +92,7 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
     if service.observer is not None:
         head.own()
         began = nanoseconds()
+    exchange.worker.errand = <void*>request     # borrowed, so it costs nothing; taken back before `request` can go
     try:
         if head.framing == Framing.LENGTH and head.content_length > service.limit_body:
             raise BodyError(413, beyond("limit_request_body", service.limit_body))
@@ -99,7 +102,12 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
         sound = True
     except BaseException as error:
         exchange.settling = True
-        failed(exchange, request, response, error)
+        try:
+            failed(exchange, request, response, error)
+        except BaseException:
+            exchange.worker.errand = NULL
+            raise
+    exchange.worker.errand = NULL
     exchange.settling = True
     request.over = True
     body.over = True                            # also if it was read to its end: somebody may still wait in it
@@ -260,7 +268,7 @@ cdef class PythonExchange(Exchange):
             self.told(text)
         self.finish([])
         if self.service.observer is not None:
-            (<Observer>self.service.observer).refused(self.stream, None, status, len(text))
+            (<Observer>self.service.observer).refused(self.stream, None, status, len(text), False)
         return 0
 
     cdef int refuse(self) except -1:

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport Phase, flag
+from greenhttp.green.pool cimport Worker
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport StreamBody
 from greenhttp.http.exchange cimport Exchange
@@ -48,7 +49,10 @@ cdef class Connection(Exchange):
     cdef int give_way(self) except -1
     cdef int run_out(self, Phase phase, double now) except -1
     cdef bint wants_json(self) except -1
-    cdef void tell(self, int status, int64_t sent) noexcept
+    cdef void tell(self, int status, int64_t sent, bint cut) noexcept
+    cdef bytes sorry(self, int status, object retry_after, bint as_json, bint is_head)
+    cdef int cut_request(self, Worker worker) except -1
+    cdef int cut_off(self) except -1
     cdef str asked(self)
     cdef int turn_away(self, int status, object retry_after, str reason) except -1
     cdef int close(self, bint reset) except -1

@@ -4,6 +4,7 @@ from enum import IntEnum
 from typing_extensions import disjoint_base
 
 from greenhttp.green.acceptor import Acceptor
+from greenhttp.green.pool import Worker
 from greenhttp.green.transport import MemoryStream
 from greenhttp.http.exchange import Exchange
 from greenhttp.http.service import Service
@@ -22,6 +23,7 @@ class Connection(Exchange):
     def state(self) -> State: ...
     def retire(self) -> None: ...
     def cut(self) -> None: ...
+    def unfinished(self) -> tuple[str, str, float, Worker | None, str] | None: ...
 
 @disjoint_base
 class Door(Acceptor):

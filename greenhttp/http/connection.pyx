@@ -21,10 +21,12 @@ from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Worker
 from greenhttp.green.chunks cimport held_bytes
 from greenhttp.green.stream cimport FilePart, Stream
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
+from greenhttp.green.waiting cimport Wait
 from greenhttp.http.application cimport NO_ANSWER, App, Observer, answer_request, lost
 from greenhttp.http.body cimport NOTHING, Body, StreamBody, body_of
 from greenhttp.http.exchange cimport Exchange, Reach
-from greenhttp.http.response cimport head_wants_json, refusal
+from greenhttp.http.request cimport CUT_SHORT, Request
+from greenhttp.http.response cimport head_wants_json, refusal, wants_json as request_wants_json
 from greenhttp.http.service cimport Service
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
 from greenhttp.wire.head cimport Framing, Head
@@ -470,13 +472,14 @@ cdef class Connection(Exchange):
 
     cdef int turn_away(self, int status, object retry_after, str reason) except -1:
         """Refuse: an answer of the server itself, then no more of this connection. `reason`: for the log."""
+        cdef bytes text
+        cdef bint is_head
         self.service.refused(self.stream, self.asked(), status, reason)
-        cdef bytes text = refusal(self.service, status, retry_after, self.wants_json())
+        is_head = self.head is not None and self.head.is_head       # also when it was refused behind its first line
+        text = self.sorry(status, retry_after, self.wants_json(), is_head)
         self.closing = self.refused = True
-        if self.head is not None and self.head.is_head:         # also when it was refused behind its first line
-            text = text[:text.index(b"\r\n\r\n") + 4]
         if self.service.observer is not None:
-            self.tell(status, len(text) - text.index(b"\r\n\r\n") - 4)
+            self.tell(status, content_size(text), False)
         if self.head is not None:
             self.head.reset()
             self.service.give_head(self.head)
@@ -488,6 +491,11 @@ cdef class Connection(Exchange):
         except OSError:
             return self.close(True)
 
+    cdef bytes sorry(self, int status, object retry_after, bint as_json, bint is_head):
+        """An answer of the server itself, whole; the last on this connection."""
+        cdef bytes text = refusal(self.service, status, retry_after, as_json)
+        return text[:text.index(b"\r\n\r\n") + 4] if is_head else text
+
     cdef bint wants_json(self) except -1:
         """Whether its head is whole and asks for JSON; what is not a whole head is answered with text."""
         cdef Head head = self.head
@@ -496,7 +504,7 @@ cdef class Connection(Exchange):
         head.base = self.stream.inbuf + self.stream.in_pos              # the buffer may have moved
         return head_wants_json(head)
 
-    cdef void tell(self, int status, int64_t sent) noexcept:
+    cdef void tell(self, int status, int64_t sent, bint cut) noexcept:
         """Tell the observer of a request that no application has seen."""
         cdef Head head = self.head
         if head is not None:
@@ -505,7 +513,7 @@ cdef class Connection(Exchange):
             else:
                 head = None                     # not even a request line
         self.stream.pinned = True               # foreign code may run in there, and this be cut
-        (<Observer>self.service.observer).refused(self.stream, head, status, sent)
+        (<Observer>self.service.observer).refused(self.stream, head, status, sent, cut)
         self.stream.unpin(0)
 
     cdef int wait(self) except -1:
@@ -579,7 +587,7 @@ cdef class Connection(Exchange):
             return 0
         self.state = State.CLOSED
         if service.observer is not None and self.head is not None and self.head.head_size > 0:
-            self.tell(NO_ANSWER, 0)
+            self.tell(NO_ANSWER, 0, False)
         if self.rest is not None:
             self.rest.detach()
             self.rest = None
@@ -613,7 +621,7 @@ cdef class Connection(Exchange):
 
     cdef int told_late(self, int missed) except -1:
         if missed & TO_CUT:
-            self.close(True)
+            self.cut_off()
         elif missed & TO_RETIRE:
             self.see_off()
         return 0
@@ -631,15 +639,88 @@ cdef class Connection(Exchange):
         return True
 
     def cut(self):
-        """The server cannot wait any longer: end this connection, and the request in it, now."""
-        worker = self.worker
+        """The server cannot wait any longer: end this connection, and the request in it, now.
+
+        A client that has nothing of an answer yet is answered with 503, if its socket takes that at once.
+        """
+        cdef Worker worker = self.worker
         if self.busy:
             self.missed |= TO_CUT               # whatever becomes of the kill, whoever is busy with it closes it then
         if worker is not None:
-            self.stream.finish(True)
-            worker.kill()
+            try:
+                self.cut_request(worker)
+            finally:
+                self.stream.finish(True)
+                worker.kill()
         elif not self.busy:
+            self.busy = True
+            try:
+                self.cut_off()
+            finally:
+                self.service.pool.release(self)
+
+    cdef int cut_request(self, Worker worker) except -1:
+        """The request that runs in `worker`: tell its client, unless an answer has begun."""
+        cdef Request request
+        cdef bytes text
+        if worker.errand == NULL:
+            return 0
+        request = <Request>worker.errand
+        text = self.sorry(503, None, request_wants_json(request), request.method == "HEAD")
+        if worker.errand != <void*>request:
+            return 0                            # foreign code has let it go on meanwhile, to its end
+        request.cut = CUT_SHORT if request.head_out else NO_ANSWER
+        if request.head_out or self.stream.lost or self.stream.closed:
+            return 0
+        self.stream.put(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+        if self.stream.last_words():
+            request.cut = 503
+            request.cut_sent = content_size(text)
+        return 0
+
+    cdef int cut_off(self) except -1:
+        """Nobody runs it. Whose request waits for a green thread is told, as above; it has never begun."""
+        cdef bytes text
+        cdef bint told = False
+        try:
+            if self.state == State.CLOSED or self.head is None or self.head.head_size == 0:
+                return 0
+            if self.state == State.HEAD and not (self.stream.lost or self.stream.closed):
+                text = self.sorry(503, max(1, ceil(self.service.queued.duration)), self.wants_json(), self.head.is_head)
+                self.stream.put(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+                self.stream.pinned = True       # its head is still to be told
+                told = self.stream.last_words()
+            if self.service.observer is not None:
+                self.tell(503 if told else NO_ANSWER, content_size(text) if told else 0, True)
+            self.stream.unpin(0)
+            self.head = None
+        finally:
             self.close(True)
+        return 0
+
+    def unfinished(self):
+        """What a stop would cut here: state, peer and request, seconds, green thread, what it waits for; or None."""
+        cdef Worker worker = self.worker
+        cdef Wait wait = self.stream.wait
+        cdef double seconds = self.age()
+        cdef str asked = self.asked(), waits = ""
+        if worker is not None:
+            if worker.errand == NULL:
+                return None
+            if self.service.board is not None and worker.place >= 0:
+                seconds = self.service.board.entry(worker.place)[0]
+            if wait is not None and (wait.reads or wait.writes):
+                waits = "waiting for its content" if wait.reads else "waiting for its client to read"
+            return "running", (<Request>worker.errand).describe(), seconds, worker, waits
+        if self.state == State.FLUSH:
+            return "sending", self.stream.who(), seconds, None, ""
+        if self.state == State.HEAD and asked is not None:
+            return "queued", self.stream.about() + asked, seconds, None, ""
+        return None
+
+
+cdef Py_ssize_t content_size(bytes answer) except -1:
+    return PyBytes_GET_SIZE(answer) - answer.index(b"\r\n\r\n") - 4
 
 
 cdef Connection waits(Phase phase):

@@ -5,6 +5,10 @@ from greenhttp.http.exchange cimport Exchange
 from greenhttp.wire.head cimport Head
 
 
+cdef enum:
+    CUT_SHORT = 1               # Request.cut: a head was out; else it is a status, also NO_ANSWER
+
+
 @cython.final
 cdef class Headers:
     cdef Head head
@@ -24,6 +28,8 @@ cdef class Request:
     cdef dict environ               # what a WSGI application was given, for the observer; None unless it asks
     cdef object answer              # the response.Delivery it is the head of, for the observer; None without one
     cdef bint over                  # answered: nothing more may be written
+    cdef int cut                    # 0, or the server could not wait: CUT_SHORT, or what its client was told instead
+    cdef int cut_sent               # bytes of content of that
     # what a native handler has asked for, else None
     cdef str made_path
     cdef object made_query, made_json, made_form

@@ -12,18 +12,20 @@ Access log
 Atoms: %(h)s peer address, %(l)s "-", %(u)s the name in Basic credentials, which the server does not check, %(t)s
 time, %(r)s request line, %(s)s status, %(b)s bytes or "-" for none, %(B)s bytes, %(f)s referer, %(a)s user agent, %(m)s
 method, %(U)s path and %(q)s query as they were sent, %(H)s version, %(T)s %(M)s %(D)s %(L)s duration in seconds,
-milliseconds, microseconds, and seconds with a fraction, %(p)s process; by name %({user-agent}i)s a request field,
-%({etag}o)s a response field, %({REMOTE_PORT}e)s what the environ
-of a WSGI application says when it is done, names in any case, texts and numbers alone. "-" is what is
+milliseconds, microseconds, and seconds with a fraction, %(p)s process; not of gunicorn: %(c)s "cut" where a stop of the
+server has cut the request; by name %({user-agent}i)s a request field, %({etag}o)s a response field, %({REMOTE_PORT}e)s
+what the environ of a WSGI application says when it is done, names in any case, texts and numbers alone. "-" is what is
 unknown, absent or empty. Put quotes around what may have spaces in it.
 
 Keys of json: time (ISO 8601, UTC), peer, method, target (as sent), version, status, bytes, duration (seconds), complete
-(whether the whole answer was made), referer, user_agent; null is what is unknown or absent. Bytes beyond ASCII are
-read as latin-1, so that none is lost.
+(whether the whole answer was made), cut (whether a stop of the server has cut the request), referer, user_agent; null
+is what is unknown or absent. Bytes beyond ASCII are read as latin-1, so that none is lost.
 
 - There is one entry for each answer: also where the server refused (408, 431, 503 ...), with "-" for what it had not
   understood of the request, and where the connection ended before an answer began: status 499, nginx's number for it,
   which was never sent. Half a request that nobody answered has none.
+- A request that was cut because `graceful_timeout` was over: if a head was out, its status, and not complete; if none
+  was, 503, which is what the client was sent; 499 if its socket did not take that at once.
 - Bytes are those of content put into the stream, without heads and the framing of chunks; 0 for HEAD. A client that
   leaves afterwards has not received all of them.
 - Time is when the application was asked, or the request refused. Duration runs from there until the whole answer was

@@ -35,6 +35,7 @@ ATOMS = {  # name -> what people may have called it instead
     "D": "duration microseconds",
     "L": "decimal_seconds",
     "p": "pid process",
+    "c": "cut",
 }
 FIELDS = {"f": "referer", "a": "user-agent"}
 ENVIRON = {  # key -> atom; HTTP_* and CONTENT_* are request fields
@@ -56,6 +57,7 @@ KEYS = {  # of json -> what stands there
     "bytes": "B",
     "duration": "L",
     "complete": "complete",
+    "cut": "c",
     "referer": "f",
     "user_agent": "a",
 }

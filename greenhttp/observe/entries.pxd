@@ -35,10 +35,10 @@ cdef class Entries(Observer):
     cdef int stamp_size
 
     cdef void gather(
-        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took,
+        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took, bint cut,
     ) noexcept
     cdef int write(
-        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took,
+        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took, bint cut,
     ) except -1
     cdef int of_request(self, Head head, Part* part) except -1
     cdef int request_field(self, Head head, Part* part) except -1

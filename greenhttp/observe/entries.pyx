@@ -17,7 +17,7 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.application cimport NO_ANSWER, Observer
-from greenhttp.http.request cimport Request
+from greenhttp.http.request cimport CUT_SHORT, Request
 from greenhttp.http.response cimport Delivery
 from greenhttp.process.clock cimport nanoseconds
 from greenhttp.wire.head cimport Field, Head
@@ -79,12 +79,12 @@ cdef enum:
 
 cdef enum Atom:
     TEXT, PEER, PORT, NOTHING, USER, TIME, ISO_TIME, LINE, STATUS, SIZE, BYTES, METHOD, TARGET, PATH, QUERY, VERSION
-    SECONDS, MILLISECONDS, MICROSECONDS, DECIMAL, COMPLETE, PROCESS, REQUEST_FIELD, RESPONSE_FIELD, ENVIRON
+    SECONDS, MILLISECONDS, MICROSECONDS, DECIMAL, COMPLETE, CUT, PROCESS, REQUEST_FIELD, RESPONSE_FIELD, ENVIRON
 
 cdef dict ATOMS = {
     "text": TEXT, "h": PEER, "port": PORT, "l": NOTHING, "u": USER, "t": TIME, "iso": ISO_TIME, "r": LINE, "s": STATUS,
     "b": SIZE, "B": BYTES, "m": METHOD, "target": TARGET, "U": PATH, "q": QUERY, "H": VERSION, "T": SECONDS,
-    "M": MILLISECONDS, "D": MICROSECONDS, "L": DECIMAL, "complete": COMPLETE, "p": PROCESS,
+    "M": MILLISECONDS, "D": MICROSECONDS, "L": DECIMAL, "complete": COMPLETE, "c": CUT, "p": PROCESS,
     "i": REQUEST_FIELD, "o": RESPONSE_FIELD, "e": ENVIRON,
 }
 
@@ -168,22 +168,25 @@ cdef class Entries(Observer):
         cdef dict environ = request.environ
         cdef list texts = self.made_ahead(request.head, environ)
         request.environ = None              # it may refer to the request
-        if answer is None:
-            self.gather(request.exchange.stream, request.head, None, texts, NO_ANSWER, 0, took)
+        cdef Stream stream = request.exchange.stream
+        if request.cut > CUT_SHORT:         # whatever the application did afterwards has reached nobody
+            self.gather(stream, request.head, None, texts, request.cut, request.cut_sent, took, True)
+        elif answer is None:
+            self.gather(stream, request.head, None, texts, NO_ANSWER, 0, took, request.cut != 0)
         else:
-            self.gather(request.exchange.stream, request.head, answer, texts, answer.status, answer.sent, took)
+            self.gather(stream, request.head, answer, texts, answer.status, answer.sent, took, request.cut != 0)
 
-    cdef void refused(self, Stream stream, Head head, int status, int64_t sent) noexcept:
-        self.gather(stream, head, None, self.made_ahead(head, None), status, sent, -1)
+    cdef void refused(self, Stream stream, Head head, int status, int64_t sent, bint cut) noexcept:
+        self.gather(stream, head, None, self.made_ahead(head, None), status, sent, -1, cut)
 
     cdef void gather(
-        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took,
+        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took, bint cut,
     ) noexcept:
         """One entry. `took`: ns, negative if no application was asked. `texts`: see `made_ahead`."""
         cdef Py_ssize_t before = self.size
         if self.held < self.limit:
             try:
-                self.write(stream, head, answer, texts, status, sent, took)
+                self.write(stream, head, answer, texts, status, sent, took, cut)
                 self.held += self.size - before
                 self.count += 1
             except BaseException:       # no memory. Nothing that happens here may reach the request
@@ -219,7 +222,7 @@ cdef class Entries(Observer):
         return self.awake
 
     cdef int write(
-        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took,
+        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took, bint cut,
     ) except -1:
         """Nothing in here runs foreign code, nor allocates what the collector counts: an entry is never torn."""
         cdef Py_ssize_t size, ahead = 0
@@ -248,10 +251,17 @@ cdef class Entries(Observer):
                 self.number(getpid())
                 self.raw(b">", 1)
             elif part.atom == COMPLETE:
-                if (status != NO_ANSWER) if answer is None else (answer.complete and answer.left == 0):
+                if (status != NO_ANSWER) if answer is None else (answer.complete and answer.left == 0 and not cut):
                     self.raw(b"true", 4)
                 else:
                     self.raw(b"false", 5)
+            elif part.atom == CUT:
+                if self.quote is not None:
+                    self.raw(b"true" if cut else b"false", 4 if cut else 5)
+                elif cut:
+                    self.raw(b"cut", 3)
+                else:
+                    self.absent()
             elif part.atom == RESPONSE_FIELD:
                 self.response_field(answer, part)
             elif part.atom == ENVIRON or part.atom == USER:

@@ -12,15 +12,14 @@ too; then the supervisor sees that the beat on the board is missing.
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 from gevent import monkey
 from greenlet import greenlet
 
 from greenhttp.process.board import Board, now
+from greenhttp.process.places import place, stack
 
 log = logging.getLogger("greenhttp")
 
@@ -29,7 +28,6 @@ _start_thread = monkey.get_original("_thread", "start_new_thread")
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
 _ident = monkey.get_original("_thread", "get_ident")
 
-FRAMES = 12  # of a stack in one line
 GREEN_THREADS = 200  # whose stacks are logged at most
 
 
@@ -112,34 +110,21 @@ class Watchdog:
     def accusation(self, silent: float) -> str:
         """One line: for how long, where, in which request."""
         frame = sys._current_frames().get(self.thread)
-        where, stack = _place(frame)
+        where, callers = place(frame)
         what = next((text for _, text, green in self.in_progress() if green is not None and green.gr_frame is None), "")
-        return f"the hub is blocked for {silent:.1f} s at {where}{f', {what}' if what else ''}; stack: {stack}"
+        return f"the hub is blocked for {silent:.1f} s at {where}{f', {what}' if what else ''}; stack: {callers}"
 
     def testify(self, silent: float) -> None:
         """Everything: the stack of what runs, and of each green thread that waits; then the supervisor may act."""
         frame = sys._current_frames().get(self.thread)
-        log.error("the hub is blocked for %.0f s; its stack:\n%s", silent, _stack(frame))
+        log.error("the hub is blocked for %.0f s; its stack:\n%s", silent, stack(frame))
         entries = self.in_progress()
         for age, text, green in entries[:GREEN_THREADS]:
             waiting = green.gr_frame if green is not None else None
             log.error(
-                "in progress for %.1f s: %s\n%s", age, text, _stack(waiting) if waiting is not None else "    (running)"
+                "in progress for %.1f s: %s\n%s", age, text, stack(waiting) if waiting is not None else "    (running)"
             )
         if len(entries) > GREEN_THREADS:
             log.error("and %d more requests in progress", len(entries) - GREEN_THREADS)
         if self.board is not None:
             self.board.speak()
-
-
-def _place(frame: FrameType | None) -> tuple[str, str]:
-    """`app.py:41 in query()`, and the callers, innermost first, in one line."""
-    if frame is None:
-        return "an unknown place", "unknown"
-    entries = traceback.extract_stack(frame)
-    words = [f"{entry.filename}:{entry.lineno} in {entry.name}()" for entry in reversed(entries)]
-    return words[0], " < ".join(words[:FRAMES])
-
-
-def _stack(frame: FrameType | None) -> str:
-    return "".join(traceback.format_stack(frame)).rstrip() if frame is not None else "    (unknown)"

@@ -191,6 +191,20 @@ def test_term_lets_a_running_request_finish(tmp_path):
         assert gunicorn.ended() == 0
 
 
+def test_a_request_that_does_not_finish_is_cut_and_said_as_by_the_command(tmp_path):
+    with Gunicorn(tmp_path, "--graceful-timeout", "1") as gunicorn:
+        pid = int(gunicorn.ask("/pid"))
+        with socket.create_connection(("127.0.0.1", gunicorn.port), 30) as peer:
+            peer.sendall(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+            while not (tmp_path / "held").exists():
+                assert gunicorn.poll() is None
+            os.kill(pid, signal.SIGTERM)  # not the master, which would kill the worker in the same moment
+            assert peer.recv(65536).startswith(b"HTTP/1.1 503 ")
+        gunicorn.said(rf"\[{pid}\] \[WARNING\] 1 request cut: not finished within 1 s \(graceful_timeout\):")
+        gunicorn.said(r"^    127\.0\.0\.1:\d+: GET /held: running for \d+\.\d s, at .*app\.py:12 in app\(\)$")
+        gunicorn.said("Booting worker", 2)
+
+
 def test_a_worker_that_is_killed_and_one_that_hangs_are_replaced(tmp_path):
     with Gunicorn(tmp_path, "-t", "2") as gunicorn:
         before = gunicorn.ask("/pid")

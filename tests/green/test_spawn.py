@@ -501,7 +501,9 @@ def test_stop_cuts_at_its_timeout(serve: Any, kind: str, timeout: float) -> None
         assert ended == [StreamClosed if kind == "reading" else gevent.GreenletExit]
     with contextlib.suppress(ConnectionResetError):
         peer.rest()
-    assert not [entry for entry in serving.log(0) if entry[0] != "INFO"]
+    said = serving.log(0)
+    assert [level for level, _ in said] == ([] if kind == "lingering" else ["WARNING" if timeout else "INFO"])
+    assert all("1 connection cut: " in message for _, message in said)
 
 
 def test_stop_in_the_turn_of_a_new_connection(serve: Any) -> None:

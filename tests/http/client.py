@@ -11,7 +11,7 @@ from tests.answers import Answer, Incomplete, one
 
 
 class Client:
-    """One TCP connection. Methods suspend the calling green thread.
+    """One connection, TCP or to the path of a UNIX socket. Methods suspend the calling green thread.
 
     Arguments:
         receive_buffer: bytes the system holds for it, for a client that reads slowly.
@@ -19,7 +19,7 @@ class Client:
     """
 
     def __init__(self, address: Any, *, receive_buffer: int | None = None, source: str | None = None) -> None:
-        self.sock = socket.socket()
+        self.sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         if source is not None:
             self.sock.bind((source, 0))
         if receive_buffer is not None:
@@ -29,7 +29,8 @@ class Client:
         except OSError:
             self.sock.close()
             raise
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not isinstance(address, str):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.data = b""
 
     def send(self, data: bytes) -> Client:

@@ -170,7 +170,7 @@ def test_a_server_that_stops_at_once(logged: Any) -> None:
     serving.connect().send(get("/half")[:-1])
     serving.connect()
     serving.until(lambda: serving.count("connections") == 4)
-    assert sorted(serving.entries(0)) == ['499 0 "GET /queued HTTP/1.1"', '499 0 "GET /running HTTP/1.1"']
+    assert sorted(serving.entries(0)) == ['503 20 "GET /queued HTTP/1.1"', '503 20 "GET /running HTTP/1.1"']
 
 
 # ---- time-outs
@@ -259,7 +259,7 @@ def test_unknown_is_null_in_json(logged: Any) -> None:
     (entry,) = map(json.loads, serving.entries())
     assert entry.pop("time") and entry == {
         "peer": "127.0.0.1", "method": None, "target": None, "version": None, "status": 400, "bytes": 12,
-        "duration": None, "complete": True, "referer": None, "user_agent": None,
+        "duration": None, "complete": True, "cut": False, "referer": None, "user_agent": None,
     }  # fmt: skip
 
 
@@ -331,7 +331,7 @@ def test_json_is_documented(logged: Any) -> None:
     assert 0 < entry.pop("duration") < 30
     assert entry == {
         "peer": "127.0.0.1", "method": "GET", "target": "/a?b=c", "version": "HTTP/1.1", "status": 200, "bytes": 2,
-        "complete": True, "referer": "http://x/", "user_agent": "curl/8",
+        "complete": True, "cut": False, "referer": "http://x/", "user_agent": "curl/8",
     }  # fmt: skip
 
 

@@ -315,6 +315,11 @@ class Client:
         idle = closed_at - before
         return idle >= settings["keepalive_timeout"] - 0.1 or self.world.tight or asked.sent_at >= closed_at
 
+    def told(self):
+        """Whether the last it heard was that there will be no answer."""
+        answers = self.answers.answers
+        return bool(answers) and answers[-1].status == 503 and answers[-1].last and answers[-1].complete
+
     def judge(self):
         judge(self)
 

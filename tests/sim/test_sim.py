@@ -61,6 +61,19 @@ def test_the_worlds_hold_on_the_loops_of_gevent_too(loop):
     assert verdict["connections"]
 
 
+def test_a_stop_that_cuts_tells_some_clients_so():
+    """That they may be told is not enough: it happens, and the judge looks at it."""
+    with Worlds() as worlds:
+        for seed in range(1, 500):
+            verdict = worlds.run(seed)
+            assert verdict["failure"] is None, f"--seed {seed}: {verdict['failure']}"
+            if verdict["cut"] and verdict["told"]:
+                assert any(" cut: " in message for message in verdict["messages"])
+                break
+        else:
+            raise AssertionError("no client was told in any world")
+
+
 def test_a_changed_byte_is_found():
     with Worlds() as worlds:
         found = [worlds.run(seed, spoil=5000 * (1 + seed % 3))["failure"] for seed in range(8)]

@@ -106,7 +106,7 @@ class World:
         self.extra = []
         self.messages = []
         self.last_words = None
-        self.calm = self.cutting = self.holds = self.stopped_early = False
+        self.calm = self.cutting = self.holds = self.stopped_early = self.was_cut = False
         self.tight = plan.settings["connections"] < 100
         self.stop_at = None
         self.log_waits = 0.0
@@ -218,6 +218,8 @@ class World:
             "slowest": round(self.slowest, 3),
             "virtual": round(self.c.now() / 1e9 - self.began, 3),
             "messages": self.messages[-40:],
+            "cut": self.was_cut,
+            "told": sum(client.told() for client in self.clients) if self.was_cut else 0,
         }
         self.finish(verdict)
 
@@ -478,8 +480,11 @@ class World:
             self.fail("stop does not end", self.describe())
         self.last_words, self.service = self.service.statistics(), None  # with all that its queues hold
         if not state.get("finished"):
+            self.was_cut = True
             for client in self.clients:
                 client.may_cut = True
+                for asked in client.asked:  # nothing of its answer was out; what was out is whole or visibly cut
+                    asked.may.add(503)
 
     def strike_stop(self, how):
         """Kill or throw into the green thread that stops the server."""

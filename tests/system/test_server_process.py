@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 import selectors
 import signal
 import socket
@@ -205,12 +206,29 @@ def test_term_answers_the_running_request_and_says_that_the_connection_ends():
         assert command.rest() == (0, "", "")
 
 
+def test_term_cuts_a_request_that_takes_too_long_says_which_and_exits_with_0():
+    short = "--graceful-timeout", "100ms", "--drain-linger", "0"
+    with Command(HERE, "-b", "127.0.0.1:0", *short, "busy_app:app") as command, begun(command) as client:
+        command.send_signal(signal.SIGTERM)
+        answer = client.read()
+        assert (answer.status, answer["connection"]) == (503, "close")
+        assert client.at_end()
+        code, out, err = command.rest()
+    assert (code, out) == (0, "")
+    assert " WARNING 1 request cut: not finished within 0.1 s (graceful_timeout):\n    127.0.0.1:" in err
+    where = r"POST /told: running for \d+\.\d s, waiting for its content, at .*busy_app\.py:\d+ in told\(\)"
+    assert re.fullmatch(where, err.splitlines()[-1].split(": ", 1)[1])
+
+
 def test_int_ends_at_once_although_a_request_runs():
     patient = "--graceful-timeout", "1h"
     with Command(HERE, "-b", "127.0.0.1:0", *patient, "busy_app:app") as command, begun(command) as client:
         command.send_signal(signal.SIGINT)
         code, out, err = command.rest()
-        assert (code, out) == (0, "") and len(err.splitlines()) == 1 and " SIGINT, sent by process " in err
+        sent, cut = err.splitlines()
+        assert (code, out) == (0, "") and " SIGINT, sent by process " in sent
+        assert cut.endswith(" INFO 1 request cut: the server stops at once")
+        assert client.read().status == 503
         assert client.at_end()
 
 
