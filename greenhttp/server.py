@@ -251,14 +251,15 @@ class Server:
         self._stopping = True
         wait = self.settings.graceful_timeout if timeout is None else timeout
         until = time.monotonic() + wait
-        finished = False
+        finished, interrupted = False, True
         try:
             self._close_doors()
             finished = self._drain(service, until, linger)
+            interrupted = False
         finally:  # also when this green thread is killed meanwhile: whoever waits for the end must see it
             self._noise.end()
             if not finished:
-                self._cut(service, wait, time.monotonic() >= until)
+                self._cut(service, wait, interrupted)
             sweep.stop()
             service.pool.stop()
             try:
@@ -315,31 +316,31 @@ class Server:
                 if isinstance(connection, Connection):
                     connection.retire()
 
-    def _cut(self, service: Service | Spawner, wait: float, over: bool) -> None:
+    def _cut(self, service: Service | Spawner, wait: float, interrupted: bool) -> None:
         """End all that is left. Never waits.
 
         Arguments:
             wait: seconds that it has had.
-            over: whether it has had them; else whoever stops the server was interrupted.
+            interrupted: whoever stops the server was, before it has had them.
         """
         connections = self._connections(service)
         with contextlib.suppress(Exception):  # a stop must come to its end, whatever its words do
-            self._tell_cuts([Cut(*found) for each in connections if (found := each.unfinished())], wait, over)
+            self._tell_cuts([Cut(*found) for each in connections if (found := each.unfinished())], wait, interrupted)
         self._cutting = True
         for connection in connections:
             connection.cut()
 
-    def _tell_cuts(self, cuts: list[Cut], wait: float, over: bool) -> None:
+    def _tell_cuts(self, cuts: list[Cut], wait: float, interrupted: bool) -> None:
         noun = "connection" if self.interface == STREAM else "request"
         if not cuts:
             return
         if wait <= 0:  # ordered: a second Ctrl-C, or graceful_timeout = 0
             self._report("info", f"{counted(cuts, noun)} cut: the server stops at once")
-        elif over:
+        elif interrupted:
+            self._report("warning", listed(cuts, noun, "cut: the stop was interrupted"))
+        else:
             setting = " (graceful_timeout)" if wait == self.settings.graceful_timeout else ""
             self._report("warning", listed(cuts, noun, f"cut: not finished within {wait:g} s{setting}"))
-        else:
-            self._report("warning", listed(cuts, noun, "cut: the stop was interrupted"))
 
     @staticmethod
     def _connections(service: Service | Spawner) -> list[Connection | SpawnedJob]:
