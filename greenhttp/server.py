@@ -11,6 +11,7 @@ A Server belongs to the hub of the thread that starts it. It installs no signal 
 import contextlib
 import inspect
 import logging
+import re
 import resource
 import time
 from collections import deque
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from greenhttp.settings.typed import ServerSettings
 
 log = logging.getLogger("greenhttp")
+
+# What a line about a connection begins with, see Stream.about: for logs that keep it apart
+PREFIX = re.compile(r"(\[[^] ]+\]:\d+|[\d.]+:\d+|a UNIX peer(?: \(process \d+\))?): (?:([^\s:]+ /[^\s:]*): )?")
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 LOG_ENTRIES = 1000  # waiting to be written at most
@@ -386,4 +390,6 @@ class Server:
 
     def _say(self, level: int, message: str, error: BaseException | None) -> None:
         """Write an entry. May wait, and may raise."""
-        log.log(level, "%s", message, exc_info=error)
+        found = PREFIX.match(message)
+        extra = {"peer": found[1], "request": found[2]} if found else None
+        log.log(level, "%s", message, exc_info=error, extra=extra)

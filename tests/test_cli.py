@@ -109,9 +109,11 @@ def test_every_setting_has_an_option_and_a_variable():
     assert {flag for setting in SETTINGS for flag in setting.flags} <= flags
     examples = {"duration": "3s", "size": "1m", "rate": "9", "count": "1", "bool": "no", "addresses": "a:1",
                 "names": "x", "pairs": "A=1", "file": "x", "path": "x", "text": "x", "header": "x",
-                "target": "/x", "optional": "x", "workers": "3", "mode": "027", "fields": "X-A=1", "json": '{"a": 1}'}  # fmt: skip
+                "target": "/x", "optional": "x", "workers": "3", "mode": "027", "fields": "X-A=1",
+                "json": '{"a": 1}'}  # fmt: skip
     named = {"interface": "native", "allow_methods": "TRACE", "limit_buffers": "300m", "loop": "libev",
-             "log_level": "error", "log_format": "json", "context": "thread", "forwarded_allow_ips": "10.0.0.0/8"}  # fmt: skip
+             "log_level": "error", "log_format": "json", "context": "thread",
+             "forwarded_allow_ips": "10.0.0.0/8"}  # fmt: skip
     for setting in SETTINGS:
         text = named.get(setting.name) or examples[setting.kind]
         assert read(**{setting.variable: text}) == Settings(**{setting.name: text}), setting.name

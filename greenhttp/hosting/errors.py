@@ -36,11 +36,15 @@ sink: Callable[[Source | None, str], None] | None = None
 class Errors(io.TextIOBase):
     """One for all requests of a server.
 
+    Arguments:
+        peer_of: the peer whose request a green thread serves, for people, or None.
+
     Attributes:
         board: on which its requests are listed, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, peer_of: Callable[[Any], str | None]) -> None:
+        self.peer_of = peer_of
         self.board: Board | None = None
         self._begun: dict[Any, tuple[Source | None, str]] = {}  # by green thread
 
@@ -77,15 +81,10 @@ class Errors(io.TextIOBase):
 
     def _source(self, green: Any) -> Source | None:
         """The request that this green thread serves; None: it is no thread of the pool."""
-        job = getattr(green, "job", None)
-        stream = getattr(job, "stream", None)
-        if stream is None:
+        peer = self.peer_of(green)
+        if peer is None:
             return None
-        peer = stream.peer
-        if isinstance(peer, tuple):
-            host, port = peer[:2]
-            peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        return Source(peer or "unix", self.board.entry(green.place)[1] if self.board is not None else "")
+        return Source(peer, self.board.entry(green.place)[1] if self.board is not None else "")
 
     def flush(self) -> None:
         """An entry for what waits of this green thread."""

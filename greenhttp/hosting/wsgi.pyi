@@ -31,6 +31,7 @@ class WSGIDelivery(Delivery):
 class Ending:
     def close(self) -> None: ...
 
+def peer_of(green: object) -> str | None: ...
 @disjoint_base
 class WSGI(App):
     @property

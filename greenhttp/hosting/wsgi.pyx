@@ -12,10 +12,12 @@ from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from greenhttp.green.pool cimport Worker
 from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.forwarded cimport CONTRADICTED, Forwarded
 from greenhttp.http.application cimport App, take_spare
 from greenhttp.http.body cimport NOTHING
+from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport Delivery, file_range, kind_of_said, said, wants_json
 from greenhttp.wire.head cimport Field, Form, Head
@@ -374,6 +376,13 @@ cdef class Ending:
                 self.after(0, 0, b"")
 
 
+def peer_of(green):
+    """The peer whose request this green thread serves, for people; None: it serves none."""
+    if isinstance(green, Worker) and isinstance((<Worker>green).job, Exchange):
+        return (<Exchange>(<Worker>green).job).stream.who()
+    return None
+
+
 cdef class WSGI(App):
     """A WSGI application as something requests are handed to.
 
@@ -391,7 +400,7 @@ cdef class WSGI(App):
         self.settings = settings
         self.hooks = hooks
         self.keeps_environ = keeps_environ
-        self.errors = Errors()
+        self.errors = Errors(peer_of)
 
     cdef object prepare(self, object name, object port):
         cdef Base base = Base.__new__(Base)

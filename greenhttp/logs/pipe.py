@@ -3,8 +3,8 @@
     whoever logs -> LogPipe.put() -> the pipe -> scribe.Scribe -> stderr, a file
 
 The end that lines go into does not block: when the pipe is full, messages are lost and counted, and the count is logged
-as soon as there is room. The flag is of our pipe alone; that of stderr is shared with whoever else has it, and of a file
-it does nothing.
+as soon as there is room. The flag is of our pipe alone; that of stderr is shared with whoever else has it, and it does
+nothing for files.
 
 Messages are cut into packets that a pipe takes whole or not at all (POSIX: up to PIPE_BUF bytes), since many processes
 and threads write into one. There is no lock: signal handlers and finalizers log too, in the midst of anything.

@@ -14,7 +14,6 @@ import faulthandler
 import io
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -66,8 +65,8 @@ class PipeHandler(logging.Handler):
             formatter = self.formatter or TextFormatter()
             text = packed(record, formatter) if self.record else formatter.format(record) + "\n"
         except Exception as error:  # arguments whose __str__ raises, no memory
-            text = f"{record.levelname} {record.msg!r:.200}: this log message cannot be formatted ({type(error).__name__})\n"
-            self.pipe.put(f"greenhttp: {text}")
+            why = f"this log message cannot be formatted ({type(error).__name__})"
+            self.pipe.put(f"greenhttp: {record.levelname} {record.msg!r:.200}: {why}\n")
             return
         self.pipe.put(text, RECORD if self.record else 0)
 

@@ -37,7 +37,9 @@ up, because a disk is slow or a pipe is full, entries are dropped beyond 32 MiB 
 """
 
 import os
+import stat
 from collections.abc import Callable
+from select import PIPE_BUF
 from typing import Any
 
 import gevent
@@ -204,11 +206,19 @@ class AccessLog:
 
 
 def put(file: int, data: bytes) -> None:
-    """Write all of it. Blocks the thread; also where somebody made the descriptor non-blocking. Raises OSError."""
+    """Write all of it. Blocks the thread; also where somebody made the descriptor non-blocking. Raises OSError.
+
+    Into a pipe others may write too, such as the error log: it gets whole lines, and no more of them at once than it
+    keeps together (POSIX: PIPE_BUF bytes).
+    """
+    piped = stat.S_ISFIFO(os.fstat(file).st_mode)
     rest = memoryview(data)
     while rest:
+        size = len(rest)
+        if piped and size > PIPE_BUF:
+            size = data.rfind(b"\n", len(data) - size, len(data) - size + PIPE_BUF) + 1 - (len(data) - size)
         try:
-            rest = rest[os.write(file, rest) :]
+            rest = rest[os.write(file, rest[: size if size > 0 else PIPE_BUF]) :]
         except BlockingIOError:
             get_original("select", "select")([], [file], [])  # the patched one would need a loop in this thread
 

@@ -12,6 +12,7 @@ too; then the supervisor sees that the beat on the board is missing.
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,12 @@ _start_thread = monkey.get_original("_thread", "start_new_thread")
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
 _ident = monkey.get_original("_thread", "get_ident")
 
+AWAY = 2.0  # seconds; shorter absences happen on any machine that is busy
+LAST_WORDS = 1.0  # seconds
+NOT_RUNNING = (
+    "this process did not run for %.1f s: it was stopped (SIGSTOP, a debugger), the machine slept or was too busy,"
+    " or native code waited with the interpreter locked"
+)
 GREEN_THREADS = 200  # whose stacks are logged at most
 
 
@@ -85,11 +92,19 @@ class Watchdog:
         warned = 0.0  # the beat after which it was said
         dumped = 0.0
         longest = 0.0
+        looked, used, awake = now(), time.process_time(), 0.0
         while not self.ended.acquire(True, self.period):
             when = now()  # first: a thread that is held up between the two must not take that for silence
             beat = self.beat
-            silent = when - beat
+            away, computed = when - looked - self.period, time.process_time() - used
+            looked, used = when, time.process_time()
             try:
+                if away > self.warn and computed < away / 10:  # native code that holds the interpreter would compute
+                    awake = when
+                    log.log(logging.WARNING if away > AWAY else logging.DEBUG, NOT_RUNNING, away)
+                silent = when - max(beat, awake)
+                if self.board is not None and self.hang and silent > self.hang and os.getppid() != self.parent:
+                    self._leave(silent)
                 if warned and beat != warned:
                     log.warning("the hub is free again, after %.1f s", longest)
                     warned = longest = 0.0
@@ -101,11 +116,15 @@ class Watchdog:
                 if self.hang and silent > self.hang and dumped != beat:
                     dumped = beat
                     self.testify(silent)
-                if self.hang and silent > self.hang and self.board is not None and os.getppid() != self.parent:
-                    os._exit(1)  # who would replace it has gone, and it holds the port
             except Exception:  # a watchdog that dies at the first strange thing watches nothing
                 log.debug("the watchdog could not write its report", exc_info=True)
         self.ended.release()
+
+    def _leave(self, silent: float) -> None:
+        """Who would replace this process has gone, and it holds the port. What it was at is said if that is quick."""
+        _start_thread(self.testify, (silent,))
+        self.ended.acquire(True, LAST_WORDS)
+        os._exit(1)
 
     def accusation(self, silent: float) -> str:
         """One line: for how long, where, in which request."""

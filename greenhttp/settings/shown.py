@@ -12,7 +12,8 @@ from greenhttp.settings.values import Settings
 def as_toml(settings: Settings, origins: Source, colours: bool) -> str:
     """Every setting as a line of TOML, the origin as its comment, so that the output can be a file of settings.
 
-    All but the values of `env` and `log_config_dict`, where people keep secrets: the output is what they paste into a question.
+    All but the values of `env` and `log_config_dict`, where people keep secrets: the output is what they paste into a
+    question.
     """
     rows = [("", APP, _toml(str(origins[APP].value)), origins[APP].origin)] if APP in origins else []
     for setting in SETTINGS:

@@ -1,8 +1,8 @@
-"""Why a worker has died, as far as the system tells."""
+"""Why a worker has died, or does not turn its loop, as far as the system tells."""
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 EXIT_WORDS = {
     0: "exit code 0",
@@ -11,12 +11,28 @@ EXIT_WORDS = {
 }
 
 
-def how(status: int, told: str = "", oom_kills: int = 0) -> str:
+STOPPED_STATES = {  # of /proc/PID/stat, see proc(5) -> what that means
+    "T": "it is stopped (SIGSTOP or SIGTSTP); SIGCONT would let it go on",
+    "t": "a debugger has stopped it",
+    "D": "it waits in the kernel, for a device or a file system that does not answer",
+}
+
+
+def held(pid: int) -> str:
+    """What keeps a process from running at all, or "" where nothing does, or the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return STOPPED_STATES.get(file.read().rpartition(") ")[2][:1], "")
+    except OSError:
+        return ""
+
+
+def how(status: int, told: Collection[str] = (), oom_kills: int = 0) -> str:
     """What the status of waitpid(2) means.
 
     Arguments:
         status: as waitpid gives it.
-        told: the signal that this program itself had sent, by name, or "".
+        told: the signals that this program itself has sent, by name.
         oom_kills: how many processes of the memory cgroup the kernel has killed since this worker was started.
     """
     code = os.waitstatus_to_exitcode(status)
@@ -24,7 +40,7 @@ def how(status: int, told: str = "", oom_kills: int = 0) -> str:
         return EXIT_WORDS.get(code, f"exit code {code}")
     name = _name(-code)
     core = ", core dumped" if os.WCOREDUMP(status) else ""
-    if name == told:
+    if name in told:
         return f"killed by {name} as ordered{core}"
     if name == "SIGKILL":
         if oom_kills:

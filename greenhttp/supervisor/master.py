@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING
 
 from greenhttp.errors import ConfigError
 from greenhttp.green.listener import Listener, close_listener, listen
+from greenhttp.logs import setup as logs
 from greenhttp.process.board import Board, Loads, now
 from greenhttp.process.sender import described, sender
 from greenhttp.process.sender import watch as watch_senders
-from greenhttp.logs import setup as logs
 from greenhttp.program import boot
 from greenhttp.program.hooks import HookError, told
 from greenhttp.settings.address import Address, parse_address
@@ -36,7 +36,7 @@ from greenhttp.settings.console import colourful, paint
 from greenhttp.settings.shown import changed
 from greenhttp.settings.values import Settings
 from greenhttp.supervisor import hooked, system, takeover, watch, worker
-from greenhttp.supervisor.death import how, oom_counter
+from greenhttp.supervisor.death import held, how, oom_counter
 from greenhttp.supervisor.journal import LogProcess
 from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Settled, Start, State, Tell
 
@@ -97,7 +97,8 @@ class Child:
     place: int
     timeout: float
     oom_kills: int = 0
-    told: str = ""
+    told: list[str] = field(default_factory=list)  # signals it was sent, by name
+    served: bool = False  # it has done all its requests, and has only to end
     unread: bytes = b""
     said: tuple[str, str] | None = None  # what it says went wrong: a traceback or "", and a line
     code: int | None = None
@@ -459,12 +460,10 @@ class Master:
         child = next((child for child in self.children.values() if child.number == number), None)
         if child is None:
             return
-        if order is Order.DUMP:
-            self._report_hang(child)
-        if order is Order.DUMP and child.board.spoken and "worker_abort" not in self.plan.hooks:
+        if order is Order.DUMP and not self._report_hang(child):
             order = Order.KILL
         value = ORDERS[order]
-        child.told = value.name
+        child.told.append(value.name)
         with contextlib.suppress(ProcessLookupError):
             kill(child.pid, value)
 
@@ -512,6 +511,8 @@ class Master:
                 self.policy.ready(child.number, self._read_clock())
             case {"leaving": str(why)}:
                 self.policy.wants_out(child.number, why, self._read_clock())
+            case {"served": True}:
+                child.served = True
             case {"drains": str(why)}:
                 self.policy.drains(child.number, why, self._read_clock())
             case {"failed": str(line), "trace": str(text), "code": int(code)}:
@@ -560,8 +561,8 @@ class Master:
         del self.children[child.pid]
         self.loads.give_back(child.place)
         reason = how(status, child.told, self.oom_kills() - child.oom_kills)
-        expected = child.told or os.waitstatus_to_exitcode(status) == 0
-        if not expected:
+        draining = self.policy.workers[child.number].state is State.DRAINING
+        if not child.told and not (draining and status == 0):  # 0 too: a handler may have called os._exit(0)
             for age, text in child.board.listed()[:20]:
                 log.warning("worker %d: request in progress when it died: %s, for %.1f s", child.number, text, age)
         child.board.close()
@@ -598,20 +599,31 @@ class Master:
                 self.loads.silence(child.place)  # nobody has to leave connections to it
             patience = child.timeout + (0 if child.board.spoken else LAST_WORDS)
             if child.timeout and silent > patience:
-                self.policy.hung(child.number, f"its event loop is blocked for {silent:.0f} s", now_here)
+                why = held(child.pid) or f"its event loop is blocked for {silent:.0f} s"
+                self.policy.hung(child.number, why, now_here)
 
-    def _report_hang(self, child: Child) -> None:
+    def _report_hang(self, child: Child) -> bool:
+        """What it was at. Returns whether more is to be heard of itself, by ABRT."""
         requests = child.board.listed()
         for age, text in requests[:50]:
             log.error("worker %d: request in progress for %.1f s: %s", child.number, age, text)
         if len(requests) > 50:
             log.error("worker %d: and %d more requests", child.number, len(requests) - 50)
-        if not child.board.spoken:
-            log.error(
-                "worker %d could not log its stacks itself, since native code holds the GIL: "
-                "the stacks below are those of its threads, and of green threads only the running one",
-                child.number,
-            )
+        if held(child.pid):
+            return False
+        if child.board.spoken:
+            return "worker_abort" in self.plan.hooks
+        if child.served:
+            why = "has done its requests and does not exit: a thread, or a function at exit, does not end"
+        elif now() - child.board.last_beat < LOOK:
+            why = "is late although its event loop turns"
+        else:
+            why = "could not log its stacks itself, since native code holds the GIL or a request blocks it"
+        log.error(
+            "worker %d %s; the stacks that follow are those of its threads, and of green threads only the running one",
+            child.number, why,
+        )  # fmt: skip
+        return True
 
     # ---- reload, reopen, upgrade
 
@@ -698,7 +710,7 @@ class Master:
         workers = [
             takeover.Left(
                 child.number, child.pid, child.pipe, child.board.fd, int(child.board.entries), w.generation,
-                w.state is State.SERVING, w.graceful, child.timeout, w.leaving, child.told,
+                w.state is State.SERVING, w.graceful, child.timeout, w.leaving, ",".join(child.told),
                 child.unread.decode("latin-1"),
             )
             for child in self.children.values()
@@ -722,8 +734,8 @@ class Master:
             self.policy.adopt(left.number, left.generation, left.serving, left.graceful, left.leaving, when)
             board = Board(left.entries, left.board)
             self.children[left.pid] = Child(
-                left.number, left.pid, left.pipe, board, -1, left.timeout, self.oom_kills(), left.told,
-                left.unread.encode("latin-1"),
+                left.number, left.pid, left.pipe, board, -1, left.timeout, self.oom_kills(),
+                [name for name in left.told.split(",") if name], unread=left.unread.encode("latin-1"),
             )  # fmt: skip
             self.poll.register(left.pipe, POLLIN)
             self.hooked.adopt(left.number, left.pid)

@@ -334,7 +334,7 @@ class Policy:
                 self._failed(worker, "it was not ready in time", now, GAVE_UP)
             elif worker.state is State.DRAINING:
                 self._say("warning", f"worker {worker.number} did not finish in time and is killed")
-                self._kill(worker, worker.why, now)
+                self._kill(worker, worker.why, now, dump=True)
             elif worker.state is State.KILLED:
                 self._tell(worker, Order.KILL, State.KILLED, now)  # a dump was asked for first
                 worker.since = now + 3600

@@ -32,7 +32,7 @@ class Left:
     Attributes:
         graceful, timeout: settings it was started with, in seconds.
         leaving: why it has asked to be replaced, or "".
-        told: the last signal it was sent, or "".
+        told: the signals it was sent, with commas between.
         unread: what it has said of a line that is not over; a byte is a character.
     """
 

@@ -1,13 +1,14 @@
 """What a worker does, from the fork on: patch, load, serve, say that it is ready, beat, drain when it is told to.
 
 What it says to the supervisor is lines of JSON in a pipe: {"ready": [lines]}, {"leaving": why}, {"drains": why},
-{"failed": line, "trace": text or "", "code": exit code}. What it is told are signals: TERM drains, QUIT ends at once, USR1 opens the logs
-again, ABRT asks for a dump. The supervisor's death is the end of the lifeline, a pipe that it alone could write to:
-then it drains by itself.
+{"served": true}, {"failed": line, "trace": text or "", "code": exit code}. What it is told are signals: TERM drains,
+QUIT ends at once, USR1 opens the logs again, ABRT asks for a dump. The supervisor's death is the end of the lifeline, a
+pipe that it alone could write to: then it drains by itself.
 """
 
 import faulthandler
 import json
+import logging
 import os
 import random
 import signal
@@ -28,6 +29,8 @@ from greenhttp.traces import trace
 
 if TYPE_CHECKING:
     from greenhttp.server import Server
+
+log = logging.getLogger("greenhttp")
 
 STOPPED, BROKEN, APP_FAILED = 0, 1, 3
 
@@ -104,7 +107,8 @@ def main(birth: Birth) -> int:
         tell.say(failed=str(error), trace="", code=BROKEN)
         return BROKEN
     except Exception as error:
-        tell.say(failed=f"{birth.name} could not be served; see the traceback above", trace=trace(error), code=APP_FAILED)
+        line = f"{birth.name} could not be served; see the traceback above"
+        tell.say(failed=line, trace=trace(error), code=APP_FAILED)
         return APP_FAILED
     finally:
         life.over()
@@ -155,7 +159,7 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe", life: Life) -> None:
         server.start(birth.listeners, birth.loads, birth.board)
         keeper = _Keeper(birth, server, tell, bounds_for(settings, random.Random()))
         lifeline = loop.io(birth.lifeline, 1, ref=False)
-        lifeline.start(_supervisor_died, asked, stop)
+        lifeline.start(_supervisor_died, asked, stop, birth.number)
         dog = Watchdog(loop, settings.hub_warn, settings.timeout, server.in_progress, birth.board)
         dog.start()
         tell.say(ready=running.introduction(server, birth.name, loop, supervised=True))
@@ -168,13 +172,18 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe", life: Life) -> None:
         life.told(asked[0])
         graceful = asked[0] == signal.SIGTERM and settings.graceful_timeout > 0
         server.stop(settings.graceful_timeout if graceful else 0, settings.drain_linger if graceful else 0)
+        tell.say(served=True)
         dog.stop()
 
 
-def _supervisor_died(asked: list[int], stop: Any) -> None:
+def _supervisor_died(asked: list[int], stop: Any, number: int) -> None:
     if not asked:
+        import gevent
+
         asked.append(signal.SIGTERM)
         stop.set()
+        gone = "worker %d: the supervisor has died; this worker finishes its requests and ends"
+        gevent.spawn(log.error, gone, number)  # a handler of the application's may wait
 
 
 class _Pipe:

@@ -36,7 +36,7 @@ def silence():
             logger.setLevel(level)
 
 
-LINE = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [+-]\d{4} \[%d\] WARNING careful\n$" % os.getpid()
+LINE = rf"^\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{{3}} [+-]\d{{4}} \[{os.getpid()}\] WARNING careful\n$"
 
 
 @silence()
@@ -212,7 +212,7 @@ def test_the_file_for_crashes_keeps_its_descriptor_when_it_is_opened_again(tmp_p
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_buffer_that_cannot_be_written_is_empty_afterwards(tmp_path):
-    stream = open("/dev/full", "w")
+    stream = open("/dev/full", "w")  # noqa: SIM115
     stream.write("half a line")
     logs.empty(stream)
     stream.flush()  # nothing is left that could fail

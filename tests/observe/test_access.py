@@ -7,8 +7,10 @@ import io
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from select import PIPE_BUF
 from typing import Any
 
 import gevent
@@ -246,3 +248,28 @@ def test_a_batch_for_which_there_is_no_thread_is_reported_and_the_next_is_writte
     ask(serving, 1, 1)
     assert serving.entries() == ["/1"]
     defects.clear()  # the thread has said it too
+
+
+@pytest.mark.parametrize("longest", [30, 5000])
+def test_a_pipe_gets_whole_lines_in_pieces_that_it_keeps_together(monkeypatch, longest):
+    """Others may write into it: the error log. Only a line that is longer than that is torn."""
+    reading, writing = os.pipe()
+    lines = [b"%d %s\n" % (n, b"x" * (n * 7 % longest)) for n in range(300)]
+    pieces = []
+    write = os.write
+
+    def spied(fd, data):
+        pieces.append(bytes(data))
+        return write(fd, data)
+
+    monkeypatch.setattr(access.os, "write", spied)
+    reader = threading.Thread(target=lambda: list(iter(lambda: os.read(reading, 65536), b"")))
+    reader.start()
+    access.put(writing, b"".join(lines))
+    os.close(writing)
+    reader.join()
+    os.close(reading)
+    assert b"".join(pieces) == b"".join(lines)
+    assert all(len(piece) <= PIPE_BUF for piece in pieces) and len(pieces) < len(lines)
+    if longest == 30:
+        assert all(piece.endswith(b"\n") for piece in pieces)

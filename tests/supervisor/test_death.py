@@ -52,17 +52,17 @@ def killed_by(number: int) -> int:
 def test_exit_codes_of_ours_are_explained_and_others_are_given(code, text):
     status = exits(code)
     assert how(status) == text
-    assert how(status, "SIGKILL", 1) == text  # it was told, and something was killed; but it has ended by itself
+    assert how(status, ["SIGKILL"], 1) == text  # it was told, and something was killed; but it has ended by itself
 
 
 def test_a_kill_as_ordered_is_nobody_else_s_doing():
-    assert how(killed_by(signal.SIGKILL), "SIGKILL") == "killed by SIGKILL as ordered"
-    assert how(killed_by(signal.SIGKILL), "SIGKILL", 1) == "killed by SIGKILL as ordered"
-    assert how(killed_by(signal.SIGTERM), "SIGTERM") == "killed by SIGTERM as ordered"
-    assert how(killed_by(signal.SIGABRT), "SIGABRT") == "killed by SIGABRT as ordered"
+    assert how(killed_by(signal.SIGKILL), ["SIGKILL"]) == "killed by SIGKILL as ordered"
+    assert how(killed_by(signal.SIGKILL), ["SIGKILL"], 1) == "killed by SIGKILL as ordered"
+    assert how(killed_by(signal.SIGTERM), ["SIGTERM"]) == "killed by SIGTERM as ordered"
+    assert how(killed_by(signal.SIGABRT), ["SIGABRT"]) == "killed by SIGABRT as ordered"
 
 
-@pytest.mark.parametrize("told", ["", "SIGTERM"])
+@pytest.mark.parametrize("told", [(), ("SIGTERM",)])
 def test_a_kill_that_was_not_ordered_is_somebody_s_or_the_kernel_s(told):
     status = killed_by(signal.SIGKILL)
     assert how(status, told) == (
@@ -77,7 +77,7 @@ def test_a_kill_that_was_not_ordered_is_somebody_s_or_the_kernel_s(told):
 def test_a_crash_is_called_one(name):
     status = killed_by(getattr(signal, name))
     assert how(status) == f"killed by {name}: a crash in native code"
-    assert how(status, "SIGTERM", 3) == f"killed by {name}: a crash in native code"
+    assert how(status, ["SIGTERM"], 3) == f"killed by {name}: a crash in native code"
 
 
 def test_an_abort_and_other_signals():
@@ -85,7 +85,7 @@ def test_an_abort_and_other_signals():
         "killed by SIGABRT: native code called abort(), or somebody sent the signal"
     )
     assert how(killed_by(signal.SIGTERM)) == "killed by SIGTERM, not by its supervisor"
-    assert how(killed_by(signal.SIGHUP), "SIGTERM") == "killed by SIGHUP, not by its supervisor"
+    assert how(killed_by(signal.SIGHUP), ["SIGTERM"]) == "killed by SIGHUP, not by its supervisor"
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="no real-time signals")
@@ -99,7 +99,7 @@ def test_a_core_is_told_of():
     core = 0x80
     assert os.WCOREDUMP(signal.SIGSEGV | core)
     assert how(signal.SIGSEGV | core) == "killed by SIGSEGV: a crash in native code, core dumped"
-    assert how(signal.SIGABRT | core, "SIGABRT") == "killed by SIGABRT as ordered, core dumped"
+    assert how(signal.SIGABRT | core, ["SIGABRT"]) == "killed by SIGABRT as ordered, core dumped"
     assert how(signal.SIGQUIT | core) == "killed by SIGQUIT, not by its supervisor, core dumped"
 
 

@@ -232,6 +232,8 @@ def test_a_worker_that_drained_before_an_upgrade_is_waited_for_and_killed_in_the
     world.obey().gone(1)
     assert world.code is None
     world.pass_time(LIMITS.graceful + LIMITS.grace)
+    assert (9, Order.DUMP) in world.new_orders()
+    world.pass_time(2)
     assert (9, Order.KILL) in world.new_orders()
     world.gone(9, how="killed by SIGKILL as ordered")
     assert world.code == 0
@@ -313,7 +315,7 @@ def test_a_graceful_stop_waits_and_kills_what_does_not_end():
     world.gone(1).pass_time(34)
     assert not world.orders
     world.pass_time(2)
-    assert world.new_orders() == [(2, Order.KILL)]
+    assert world.new_orders() == [(2, Order.DUMP), (2, Order.KILL)]  # it says where it is first
     assert world.gone(2, how="killed by SIGKILL as ordered").code == 0
 
 
@@ -324,8 +326,8 @@ def test_a_quick_stop_during_a_graceful_one():
     world.policy.stop(False, world.now)
     world.obey()
     assert world.new_orders() == [(1, Order.QUIT), (2, Order.QUIT)]
-    world.pass_time(6)
-    assert world.new_orders() == [(1, Order.KILL), (2, Order.KILL)]
+    world.pass_time(7)
+    assert world.new_orders() == [(1, Order.DUMP), (2, Order.DUMP), (1, Order.KILL), (2, Order.KILL)]
     assert world.gone(1, 2).code == 0
 
 

@@ -6,101 +6,16 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 import time
 
 import pytest
 
 from tests.lines import plain
 from tests.reload import children
-from tests.system.process import NOT_INHERITED
+from tests.system.served import PATIENCE, Local, serve
 
-APP = """
-import os, sys, time
-def app(environ, start_response):
-    path = environ["PATH_INFO"]
-    if path == "/spin":
-        while True: pass
-    if path == "/odd":
-        print("something odd", file=environ["wsgi.errors"])
-    if path == "/fail":
-        raise LookupError("no such shelf")
-    if path == "/long":
-        print("x" * 20_000, file=environ["wsgi.errors"])
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [str(os.getpid()).encode()]
-"""
-PATIENCE = 60  # seconds; only a hang takes as long
-
-
-class Local(http.client.HTTPConnection):
-    """A connection to a UNIX socket."""
-
-    def __init__(self, path):
-        super().__init__("localhost", timeout=PATIENCE)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self.path))
-
-
-class Served:
-    """`greenhttp ...` whose stderr is what the test gives."""
-
-    def __init__(self, directory, stderr, *options, app=APP):
-        (directory / "web.py").write_text(app)
-        self.socket = directory / "s"
-        clean = {k: v for k, v in os.environ.items() if not k.startswith((*NOT_INHERITED, "PYTHONUNBUFFERED"))}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "greenhttp", "-b", f"unix:{self.socket}", *options, "web:app"],
-            cwd=directory, env={**clean, "PYTHONDONTWRITEBYTECODE": "1"}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=stderr,
-        )  # fmt: skip
-
-    def ask(self, path="/"):
-        """The number of the process that answers."""
-        client = Local(self.socket)
-        try:
-            client.request("GET", path)
-            return int(client.getresponse().read())
-        finally:
-            client.close()
-
-    def asked(self, unless=(), path="/"):
-        """That of one that is not among these, as soon as it answers."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                if (pid := self.ask(path)) not in unless:
-                    return pid
-            time.sleep(0.02)
-        raise AssertionError(f"nobody but {unless} answers")
-
-    def send(self, name):
-        self.process.send_signal(getattr(signal, f"SIG{name}"))
-
-    def stop(self, name="TERM"):
-        """The exit code."""
-        self.send(name)
-        return self.process.wait(PATIENCE)
-
-
-@pytest.fixture
-def serve(tmp_path):
-    made = []
-
-    def begin(stderr, *options, **more):
-        made.append(Served(tmp_path, stderr, *options, **more))
-        return made[-1]
-
-    yield begin
-    for one in made:
-        one.process.kill()
-        one.process.wait()
+__all__ = ["serve"]  # a fixture
 
 
 @pytest.fixture
@@ -200,7 +115,8 @@ def test_what_was_lost_is_counted_and_said_when_there_is_room(serve, tmp_path):
                     served.ask("/odd")
         served.send("TERM")
         rest = stderr.read()
-    assert re.fullmatch(r"greenhttp: \d+ log messages were lost: they came faster than the log could be written\n", said)
+    why = "they came faster than the log could be written"
+    assert re.fullmatch(rf"greenhttp: \d+ log messages were lost: {why}\n", said)
     assert "INFO stopped, exit code 0\n" in rest
     assert served.process.wait(PATIENCE) == 0
 
@@ -245,7 +161,7 @@ needs_children = pytest.mark.skipif(
 @needs_children
 def test_a_log_process_that_dies_is_replaced_and_no_line_is_lost(serve, tmp_path):
     served = serve(subprocess.DEVNULL, "-w", "1", "--error-logfile", "error.log")
-    worker = served.asked()
+    served.asked()
     (scribe,) = children(served.process.pid, log=True)
     os.kill(scribe, signal.SIGKILL)
     for _ in range(5):
@@ -289,7 +205,9 @@ def test_each_line_is_an_object_with_log_format_json(serve, tmp_path):
     (odd,) = [entry for entry in entries if "odd" in entry["message"]]
     assert (odd["level"], odd["process"], odd["worker"], odd["request"]) == ("ERROR", worker, 1, "GET /odd")
     (failed,) = [entry for entry in entries if entry["exception"]]
-    assert failed["exception"].endswith("LookupError: no such shelf")
+    assert failed["exception"].endswith("LookupError: no such shelf\n") or failed["exception"].endswith("shelf")
+    assert {odd["peer"], failed["peer"]} == {f"a UNIX peer (process {os.getpid()})"}
+    assert failed["request"] == "GET /fail"
     assert [entry for entry in entries if entry["message"].startswith("settings: ")]
     assert entries[-1]["message"] == "stopped, exit code 0"
 
@@ -299,7 +217,8 @@ def test_a_level_above_info_keeps_the_start_and_the_end_quiet(serve, tmp_path):
         served = serve(stderr, "-w", "1", "--log-level", "warning")
     served.asked(path="/odd")
     assert served.stop() == 0
-    assert plain((tmp_path / "err").read_text()) == "ERROR unix: GET /odd: something odd\n"
+    me = f"a UNIX peer (process {os.getpid()})"
+    assert plain((tmp_path / "err").read_text()) == f"ERROR {me}: GET /odd: something odd\n"
 
 
 def test_access_log_and_error_log_may_be_one_pipe(serve, tmp_path):
@@ -317,7 +236,7 @@ def test_access_log_and_error_log_may_be_one_pipe(serve, tmp_path):
             served.ask("/odd")
         served.send("TERM")
         lines += both.readlines()
-    odd = re.compile(r"ERROR unix: GET /odd: something odd\n")
+    odd = re.compile(r"ERROR a UNIX peer \(process \d+\): GET /odd: something odd\n")
     access = re.compile(r'\S* - - \[[^]]+\] "GET /odd HTTP/1.1" 200 \d+ "-" "-"\n')
     info = re.compile(r"(INFO|WARNING) .*\n")
     kinds = [[bool(form.fullmatch(plain(line))) for form in (odd, access, info)] for line in lines]

@@ -391,7 +391,7 @@ def install_journal(kernel, code, system, log):
         keeper = make(types.SimpleNamespace(end=end), None, None)
         kernel.judge.keeper = keeper
         try:
-            yield types.SimpleNamespace(keeper=keeper, elsewhere=False, reopen=keeper.reopen)
+            yield types.SimpleNamespace(keeper=keeper, elsewhere=False, path=None, reopen=keeper.reopen)
         finally:
             keeper.stop(1.0)
 
@@ -399,6 +399,7 @@ def install_journal(kernel, code, system, log):
     journal.monotonic, journal.waits = kernel.clock, lambda seconds: kernel.run(kernel.now + seconds)
     journal.ready, journal.log = (lambda *_: True), log
     master.LogProcess = journal.LogProcess
+    master.held = lambda pid: "it is stopped" if kernel.processes[pid].stopped else ""
     master.logs = types.SimpleNamespace(
         set_up=set_up, empty=lambda stream: None, announce=lambda line, *_, **__: log.info("%s", line),
         told=lambda text, line, starting: log.write(line),

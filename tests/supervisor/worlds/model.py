@@ -383,6 +383,8 @@ class Judge:
             self.drained(seen)
         elif number == signal.SIGQUIT and self.stopping not in ("quick", "broken", "given up"):
             self.wrong("orders", f"worker {seen.number} has to leave at once")
+        elif number == signal.SIGABRT and seen.order in (signal.SIGTERM, signal.SIGQUIT):
+            self.killed(seen)  # what follows: first it may say where it is
         elif number == signal.SIGABRT:
             self.silent(seen)
         elif number == signal.SIGKILL and seen.order != signal.SIGKILL:

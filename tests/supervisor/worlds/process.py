@@ -151,6 +151,11 @@ class Worker(Process):
                 self.after(seconds, self.resume)
 
     @property
+    def stopped(self):
+        """Whether it has been sent SIGSTOP."""
+        return self.held_by == "stopped" and self.kernel.now < self.held_until
+
+    @property
     def spoken(self):
         """Whether its watchdog, a thread of its own, has said where it is."""
         held = self.held_by == "python" and self.kernel.now < self.held_until
