@@ -165,7 +165,7 @@ class Master:
                     self.preloaded = worker.preload(self.plan.name, _counted(self.settings))
                     self.hooked.server.app.callable = self.preloaded.app
                 self.hooked.listen(self.listeners.values())
-                self.lifeline = os.pipe() if taken is None else taken.lifeline
+                self.lifeline = system.pipe() if taken is None else taken.lifeline
                 self._watch_files()
                 if taken is not None:
                     self._adopt(taken)
@@ -313,7 +313,7 @@ class Master:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """Signals become numbers in `arrived`, and a byte in a pipe wakes the poll."""
-        woken, wake = os.pipe()
+        woken, wake = system.pipe()
         for end in (woken, wake):
             os.set_blocking(end, False)
         self.wake = woken
@@ -414,7 +414,7 @@ class Master:
                 pid = fork()
             except (OSError, MemoryError) as error:  # no descriptor, no memory, no process to be had
                 why = getattr(error, "strerror", None) or "out of memory"
-                self.policy.gone(number, f"no process for it: {why}", self._read_clock())
+                self.policy.gone(number, f"no process for it: {why}", self._read_clock(), None)
                 return None
             undo.pop_all()
         if pid == 0:

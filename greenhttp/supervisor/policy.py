@@ -15,6 +15,10 @@ A worker's life, which it never walks back:
 Who serves is *fresh*, or *outdated* when it belongs to an earlier generation or has asked to be replaced. Only when a
 fresh one serves is an outdated one told to drain: there are never fewer than there should be, and one more while it
 starts.
+
+Failures are counted in *attempts*, whatever the number of workers: all that were started before one of them failed are
+one attempt, and the first that fails counts for all. So eight workers that meet the same broken import are one failure.
+Whoever takes the place of one that fails later belongs to the next attempt, and starts with it or at once.
 """
 
 from collections.abc import Iterator
@@ -44,16 +48,22 @@ class Limits:
         grace: beyond that, until it is killed.
         settled: how long a worker must have served before it counts as a success, and the first of a new generation
             before the old one begins to leave.
-        first_pause, longest_pause: between failed starts; doubled each time.
-        give_up: failed starts in a row, with nobody serving, after which there is no hope.
+        steady: how long a worker must have served so that its death is an accident, which is made good at once. Those
+            that die sooner, one after the other, are a crash loop: from the second on there are pauses.
+        first_pause, longest_pause: between failed attempts to start; doubled each time.
+        longest_crash_pause: the same bound in a crash loop. Shorter: each of these workers has served, and will for a
+            while; it may die of a request that somebody sends again and again.
+        give_up: failed attempts to start in a row, with nobody serving, after which there is no hope.
     """
 
     boot: float = 300.0
     graceful: float = 30.0
     grace: float = 5.0
     settled: float = 1.0
+    steady: float = 30.0
     first_pause: float = 0.5
     longest_pause: float = 30.0
+    longest_crash_pause: float = 5.0
     give_up: int = 5
 
 
@@ -67,7 +77,9 @@ class Worker:
         state: see the module.
         since: when it entered the state.
         graceful: seconds it may drain, by the settings it was started with.
+        attempt: how many attempts had failed when it was started.
         settled: whether it has served long enough to count as a success.
+        steady: whether it has served so long that it belongs to no crash loop.
         leaving: why it wants to be replaced, or "".
         why: why it drains or was killed; "" while it serves.
     """
@@ -76,8 +88,10 @@ class Worker:
     generation: int
     since: float
     graceful: float
+    attempt: int = 0
     state: State = State.STARTING
     settled: bool = False
+    steady: bool = False
     leaving: str = ""
     why: str = ""
 
@@ -148,8 +162,11 @@ class Policy:
     generation: int = 1
     last: int = 0
     _actions: list[Action] = field(default_factory=list)
-    _failures: int = 0  # workers in a row that came to nothing
-    _boots: int = 0  # of these, the last in a row that were never ready
+    _attempts: int = 0  # that have ever failed
+    _failures: int = 0  # of these, the last in a row: nobody has settled since
+    _boots: int = 0  # of these, the last in a row of which nobody was ever ready
+    _crashes: int = 0  # attempts in a row whose workers died before they were steady
+    _reason: str = ""  # of the last attempt that failed
     _busy: bool = True  # a start or a reload is not over
     _not_before: float = 0.0  # the next start
     _served: bool = False  # somebody has ever been ready
@@ -174,6 +191,8 @@ class Policy:
         if not self._stopping and self._not_before:  # for who is missing, and for successors of the outdated
             times.append(self._not_before)
         times += [w.since + self.limits.settled for w in self._in(State.SERVING) if not w.settled]
+        if self._crashes:
+            times += [w.since + self.limits.steady for w in self._in(State.SERVING) if not w.steady]
         return min((when for when in times if when), default=None)
 
     @property
@@ -196,9 +215,11 @@ class Policy:
         """A worker of the program this process was before, which serves, or drains."""
         self.last = max(self.last, number)
         if not serving:
-            self.workers[number] = Worker(number, generation, now, graceful, State.DRAINING, why="outdated")
+            self.workers[number] = Worker(number, generation, now, graceful, state=State.DRAINING, why="outdated")
             return
-        self.workers[number] = Worker(number, generation, now, graceful, State.SERVING, True, leaving)
+        self.workers[number] = Worker(
+            number, generation, now, graceful, state=State.SERVING, settled=True, steady=True, leaving=leaving
+        )
         self._served = True
         self._proven = max(self._proven, generation)
         self.generation = self._announced = max(self.generation, generation)
@@ -235,20 +256,24 @@ class Policy:
             self._kill(worker, why, now, dump=True)
             self._reconcile(now)
 
-    def gone(self, number: int, how: str, now: float, code: int = GAVE_UP) -> None:
+    def gone(self, number: int, how: str, now: float, code: int | None = GAVE_UP) -> None:
         """A worker's process has ended.
 
         Arguments:
             how: for the log, like "exit code 1" or "killed by SIGSEGV".
-            code: what this process should end with, if that was the end of the first attempt to start.
+            code: what this process should end with, if that was the end of the first attempt to start; None: there
+                could be no process, which is not the application's fault. Then there are more attempts.
         """
         worker = self.workers.pop(number)
+        self._mature(now)
         if worker.state is State.STARTING:
             self._failed(worker, how, now, code)
         elif worker.state is State.SERVING:
             self._say("error", f"worker {number} died: {how}")
             if not worker.settled:
                 self._failed(worker, "it died right after it started", now, code)
+            elif not worker.steady and now - worker.since < self.limits.steady:
+                self._crashed(worker, now)
         elif worker.state is State.DRAINING and worker.why == "stop" and not self.limits.graceful:
             pass  # told to leave at once
         elif worker.state is State.DRAINING and how != "exit code 0" and "as ordered" not in how:
@@ -286,7 +311,7 @@ class Policy:
             self.target = self._resting
         self._resting = None
         self.generation += 1
-        self._failures, self._boots, self._not_before = 0, 0, 0.0
+        self._failures, self._boots, self._crashes, self._not_before = 0, 0, 0, 0.0
         self._busy = True
         self._drain_starts(now)  # what they have read is old already
         self._reconcile(now)
@@ -349,11 +374,7 @@ class Policy:
                 self._ended = True
                 self._actions.append(Exit(self._code))
             return
-        for worker in self._in(State.SERVING):
-            if not worker.settled and now - worker.since >= self.limits.settled:
-                worker.settled = True
-                self._failures, self._boots, self._not_before = 0, 0, 0.0
-                self._proven = max(self._proven, worker.generation)
+        self._mature(now)
         fresh = [w for w in self._in(State.SERVING) if self._is_fresh(w)]
         outdated = [w for w in self._in(State.SERVING) if not self._is_fresh(w)]
         # 1. Who is too many leaves: the outdated first, as soon as a fresh generation has proven itself.
@@ -383,14 +404,34 @@ class Policy:
         if wanted <= 0 and outdated and not starting and not unproven:
             wanted = 1
         if self._failures and self.serving:
-            wanted = min(wanted, 1 - starting)  # one that tries is enough to see whether it goes again
+            trying = any(worker.attempt == self._attempts for worker in self._in(State.STARTING))
+            wanted = min(wanted, 0 if trying else 1)  # one is enough to see whether it goes again
+        if starting and self._is_last_attempt():
+            return  # it was the last one, unless one of these serves
         for _ in range(max(0, wanted)):
-            self.last += 1
-            self.workers[self.last] = Worker(self.last, self.generation, now, self.limits.graceful)
-            self._actions.append(Start(self.last, self.generation))
+            self._start(now)
 
-    def _failed(self, worker: Worker, how: str, now: float, code: int) -> None:
-        """A start came to nothing."""
+    def _start(self, now: float) -> None:
+        self.last += 1
+        self.workers[self.last] = Worker(self.last, self.generation, now, self.limits.graceful, self._attempts)
+        self._actions.append(Start(self.last, self.generation))
+
+    def _mature(self, now: float) -> None:
+        """Who has served for long enough is a success, and ends what has failed in a row."""
+        for worker in self._in(State.SERVING):
+            if not worker.settled and now - worker.since >= self.limits.settled:
+                worker.settled = True
+                self._failures, self._boots = 0, 0  # but when the next one starts has been said
+                self._proven = max(self._proven, worker.generation)
+            if not worker.steady and now - worker.since >= self.limits.steady:
+                worker.steady, self._crashes = True, 0
+
+    def _failed(self, worker: Worker, how: str, now: float, code: int | None) -> None:
+        """A start came to nothing.
+
+        Arguments:
+            code: see `gone`; None: that was not the application's fault, and another attempt may succeed.
+        """
         if self._stopping:
             return
         others = [w for w in self.workers.values() if w.state is State.SERVING and w.generation < worker.generation]
@@ -408,20 +449,65 @@ class Policy:
             self._busy = False
             self._actions.append(Settled())
             return
-        self._failures += 1
         booted = worker.state is State.SERVING  # it may have died of what it was asked: no reason to give up
-        self._boots = 0 if booted else self._boots + 1
-        if not self._served or (self._boots >= self.limits.give_up and not self.serving):
-            if self._served:
-                self._say("critical", f"{self._boots} workers in a row failed ({how}) and none serves; giving up")
+        first = self._is_first(worker)
+        if first:
+            self._failures += 1
+        if booted or first:
+            self._boots = 0 if booted else self._boots + 1
+        starting = any(self._in(State.STARTING))
+        if not self._served and code is not None:  # the application's own start
             self.stop(False, now, code)
             return
-        pause = min(self.limits.first_pause * 2 ** (self._failures - 1), self.limits.longest_pause)
-        self._not_before = now + pause
-        if booted:
-            self._say("error", f"worker {worker.number} died right after it started; restarting in {pause:g} s")
+        if self._is_last_attempt() and not starting:
+            count = self._boots
+            self._say("critical", f"no worker serves, and {count} attempts to start one failed ({how}); giving up")
+            self.stop(False, now, GAVE_UP if code is None else code)
             return
-        self._say("error", f"worker {worker.number} could not be started ({how}); next attempt in {pause:g} s")
+        if not first:  # what comes next has been said, and stays true
+            if how != self._reason and not booted:
+                self._say("error", f"worker {worker.number} could not be started either ({how})")
+            return
+        self._reason, number = how, worker.number
+        pause = self._pause(self.limits.longest_pause, now)
+        if booted:
+            self._say("error", f"worker {number} died right after it started; restarting in {pause:g} s")
+        elif self._is_last_attempt():
+            last = "this was the last attempt, unless another worker of it becomes ready"
+            self._say("error", f"worker {number} could not be started ({how}); {last}")
+        else:
+            self._say("error", f"worker {number} could not be started ({how}); next attempt in {pause:g} s")
+
+    def _crashed(self, worker: Worker, now: float) -> None:
+        """A worker has served, but not for long."""
+        if self._stopping:
+            return
+        if not self._is_first(worker):
+            return
+        self._crashes += 1
+        if pause := self._pause(self.limits.longest_crash_pause, now):
+            number, age = worker.number, now - worker.since
+            line = f"worker {number} served only for {age:.0f} s, like others before it; restarting in {pause:g} s"
+            self._say("error", line)
+
+    def _is_first(self, worker: Worker) -> bool:
+        """Whether it is the first of its attempt that comes to nothing; then that attempt has failed."""
+        if worker.attempt < self._attempts:
+            return False
+        self._attempts += 1
+        return True
+
+    def _is_last_attempt(self) -> bool:
+        """Whether there is no hope if nobody who starts becomes ready."""
+        return self._boots >= self.limits.give_up and not self.serving
+
+    def _pause(self, longest: float, now: float) -> float:
+        """Nobody starts for a while. Returns the seconds: the more in a row have failed, the more; 0.0: no pause."""
+        in_a_row = self._failures + max(0, self._crashes - 1)
+        if in_a_row:
+            pause = self.limits.first_pause * 2 ** min(in_a_row - 1, 30)  # no float is as large as 2 ** 1024
+            self._not_before = max(self._not_before, now + min(pause, longest))
+        return round(max(0.0, self._not_before - now), 1)
 
     def _missing(self) -> int:
         present = [w for w in self.workers.values() if w.state in (State.STARTING, State.SERVING)]

@@ -86,6 +86,17 @@ def _lives(pid: int) -> bool:
     return True
 
 
+# ---- descriptors
+
+
+def pipe() -> tuple[int, int]:
+    """os.pipe() for what a start cannot do without. Raises ConfigError."""
+    try:
+        return os.pipe()
+    except OSError as error:
+        raise ConfigError(f"the supervisor needs a pipe: {error.strerror}; raise the limit with ulimit -n") from None
+
+
 # ---- user and group
 
 

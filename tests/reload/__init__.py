@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 APP = """
@@ -194,11 +195,15 @@ def name_of(pid: int) -> str:
 
 
 class Program:
-    """The command as a process, and what it says."""
+    """The command as a process, and what it says.
+
+    Arguments:
+        before: called in the process before the command begins.
+    """
 
     def __init__(
         self, where: Path, *options: str, app: str = APP, fds: tuple[socket.socket, ...] = (),
-        port: int = 0, **environ: str,
+        port: int = 0, before: Callable[[], None] | None = None, **environ: str,
     ) -> None:
         self.where = where
         (where / "web.py").write_text(app)
@@ -215,7 +220,7 @@ class Program:
         clean = {n: v for n, v in os.environ.items() if not n.startswith(("GREENHTTP_", "PORT", "WEB_CONC"))}
         self.process = subprocess.Popen(
             command, cwd=where, stderr=subprocess.PIPE, text=True, env={**clean, "PYTHONPATH": root, **environ},
-            pass_fds=[sock.fileno() for sock in fds],
+            pass_fds=[sock.fileno() for sock in fds], preexec_fn=before,
             start_new_session=True,  # a terminal would send it WINCH, which it then has to ignore
         )  # fmt: skip
         self.lines: list[str] = []

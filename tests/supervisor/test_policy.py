@@ -1,11 +1,16 @@
 """supervisor/policy.py: events in, actions out. Whole worlds around it are in test_worlds.py."""
 
+import re
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Settled, Start, State, Tell
 
-LIMITS = Limits(boot=60, graceful=30, grace=5, settled=1, first_pause=0.5, longest_pause=4, give_up=3)
+LIMITS = Limits(
+    boot=60, graceful=30, grace=5, settled=1, steady=20, first_pause=0.5, longest_pause=4, longest_crash_pause=2,
+    give_up=3,
+)  # fmt: skip
 
 
 class World:
@@ -173,9 +178,143 @@ def test_starts_that_fail_later_are_repeated_ever_more_slowly_while_others_serve
         pauses.append(world.now - began)
     assert pauses == [0.5, 1, 2, 4, 4, 4]
     (number,) = set(world.alive) - {2}
-    world.ready(number).pass_time(2)
+    world.ready(number).pass_time(LIMITS.steady)
     world.gone(number, how="killed by SIGSEGV")
     assert len(world.alive) == 2  # at once: it was a success in between
+
+
+def test_eight_workers_that_fail_together_are_one_attempt_and_one_line():
+    world = serving(8)
+    world.gone(*range(1, 9), how="killed by SIGKILL")  # at once, all of them
+    world.said.clear()
+    pauses = []
+    while world.code is None and len(pauses) < 10:
+        batch, began = list(world.alive), world.now
+        assert len(batch) == 8
+        world.gone(*batch, how="exit code 3")
+        while not world.alive and world.code is None:
+            world.pass_time(0.125)
+        pauses.append(world.now - began)
+    assert world.code == 3
+    assert pauses == [0.5, 1, 0]
+    assert world.said == [
+        "error: worker 9 could not be started (exit code 3); next attempt in 0.5 s",
+        "error: worker 17 could not be started (exit code 3); next attempt in 1 s",
+        "error: worker 25 could not be started (exit code 3);"
+        " this was the last attempt, unless another worker of it becomes ready",
+        "critical: no worker serves, and 3 attempts to start one failed (exit code 3); giving up",
+    ]
+
+
+def test_of_one_attempt_each_other_reason_is_told():
+    world = serving(3).gone(1, 2, 3, how="killed by SIGKILL")
+    world.said.clear()
+    world.gone(4, 5, how="exit code 3").gone(6, how="killed by SIGSEGV")
+    assert world.said == [
+        "error: worker 4 could not be started (exit code 3); next attempt in 0.5 s",
+        "error: worker 6 could not be started either (killed by SIGSEGV)",
+    ]
+
+
+def test_the_last_attempt_is_over_when_all_of_it_have_failed():
+    world = serving(2).gone(1, 2, how="killed by SIGKILL")
+    for _ in range(2):
+        world.gone(*list(world.alive), how="exit code 3").pass_time(1)
+    first, second = world.alive
+    world.gone(first, how="exit code 3")
+    assert world.code is None and list(world.alive) == [second]
+    assert world.pass_time(10).alive.keys() == {second}, "no further attempt while it is open how the last one ends"
+    world.ready(second)
+    assert world.code is None and len(world.alive) == 2
+
+
+def test_who_fails_later_than_others_of_its_attempt_is_replaced_within_the_next_one():
+    world = serving(2).gone(1, 2, how="killed by SIGKILL")
+    world.gone(3, how="exit code 3").pass_time(0.5)
+    assert sorted(world.alive) == [4, 5]
+    world.said.clear()
+    world.gone(4, how="exit code 3")
+    assert sorted(world.alive) == [5, 6] and not world.said
+    world.gone(5, 6, how="exit code 3")
+    assert world.said == ["error: worker 5 could not be started (exit code 3); next attempt in 1 s"]
+    assert not world.pass_time(0.9).alive and sorted(world.pass_time(0.1).alive) == [7, 8]
+
+
+def test_where_no_process_can_be_had_at_the_start_there_are_more_attempts_and_the_last_line_says_why():
+    world = World(8)
+    for _ in range(3):
+        world.gone(*list(world.alive), how="no process for it: Too many open files", code=None).pass_time(1)
+    assert world.code == 3
+    assert world.said[0] == (
+        "error: worker 1 could not be started (no process for it: Too many open files); next attempt in 0.5 s"
+    )
+    assert world.said[-1] == (
+        "critical: no worker serves, and 3 attempts to start one failed (no process for it: Too many open files);"
+        " giving up"
+    )
+
+
+def test_where_processes_can_be_had_again_the_start_goes_on():
+    world = World(2).gone(1, 2, how="no process for it", code=None).pass_time(0.5)
+    assert list(world.alive) == [3, 4]
+    assert world.ready(3, 4).pass_time(2).policy.serving == 2
+    assert World(1).gone(1, how="no process for it", code=None).pass_time(1).gone(2, code=1).code == 1
+
+
+def crash_loop(world, seconds, times):
+    """Each worker dies so many seconds after it was ready; how long it takes until the next one starts."""
+    pauses = []
+    for _ in range(times):
+        world.ready(*list(world.alive)).pass_time(seconds)
+        began = world.now
+        world.gone(*list(world.alive), how="exit code 1")
+        while not world.alive:
+            world.pass_time(0.125)
+        pauses.append(world.now - began)
+    return pauses
+
+
+def test_a_crash_loop_has_pauses_and_a_worker_that_served_for_long_ends_it():
+    world = serving(1)
+    assert crash_loop(world, 3, 6) == [0, 0.5, 1, 2, 2, 2]
+    assert world.said[-2:] == [
+        "error: worker 6 died: exit code 1",
+        "error: worker 6 served only for 3 s, like others before it; restarting in 2 s",
+    ]
+    assert crash_loop(world, LIMITS.steady, 3) == [0, 0, 0]
+    assert crash_loop(world, 3, 3) == [0, 0.5, 1]
+
+
+def test_workers_that_crash_together_are_one_crash():
+    assert crash_loop(serving(8), 3, 4) == [0, 0.5, 1, 2]
+
+
+def test_the_death_of_one_that_served_before_an_upgrade_is_no_part_of_a_crash_loop():
+    world = World(0)
+    world.policy.target = 1
+    world.policy.adopt(7, 1, True, 30, "", world.now)
+    world.alive[7] = 1
+    world.gone(7, how="killed by SIGSEGV")
+    assert crash_loop(world, 3, 2) == [0, 0.5]
+
+
+def test_one_that_has_served_for_long_is_replaced_at_once_while_others_are_in_a_crash_loop():
+    world = serving(2).pass_time(LIMITS.steady)
+    world.gone(1, how="exit code 1")
+    for _ in range(3):
+        (number,) = set(world.alive) - {2}
+        world.ready(number).pass_time(3).gone(number, how="exit code 1").pass_time(1)
+    (number,) = set(world.alive) - {2}
+    world.ready(number).gone(2, how="killed by SIGKILL")
+    assert len(world.alive) == 2
+
+
+def test_no_number_of_failures_is_too_many():
+    world = serving(2).gone(1, how="killed by SIGKILL")
+    for _ in range(1100):
+        (number,) = set(world.alive) - {2}
+        world.gone(number, how="exit code 3").pass_time(LIMITS.longest_pause)
+    assert len(world.alive) == 2
 
 
 def test_when_nobody_serves_and_start_after_start_fails_it_gives_up_loudly():
@@ -363,6 +502,42 @@ def test_one_that_somebody_else_told_to_drain_is_replaced_at_once_and_its_end_is
     assert world.said[-1] == "warning: worker 1 drains: SIGTERM, sent by process 7"
     world.gone(1).ready(3)
     assert not world.new_orders() and not any("died" in line for line in world.said)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 8), st.lists(st.tuples(st.sampled_from(["ready", "gone", "gone", "wait"]), st.integers(0, 9))))
+def test_what_is_said_of_the_next_attempt_is_true(target, events):
+    """Nobody starts before, and somebody at that moment, unless all are there by then."""
+    world = serving(target)
+    promised = None
+    for what, which in [*events, ("wait", 9)]:
+        numbers, last = sorted(world.alive), world.policy.last
+        number = numbers[which % len(numbers)] if numbers else None
+        if what == "ready" and number and world.states()[number] is State.STARTING:
+            world.ready(number)
+        elif what == "gone" and number:
+            world.gone(number, how="exit code 1")
+        elif what == "wait":
+            until = world.now + which / 2
+            while promised is not None and promised <= until:
+                world.pass_time(max(0.0, promised - world.now - 0.01))
+                assert world.policy.last == last, f"somebody starts before {promised}"
+                world.pass_time(0.02)
+                started = world.policy.last > last
+                assert started or world.code is not None or promised is None or len(world.alive) == target
+                promised, last = None, world.policy.last
+            world.pass_time(max(0.0, until - world.now))
+        if world.code is not None:
+            return
+        if promised is not None and world.now < promised:
+            assert world.policy.last == last, f"somebody starts before {promised}"
+        for line in world.said:
+            if found := re.search(r"(?:next attempt|restarting) in ([\d.]+) s$", line):
+                moment = world.now + float(found[1])
+                assert promised is None or moment >= promised - 0.1 or world.now >= promised
+                assert promised is None or world.now >= promised or abs(moment - promised) < 0.1, world.said
+                promised = moment
+        world.said.clear()
 
 
 EVENTS = st.lists(

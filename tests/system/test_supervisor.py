@@ -52,8 +52,10 @@ def start(tmp_path):
     """start(*options): the command with that application; killed at the end."""
     programs = []
 
-    def begin(*options: str, app: str = APP, ready: bool = True, fds=(), port: int = 0, **environ: str) -> Program:
-        program = Program(tmp_path, *options, app=app, fds=fds, port=port, **environ)
+    def begin(
+        *options: str, app: str = APP, ready: bool = True, fds=(), port: int = 0, before=None, **environ: str
+    ) -> Program:
+        program = Program(tmp_path, *options, app=app, fds=fds, port=port, before=before, **environ)
         programs.append(program)
         if ready:
             program.wait_for("HUP reloads")
@@ -580,6 +582,46 @@ def test_without_descriptors_no_worker_is_added_and_all_others_serve_on(start):
     program.send(signal.SIGTTIN)
     program.wait_for("no process for it: Too many open files")
     assert ask(program)
+    assert program.stop() == 0
+
+
+def with_descriptors(limit: int):
+    """For `Program`: the process begins with so many, and may be given more later."""
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def test_a_start_without_descriptors_says_so_and_goes_on_when_there_are_some(start):
+    program = start("-w", "2", ready=False, before=with_descriptors(10))
+    here = program.wait_for("could not be started (no process for it: Too many open files); next attempt in 0.5 s")
+    assert sum("could not be started" in line for line in program.lines[:here]) == 1
+    resource.prlimit(program.process.pid, resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
+    program.wait_for("HUP reloads")
+    assert ask(program)
+    assert program.stop() == 0
+
+
+def test_a_supervisor_that_cannot_even_have_its_own_pipes_ends_with_one_line(start):
+    program = start("-w", "2", ready=False, before=with_descriptors(6))
+    assert program.process.wait(60) == 1
+    program.reader.join(10)
+    assert program.lines == [
+        "greenhttp: the supervisor needs a pipe: Too many open files; raise the limit with ulimit -n\n"
+    ]
+
+
+def test_one_moment_of_a_broken_import_is_one_failed_attempt_of_all_workers(start, tmp_path):
+    program = start("-w", "6")
+    (tmp_path / "helper.py").write_text("x = (")
+    here = len(program.lines)
+    for pid in children(program.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    for _ in range(2):  # twelve workers; five that fail one after the other would be the end
+        here = program.wait_for("could not be started", here)
+    (tmp_path / "helper.py").write_text("")
+    program.wait_for("serves, process", here)
+    assert ask(program)
+    pauses = [line.partition("next attempt in ")[2] for line in program.lines if "could not be started" in line]
+    assert len(set(pauses)) == len(pauses), "one line for each attempt, and the pauses grow"
     assert program.stop() == 0
 
 

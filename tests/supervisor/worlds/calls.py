@@ -346,7 +346,7 @@ def install(kernel, code):
     master.sys = types.SimpleNamespace(stdout=log, stderr=log)
     watch.check, watch.start = lambda _: None, lambda *_: watcher(kernel)
     master.system = types.SimpleNamespace(
-        pid_file=_nothing, drop=lambda *_: None, inherited=lambda _: [],
+        pid_file=_nothing, pipe=system.pipe, drop=lambda *_: None, inherited=lambda _: [],
         watchdog_period=lambda _: kernel.ways["watchdog"],
         notify=lambda _, *lines: kernel.judge.notified(lines),
     )  # fmt: skip

@@ -107,8 +107,11 @@ CASES = {
         (0.285, 'signal', 'HUP')
     """),
     "who is not needed any more is started": ("too many", """
-        {}
-        (None, 'fork', 1, 'fork')
+        {'workers': 3}
+        (2.0, 'worker', 0, 'die', 11)
+        (2.0, 'worker', 0, 'die', 11)
+        (2.0, 'signal', 'HUP')
+        (None, 'fork', 4, 'fork')
     """),
     "who waits for an upgrade that fails has no workers any more": ("recovery", """
         {'workers': 1}
@@ -116,5 +119,26 @@ CASES = {
         (2.4, 'stall', 0.3)
         (2.5, 'worker', 0, 'die', 11)
         (None, 'exec', 1, 'fails')
+    """),
+    "each worker that fails is an attempt": ("the end", """
+        {'workers': 4}
+        (4.0, 'worker', 0, 'die', 11)
+        (4.0, 'worker', 0, 'die', 11)
+        (4.0, 'worker', 0, 'die', 11)
+        (4.0, 'worker', 0, 'die', 11)
+        (None, 'birth', 5, {'way': 'failed'})
+        (None, 'birth', 6, {'way': 'failed'})
+        (None, 'birth', 7, {'way': 'failed'})
+        (None, 'birth', 8, {'way': 'failed'})
+        (None, 'birth', 9, {'way': 'failed'})
+    """),
+    "a crash loop has no pauses": ("pauses", """
+        {'workers': 1}
+        (None, 'birth', 1, {'life': 3.0})
+        (None, 'birth', 2, {'life': 3.0})
+    """),
+    "the first fork that fails ends all": ("recovery", """
+        {}
+        (None, 'fork', 1, 'fork')
     """),
 }  # fmt: skip

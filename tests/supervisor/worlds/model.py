@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from tests.supervisor.worlds.kernel import Gone
 
 GRACE = 5.0  # seconds beyond graceful_timeout until a worker is killed
-PAUSE = 0.5  # seconds at least between failed starts
-GIVE_UP = 5  # failed starts in a row, while none serves
+PAUSE = 0.5  # seconds at least between failed attempts
+GIVE_UP = 5  # failed attempts in a row, while none serves
 SETTLED = 1.0  # seconds after which a worker, or a generation, counts as a success
+STEADY = 30.0  # seconds after which the death of a worker is no part of a crash loop
 SLACK = 3.0  # seconds that the master may be late
 DEATH = re.compile(r"worker (\d+) (died(?! right after)|could not be started)")
 
@@ -34,6 +35,8 @@ class Seen:
     generation: int
     graceful: float
     patience: float
+    decided: int = 0  # its start was decided between these two moments of `Judge.order`
+    forked: int = 0
     unread: bytes = b""
     ready: float | None = None
     ready_running: float = 0.0  # the same, without the time that the master was kept from running
@@ -42,6 +45,8 @@ class Seen:
     left: bool = False  # it has said that it drains
     perhaps: bool = False  # it has settled, perhaps; surely
     surely: bool = False
+    steady: bool = False  # it has served for long, perhaps; surely
+    long: bool = False
     before: int = 0  # failures that had been counted by then
     leaving: bool = False  # that it has asked to be replaced is no news any more
     tired: bool = False  # it must be replaced
@@ -79,7 +84,13 @@ class Judge:
     proven: int = 0  # the newest generation of which one has settled for sure; perhaps
     perhaps: int = 0
     served: int = 0  # whether anybody has: 0 no, 1 perhaps, 2 yes
-    failures: int = 0  # starts in a row that have failed for sure
+    order: int = 0  # counts starts and failures
+    order_polled: int = 0  # what it was at the last poll
+    first_surely: int = 0  # when an attempt failed last: for sure; perhaps
+    first_perhaps: int = 0
+    undone: int = 0  # when a reload was undone last
+    crashes: int = 0  # attempts in a row whose workers have served, but not for long: for sure
+    failures: int = 0  # attempts in a row that have failed for sure
     counted: int = 0  # all that may have failed
     forgotten: int = 0  # so many of them are not in a row with those that follow
     failed_at: float | None = None
@@ -90,6 +101,7 @@ class Judge:
     signals: list = field(default_factory=list)  # that have come and are not handled
     due: int = 0  # so many of them had come when the last poll returned
     handled: bool = False  # one since then
+    started: bool = False  # somebody may have been told to start since then, since one has died or spoken
     speaker: object = None  # the last worker that has said something since then
     expected: list = field(default_factory=list)  # lines that must be logged before the next poll: pattern, reason
     told_of: set = field(default_factory=set)  # numbers of workers whose death was logged
@@ -158,6 +170,8 @@ class Judge:
             if not seen.perhaps and self.settled(seen, False):
                 seen.perhaps, seen.before, self.failures = True, self.counted, 0
                 self.perhaps = max(self.perhaps, seen.generation)
+            if not seen.long and self.over(seen.ready, STEADY - SLACK):  # a tick sees it about then, or has seen it
+                seen.steady, seen.long, self.crashes = True, self.over(seen.ready, STEADY + SLACK), 0
             if not seen.surely and self.settled(seen, True):
                 seen.surely = True
                 self.forgotten = max(self.forgotten, seen.before)  # later failures may have been counted anew
@@ -209,9 +223,9 @@ class Judge:
         kernel = self.kernel
         self.woken = kernel.now
         self.polled, self.polled_clock, self.polled_noticed = self.now, kernel.clock(), kernel.noticed
-        self.due = len(self.signals)
+        self.due, self.order_polled = len(self.signals), self.order
         self.low = self.high = self.wanted
-        self.lost, self.handled, self.speaker = 0, False, None
+        self.lost, self.handled, self.started, self.speaker = 0, False, False, None
         self.decided_at = self.reaped_at = math.inf
 
     # ---- signals
@@ -278,14 +292,17 @@ class Judge:
 
     def fork_failed(self):
         self.count("fork failed")
-        self.failed(self.generation, 3, False, True)
+        self.order += 1
+        self.failed(self.generation, None, False, True, self.order_polled, self.order)
 
     def forked(self, process):
         settings = self.kernel.settings
         self.count("fork")
         if self.stopping == "given up":  # it could have, and has not
             self.stopping = ""
-        seen = Seen(self.number, process, self.decided(), self.generation, settings.graceful_timeout, settings.timeout)
+        self.order += 1
+        seen = Seen(self.number, process, self.decided(), self.generation, settings.graceful_timeout, settings.timeout,
+                    self.order_polled, self.order)  # fmt: skip
         self.workers[id(process)] = seen
         if self.ends:
             self.wrong("too many", f"worker {seen.number} starts although all ends")
@@ -297,8 +314,37 @@ class Judge:
             seconds = self.kernel.clock() - self.failed_at
             self.wrong("pauses", f"worker {seen.number} starts {seconds:.3f} s after a failure")
 
-    def failed(self, generation, code, booted, surely):
-        """A start came to nothing."""
+    def first(self, decided, forked, surely):
+        """Whether who was started then is the first of its attempt that comes to nothing: no, perhaps, yes.
+
+        An attempt are all whose start was decided before one of them failed.
+        """
+        self.order += 1
+        if forked < self.first_surely:
+            return "no"
+        surely = surely and decided >= self.first_perhaps
+        self.first_perhaps = self.order
+        if surely:
+            self.first_surely = self.order
+        return "yes" if surely else "perhaps"
+
+    def crashed(self, seen, surely):
+        """It has served, but perhaps not for long."""
+        if self.ends:
+            return
+        self.prove()
+        if self.over(seen.ready, STEADY + SLACK):
+            return
+        first = self.first(seen.decided, seen.forked, surely and not seen.steady)
+        if first == "no":
+            return
+        self.crashes = self.crashes + 1 if first == "yes" else 0
+        if self.crashes > 1:
+            self.failed_at = self.polled_clock
+            self.count("pause in a crash loop")
+
+    def failed(self, generation, code, booted, surely, decided, forked):
+        """A start came to nothing. `code`: None where there could be no process."""
         if self.ends:
             return
         self.prove()
@@ -313,19 +359,28 @@ class Judge:
                 seen.generation = generation
             self.proven = self.perhaps = generation
             self.failures, self.failed_at, self.handled = 0, None, True
+            self.first_perhaps = self.undone = self.order = self.order + 1
             self.counted += unclear
             self.count("reload undone")
             return
+        alone = not self.handled
         self.handled = True  # others may have been told to leave because of that
         limbo = any(seen.perhaps and not seen.surely for seen in self.some("serving"))
-        self.failures = self.failures + 1 if surely and not booted and not limbo else 0
-        self.counted += 1
-        settling = [s for s in self.some("serving") if not self.settled(s, True)]
-        self.failed_at = self.polled_clock if surely and not settling and self.settling else None
-        if self.served < 2:
+        first = self.first(decided, forked, surely)
+        if not surely or booted or limbo:
+            self.failures = 0
+        elif first == "yes":
+            self.failures += 1
+        self.counted += first != "no"
+        if first == "yes" and self.settling:
+            self.failed_at = self.polled_clock
+        if self.served < 2 and code is not None:
             self.stop("given up" if self.served or not surely else "broken", code)
         elif self.counted - self.forgotten >= GIVE_UP and not self.some("serving"):
-            self.stop("broken" if self.failures >= GIVE_UP else "given up", code)
+            sure = self.failures >= GIVE_UP and code is not None  # else others of the attempt may not be forked yet
+            starting = self.some("starting")
+            if not starting or not alone:
+                self.stop("broken" if sure and not starting else "given up", 3 if code is None else code)
 
     # ---- what workers say
 
@@ -348,16 +403,18 @@ class Judge:
                 lines = f"^worker {n} serves, process {seen.process.pid}$|^{word['ready'][0]}$"
                 self.expect(lines, f"worker {n} has said that it is ready")
             if seen.free:
+                self.started = True
                 self.served = max(self.served, 1 if self.handled else 2)
                 seen.ready, seen.ready_running = self.now, self.now - self.kernel.absent
         elif "leaving" in word and seen.serving and not seen.leaving and not self.ends:
-            seen.leaving = seen.tired = True
+            seen.leaving = seen.tired = self.started = True
             if alone:
                 line = f"^worker {n} will be replaced: {word['leaving']}$"
                 self.expect(line, f"worker {n} has asked to leave")
         elif "drains" in word and seen.free and not self.ends:
             self.prove()
             self.lost += seen.serving
+            self.started = True
             seen.left, seen.ordered = True, self.now
             if alone:
                 self.expect(f"^worker {n} drains: {word['drains']}$", f"worker {n} has said that it drains")
@@ -394,6 +451,8 @@ class Judge:
     def drained(self, seen):
         if seen.order is not None:
             self.wrong("orders", f"worker {seen.number} is told to drain, and was told {seen.order.name} before")
+        if self.order_polled < self.undone < seen.forked:
+            self.wrong("too many", f"worker {seen.number} starts although its reload is undone, and has to leave")
         serving = [one for one in self.some("free") if self.serves(one)]
         just = seen.process.said_at >= self.decided_at  # it was starting when that was decided
         if seen in serving and not just and not self.ends:
@@ -428,7 +487,7 @@ class Judge:
         elif (seen.ready is None or seen.ready >= self.polled) and self.stopping in ("quick", "broken", "given up"):
             fair = True
         elif seen.ready is None and self.over(seen.born, self.kernel.settings.boot_timeout):
-            self.failed(seen.generation, 3, False, True)
+            self.failed(seen.generation, 3, False, True, seen.decided, seen.forked)
             fair = True
         else:
             fair = False
@@ -458,17 +517,27 @@ class Judge:
         serving = seen.ready is not None
         self.lost += serving
         if not self.ends:
-            if not self.handled and (process.status or not serving):
+            quiet = not serving and seen.decided < self.first_perhaps  # one line for all of an attempt
+            if not self.handled and (process.status or not serving) and not quiet:
                 self.due_death(seen)
+            code = seen.code if seen.code is not None else 3
+            surely, turned = not self.handled and not self.started, (seen.decided, seen.forked)
             if not serving:
-                self.failed(seen.generation, seen.code if seen.code is not None else 3, False, not self.handled)
+                self.failed(seen.generation, code, False, surely, *turned)
             elif not self.settled(seen, True):
-                self.failed(seen.generation, 3, True, not self.handled and not self.settled(seen, False))
+                self.failed(seen.generation, 3, True, surely and not self.settled(seen, False), *turned)
+            else:
+                self.crashed(seen, surely)
+            if surely and self.first_surely == self.order:  # who starts in this turn: that was decided after it
+                self.order_polled = self.order
+                if self.failed_at == self.polled_clock:
+                    self.failed_at -= 1e-9
+            self.started = True
 
     def due_death(self, seen):
         """Unless all ends, the log names it, or gives its own words."""
         n = seen.number
-        lines = f"worker {n} (died(?! right after)|could not|ended before)|the new generation failed|workers in a row"
+        lines = f"worker {n} (died(?! right after)|could not|ended before)|the new generation failed|giving up"
         if seen.code is not None:
             lines += f"|birth {seen.process.birth} has failed"
         self.expect(lines, f"worker {n} has died and the log does not say so")
@@ -478,7 +547,7 @@ class Judge:
     def reread(self, good, settings):
         if good:
             self.generation += 1
-            self.failures, self.forgotten = 0, self.counted
+            self.failures, self.crashes, self.forgotten = 0, 0, self.counted
             self.failed_at = None
             self.handled = True
             self.want(settings.workers)
@@ -503,7 +572,7 @@ class Judge:
         self.alive = self.now + 200 * self.kernel.slowest  # to begin takes many calls
         self.checked = None
         self.generation += 1
-        self.failures, self.forgotten = 0, self.counted
+        self.failures, self.crashes, self.forgotten = 0, 0, self.counted
         self.failed_at = None
         self.served = 2 if self.some("serving") else 0
         self.quick = 0

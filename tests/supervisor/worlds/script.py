@@ -37,7 +37,8 @@ CALLS = ("poll", "read", "fork", "waitpid", "kill", "close", "pthread_sigmask", 
          "reread", "execv")  # fmt: skip
 KINDS = (
     "signal", "more", "reload", "upgrade", "leap", "stall", "clock", "tick", "spurious", "orphan", "death", "hold",
-    "leave", "outsider", "flood", "babble", "watcher", "log", "birth", "fork", "check", "exec", "reread", "end",
+    "leave", "outsider", "flood", "babble", "watcher", "log", "birth", "loop", "fork", "check", "exec", "reread",
+    "end",
 )  # fmt: skip
 
 
@@ -215,6 +216,12 @@ class Maker:
                 ways[name] = chance.choice(values)
         for following in range(n, n + chance.choice((1, 1, 1, 2, 8))):
             self.add(None, "birth", following, ways)
+
+    def make_loop(self):
+        """Many in a row serve, but not for long."""
+        first = self.nth()
+        for birth in range(first, first + self.chance.choice((4, 8, 16))):
+            self.add(None, "birth", birth, {"life": self.seconds(1.6, 3, 6, 20), "status": self.chance.choice((0, 11))})
 
     def make_fork(self):
         n = self.nth() + (self.ways["workers"] if self.chance.random() < 0.85 else 0)
