@@ -175,6 +175,7 @@ class Policy:
     _resting: int | None = None  # the target before `rest`
     _handing_over: bool = False
     _stopping: bool = False
+    _quick: bool = False  # at once
     _ended: bool = False
     _code: int = STOPPED
 
@@ -328,8 +329,8 @@ class Policy:
 
     def stop(self, graceful: bool, now: float, code: int = STOPPED) -> None:
         """Everybody leaves: after finishing, or at once."""
-        first = not self._stopping
-        self._stopping = True
+        first, quick = not self._stopping, self._quick
+        self._stopping, self._quick = True, quick or not graceful
         if first:
             self._code = code
         for worker in list(self.workers.values()):
@@ -337,7 +338,7 @@ class Policy:
                 self._drain(worker, "stop", now)
             elif worker.state is State.STARTING:
                 self._kill(worker, "stop", now)
-            elif worker.state is not State.KILLED and not graceful:
+            elif worker.state is not State.KILLED and not graceful and not quick:  # who was told has no more time
                 worker.why = "stop"
                 worker.graceful = 0.0
                 self._tell(worker, Order.QUIT, State.DRAINING, now)

@@ -470,6 +470,16 @@ def test_a_quick_stop_during_a_graceful_one():
     assert world.gone(1, 2).code == 0
 
 
+def test_a_second_quick_stop_gives_nobody_more_time():
+    world = serving(2)
+    world.policy.stop(False, world.now)
+    world.obey().pass_time(4)
+    assert world.new_orders() == [(1, Order.QUIT), (2, Order.QUIT)]
+    world.policy.stop(False, world.now)
+    world.obey().pass_time(1)
+    assert world.new_orders() == [(1, Order.KILL), (2, Order.KILL)]
+
+
 def test_nothing_is_started_any_more_once_it_stops():
     world = serving(1)
     world.policy.stop(True, world.now)

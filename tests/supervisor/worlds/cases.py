@@ -120,6 +120,12 @@ CASES = {
         (2.5, 'worker', 0, 'die', 11)
         (None, 'exec', 1, 'fails')
     """),
+    "a second signal to end at once gives more time": ("the end", """
+        {'workers': 1, 'graceful': 0.0, 'timeout': 0.0}
+        (1.0, 'worker', 0, 'hold', inf, 'stopped')
+        (2.0, 'signal', 'TERM')
+        (6.5, 'signal', 'QUIT')
+    """),
     "each worker that fails is an attempt": ("the end", """
         {'workers': 4}
         (4.0, 'worker', 0, 'die', 11)

@@ -130,6 +130,8 @@ FAULTS = [
           "if self.policy.workers[number].state is not State.STARTING:", "if False:"),
     Fault("who waits for an upgrade that fails has no workers any more", "master", "Master._loop",
           "                self.policy.tick(self._read_clock())  #", "                #"),
+    Fault("a second signal to end at once gives more time", "policy", "Policy.stop",
+          "not graceful and not quick:", "not graceful:"),
     Fault("each worker that fails is an attempt", "policy", "Policy._is_first",
           "if worker.attempt < self._attempts:", "if False:"),
     Fault("a crash loop has no pauses", "policy", "Policy._crashed",
