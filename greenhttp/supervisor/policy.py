@@ -165,6 +165,7 @@ class Policy:
     _attempts: int = 0  # that have ever failed
     _failures: int = 0  # of these, the last in a row: nobody has settled since
     _boots: int = 0  # of these, the last in a row of which nobody was ever ready
+    _last_attempt: bool = False  # there is none after it, unless one of those that start becomes ready
     _crashes: int = 0  # attempts in a row whose workers died before they were steady
     _reason: str = ""  # of the last attempt that failed
     _busy: bool = True  # a start or a reload is not over
@@ -230,7 +231,7 @@ class Policy:
         worker = self.workers[number]
         if worker.state is State.STARTING:
             worker.state, worker.since = State.SERVING, now
-            self._served = True
+            self._served, self._last_attempt = True, False
             self._reconcile(now)
 
     def wants_out(self, number: int, why: str, now: float) -> None:
@@ -312,9 +313,15 @@ class Policy:
             self.target = self._resting
         self._resting = None
         self.generation += 1
-        self._failures, self._boots, self._crashes, self._not_before = 0, 0, 0, 0.0
+        self._failures, self._boots, self._crashes, self._not_before, self._last_attempt = 0, 0, 0, 0.0, False
         self._busy = True
-        self._drain_starts(now)  # what they have read is old already
+        if self.serving:
+            self._drain_starts(now)  # what they have read is old already
+        else:  # who starts is the old generation then: it may be all there will be
+            oldest = min((worker.generation for worker in self._in(State.STARTING)), default=0)
+            for worker in self._in(State.STARTING):
+                if worker.generation > oldest:
+                    self._drain(worker, "outdated", now)
         self._reconcile(now)
 
     def hand_over(self, now: float) -> None:
@@ -349,6 +356,7 @@ class Policy:
     def tick(self, now: float) -> None:
         """Look at what has become due."""
         self._handing_over = False
+        self._mature(now)
         for worker in list(self.workers.values()):
             when = self._deadline(worker)
             if not when or when > now:
@@ -364,6 +372,10 @@ class Policy:
             elif worker.state is State.KILLED:
                 self._tell(worker, Order.KILL, State.KILLED, now)  # a dump was asked for first
                 worker.since = now + 3600
+        if self._proven >= self.generation:  # not before all have been heard: some of these may have become ready
+            for worker in self._in(State.STARTING):
+                if worker.generation < self.generation:
+                    self._drain(worker, "outdated", now)
         self._reconcile(now)
 
     # ---- decisions
@@ -392,9 +404,10 @@ class Policy:
         if self._busy and len(newest) >= self.target and all(newest):
             self._busy = False
             self._actions.append(Settled())
-        # 2. Who is missing starts; and one successor at a time for the outdated.
-        allowed = max(0, self.target - len(list(self._in(State.SERVING)))) + bool(outdated)
-        for worker in list(self._in(State.STARTING))[allowed:]:
+        # 2. Who is missing starts; and one successor at a time for the outdated, also for those that only start.
+        older = [w for w in self._in(State.STARTING) if w.generation < self.generation]
+        allowed = max(0, self.target - len(list(self._in(State.SERVING)))) + bool(outdated or (older and self.target))
+        for worker in sorted(self._in(State.STARTING), key=lambda worker: -worker.generation)[allowed:]:
             self._drain(worker, "too many", now)
         if self._not_before > now or self._handing_over:
             return
@@ -402,13 +415,14 @@ class Policy:
         starting = len(list(self._in(State.STARTING)))
         wanted = self._missing()
         unproven = bool(fresh) and self._proven < self.generation
-        if wanted <= 0 and outdated and not starting and not unproven:
+        begun = any(self._may_serve(w) and w.generation == self.generation for w in self.workers.values())
+        if wanted <= 0 and (outdated and not starting and not unproven or older and not begun):
             wanted = 1
         if self._failures and self.serving:
             trying = any(worker.attempt == self._attempts for worker in self._in(State.STARTING))
             wanted = min(wanted, 0 if trying else 1)  # one is enough to see whether it goes again
-        if starting and self._is_last_attempt():
-            return  # it was the last one, unless one of these serves
+        if starting and self._last_attempt:
+            return
         for _ in range(max(0, wanted)):
             self._start(now)
 
@@ -435,32 +449,40 @@ class Policy:
         """
         if self._stopping:
             return
-        others = [w for w in self.workers.values() if w.state is State.SERVING and w.generation < worker.generation]
+        others = [w for w in self.workers.values() if self._may_serve(w) and w.generation < worker.generation]
         if worker.generation == self.generation and self._proven < self.generation and others:
             # A reload that fails leaves everything as it was. Where the old ones are too few by now, those of the new
             # that serve do so until others take their place.
-            self._say("error", f"the new generation failed ({how}); the old one keeps serving. Send HUP to try again")
-            self._drain_starts(now)
+            serves = any(other.state is State.SERVING for other in others)
+            line = f"the new generation failed ({how}); the old one keeps serving. Send HUP to try again"
+            self._say("error", line if serves else line.replace("keeps serving", "goes on starting"))
+            for other in list(self._in(State.STARTING)):
+                if other.generation == self.generation:
+                    self._drain(other, "outdated", now)
             for other in self._in(State.SERVING):
                 if other.generation == self.generation:
                     other.leaving = other.leaving or "its generation failed"
             for other in others:
                 other.generation = self.generation
             self._proven = self._announced = self.generation
-            self._busy = False
-            self._actions.append(Settled())
+            if serves:
+                self._busy = False
+                self._actions.append(Settled())
             return
         booted = worker.state is State.SERVING  # it may have died of what it was asked: no reason to give up
+        if worker.generation < self.generation and not booted:  # kept for the case that the new ones come to nothing
+            self._say("warning", f"worker {worker.number} could not be started ({how}); a newer generation is starting")
+            return
         first = self._is_first(worker)
         if first:
             self._failures += 1
         if booted or first:
             self._boots = 0 if booted else self._boots + 1
-        starting = any(self._in(State.STARTING))
+            self._last_attempt = self._boots >= self.limits.give_up and not self.serving
         if not self._served and code is not None:  # the application's own start
             self.stop(False, now, code)
             return
-        if self._is_last_attempt() and not starting:
+        if self._last_attempt and not any(self._in(State.STARTING)):
             count = self._boots
             self._say("critical", f"no worker serves, and {count} attempts to start one failed ({how}); giving up")
             self.stop(False, now, GAVE_UP if code is None else code)
@@ -473,7 +495,7 @@ class Policy:
         pause = self._pause(self.limits.longest_pause, now)
         if booted:
             self._say("error", f"worker {number} died right after it started; restarting in {pause:g} s")
-        elif self._is_last_attempt():
+        elif self._last_attempt:
             last = "this was the last attempt, unless another worker of it becomes ready"
             self._say("error", f"worker {number} could not be started ({how}); {last}")
         else:
@@ -498,10 +520,6 @@ class Policy:
         self._attempts += 1
         return True
 
-    def _is_last_attempt(self) -> bool:
-        """Whether there is no hope if nobody who starts becomes ready."""
-        return self._boots >= self.limits.give_up and not self.serving
-
     def _pause(self, longest: float, now: float) -> float:
         """Nobody starts for a while. Returns the seconds: the more in a row have failed, the more; 0.0: no pause."""
         in_a_row = self._failures + max(0, self._crashes - 1)
@@ -511,8 +529,12 @@ class Policy:
         return round(max(0.0, self._not_before - now), 1)
 
     def _missing(self) -> int:
-        present = [w for w in self.workers.values() if w.state in (State.STARTING, State.SERVING)]
-        return self.target - len(present)
+        return self.target - sum(map(self._may_serve, self.workers.values()))
+
+    @staticmethod
+    def _may_serve(worker: Worker) -> bool:
+        """Whether it serves, or is about to."""
+        return worker.state in (State.STARTING, State.SERVING)
 
     def _is_fresh(self, worker: Worker) -> bool:
         return worker.generation == self.generation and not worker.leaving

@@ -166,6 +166,57 @@ def test_the_first_start_that_fails_is_the_end_with_the_code_it_gives():
     assert World(1).gone(1, code=1).code == 1
 
 
+def test_a_reload_before_anybody_serves_leaves_those_that_start_and_its_failure_is_not_the_end():
+    world = World(2)
+    world.policy.reload(world.now)
+    assert world.obey().alive == {1: 1, 2: 1, 3: 2} and not world.orders
+    world.gone(3, how="exit code 3")
+    assert world.code is None and not world.orders
+    assert world.said == [
+        "error: the new generation failed (exit code 3); the old one goes on starting. Send HUP to try again"
+    ]
+    assert world.settled == 0
+    world.ready(1, 2).pass_time(10)
+    assert world.alive == {1: 1, 2: 1} and not world.orders and world.settled == 1
+
+
+def test_where_those_before_the_reload_fail_too_that_is_the_end():
+    world = World(2)
+    world.policy.reload(world.now)
+    world.obey().gone(3, how="exit code 3", code=3).gone(1, how="exit code 1", code=1)
+    assert world.new_orders() == [(2, Order.KILL)]
+    assert world.gone(2, how="killed by SIGKILL as ordered").code == 1
+
+
+def test_those_before_the_reload_may_fail_as_long_as_the_new_ones_start():
+    world = World(2)
+    world.policy.reload(world.now)
+    world.obey().gone(1, how="exit code 3").gone(2, how="exit code 3")
+    assert world.said[0] == "warning: worker 1 could not be started (exit code 3); a newer generation is starting"
+    assert world.code is None and set(world.alive.values()) == {2}
+    world.ready(*list(world.alive)).pass_time(2)
+    assert world.code is None and world.policy.serving == 2
+
+
+def test_those_before_the_reload_leave_when_the_new_generation_is_proven_before_them():
+    world = World(2)
+    world.policy.reload(world.now)
+    world.obey().ready(3)
+    assert not world.orders
+    world.pass_time(1)
+    assert sorted(world.new_orders(), key=str) == [(1, Order.DRAIN), (2, Order.DRAIN)]
+    assert world.alive == {1: 1, 2: 1, 3: 2, 4: 2}
+
+
+def test_reloads_before_anybody_serves_do_not_pile_up():
+    world = World(2)
+    for _ in range(5):
+        world.policy.reload(world.now)
+        world.obey()
+    told = [number for number, order in world.new_orders() if order is Order.DRAIN]
+    assert told == [3, 4, 5, 6] and sorted(world.alive) == [1, 2, 3, 4, 5, 6, 7]
+
+
 def test_starts_that_fail_later_are_repeated_ever_more_slowly_while_others_serve():
     world = serving(2).gone(1, how="killed by SIGSEGV")
     pauses = []

@@ -242,6 +242,21 @@ def test_a_generation_that_cannot_start_leaves_the_old_one_serving(start, tmp_pa
     assert program.stop() == 0
 
 
+def test_a_reload_to_what_is_broken_before_the_first_worker_serves_does_not_end_it(start, tmp_path):
+    """The first worker is held up until the new generation has failed."""
+    program = start("-w", "1", ready=False, app=APP.replace("import helper", "import helper\nhelper.wait()"))
+    wait = "import os, time\ndef wait():\n    print('starting', flush=True, file=__import__('sys').stderr)\n"
+    (tmp_path / "helper.py").write_text(wait + "    while not os.path.exists('go'):\n        time.sleep(0.01)\n")
+    program.wait_for("starting")
+    (tmp_path / "helper.py").write_text("x = (")
+    program.send(signal.SIGHUP)
+    program.wait_for("the old one goes on starting")
+    (tmp_path / "go").touch()
+    program.wait_for("HUP reloads")
+    assert ask(program)
+    assert program.stop() == 0
+
+
 def test_a_generation_that_dies_right_after_it_is_ready_does_too(start, tmp_path):
     program = start("-w", "1")
     before = children(program.process.pid)

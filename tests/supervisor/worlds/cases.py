@@ -32,8 +32,10 @@ CASES = {
         (None, 'birth', 3, {'way': 'dies', 'boot': 0.1})
     """),
     "who starts is told to leave before it is heard": ("too early", """
-        {}
-        (0.1, 'signal', 'HUP')
+        {'workers': 3}
+        (None, 'birth', 2, {'boot': 0.5})
+        (None, 'birth', 3, {'boot': 0.5})
+        (0.4, 'signal', 'HUP')
         (('reread', 1), 'stall', 2.0)
     """),
     "who starts is told to leave before it is heard, when another has died": ("too early", """
@@ -104,14 +106,16 @@ CASES = {
     """),
     "who has been told to leave is introduced": ("the log", """
         {}
-        (0.285, 'signal', 'HUP')
+        (2.0, 'signal', 'HUP')
+        (2.285, 'signal', 'HUP')
     """),
     "who is not needed any more is started": ("too many", """
-        {'workers': 3}
-        (2.0, 'worker', 0, 'die', 11)
-        (2.0, 'worker', 0, 'die', 11)
+        {'workers': 4}
         (2.0, 'signal', 'HUP')
-        (None, 'fork', 4, 'fork')
+        (2.1, 'worker', 0, 'die', 11)
+        (2.1, 'worker', 0, 'die', 11)
+        (2.1, 'worker', 0, 'die', 11)
+        (None, 'fork', 6, 'fork')
     """),
     "who waits for an upgrade that fails has no workers any more": ("recovery", """
         {'workers': 1}
@@ -125,6 +129,15 @@ CASES = {
         (1.0, 'worker', 0, 'hold', inf, 'stopped')
         (2.0, 'signal', 'TERM')
         (6.5, 'signal', 'QUIT')
+    """),
+    "who starts leaves for a reload although nobody serves": ("too early", """
+        {}
+        (0.1, 'signal', 'HUP')
+    """),
+    "one of the old generation that cannot start is a failed attempt": ("killed", """
+        {'workers': 1}
+        (None, 'birth', 1, {'way': 'failed'})
+        (0.1, 'signal', 'HUP')
     """),
     "each worker that fails is an attempt": ("the end", """
         {'workers': 4}

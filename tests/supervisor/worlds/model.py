@@ -37,6 +37,7 @@ class Seen:
     patience: float
     decided: int = 0  # its start was decided between these two moments of `Judge.order`
     forked: int = 0
+    unclear: bool = False  # whether it was decided before a reload of the same turn, or behind it
     unread: bytes = b""
     ready: float | None = None
     ready_running: float = 0.0  # the same, without the time that the master was kept from running
@@ -102,6 +103,7 @@ class Judge:
     due: int = 0  # so many of them had come when the last poll returned
     handled: bool = False  # one since then
     started: bool = False  # somebody may have been told to start since then, since one has died or spoken
+    reloaded: bool = False  # since then
     speaker: object = None  # the last worker that has said something since then
     expected: list = field(default_factory=list)  # lines that must be logged before the next poll: pattern, reason
     told_of: set = field(default_factory=set)  # numbers of workers whose death was logged
@@ -225,7 +227,7 @@ class Judge:
         self.polled, self.polled_clock, self.polled_noticed = self.now, kernel.clock(), kernel.noticed
         self.due, self.order_polled = len(self.signals), self.order
         self.low = self.high = self.wanted
-        self.lost, self.handled, self.started, self.speaker = 0, False, False, None
+        self.lost, self.handled, self.started, self.reloaded, self.speaker = 0, False, False, False, None
         self.decided_at = self.reaped_at = math.inf
 
     # ---- signals
@@ -302,7 +304,7 @@ class Judge:
             self.stopping = ""
         self.order += 1
         seen = Seen(self.number, process, self.decided(), self.generation, settings.graceful_timeout, settings.timeout,
-                    self.order_polled, self.order)  # fmt: skip
+                    self.order_polled, self.order, self.reloaded)  # fmt: skip
         self.workers[id(process)] = seen
         if self.ends:
             self.wrong("too many", f"worker {seen.number} starts although all ends")
@@ -343,28 +345,44 @@ class Judge:
             self.failed_at = self.polled_clock
             self.count("pause in a crash loop")
 
-    def failed(self, generation, code, booted, surely, decided, forked):
-        """A start came to nothing. `code`: None where there could be no process."""
+    def failed(self, generation, code, booted, surely, decided, forked, who=None):
+        """A start came to nothing. `code`: None where there could be no process, and there is no `who`."""
         if self.ends:
             return
         self.prove()
-        older = [seen for seen in self.some("serving") if seen.generation < generation]
+        older = [seen for seen in self.some("free") if seen.generation < generation]
         if generation == self.generation and self.proven < generation and older:
             unclear = self.perhaps >= generation
             self.decided_at = min(self.decided_at, self.reaped_at)
             for seen in self.some("serving"):
                 failed = seen.generation == generation  # it is replaced without asking, and if it asks, that is no news
-                seen.leaving, seen.tired = seen.leaving or failed, seen.tired or failed and not unclear
+                seen.leaving = seen.leaving or failed or seen.unclear
+                seen.tired = seen.tired or failed and not unclear and not seen.unclear
             for seen in older:
                 seen.generation = generation
             self.proven = self.perhaps = generation
             self.failures, self.failed_at, self.handled = 0, None, True
-            self.first_perhaps = self.undone = self.order = self.order + 1
+            self.first_perhaps = self.order = self.order + 1
+            if who is not None or not self.reloaded:  # else it may have been of the generation before
+                self.undone = self.order
             self.counted += unclear
             self.count("reload undone")
+            if self.served < 2 and who is not None and who.unclear:  # nobody was there whom it could be undone for
+                self.stop("given up", code)
             return
+        if generation == self.generation and self.proven < generation and any(s.unclear for s in self.some("free")):
+            self.perhaps = self.proven = generation  # some may be older, and the reload undone
+            for seen in self.some("serving"):
+                seen.leaving = True
         alone = not self.handled
         self.handled = True  # others may have been told to leave because of that
+        # Kept for the case that the new generation fails, unless it has failed already.
+        if (generation < self.generation or who is not None and who.unclear) and not booted:
+            self.order = self.first_perhaps = self.order + 1
+            self.failures, self.counted = 0, self.counted + 1
+            if (not alone or generation == self.generation) and self.served < 2:
+                self.stop("given up", code)
+            return
         limbo = any(seen.perhaps and not seen.surely for seen in self.some("serving"))
         first = self.first(decided, forked, surely)
         if not surely or booted or limbo:
@@ -378,7 +396,7 @@ class Judge:
             self.stop("given up" if self.served or not surely else "broken", code)
         elif self.counted - self.forgotten >= GIVE_UP and not self.some("serving"):
             sure = self.failures >= GIVE_UP and code is not None  # else others of the attempt may not be forked yet
-            starting = self.some("starting")
+            starting = [seen for seen in self.some("starting") if seen is not who]
             if not starting or not alone:
                 self.stop("broken" if sure and not starting else "given up", 3 if code is None else code)
 
@@ -453,6 +471,13 @@ class Judge:
             self.wrong("orders", f"worker {seen.number} is told to drain, and was told {seen.order.name} before")
         if self.order_polled < self.undone < seen.forked:
             self.wrong("too many", f"worker {seen.number} starts although its reload is undone, and has to leave")
+        free = self.some("free")
+        oldest = seen.generation == min((one.generation for one in free), default=0)
+        if oldest and not self.some("serving") and not self.lost and self.perhaps < self.generation:
+            needed = len(free) <= self.low and not self.started and self.undone <= self.order_polled
+            needed = needed and not any(one.unclear for one in free)
+            if needed and not self.ends and self.checked != 0:
+                self.wrong("too early", f"worker {seen.number} has to leave although nobody serves yet")
         serving = [one for one in self.some("free") if self.serves(one)]
         just = seen.process.said_at >= self.decided_at  # it was starting when that was decided
         if seen in serving and not just and not self.ends:
@@ -487,7 +512,7 @@ class Judge:
         elif (seen.ready is None or seen.ready >= self.polled) and self.stopping in ("quick", "broken", "given up"):
             fair = True
         elif seen.ready is None and self.over(seen.born, self.kernel.settings.boot_timeout):
-            self.failed(seen.generation, 3, False, True, seen.decided, seen.forked)
+            self.failed(seen.generation, 3, False, True, seen.decided, seen.forked, seen)
             fair = True
         else:
             fair = False
@@ -518,14 +543,15 @@ class Judge:
         self.lost += serving
         if not self.ends:
             quiet = not serving and seen.decided < self.first_perhaps  # one line for all of an attempt
+            quiet = quiet or not serving and self.started  # or it was not needed any more
             if not self.handled and (process.status or not serving) and not quiet:
                 self.due_death(seen)
             code = seen.code if seen.code is not None else 3
             surely, turned = not self.handled and not self.started, (seen.decided, seen.forked)
             if not serving:
-                self.failed(seen.generation, code, False, surely, *turned)
+                self.failed(seen.generation, code, False, surely, *turned, seen)
             elif not self.settled(seen, True):
-                self.failed(seen.generation, 3, True, surely and not self.settled(seen, False), *turned)
+                self.failed(seen.generation, 3, True, surely and not self.settled(seen, False), *turned, seen)
             else:
                 self.crashed(seen, surely)
             if surely and self.first_surely == self.order:  # who starts in this turn: that was decided after it
@@ -546,6 +572,7 @@ class Judge:
 
     def reread(self, good, settings):
         if good:
+            self.reloaded = True
             self.generation += 1
             self.failures, self.crashes, self.forgotten = 0, 0, self.counted
             self.failed_at = None
