@@ -171,6 +171,9 @@ def set_up(settings: Settings, make: Make | None = None) -> Iterator[Log]:
         if handler is not None:
             log.addHandler(handler)
         console.through(mine.say)
+        if make is not None and mine.config is not None and mine.config.foreign:
+            why = f"{mine.config.foreign} is not of the standard library"
+            log.warning("%s: the supervisor logs without it, because %s", mine.config.source, why)
         for line in console.kept():
             announce(line, "yellow", level=logging.WARNING)
         yield mine

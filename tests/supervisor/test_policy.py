@@ -528,7 +528,7 @@ def test_a_second_quick_stop_gives_nobody_more_time():
     assert world.new_orders() == [(1, Order.QUIT), (2, Order.QUIT)]
     world.policy.stop(False, world.now)
     world.obey().pass_time(1)
-    assert world.new_orders() == [(1, Order.KILL), (2, Order.KILL)]
+    assert world.new_orders() == [(1, Order.DUMP), (2, Order.DUMP)]
 
 
 def test_nothing_is_started_any_more_once_it_stops():

@@ -458,7 +458,7 @@ class Judge:
             self.drained(seen)
         elif number == signal.SIGQUIT and self.stopping not in ("quick", "broken", "given up"):
             self.wrong("orders", f"worker {seen.number} has to leave at once")
-        elif number == signal.SIGABRT and seen.order in (signal.SIGTERM, signal.SIGQUIT):
+        elif number == signal.SIGABRT and (seen.order in (signal.SIGTERM, signal.SIGQUIT) or seen.left):
             self.killed(seen)  # what follows: first it may say where it is
         elif number == signal.SIGABRT:
             self.silent(seen)
