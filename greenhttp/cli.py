@@ -291,9 +291,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # before the server runs; afterwards signals are handled
         return STOPPED
     finally:
-        for line in kept():
-            say(line, "yellow")
+        _say_kept()
         _give_up_streams()
+
+
+def _say_kept() -> None:
+    """What was to be said when there is a log; there will be none."""
+    for line in kept():
+        say(line, "yellow")
 
 
 def _give_up_streams() -> None:
@@ -322,6 +327,8 @@ def _main(arguments: Sequence[str]) -> int:
         try:
             settings, origins = _settled(options, os.environ)
             app = str(origins[APP].value) if APP in origins else ""
+            if options["check"] or options["print_config"] or _is_doctor(options):
+                _say_kept()
             if options["print_config"]:
                 print(as_toml(settings, origins, colourful(sys.stdout)), flush=True)
                 return STOPPED

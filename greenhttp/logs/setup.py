@@ -115,8 +115,8 @@ class Log:
             formed = settings.log_format == JSON
             self.formatter = JSONFormatter(lambda: self.worker) if formed else TextFormatter()
             self.uniform = formed or self.config is not None
-            self.people = console.seen() and not (self.uniform and self.path is None)
-            self.elsewhere = not self.people or self.path is not None
+            self.people = console.seen() and not (formed and self.path is None)
+            self.elsewhere = not self.people or self.path is not None or self.config is not None
             self.writer = PipeHandler(self.pipe, self.formatter, record=False)
             usable = self.config if self.config is not None and self.config.own else None
             self.keeper = make(self.pipe, self.path, None if usable is None else usable.handler)

@@ -95,8 +95,8 @@ class LogProcess:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:  # Linux: for ps, top and pstree
-                name.write(NAME)
+            with contextlib.suppress(OSError), open("/proc/self/comm", "w") as comm:  # Linux: for ps, top and pstree
+                comm.write(NAME)
             for name in IGNORED:  # it ends when everybody who logs has
                 signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)

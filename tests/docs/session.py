@@ -147,6 +147,7 @@ class Session:
         return {
             **clean, "PATH": f"{programs}:{PROGRAMS}", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONWARNINGS": STRICT, "PYTHONUNBUFFERED": "1", "PYTHON_COLORS": "0", "NO_COLOR": "1", "no_proxy": "*",
+            "FORCE_COLOR": "1",  # the pages show what is seen at a terminal; NO_COLOR counts more
             "LC_ALL": "C.UTF-8",
         }  # fmt: skip
 

@@ -48,7 +48,7 @@ def said():
                 parts = [part.value if isinstance(part, ast.Constant) else "..." for part in node.values]
                 texts.append("".join(parts))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                texts.append(re.sub(r"%[-.\d]*[sdf]|\{\}", "...", node.value))
+                texts.append(re.sub(r"%[-.\d]*[sdfg]|\{\}", "...", node.value))
     return "\n".join(texts)
 
 
@@ -63,3 +63,70 @@ def test_messages_are_those_of_the_program():
     assert len(messages) >= 10
     assert unknown(messages) == []
     assert unknown(["the hub is blocked for ... minutes at ..."]) != []
+
+
+# ---- and all that the program says stands in the table
+
+LOGGING = ("info", "warning", "error", "critical", "exception")
+TELLING = ("announce", "keep", "_say", "report", "_report", "noise")
+PASSED_ON = re.compile(r"[\s.:,;()]*")  # a text of others, such as an error's
+DOORS = "doors"  # what they log is gunicorn's, or gevent's
+PYX = re.compile(r"""(?:report|noise)\(\s*"\w+",\s*((?:f?"(?:[^"\\\n]|\\.)*"\s*)+)""")
+
+
+def logged(path):
+    """What a module logs, with `...` where it puts something in."""
+    if path.suffix == ".pyx":
+        for texts in PYX.findall(path.read_text()):
+            joined = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', texts))
+            yield re.sub(r"\{[^{}]*\}", "...", joined)
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+        if name in LOGGING and ast.unparse(called).startswith("log.") and node.args:
+            yield from texts_of(node.args[0])
+        elif name in TELLING:
+            yield from (text for argument in node.args for text in texts_of(argument) if " " in text)
+
+
+def texts_of(node):
+    if isinstance(node, ast.IfExp):
+        yield from texts_of(node.body)
+        yield from texts_of(node.orelse)
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(part.value if isinstance(part, ast.Constant) else "..." for part in node.values)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield re.sub(r"%[-.\d]*[sdfg]", "...", node.value)
+
+
+def rows():
+    """The messages of the tables, as patterns that a text of the program may be a part of, or have as a part."""
+    return re.findall(r"^\| `([^`]+)` \|", TABLE.read_text(), re.MULTILINE)
+
+
+def stands(text, table):
+    """Whether a row is about that text: what is fixed in the one is in the other, in that order."""
+    return any(_within(row, text) or _within(text, row) for row in table)
+
+
+def _within(inner, outer):
+    parts = [re.escape(part.strip(" .:;,()")) for part in inner.split("...") if part.strip(" .:;,()")]
+    return bool(parts) and re.search(".*".join(parts), outer, re.DOTALL) is not None
+
+
+def test_every_message_of_the_program_is_explained():
+    table = rows()
+    missing = []
+    for path in sorted([*(ROOT / "greenhttp").rglob("*.py"), *(ROOT / "greenhttp").rglob("*.pyx")]):
+        if DOORS not in path.parts:
+            texts = (text.partition("\n")[0] for text in logged(path))
+            missing += [(path.name, t) for t in texts if not PASSED_ON.fullmatch(t) and not stands(t, table)]
+    assert missing == []
+
+
+def test_a_message_that_is_not_explained_is_found():
+    assert not stands("a line that nobody has written down", rows())
+    assert not stands("worker ... has a cold", rows())
