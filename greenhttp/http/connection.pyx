@@ -702,16 +702,18 @@ cdef class Connection(Exchange):
         """What a stop would cut here: state, peer and request, seconds, green thread, what it waits for; or None."""
         cdef Worker worker = self.worker
         cdef Wait wait = self.stream.wait
+        cdef Request request
         cdef double seconds = self.age()
         cdef str asked = self.asked(), waits = ""
         if worker is not None:
             if worker.errand == NULL:
                 return None
+            request = <Request>worker.errand    # held: foreign code may let it come to its end meanwhile
             if self.service.board is not None and worker.place >= 0:
                 seconds = self.service.board.entry(worker.place)[0]
             if wait is not None and (wait.reads or wait.writes):
                 waits = "waiting for its content" if wait.reads else "waiting for its client to read"
-            return "running", (<Request>worker.errand).describe(), seconds, worker, waits
+            return "running", request.describe(), seconds, worker, waits
         if self.state == State.FLUSH:
             return "sending", self.stream.who(), seconds, None, ""
         if self.state == State.HEAD and asked is not None:

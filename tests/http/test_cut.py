@@ -21,6 +21,7 @@ from greenhttp.observe.cuts import MOST, Cut, listed
 from greenhttp.process.board import Board
 from greenhttp.process.places import of_application, own
 from greenhttp.server import Server
+from tests.foreign import collecting, in_compiled_code
 from tests.http.apps import hello, post, request
 from tests.http.client import Client
 from tests.http.test_limits import get
@@ -344,6 +345,54 @@ def test_a_place_is_the_application_s_innermost_line() -> None:
     assert re.fullmatch(rf"{HERE}:\d+ in <lambda>\(\)", seen[1])
     assert of_application(None) == ""
     assert own(__file__) and not own(gevent.__file__) and not own(re.__file__) and not own("<string>")
+
+
+# ---- foreign code in the middle of it
+
+
+@in_compiled_code
+def test_a_request_may_come_to_its_end_while_it_is_told_or_cut(serve: Any, monkeypatch: Any) -> None:
+    """At each allocation of the cut, a finalizer waits until the requests that are to be cut have been answered."""
+    moments, statuses = 0, set()
+    cutting: list[bool] = []
+    cut = Server._cut
+
+    def watched(*args: Any) -> None:
+        cutting.append(True)
+        cut(*args)
+        cutting.clear()
+
+    monkeypatch.setattr(Server, "_cut", watched)
+    while True:
+        gate = Event()
+
+        def app(environ: dict[str, Any], start_response: Any, gate: Event = gate) -> list[bytes]:
+            gate.wait()
+            return hello(environ, start_response)
+
+        serving = serve(app, concurrency=2)
+        clients = run(serving, get("/first"), get("/second"))
+        clients.append(serving.connect().send(get("/queued")))
+        serving.until(lambda serving=serving: serving.count("queued"))
+        stop = gevent.spawn(serving.server.stop, 0)
+
+        def let_go(gate: Event = gate) -> None:
+            gate.set()
+            for _ in range(6):
+                gevent.idle()
+
+        with collecting(let_go, lambda stop=stop: cutting and gevent.getcurrent() is stop, moments) as hits:
+            stop.join()
+        for client in clients:
+            try:
+                statuses.add(client.answer().status)  # whole, whichever it is
+            except ConnectionResetError:
+                assert hits, "a reset without a cause"
+        assert serving.server.statistics() == {}
+        if not hits:
+            break
+        moments += 1
+    assert moments > 10 and statuses == {200, 503}
 
 
 # ---- the access log
