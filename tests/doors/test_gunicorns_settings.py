@@ -19,6 +19,7 @@ TAKEN = {
     "preload_app": True, "chdir": "/", "raw_env": ["A=1"], "pidfile": "x", "user": "x", "group": "x", "umask": 0o27,
     "secure_scheme_headers": {"X-A": "on"}, "forwarded_allow_ips": "10.0.0.1", "accesslog": "-",
     "access_log_format": "%(h)s", "errorlog": "x", "loglevel": "debug", "pythonpath": "x",
+    "logconfig": "x", "logconfig_json": "x", "logconfig_dict": {"version": 1},
 }  # fmt: skip
 IGNORED = {
     "threads": 4, "limit_request_field_size": 9000, "reload_engine": "poll", "sendfile": False, "worker_tmp_dir": "x",
@@ -34,8 +35,8 @@ IGNORED = {
 }  # fmt: skip
 REFUSED = {
     "config": "x", "check_config": True, "print_config": True, "worker_class": "sync", "spew": True, "daemon": True,
-    "capture_output": True, "logger_class": "x", "logconfig": "x", "logconfig_dict": {"version": 1},
-    "logconfig_json": "x", "syslog": True, "statsd_host": "x:1", "paste": "x", "raw_paste_global_conf": ["a=1"],
+    "capture_output": True, "logger_class": "x",
+    "syslog": True, "statsd_host": "x:1", "paste": "x", "raw_paste_global_conf": ["a=1"],
     "proxy_protocol": "v1", "protocol": "uwsgi", "keyfile": "x", "certfile": "x", "ssl_version": 2, "cert_reqs": 2,
     "ca_certs": "x", "ciphers": "x", "http_protocols": ["h2", "h1"], "http2_cleartext": "on",
     "permit_obsolete_folding": True, "strip_header_spaces": True, "permit_unconventional_http_version": True,

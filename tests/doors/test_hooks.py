@@ -15,6 +15,7 @@ import time
 import pytest
 
 from greenhttp.settings.foreign import HOOKS_OF_MASTER, HOOKS_OF_WORKER
+from tests.lines import plain
 from tests.reload import Program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look at processes through /proc")
@@ -307,7 +308,7 @@ def test_what_hooks_say_is_logged(start):
     assert ask(program)[0] == 200
     program.wait_for("post_request said")
     assert program.stop() == 0
-    said = [line.split()[4] for line in program.lines if line.endswith(" said\n")]
+    said = [plain(line).split()[1] for line in program.lines if line.endswith(" said\n")]
     assert said == [
         "nworkers_changed", "on_starting", "when_ready", "pre_fork", "post_fork", "post_worker_init", "pre_request",
         "post_request", "worker_exit", "child_exit", "on_exit",
@@ -384,7 +385,8 @@ def test_no_hook_that_raises_later_ends_the_supervisor(start):
     program.wait_for("not upgraded, nothing was changed: pre_exec failed")
     assert ask(program)[0] == 200 and program.process.pid == pid
     assert program.stop() == 0
-    failed = [line.split()[5] for line in program.lines if re.search(r"ERROR gunicorn\.conf\.py: \w+ failed$", line)]
+    failing = re.compile(r"ERROR gunicorn\.conf\.py: (\w+) failed\n")
+    failed = [match[1] for line in program.lines if (match := failing.fullmatch(plain(line)))]
     assert failed == [
         "nworkers_changed", "on_reload", "nworkers_changed", "child_exit", "child_exit", "pre_exec", "child_exit",
         "on_exit",
