@@ -71,16 +71,18 @@ def _holder(name: str) -> str:
 
 
 def _warn() -> None:
+    from greenhttp.settings.console import keep, say_as_it_is
+
     what = f"imported before the patch: {', '.join(early)}; their calls block."
     # The command patches before it loads anything: only what runs before any program can be earlier then. With
     # --no-patch it is the application that imports this, and the first line is its own again.
     if "greenhttp.cli" in sys.modules and "greenhttp.program.loading" not in sys.modules:
-        print(f"greenhttp: {what} A sitecustomize or .pth file imports them", file=sys.stderr, flush=True)
+        keep(f"{what} A sitecustomize or .pth file imports them")
     elif getattr(sys.modules.get("greenhttp.supervisor.hooked"), "has_run", False):
         why = "The supervisor runs the settings file for its hooks: import them inside the hooks"
-        print(f"greenhttp: {what} {why}", file=sys.stderr, flush=True)
+        keep(f"{what} {why}")
     else:
-        print(f'greenhttp.patch: {what} Make "import greenhttp.patch" the first line', file=sys.stderr, flush=True)
+        say_as_it_is(f'greenhttp.patch: {what} Make "import greenhttp.patch" the first line\n')
 
 
 early = _patch()

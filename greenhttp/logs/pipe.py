@@ -24,6 +24,7 @@ MAGIC = b"\x00\xffGH"  # in no text: applications write to descriptors that are 
 LAST = 1  # flags: the last packet of its message;
 TO_STDERR = 2  # goes to stderr, whatever the log is;
 RECORD = 4  # is a log record as JSON, which the reader formats;
+REOPEN = 16  # the file is to be opened again, for what follows;
 END = 8  # says nothing: whoever started the reader wants it to end
 ROOM = PIPE_BUF - HEAD.size
 CAPACITY = 1 << 20  # bytes that the pipe should hold: the stacks of a few hundred green threads
@@ -67,6 +68,14 @@ class LogPipe:
         with contextlib.suppress(OSError):
             _write(self.writing, HEAD.pack(MAGIC, _getpid(), process, 0, LAST | END))
 
+    def reopen(self) -> bool:
+        """Have the file opened again for what follows. False: there is no room to say so."""
+        try:
+            _write(self.writing, HEAD.pack(MAGIC, _getpid(), 0, 0, LAST | REOPEN))
+        except OSError:
+            return False
+        return True
+
     def _send(self, data: bytes, flags: int) -> bool:
         serial, pid = next(self._serials) & 0xFFFFFFFF, _getpid()
         if len(data) > LONGEST:
@@ -95,7 +104,7 @@ class Message:
     """One message, or as much of it as has come.
 
     Attributes:
-        flags: TO_STDERR, RECORD.
+        flags: TO_STDERR, RECORD, REOPEN.
         data: the bytes.
     """
 

@@ -17,7 +17,7 @@ from select import PIPE_BUF, POLLIN, POLLOUT, poll
 from time import monotonic
 from typing import Any
 
-from greenhttp.logs.pipe import PATIENCE, RECORD, TO_STDERR, LogPipe, Message, Reader
+from greenhttp.logs.pipe import PATIENCE, RECORD, REOPEN, TO_STDERR, LogPipe, Message, Reader
 
 COMPLAIN = 60.0  # seconds between two complaints about a log that cannot be written
 
@@ -91,9 +91,11 @@ class Scribe:
 
     def write(self, message: Message) -> None:
         """One message to where it goes. What cannot be written is counted."""
-        if self.stale:
+        if self.stale or message.flags & REOPEN:
             self.stale = False
             self.reopen()
+            if message.flags & REOPEN:
+                return
         out = self.stderr if message.flags & TO_STDERR else self.out
         try:
             if message.flags & RECORD and self.handle is not None:
@@ -182,8 +184,9 @@ class ScribeThread:
             self.ended.release()
 
     def reopen(self) -> None:
-        """Have the log opened again under its name, before the next message."""
-        self.scribe.stale = True
+        """Have the log opened again under its name, for what follows."""
+        if not self.pipe.reopen():
+            self.scribe.stale = True
 
     def stop(self, timeout: float) -> bool:
         """Have what has come written, for `timeout` seconds at most. Returns whether it was."""

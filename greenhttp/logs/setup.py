@@ -174,8 +174,7 @@ def set_up(settings: Settings, make: Make | None = None) -> Iterator[Log]:
         if make is not None and mine.config is not None and mine.config.foreign:
             why = f"{mine.config.foreign} is not of the standard library"
             log.warning("%s: the supervisor logs without it, because %s", mine.config.source, why)
-        for line in console.kept():
-            announce(line, "yellow", level=logging.WARNING)
+        say_kept()
         yield mine
     finally:
         if os.getpid() == mine.process:  # a child's copy of this frame leaves everything to the child
@@ -214,6 +213,12 @@ def _handler(mine: Log, apart: bool) -> logging.Handler | None:
     return made
 
 
+def say_kept() -> None:
+    """What came to mind before there was a log."""
+    for line in console.kept():
+        announce(line, "yellow", level=logging.WARNING)
+
+
 def _application_is_silent(_: logging.LogRecord) -> bool:
     return not logging.getLogger().handlers
 
@@ -227,6 +232,7 @@ def inherit(number: int) -> None:
     if mine is None:
         return
     mine.worker = number
+    say_kept()
     with contextlib.suppress(OSError):
         os.close(mine.pipe.reading)  # the supervisor has it, and the log process
     if mine.config is not None:

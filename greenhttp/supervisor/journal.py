@@ -151,8 +151,8 @@ class LogProcess:
             raise ConfigError(f"error_logfile: {self.path}: {error.strerror}") from None
 
     def reopen(self) -> None:
-        """Have the log opened again under its name."""
-        if self.pid:
+        """Have the log opened again under its name, for what follows."""
+        if not self.pipe.reopen() and self.pid:
             with contextlib.suppress(ProcessLookupError):
                 kill(self.pid, signal.SIGUSR1)
 

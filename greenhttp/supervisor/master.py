@@ -164,6 +164,7 @@ class Master:
                     self.hooked.begin(lambda: boot.run_file(self.settings, self.plan.file))
                     self.preloaded = worker.preload(self.plan.name, _counted(self.settings))
                     self.hooked.server.app.callable = self.preloaded.app
+                    logs.say_kept()
                 self.hooked.listen(self.listeners.values())
                 self.lifeline = system.pipe() if taken is None else taken.lifeline
                 self._watch_files()

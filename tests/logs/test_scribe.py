@@ -114,6 +114,18 @@ def test_it_is_opened_again_under_its_name_and_the_old_one_kept_if_it_cannot(pip
     assert stderr() == said
 
 
+def test_what_was_put_before_goes_to_the_old_file_and_what_follows_to_the_new(pipe, tmp_path):
+    path = tmp_path / "log"
+    one = scribe_of(pipe, str(path))
+    path.rename(tmp_path / "old")
+    pipe.put("before\n")
+    assert pipe.reopen()
+    pipe.put("behind\n")
+    pipe.end()
+    one.run()
+    assert ((tmp_path / "old").read_text(), path.read_text()) == ("before\n", "behind\n")
+
+
 def test_a_fifo_that_nobody_reads_is_an_error_and_not_a_wait(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match="No such device"):

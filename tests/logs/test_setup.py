@@ -91,7 +91,7 @@ def test_a_file_is_opened_again_under_its_name(tmp_path, capfd):
     with logs.set_up(Settings(error_logfile=str(path))) as log:
         logs.log.warning("careful")
         while not path.read_text():
-            pass
+            pass  # a rename says nothing to the thread that writes
         path.rename(tmp_path / "old")
         log.reopen()
         logs.log.warning("careful")

@@ -388,7 +388,7 @@ def install_journal(kernel, code, system, log):
 
     @contextlib.contextmanager
     def set_up(settings, make):
-        keeper = make(types.SimpleNamespace(end=end), None, None)
+        keeper = make(types.SimpleNamespace(end=end, reopen=lambda: True), None, None)
         kernel.judge.keeper = keeper
         try:
             yield types.SimpleNamespace(keeper=keeper, elsewhere=False, path=None, reopen=keeper.reopen)
@@ -401,7 +401,7 @@ def install_journal(kernel, code, system, log):
     master.LogProcess = journal.LogProcess
     master.held = lambda pid: "it is stopped" if kernel.processes[pid].stopped else ""
     master.logs = types.SimpleNamespace(
-        set_up=set_up, empty=lambda stream: None, announce=lambda line, *_, **__: log.info("%s", line),
+        set_up=set_up, empty=lambda stream: None, say_kept=lambda: None, announce=lambda line, *_, **__: log.info("%s", line),
         told=lambda text, line, starting: log.write(line),
     )  # fmt: skip
 
