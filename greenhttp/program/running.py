@@ -137,10 +137,12 @@ def run(server: Server, name: str, life: "Life | None" = None) -> int:
             life.listen(server)
         dog = Watchdog(loop, settings.hub_warn, 0.0, server.in_progress)
         dog.start()
+        *lines, ready = introduction(server, name, loop)
+        for line in lines:
+            logs.announce(line)
         if written.elsewhere:
             log.info("settings: %s", changed(settings))
-        for line in introduction(server, name, loop):
-            logs.announce(line)
+        logs.announce(ready)
         stop.wait()
         if sent := sender(asked[0]):
             log.info("received %s, sent by %s", signal.Signals(asked[0]).name, by_whom(*sent))

@@ -524,8 +524,6 @@ class Master:
             log.info("worker %d serves, process %d", child.number, child.pid)
             return
         self.introduced = True
-        if self.log.elsewhere:
-            log.info("settings: %s", changed(self.settings))
         for line in lines:
             logs.announce(line)
         count = self.policy.target
@@ -534,6 +532,8 @@ class Master:
         logs.announce(
             f"{paint(many, 'bold', on=on)} under process {self.pid}; HUP reloads, TTIN and TTOU change their number"
         )
+        if self.log.elsewhere:
+            log.info("settings: %s", changed(self.settings))
         logs.announce("Ctrl-C stops at once; TERM lets running requests finish")
 
     def _reap(self) -> None:

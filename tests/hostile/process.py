@@ -45,7 +45,8 @@ class Process:
         with open(log, "w") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "greenhttp", "-b", "127.0.0.1:0", *options, "tests.hostile.served:app"],
-                cwd=ROOT, stderr=file, env={**clean, "PYTHONDONTWRITEBYTECODE": "1", "FORCE_COLOR": ""},
+                cwd=ROOT, stderr=file,  # the start is said to people, whatever log_level is
+                env={**clean, "PYTHONDONTWRITEBYTECODE": "1", "FORCE_COLOR": "1", "NO_COLOR": "1"},
             )  # fmt: skip
         self.pid = self._process.pid
 

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from tests.lines import plain
+
 
 def needs(program):
     """Skip without the program; with REQUIRE_SERVICES=1 in the environment, which says that it is there, fail."""
@@ -64,3 +66,10 @@ class Command(Process):
 
     def __init__(self, directory, *arguments, **environ):
         super().__init__(directory, "-m", "greenhttp", *arguments, **environ)
+
+
+def ended(process):
+    """Exit code, stdout, what is left of the log without time, process and who has sent a signal."""
+    code, out, err = process.rest()
+    lines = plain(err).splitlines(True)
+    return code, out, "".join(line for line in lines if " sent by " not in line and "INFO stopping; " not in line)

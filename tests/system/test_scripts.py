@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.hosting.serving import TIMEOUT, Client
-from tests.system.process import Command, Process
+from tests.system.process import Command, Process, ended
 
 TOGETHER = 50
 
@@ -145,7 +145,7 @@ def test_term_waits_for_the_running_request(tmp_path):
         process.until("stopping")
         client.send(b"finished")
         assert client.read().text == "finished"
-        assert process.rest() == (0, "", "")
+        assert ended(process) == (0, "", "INFO stopped\n")
 
 
 def test_a_second_signal_forces(tmp_path):
@@ -154,7 +154,7 @@ def test_a_second_signal_forces(tmp_path):
         process.send_signal(signal.SIGTERM)
         process.until("stopping")
         process.send_signal(signal.SIGINT)
-        assert process.rest() == (1, "", "greenhttp: stopped by force\n")
+        assert ended(process) == (1, "", "WARNING stopped by force\n")
 
 
 def test_term_waits_for_a_stream_handler_too(tmp_path):
@@ -173,7 +173,7 @@ def test_term_waits_for_a_stream_handler_too(tmp_path):
             client.sendall(b"finished")
             client.shutdown(socket.SHUT_WR)
             assert file.read() == b"finished"
-        assert process.rest() == (0, "", "")
+        assert ended(process) == (0, "", "INFO stopped\n")
 
 
 def test_a_setting_that_cannot_be_is_an_exception_of_the_script(tmp_path):

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.hosting.serving import Client
+from tests.lines import plain
 from tests.system.busy_app import BLOCK
-from tests.system.process import Command, Process, needs
+from tests.system.process import Command, Process, ended, needs
 
 HERE = Path(__file__).parent
 
@@ -203,7 +204,7 @@ def test_term_answers_the_running_request_and_says_that_the_connection_ends():
         answer = client.read()
         assert (answer.status, answer.text, answer["connection"]) == (200, "finished", "close")
         assert client.at_end()
-        assert command.rest() == (0, "", "")
+        assert ended(command) == (0, "", "INFO stopped\n")
 
 
 def test_term_cuts_a_request_that_takes_too_long_says_which_and_exits_with_0():
@@ -217,7 +218,7 @@ def test_term_cuts_a_request_that_takes_too_long_says_which_and_exits_with_0():
     assert (code, out) == (0, "")
     assert " WARNING 1 request cut: not finished within 0.1 s (graceful_timeout):\n    127.0.0.1:" in err
     where = r"POST /told: running for \d+\.\d s, waiting for its content, at .*busy_app\.py:\d+ in told\(\)"
-    assert re.fullmatch(where, err.splitlines()[-1].split(": ", 1)[1])
+    assert re.fullmatch(where, err.splitlines()[-2].split(": ", 1)[1])
 
 
 def test_int_ends_at_once_although_a_request_runs():
@@ -225,9 +226,9 @@ def test_int_ends_at_once_although_a_request_runs():
     with Command(HERE, "-b", "127.0.0.1:0", *patient, "busy_app:app") as command, begun(command) as client:
         command.send_signal(signal.SIGINT)
         code, out, err = command.rest()
-        sent, cut = err.splitlines()
+        sent, cut, last = plain(err).splitlines()
         assert (code, out) == (0, "") and " SIGINT, sent by process " in sent
-        assert cut.endswith(" INFO 1 request cut: the server stops at once")
+        assert (cut, last) == ("INFO 1 request cut: the server stops at once", "INFO stopped")
         assert client.read().status == 503
         assert client.at_end()
 
@@ -237,7 +238,7 @@ def test_a_second_signal_ends_a_process_that_waits():
         command.send_signal(signal.SIGTERM)
         command.until("stopping")
         command.send_signal(signal.SIGINT)
-        assert command.rest() == (1, "", "greenhttp: stopped by force\n")
+        assert ended(command) == (1, "", "WARNING stopped by force\n")
 
 
 def test_term_sent_twice_is_one_request_to_stop():
@@ -248,7 +249,7 @@ def test_term_sent_twice_is_one_request_to_stop():
         command.send_signal(signal.SIGTERM)
         client.send(b"finished")
         assert client.read().text == "finished"
-        assert command.rest() == (0, "", "")
+        assert ended(command) == (0, "", "INFO stopped\n")
 
 
 # ---- addresses
