@@ -263,6 +263,8 @@ class Master:
                         system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
                     case Exit(code):
                         return code
+        if self.policy.stopping:  # whoever is to answer what is in the queues has them
+            self._close_listeners()
         return None
 
     def _read_clock(self) -> float:
@@ -285,8 +287,11 @@ class Master:
                 wait = self.settings.graceful_timeout
                 logs.announce(f"stopping; running requests have {wait:g} s to finish" if wait else "stopping")
                 system.notify(os.environ, "STOPPING=1")
-                self._close_listeners()  # the workers take what is in the queues before they go
-                self.policy.stop(wait > 0, self._read_clock())
+                self._hear_all()
+                waiting = wait > 0 and not self.policy.serving and self._are_waiting()
+                self.policy.stop(wait > 0, self._read_clock(), waiting=waiting)
+                if not waiting:
+                    self._close_listeners()  # the workers take what is in the queues before they go
         elif name in ("SIGINT", "SIGQUIT"):
             if self.quick:
                 logs.announce("stopped by force", level=logging.WARNING)
@@ -371,6 +376,16 @@ class Master:
         if owner is None and (ways.user is not None or ways.group is not None):
             owner = f"{ways.user or ''}{f':{ways.group}' if ways.group is not None else ''}"
         return listen(address, ways.backlog, ways.socket_mode, owner, ways.reuse_port)
+
+    def _are_waiting(self) -> bool:
+        """Whether there are connections that nobody has accepted."""
+        look = poll()
+        for sock, _ in self.listeners.values():
+            look.register(sock.fileno(), POLLIN)
+        try:
+            return bool(look.poll(0))
+        except OSError:  # more than RLIMIT_NOFILE allows by now: nobody knows
+            return True
 
     def _close_listeners(self) -> None:
         """Close those of this process, and remove the files: from now on nobody connects. May be repeated.

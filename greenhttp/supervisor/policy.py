@@ -230,8 +230,11 @@ class Policy:
         """A worker serves from now on."""
         worker = self.workers[number]
         if worker.state is State.STARTING:
-            worker.state, worker.since = State.SERVING, now
+            since, worker.state, worker.since = worker.since, State.SERVING, now
             self._served, self._last_attempt = True, False
+            if self._stopping:  # it takes what waits, and leaves
+                self._drain(worker, "stop", now)
+                worker.since = since  # no more time than others have
             self._reconcile(now)
 
     def wants_out(self, number: int, why: str, now: float) -> None:
@@ -334,14 +337,22 @@ class Policy:
         for worker in self.workers.values():
             worker.since = min(now, worker.since + seconds)
 
-    def stop(self, graceful: bool, now: float, code: int = STOPPED) -> None:
-        """Everybody leaves: after finishing, or at once."""
+    def stop(self, graceful: bool, now: float, code: int = STOPPED, waiting: bool = False) -> None:
+        """Everybody leaves: after finishing, or at once.
+
+        Arguments:
+            waiting: connections wait for being accepted. If nobody serves, one worker starts to answer them, within
+                the time that is left for that, and leaves.
+        """
         first, quick = not self._stopping, self._quick
         self._stopping, self._quick = True, quick or not graceful
         if first:
             self._code = code
+        last = self._last_to_answer(now) if graceful and waiting and not self.serving else None
         for worker in list(self.workers.values()):
-            if worker.state in (State.STARTING, State.SERVING) and graceful:
+            if worker is last:
+                worker.why, worker.since = "stop", now
+            elif worker.state in (State.STARTING, State.SERVING) and graceful:
                 self._drain(worker, "stop", now)
             elif worker.state is State.STARTING:
                 self._kill(worker, "stop", now)
@@ -363,7 +374,10 @@ class Policy:
                 continue
             if worker.state is State.STARTING:
                 number, boot = worker.number, self.limits.boot
-                self._say("error", f"worker {number} was not ready after {boot:g} s (boot_timeout) and is killed")
+                if self._stopping:
+                    self._say("error", f"worker {number} was not ready in time to answer the connections that wait")
+                else:
+                    self._say("error", f"worker {number} was not ready after {boot:g} s (boot_timeout) and is killed")
                 self._kill(worker, "start", now)
                 self._failed(worker, "it was not ready in time", now, GAVE_UP)
             elif worker.state is State.DRAINING:
@@ -431,6 +445,14 @@ class Policy:
         self.workers[self.last] = Worker(self.last, self.generation, now, self.limits.graceful, self._attempts)
         self._actions.append(Start(self.last, self.generation))
 
+    def _last_to_answer(self, now: float) -> Worker:
+        """One that starts, where nobody serves: it answers what waits while all ends."""
+        for worker in self._in(State.STARTING):
+            if worker.graceful:  # one that was started without such time would leave without a look at them
+                return worker
+        self._start(now)
+        return self.workers[self.last]
+
     def _mature(self, now: float) -> None:
         """Who has served for long enough is a success, and ends what has failed in a row."""
         for worker in self._in(State.SERVING):
@@ -448,6 +470,9 @@ class Policy:
             code: see `gone`; None: that was not the application's fault, and another attempt may succeed.
         """
         if self._stopping:
+            number = worker.number
+            if worker.why == "stop" and worker.state is State.STARTING:
+                self._say("error", f"worker {number} could not be started ({how}); waiting connections are reset")
             return
         others = [w for w in self.workers.values() if self._may_serve(w) and w.generation < worker.generation]
         if worker.generation == self.generation and self._proven < self.generation and others:
@@ -546,6 +571,8 @@ class Policy:
 
     def _deadline(self, worker: Worker) -> float | None:
         """When patience with it ends."""
+        if worker.state is State.STARTING and self._stopping:
+            return worker.since + worker.graceful
         if worker.state is State.STARTING:
             return worker.since + self.limits.boot if self.limits.boot else None
         if worker.state is State.DRAINING:

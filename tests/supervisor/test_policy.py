@@ -509,6 +509,58 @@ def test_a_graceful_stop_waits_and_kills_what_does_not_end():
     assert world.gone(2, how="killed by SIGKILL as ordered").code == 0
 
 
+def test_what_waits_at_the_end_is_answered_by_one_worker_that_starts_for_it():
+    world = serving(2)
+    world.policy.rest(world.now)
+    world.obey().gone(1, 2).new_orders()
+    world.policy.stop(True, world.now, waiting=True)
+    assert sorted(world.obey().alive) == [3] and world.code is None
+    world.pass_time(10).ready(3)
+    assert world.new_orders() == [(3, Order.DRAIN)]
+    world.pass_time(LIMITS.graceful + LIMITS.grace - 11)
+    assert not world.orders
+    world.pass_time(1)
+    assert world.new_orders() == [(3, Order.KILL)], "its time is that of the stop"
+    assert world.gone(3, how="killed by SIGKILL as ordered").code == 0
+
+
+def test_who_starts_when_all_ends_goes_on_if_connections_wait_and_nobody_serves():
+    world = World(3)
+    world.policy.stop(True, world.now, waiting=True)
+    assert world.obey().new_orders() == [(2, Order.DRAIN), (3, Order.DRAIN)]
+    world.gone(2, 3, how="killed by SIGTERM as ordered").ready(1)
+    assert world.new_orders() == [(1, Order.DRAIN)]
+    assert world.gone(1).code == 0
+
+
+def test_who_cannot_start_for_what_waits_is_told_of_and_no_other_starts():
+    world = World(1)
+    world.policy.stop(True, world.now, waiting=True)
+    world.obey().gone(1, how="exit code 3")
+    assert world.code == 0
+    assert world.said == ["error: worker 1 could not be started (exit code 3); waiting connections are reset"]
+    world = World(1)
+    world.policy.stop(True, world.now, waiting=True)
+    world.obey().pass_time(LIMITS.graceful)
+    assert world.new_orders() == [(1, Order.KILL)]
+    assert world.said == ["error: worker 1 was not ready in time to answer the connections that wait"]
+    assert world.gone(1, how="killed by SIGKILL as ordered").code == 0
+
+
+def test_where_others_serve_nobody_starts_for_what_waits():
+    world = serving(2)
+    world.policy.stop(True, world.now, waiting=True)
+    assert sorted(world.obey().alive) == [1, 2]
+
+
+def test_an_end_at_once_starts_nobody_and_ends_who_started_for_what_waits():
+    world = World(1)
+    world.policy.stop(True, world.now, waiting=True)
+    world.policy.stop(False, world.now)
+    assert world.obey().new_orders() == [(1, Order.KILL)]
+    assert world.gone(1, how="killed by SIGKILL as ordered").code == 0
+
+
 def test_a_quick_stop_during_a_graceful_one():
     world = serving(2)
     world.policy.stop(True, world.now)

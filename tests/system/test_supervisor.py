@@ -328,6 +328,30 @@ def test_winch_lets_all_drain_connections_wait_and_hup_brings_them_back(start):
     assert program.stop() == 0
 
 
+def test_what_waits_after_winch_is_answered_before_term_ends_all(start):
+    program = start("-w", "2")
+    program.send(signal.SIGWINCH)
+    until(lambda: not children(program.process.pid))
+    clients = [socket.create_connection(("127.0.0.1", program.port), timeout=60) for _ in range(20)]
+    for client in clients:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    program.send(signal.SIGTERM)
+    assert [client.recv(65536)[:12] for client in clients] == [b"HTTP/1.1 200"] * 20
+    for client in clients:
+        client.close()
+    assert program.process.wait(60) == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", program.port))
+
+
+def test_after_winch_term_ends_at_once_where_nothing_waits(start):
+    program = start("-w", "2")
+    program.send(signal.SIGWINCH)
+    until(lambda: not children(program.process.pid))
+    assert program.stop() == 0
+    assert sum("serves, process" in line for line in program.lines) == 1
+
+
 def test_when_the_supervisor_is_killed_the_workers_leave_by_themselves(start):
     program = start("-w", "2")
     workers = children(program.process.pid)

@@ -139,6 +139,12 @@ CASES = {
         (None, 'birth', 1, {'way': 'failed'})
         (0.1, 'signal', 'HUP')
     """),
+    "what waits at the end is forgotten": ("the end", """
+        {'workers': 1}
+        (2.0, 'signal', 'WINCH')
+        (3.0, 'connect')
+        (4.0, 'signal', 'TERM')
+    """),
     "each worker that fails is an attempt": ("the end", """
         {'workers': 4}
         (4.0, 'worker', 0, 'die', 11)

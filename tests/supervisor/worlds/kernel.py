@@ -73,6 +73,7 @@ class Kernel:
         self.last_pipe = self.last_board = None
         self.births = self.forks = self.checks = self.tries = self.execs = self.rereads = self.logs = 0
         self.attempt = False  # whether a worker is being made
+        self.queued = False  # whether a connection waits that nobody has accepted
         self.settings = None  # of the program and of the workers it makes
         self.moments = {}
         for when, *action in script.items:
@@ -185,6 +186,13 @@ class Kernel:
     def act_spurious(self, times):
         self.spurious = times
 
+    def act_connect(self):
+        """A client comes; whoever accepts takes it at once."""
+        living = [p for p in self.processes.values() if p.kind == "worker" and not p.dead]
+        listening = any(kind == "listener" for kind, _ in self.fds.values())
+        if listening and not any(process.state in ("armed", "serving") for process in living):
+            self.queued = True
+
     def act_orphan(self, status):
         self.spawn(Process(self, "orphan")).die(status)
 
@@ -259,6 +267,8 @@ class Kernel:
 
     def readable(self, fd):
         kind, what = self.fds.get(fd, ("none", None))
+        if kind == "listener":
+            return self.queued
         return kind == "none" or kind == "r" and bool(what.data or not what.writers or what.flood_until > self.now)
 
     def read(self, fd, size):

@@ -98,6 +98,8 @@ class Judge:
     stopping: str = ""  # stop, quick, broken; "given up" is allowed and not certain
     codes: set[int] = field(default_factory=set)  # that it may end with
     stopped: float = 0.0
+    waited: bool = False  # whether connections waited at the end
+    tried: bool = False  # whether one was to answer them, and could not start or has died
     quick: int = 0
     signals: list = field(default_factory=list)  # that have come and are not handled
     due: int = 0  # so many of them had come when the last poll returned
@@ -281,9 +283,16 @@ class Judge:
         if self.stopping != how:
             self.stopping, self.stopped = how, self.now
             self.stopped_absent, self.stopped_absences = self.kernel.absent, self.kernel.absences
+            self.waited = self.kernel.queued
 
     def count(self, what):
         self.events[what] = self.events.get(what, 0) + 1
+
+    def unlistened(self):
+        """The master closes its listener. What waits is taken by who has it too, and may go on."""
+        there = self.some("free") or self.tried
+        if self.stopping == "stop" and self.waited and self.kernel.queued and not there:
+            self.wrong("the end", "a connection waits, and nobody is left who could answer it")
 
     # ---- making workers
 
@@ -294,8 +303,9 @@ class Judge:
 
     def fork_failed(self):
         self.count("fork failed")
+        self.tried = self.tried or self.ends
         self.order += 1
-        self.failed(self.generation, None, False, True, self.order_polled, self.order)
+        self.failed(self.generation, None, False, not self.reloaded, self.order_polled, self.order)
 
     def forked(self, process):
         settings = self.kernel.settings
@@ -307,7 +317,11 @@ class Judge:
                     self.order_polled, self.order, self.reloaded)  # fmt: skip
         self.workers[id(process)] = seen
         if self.ends:
-            self.wrong("too many", f"worker {seen.number} starts although all ends")
+            self.waited = self.waited or self.kernel.queued
+            others = [one for one in self.some("free") if one is not seen]
+            if self.stopping != "stop" or not self.waited or others:
+                self.wrong("too many", f"worker {seen.number} starts although all ends")
+            return
         starting, serving = len(self.some("starting")), len(self.some("serving"))
         if starting > max(0, self.high - serving) + 1 or not self.high:
             self.wrong("too many", f"{starting} start and {serving} serve, {self.high} are wanted")
@@ -429,12 +443,12 @@ class Judge:
             if alone:
                 line = f"^worker {n} will be replaced: {word['leaving']}$"
                 self.expect(line, f"worker {n} has asked to leave")
-        elif "drains" in word and seen.free and not self.ends:
+        elif "drains" in word and seen.free and (not self.ends or self.stopping == "stop"):
             self.prove()
             self.lost += seen.serving
             self.started = True
             seen.left, seen.ordered = True, self.now
-            if alone:
+            if alone and not self.ends:
                 self.expect(f"^worker {n} drains: {word['drains']}$", f"worker {n} has said that it drains")
         elif "failed" in word:
             seen.code = word["code"]
@@ -509,8 +523,11 @@ class Judge:
             fair = self.over(seen.ordered, GRACE)
         elif seen.order == signal.SIGTERM or seen.left:
             fair = self.over(seen.ordered, seen.graceful + GRACE)
+            fair = fair or self.stopping == "stop" and self.waited and self.over(self.stopped, seen.graceful + GRACE)
         elif (seen.ready is None or seen.ready >= self.polled) and self.stopping in ("quick", "broken", "given up"):
             fair = True
+        elif seen.ready is None and self.stopping == "stop":
+            fair = self.over(self.stopped, seen.graceful)
         elif seen.ready is None and self.over(seen.born, self.kernel.settings.boot_timeout):
             self.failed(seen.generation, 3, False, True, seen.decided, seen.forked, seen)
             fair = True
@@ -537,6 +554,7 @@ class Judge:
             self.wrong("lost words", f"{unread[:60]} of worker {n}")
         self.count("death")
         self.dead[n] = seen
+        self.tried = self.tried or self.ends and seen.free
         if not seen.free:
             return
         serving = seen.ready is not None

@@ -83,6 +83,7 @@ class Worker(Process):
 
     def arm(self):
         self.state, self.beats_from = "armed", self.kernel.now
+        self.kernel.queued = False
 
     def ready(self):
         if self.said_ready:

@@ -37,7 +37,8 @@ CALLS = ("poll", "read", "fork", "waitpid", "kill", "close", "pthread_sigmask", 
          "reread", "execv")  # fmt: skip
 KINDS = (
     "signal", "more", "reload", "upgrade", "leap", "stall", "clock", "tick", "spurious", "orphan", "death", "hold",
-    "leave", "outsider", "flood", "babble", "watcher", "log", "birth", "loop", "fork", "check", "exec", "reread",
+    "leave", "outsider", "connect", "flood", "babble", "watcher", "log", "birth", "loop", "fork", "check", "exec",
+    "reread",
     "end",
 )  # fmt: skip
 
@@ -193,6 +194,14 @@ class Maker:
 
     def make_outsider(self):
         self.add(self.when(), "worker", self.which(), "outsider")
+
+    def make_connect(self):
+        self.add(self.when(), "connect")
+        if self.chance.random() < 0.5:
+            later = self.times[-1] + self.chance.choice((0.0, 0.01, 0.3)) * self.chance.random()
+            before = self.times[-1] - self.chance.choice((0.3, 2.0)) * self.chance.random()
+            self.add(round(max(0.0, before), 4), "signal", "WINCH")
+            self.add(round(later, 4), "signal", "TERM")
 
     def make_flood(self):
         self.add(self.when(), "worker", self.which(), "flood", self.seconds(0.1, 10))
