@@ -21,7 +21,7 @@ import click
 
 from greenhttp import __version__
 from greenhttp.errors import AppError, ConfigError
-from greenhttp.program import boot
+from greenhttp.program import boot, endings
 from greenhttp.program.check import check_settings
 from greenhttp.settings.console import colourful, keep, kept, paint, say
 from greenhttp.settings.file import is_python, read_python, read_toml
@@ -284,6 +284,7 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit code."""
     _have_streams()
+    endings.prepare()
     try:
         return _main(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:  # what reads the output, like `head`, has seen enough

@@ -262,7 +262,7 @@ def test_wire_knows_no_socket_green_thread_clock_log_or_environment():
 
 SUPERVISORS = {
     "errors", "traces", "settings", "process", "green.listener", "program.boot", "program.check", "program.hooks",
-    "logs", "supervisor",
+    "logs", "program.endings", "supervisor",
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from greenhttp.process.board import Board
 from greenhttp.process.sender import described as by_whom
 from greenhttp.process.sender import sender, watch
 from greenhttp.process.watchdog import Watchdog
+from greenhttp.program.endings import settle
 from greenhttp.server import Server
 from greenhttp.settings.console import colourful, paint, say
 from greenhttp.settings.shown import changed
@@ -126,7 +127,7 @@ def run(server: Server, name: str, life: "Life | None" = None) -> int:
     with (
         logs.set_up(settings) as written,
         opened_again([written.reopen, logs.reopen_handlers, server.reopen]),
-        signals(loop) as (asked, stop),
+        signals(loop, ends=life is not None) as (asked, stop),  # else a program of somebody's own, which may go on
     ):
         errors.sink = logs.from_application
         board = Board(settings.concurrency + 16)
@@ -170,10 +171,11 @@ def opened_again(calls: list[Callable[[], None]]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def signals(loop: Any, supervised: bool = False) -> Iterator[tuple[list[int], Event]]:
+def signals(loop: Any, supervised: bool = False, ends: bool = False) -> Iterator[tuple[list[int], Event]]:
     """Signals in the order they came, and an event for the first; the handlers there were come back afterwards.
 
     Arguments:
+        ends: the process does so afterwards: signals are settled instead.
         supervised: in a worker. Ctrl-C goes to all processes of a terminal, but what it means is the supervisor's
             business: INT is ignored, and so is what only supervisors know.
     """
@@ -212,8 +214,11 @@ def signals(loop: Any, supervised: bool = False) -> Iterator[tuple[list[int], Ev
         yield asked, stop
     finally:
         signal.set_wakeup_fd(wakeup_before)
-        for number, call in before.items():
-            signal.signal(number, call)
+        if ends:
+            settle((*before, signal.SIGHUP), None if supervised else STOPPED)
+        else:
+            for number, call in before.items():
+                signal.signal(number, call)
         waker.stop()
         waker.close()
         os.close(woken)

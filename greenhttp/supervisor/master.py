@@ -29,7 +29,7 @@ from greenhttp.logs import setup as logs
 from greenhttp.process.board import Board, Loads, now
 from greenhttp.process.sender import described, sender
 from greenhttp.process.sender import watch as watch_senders
-from greenhttp.program import boot
+from greenhttp.program import boot, endings
 from greenhttp.program.hooks import HookError, told
 from greenhttp.settings.address import Address, parse_address
 from greenhttp.settings.console import colourful, paint
@@ -128,6 +128,7 @@ class Master:
         self.poll = poll()
         self.wake = -1
         self.quick = False
+        self.code = 1  # it ends with
         self.introduced = False
         self.last_words = "", ""
         self.mask: set[int] = set()  # of signals, before a fork
@@ -180,6 +181,7 @@ class Master:
                 stack.close()  # the child's copies: it will have a log and handlers of its own
                 self._unblock_child()
                 return outcome
+            self.code = outcome
             system.notify(os.environ, "STOPPING=1")
             self._close_listeners()
             self.watcher.stop(self.poll)
@@ -334,7 +336,10 @@ class Master:
         finally:
             signal.set_wakeup_fd(wakeup_before)
             for number, handler in before.items():
-                signal.signal(number, handler)
+                if os.getpid() != self.pid or number == signal.SIGCHLD:
+                    signal.signal(number, handler)
+                else:
+                    endings.settle([number], self.code)
             os.close(woken)
             os.close(wake)
 

@@ -148,7 +148,7 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe", life: Life) -> None:
     crash = logs.Crash()
     with (
         running.opened_again([crash.reopen, logs.reopen_handlers, server.reopen]),
-        running.signals(loop, supervised=True) as (asked, stop),
+        running.signals(loop, supervised=True, ends=True) as (asked, stop),
     ):
         life.watch_abort()
         # SIGABRT, and every crash: where was it. Not in C: on a green thread's stack CPython 3.14 crashes over that.

@@ -143,6 +143,41 @@ def test_it_stops_and_leaves_nobody(start, number, code):
         socket.create_connection(("127.0.0.1", program.port))
 
 
+# What is registered first runs last: behind all that the program and the application do at their exit.
+AT_EXIT = """
+import atexit, os, time
+def last(me=os.getpid()):
+    if os.getpid() == me:
+        open("down", "w").close()
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+atexit.register(last)
+"""
+
+
+@pytest.mark.parametrize("options", [("-w", "1"), ()])
+def test_no_signal_changes_what_it_ends_with_while_it_goes_down(start, tmp_path, options):
+    (tmp_path / "sitecustomize.py").write_text(AT_EXIT)
+    program = start(*options, ready=False, PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[2]}")
+    program.wait_for("Ctrl-C stops at once")
+    program.send(signal.SIGTERM)
+    until(lambda: (tmp_path / "down").exists())
+    for name in ("TERM", "INT", "HUP", "QUIT", "USR1"):
+        program.send(getattr(signal, f"SIG{name}"))
+    (tmp_path / "go").touch()
+    assert program.process.wait(60) == 0
+
+
+@pytest.mark.parametrize("options", [("-w", "1", "--preload"), ()])
+def test_ctrl_c_ends_what_an_application_does_for_ever_at_its_exit(start, tmp_path, options):
+    program = start(*options, app=APP + AT_EXIT, ready=False)
+    program.wait_for("Ctrl-C stops at once")
+    program.send(signal.SIGTERM)
+    until(lambda: (tmp_path / "down").exists())
+    program.send(signal.SIGINT)
+    assert program.process.wait(60) == 0
+
+
 def test_term_lets_a_running_request_finish_and_ctrl_c_after_it_does_not(start, tmp_path):
     for ctrl_c in (False, True):
         program = start("-w", "1")

@@ -145,6 +145,9 @@ CASES = {
         (3.0, 'connect')
         (4.0, 'signal', 'TERM')
     """),
+    "signals have their defaults while it goes down": ("signals", """
+        {'workers': 1}
+    """),
     "each worker that fails is an attempt": ("the end", """
         {'workers': 4}
         (4.0, 'worker', 0, 'die', 11)

@@ -138,6 +138,8 @@ FAULTS = [
           "if worker.generation < self.generation and not booted:", "if False:"),
     Fault("what waits at the end is forgotten", "master", "Master._on_signal",
           "waiting = wait > 0 and not self.policy.serving and self._are_waiting()", "waiting = False"),
+    Fault("signals have their defaults while it goes down", "master", "Master._signals",
+          "if os.getpid() != self.pid or number == signal.SIGCHLD:", "if True:"),
     Fault("each worker that fails is an attempt", "policy", "Policy._is_first",
           "if worker.attempt < self._attempts:", "if False:"),
     Fault("a crash loop has no pauses", "policy", "Policy._crashed",

@@ -64,6 +64,7 @@ class Kernel:
         self.processes = {}  # by number: all that are not reaped
         self.next_pid = 100
         self.handlers, self.mask, self.pending, self.wake = {}, set(), set(), None
+        self.settled = set()  # signals that change nothing any more
         self.bare = False  # a program has replaced another and has no handlers yet
         self.environ = {}
         self.calls, self.counts = 0, Counter()

@@ -15,6 +15,7 @@ import signal
 from dataclasses import dataclass, field
 
 from tests.supervisor.worlds.kernel import Gone
+from tests.supervisor.worlds.script import SIGNALS
 
 GRACE = 5.0  # seconds beyond graceful_timeout until a worker is killed
 PAUSE = 0.5  # seconds at least between failed attempts
@@ -695,6 +696,8 @@ class Judge:
     def ended(self, code):
         if not self.stopping:
             self.wrong("the end", f"with {code}, without a reason")
+        if deadly := [name for name in SIGNALS[:-1] if signal.Signals[f"SIG{name}"] not in self.kernel.settled]:
+            self.wrong("signals", f"{deadly[0]} would end it in another way while it goes down")
         if code not in self.codes:
             self.wrong("the end", f"with {code} instead of {self.codes}, after: {self.stopping}")
         if self.workers:
