@@ -600,7 +600,8 @@ assert not {m for m in early if m.split(".")[0] in late}, early
 known = {"greenhttp", *(f"greenhttp.{room}" for room in ("cli", "errors", "program", "settings", "traces"))}
 rooms = {".".join(m.split(".")[:2]) for m in early if m.startswith("greenhttp")}
 assert rooms == known, rooms
-assert {m for m in early if m.startswith("greenhttp.program.")} == {"greenhttp.program.boot", "greenhttp.program.check"}
+ours = {f"greenhttp.program.{module}" for module in ("boot", "check", "endings")}
+assert {m for m in early if m.startswith("greenhttp.program.")} == ours
 import gevent.monkey
 gevent.monkey.patch_all()
 """

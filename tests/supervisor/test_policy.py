@@ -520,7 +520,7 @@ def test_what_waits_at_the_end_is_answered_by_one_worker_that_starts_for_it():
     world.pass_time(LIMITS.graceful + LIMITS.grace - 11)
     assert not world.orders
     world.pass_time(1)
-    assert world.new_orders() == [(3, Order.KILL)], "its time is that of the stop"
+    assert world.new_orders() == [(3, Order.DUMP)], "its time is that of the stop"
     assert world.gone(3, how="killed by SIGKILL as ordered").code == 0
 
 
