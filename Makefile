@@ -4,6 +4,7 @@
 # make pythons  CPython 3.13, 3.14 and 3.15 from Debian, in directories that make test-all finds; needs root, debootstrap
 # make soak     honest and hostile clients against real servers; MINUTES=10
 # make reload-soak   whether a request is lost while workers come and go; RELOADS=100 UPGRADES=20
+# make saboteur    a supervisor whose processes are killed, stopped and reloaded at random; MINUTES=3 SEED=
 # make build    the virtual environment with what serving needs, and the compiled modules
 # make docs     the guide as HTML, in build/docs; a warning is an error
 # make lint     only the linters and types
@@ -23,7 +24,7 @@ BIN    := $(VENV)/bin
 HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
 STUBS  := $(subst /,.,$(basename $(shell find greenhttp -name '*.pyi')))
 
-.PHONY: serve test test-all pythons build packages docs lint coverage fuzz asan sim sim-proof soak reload-soak clean tools
+.PHONY: serve test test-all pythons build packages docs lint coverage fuzz asan sim sim-proof soak reload-soak saboteur clean tools
 
 serve: build
 	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
@@ -48,6 +49,9 @@ soak: packages
 
 reload-soak: packages
 	$(BIN)/python -m tests.reload --reloads $(or $(RELOADS),100) --upgrades $(or $(UPGRADES),20)
+
+saboteur: packages
+	$(BIN)/python -m tests.reload.saboteur --minutes $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED))
 
 build: $(VENV)/built
 
