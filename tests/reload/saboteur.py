@@ -1,9 +1,9 @@
-"""A supervisor under sabotage: real processes are killed, stopped, reloaded and upgraded, in an order that a seed decides.
+"""A supervisor under sabotage: its processes are killed, stopped, reloaded, upgraded, in an order that a seed decides.
 
     python -m tests.reload.saboteur --minutes 3 --seed 1        `make saboteur`
 
-After each act the server must be whole again: all workers serve, and whoever asks is answered. Requests may be lost only
-by acts that end a worker by force. In the end TERM stops it with exit code 0, and the log has a line about each act.
+After each act the server must be whole again: all workers serve, and whoever asks is answered. Requests may be lost
+only by acts that end a worker by force. In the end TERM stops it with exit code 0, and the log has a line about each.
 """
 
 from __future__ import annotations
@@ -178,10 +178,10 @@ class Saboteur:
             wrong.append(f"{lost} requests were lost by {self.forced} workers that were ended by force")
         if not text.endswith("INFO stopped, exit code 0\n"):
             wrong.append("the log has no last line")
-        died = text.count(" died: ") + text.count(" is hung: it is stopped (SIGSTOP")
+        died = len(re.findall(r"worker \d+ died: ", text)) + text.count(" is hung: it is stopped (SIGSTOP")
         if died < self.forced:
             wrong.append(f"{self.forced} workers were ended by force, {died} lines say so")
-        unexplained = len(re.findall(r" died: killed by SIGKILL, not by", text)) - self.acts["kill_a_worker"]
+        unexplained = len(re.findall(r"worker \d+ died: killed by SIGKILL, not by", text)) - self.acts["kill_a_worker"]
         if unexplained > 0:
             wrong.append(f"{unexplained} more deaths are said to be somebody's")
         wrong += [line for line in self.program.lines if "Traceback" in line][:1]
