@@ -9,15 +9,21 @@ A user's mistake raises ConfigError.
 """
 
 import contextlib
+import fcntl
+import logging
 import os
 import pwd
 import socket
 import stat
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from time import sleep
 
 from greenhttp.errors import ConfigError
 from greenhttp.process.accounts import group_id, user_id
 
+log = logging.getLogger("greenhttp")
+
+PROC = "/proc"
 FIRST_INHERITED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 
 
@@ -28,15 +34,20 @@ FIRST_INHERITED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 def pid_file(path: str | None) -> Iterator[None]:
     """Have the file with this process's number for as long as the block lasts.
 
-    An old file of a process that has gone is replaced. Raises ConfigError if another process has it, or if it cannot be
-    written.
+    The file is locked (flock(2)) meanwhile. A number says little: after a crash and a restart of the machine or of the
+    container a stranger may have it. So whoever finds the file unlocked takes it, unless the number is that of a
+    greenhttp, as far as /proc tells: one that locks nothing, or that is becoming another program at this moment. Where
+    neither the lock nor /proc tells, a living process keeps it. Forked processes give their copy of the lock back as
+    they leave the block.
+
+    Raises ConfigError if another process has it, or if it cannot be written.
     """
     if path is None:
         yield
         return
     path = os.path.abspath(path)
     owner = os.getpid()
-    _write_pid(path, owner)
+    lock = _write_pid(path, owner)
     try:
         yield
     finally:
@@ -46,23 +57,77 @@ def pid_file(path: str | None) -> Iterator[None]:
             except OSError:  # the directory is another user's: an empty file names nobody
                 with contextlib.suppress(OSError):
                     os.truncate(path, 0)
+        if lock >= 0:
+            os.close(lock)
 
 
-def _write_pid(path: str, own: int) -> None:
+def _write_pid(path: str, own: int) -> int:
+    """Returns the descriptor that holds the lock, or -1."""
     other = _read_pid(path)
     if other == own:  # of the program that this process was before an upgrade, perhaps with other rights
-        return
+        return _locked_again(path)
+    locked = _is_locked(path)
+    if locked or (other is not None and _lives(other) and _may_have(other, locked)):
+        who = f"process {other}, which is running" if other is not None and _lives(other) else "another process"
+        raise ConfigError(f"pid: {path} is in use by {who}; stop it, or give another file")
     if other is not None and _lives(other):
-        raise ConfigError(f"pid: {path} is in use by process {other}, which is running; stop it, or give another file")
-    part = f"{path}.{own}"
+        log.info("pid: %s names process %d, which is no greenhttp; the file is replaced", path, other)
+    part, fd = f"{path}.{own}", -1
     try:
-        with open(part, "w", encoding="ascii") as file:
-            file.write(f"{own}\n")
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(fd, f"{own}\n".encode())
         os.replace(part, path)  # whoever reads it sees the old one or the whole new one
     except OSError as error:
+        if fd >= 0:
+            os.close(fd)
         with contextlib.suppress(OSError):
             os.unlink(part)
         raise ConfigError(f"pid: {path}: {error.strerror}") from None
+    return fd
+
+
+def _locked_again(path: str) -> int:
+    """The lock has gone with the program that this process was before. Returns a descriptor, or -1."""
+    fd = -1
+    with contextlib.suppress(OSError):
+        fd = os.open(path, (os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY) | os.O_CLOEXEC)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fd
+
+
+def _is_locked(path: str) -> bool | None:
+    """Whether a process has the file locked; None: the file system does not tell."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: NFS asks for write permission otherwise
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return False
+
+
+def _may_have(pid: int, locked: bool | None) -> bool:
+    """Whether a living process may be the one that wrote its number into the file."""
+    words: list[str] = []
+    for _ in range(10):
+        try:
+            with open(f"{PROC}/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:  # no /proc, or another user's processes are hidden
+            return locked is None
+        if text:
+            words = text.split("\0")
+            break
+        sleep(0.05)  # a thread of the kernel, or a process in the middle of exec
+    return any(os.path.basename(word) == "greenhttp" or word.endswith("greenhttp/__main__.py") for word in words)
 
 
 def _read_pid(path: str) -> int | None:

@@ -8,7 +8,9 @@ have neither.
 """
 
 import contextlib
+import itertools
 import os
+import resource
 import signal
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -84,8 +86,7 @@ def start(directories: Sequence[str], lifeline: tuple[int, int]) -> tuple[int, i
         return pid, ours
     code = 1
     try:
-        os.close(ours)
-        os.close(lifeline[1])
+        _close_all_but(lifeline[0], theirs)
         signal.set_wakeup_fd(-1)
         for name in ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "WINCH", "CHLD"):
             ignored = name in ("INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "WINCH")  # the terminal's, to all
@@ -95,6 +96,15 @@ def start(directories: Sequence[str], lifeline: tuple[int, int]) -> tuple[int, i
         code = 0
     finally:
         os._exit(code)
+
+
+def _close_all_but(*kept: int) -> None:
+    """Listeners, the supervisor's pipes, its lock: whatever this process had would be in use as long as it lives."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    bounds = [2, *sorted(kept), limit if 0 < limit < 1 << 20 else 1 << 20]
+    for before, after in itertools.pairwise(bounds):
+        if before + 1 < after:  # CPython 3.11 takes an empty range at 0 for all there are
+            os.closerange(before + 1, after)
 
 
 def counts(path: str) -> bool:

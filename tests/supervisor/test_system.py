@@ -1,6 +1,7 @@
 """supervisor/system.py: the pid file, another user and group, and what systemd gives and is told."""
 
 import contextlib
+import errno
 import os
 import pwd
 import socket
@@ -118,14 +119,100 @@ def test_an_old_file_with_this_process_s_own_number_is_no_obstacle(path):
     assert not path.exists()
 
 
-def test_a_living_process_keeps_its_file(path):
-    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+@contextlib.contextmanager
+def living(*words):
+    """The number of another process, with these words in its command line."""
+    other = subprocess.Popen([sys.executable, "-c", "input()", *words], stdin=subprocess.PIPE)
     try:
-        path.write_text(f"{other.pid}\n")
+        yield other.pid
+    finally:
+        other.communicate(b"\n")
+
+
+@contextlib.contextmanager
+def holding(path):
+    """The number of another process that has the file; a child of that one has ended without the lock."""
+    code = (
+        "import os, sys; from greenhttp.supervisor.system import pid_file\n"
+        "with pid_file(sys.argv[1]):\n"
+        "    if not os.fork(): sys.exit()\n"
+        "    os.wait(); print(flush=True); input()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout.readline() == b"\n"
+        yield other
+    finally:
+        other.communicate(b"\n")
+
+
+def test_a_process_that_has_the_lock_keeps_its_file(path):
+    with holding(path) as other:
         with pytest.raises(ConfigError, match=f"^pid: {path} is in use by process {other.pid}, which is running; "):
             pid_file(str(path)).__enter__()
         assert path.read_text() == f"{other.pid}\n"
         assert os.listdir(path.parent) == ["web.pid"]
+    with pid_file(str(path)):
+        assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_also_one_that_cannot_be_seen_from_here(path):
+    """In another container, with the same directory."""
+    with holding(path):
+        path.write_text(f"{gone()}\n")
+        with pytest.raises(ConfigError, match=f"^pid: {path} is in use by another process; "):
+            pid_file(str(path)).__enter__()
+
+
+@linux
+def test_a_greenhttp_keeps_its_file_without_a_lock(path):
+    for words in (("greenhttp",), ("/srv/venv/bin/greenhttp", "app"), ("/srv/greenhttp/__main__.py",)):
+        with living(*words) as pid:
+            path.write_text(f"{pid}\n")
+            with pytest.raises(ConfigError, match=f"^pid: {path} is in use by process {pid}, which is running; "):
+                pid_file(str(path)).__enter__()
+            assert path.read_text() == f"{pid}\n"
+
+
+@pytest.mark.parametrize("proc", ["/proc", "/no/such/directory"])
+def test_a_number_that_belongs_to_a_stranger_by_now_is_replaced_and_told_of(path, monkeypatch, caplog, proc):
+    monkeypatch.setattr("greenhttp.supervisor.system.PROC", proc)
+    caplog.set_level("INFO", "greenhttp")
+    with living("greenhttp.log") as pid:
+        path.write_text(f"{pid}\n")
+        with pid_file(str(path)):
+            assert path.read_text() == f"{os.getpid()}\n"
+    assert caplog.messages == [f"pid: {path} names process {pid}, which is no greenhttp; the file is replaced"]
+
+
+def test_where_neither_locks_nor_processes_can_be_seen_a_living_one_keeps_it(path, monkeypatch):
+    def without_locks(*_):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("fcntl.flock", without_locks)
+    with pid_file(str(path)):
+        assert path.read_text() == f"{os.getpid()}\n"
+    monkeypatch.setattr("greenhttp.supervisor.system.PROC", "/no/such/directory")
+    with living() as pid:
+        path.write_text(f"{pid}\n")
+        with pytest.raises(ConfigError, match=f"in use by process {pid}"):
+            pid_file(str(path)).__enter__()
+
+
+def test_after_an_upgrade_the_file_is_locked_again(path):
+    code = (
+        "import os, sys; from greenhttp.supervisor.system import pid_file\n"
+        "held = pid_file(sys.argv[1]); held.__enter__()\n"
+        "if sys.argv[2:]: print(flush=True); input(); sys.exit()\n"
+        "os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], 'again'])\n"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert other.stdout.readline() == b"\n"
+        with pytest.raises(ConfigError, match=f"in use by process {other.pid}"):
+            pid_file(str(path)).__enter__()
     finally:
         other.communicate(b"\n")
 
@@ -147,7 +234,6 @@ def way_in(directory):
 
 @as_root
 def test_a_living_process_of_somebody_else_keeps_its_file(path):
-    path.write_text("1\n")
     path.parent.chmod(0o777)
 
     def start() -> str:
@@ -157,9 +243,10 @@ def test_a_living_process_of_somebody_else_keeps_its_file(path):
         with pid_file(str(path)):
             return "taken"
 
-    with way_in(path.parent):
+    with way_in(path.parent), holding(path) as other:
         assert in_child(start) == (
-            f"ConfigError: pid: {path} is in use by process 1, which is running; stop it, or give another file"
+            f"ConfigError: pid: {path} is in use by process {other.pid}, which is running;"
+            " stop it, or give another file"
         )
 
 

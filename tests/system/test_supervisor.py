@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import os
 import resource
@@ -754,6 +755,17 @@ def test_a_pid_file_a_busy_port_and_a_user_that_is_not_there(start, tmp_path):
     assert len(wrong.lines) == 1 and "there is no user 'nobody-of-that-name'; give an existing" in wrong.lines[0]
     assert program.stop() == 0
     assert not (tmp_path / "run.pid").exists()
+
+
+def test_a_pid_file_with_a_stranger_s_number_is_taken_over_and_is_locked_also_after_an_upgrade(start, tmp_path):
+    (tmp_path / "run.pid").write_text(f"{os.getpid()}\n")
+    program = start("-w", "1", "-p", "run.pid")
+    assert (tmp_path / "run.pid").read_text() == f"{program.process.pid}\n"
+    program.send(signal.SIGUSR2)
+    program.wait_for("has taken over")
+    with open(tmp_path / "run.pid") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    assert program.stop() == 0
 
 
 def test_an_application_that_cannot_be_preloaded_shows_its_traceback_once(start):
