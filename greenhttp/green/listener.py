@@ -2,6 +2,7 @@
 
     listen(address, backlog)        -> Listener    a plain, non-blocking, listening socket
     bound_name(sock)                -> Address     where it really listens (port 0 resolved)
+    is_lost(sock, address)                         whether the file of a Unix socket has gone
     close_listener(sock, address)                  closes it, removes a Unix socket file that is still ours
 
 `Listener` is the standard library's socket class, also in a monkey-patched process: whoever accepts from it waits on
@@ -40,9 +41,11 @@ class Listener(PlainSocket):
 
     Attributes:
         file: (device, inode) of the Unix socket file that `listen` created, else None.
+        place: the absolute name of that file: the current directory may become another one. "": unknown.
     """
 
     file: tuple[int, int] | None = None
+    place: str = ""
 
 
 # ---- Address -> socket
@@ -136,7 +139,7 @@ def _listen_unix(address: Address, backlog: int, mode: int | None, owner: str | 
         else:
             sock.bind(path)
         made = os.lstat(path)
-        sock.file = (made.st_dev, made.st_ino)
+        sock.file, sock.place = (made.st_dev, made.st_ino), os.path.abspath(path)
         if ids != (-1, -1):
             _give(address, *ids)
         _start(sock, backlog)
@@ -242,6 +245,19 @@ def bound_name(sock: PlainSocket) -> Address:
         path = name if isinstance(name, str) else os.fsdecode(name)
         return Address("unix", path="@" + path[1:] if path.startswith("\0") else path)
     return Address("tcp", host=name[0], port=name[1])
+
+
+def is_lost(sock: PlainSocket, address: Address) -> bool:
+    """Whether nobody can connect any more, since the Unix socket file that `listen` made is not there."""
+    if not isinstance(sock, Listener) or sock.file is None or not sock.place or address.kind != "unix":
+        return False
+    try:
+        there = os.lstat(sock.place)
+    except FileNotFoundError:
+        return True
+    except OSError:  # nobody knows
+        return False
+    return (there.st_dev, there.st_ino) != sock.file
 
 
 def close_listener(sock: PlainSocket, address: Address) -> None:

@@ -24,7 +24,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from greenhttp.errors import ConfigError
-from greenhttp.green.listener import Listener, close_listener, listen
+from greenhttp.green.listener import Listener, close_listener, is_lost, listen
 from greenhttp.logs import setup as logs
 from greenhttp.process.board import Board, Loads, now
 from greenhttp.process.sender import described, sender
@@ -366,6 +366,8 @@ class Master:
             for address in wanted:
                 if str(address) not in self.listeners:
                     opened[str(address)] = (self._listener(address), address)
+                elif is_lost(*self.listeners[str(address)]):
+                    self._open_again(address)
         except ConfigError:
             for sock, address in opened.values():
                 close_listener(sock, address)
@@ -374,6 +376,20 @@ class Master:
         for text in [text for text in self.listeners if text not in names]:
             close_listener(*self.listeners.pop(text))  # the workers have it until they have drained
         self.listeners.update(opened)
+
+    def _open_again(self, address: Address) -> None:
+        """The file of a UNIX socket was removed: make it anew. Workers of before have the old socket until they end.
+
+        If it cannot be made, the old one stays: who is connected loses nothing.
+        """
+        old, _ = self.listeners[str(address)]
+        try:
+            self.listeners[str(address)] = (self._listener(address), address)
+        except ConfigError as error:
+            log.error("the file of %s was removed and cannot be made again, so nobody can connect: %s", address, error)
+            return
+        log.warning("the file of %s was removed; it is made again", address)
+        close_listener(old, address)
 
     def _listener(self, address: Address) -> Listener:
         ways = self.settings

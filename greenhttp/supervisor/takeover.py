@@ -127,7 +127,7 @@ def become(where: str, taken: Taken, signals: Sequence[str], arrived: deque[int]
     Signals are held back until the new program can take them; so are those that have arrived and are not yet handled.
     """
     listeners = [
-        (sock.fileno(), str(address), list(sock.file) if sock.file else None)
+        (sock.fileno(), str(address), [*sock.file, sock.place] if sock.file else None)
         for sock, address in taken.listeners.values()
     ]
     private = [*taken.lifeline, *(fd for left in taken.workers for fd in (left.pipe, left.board))]
@@ -186,7 +186,8 @@ def taken(environ: MutableMapping[str, str]) -> Taken | None:
         sock = Listener(fileno=fd)
         sock.setblocking(False)
         sock.set_inheritable(False)
-        sock.file = None if made is None else (made[0], made[1])
+        if made is not None:
+            sock.file, sock.place = (made[0], made[1]), str(made[2]) if made[2:] else ""
         listeners[str(address)] = (sock, address)
     if said.get("layout") != LAYOUT:
         for fd in private:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from greenhttp.errors import ConfigError
-from greenhttp.green.listener import Listener, bound_name, close_listener, listen, port_holder
+from greenhttp.green.listener import Listener, bound_name, close_listener, is_lost, listen, port_holder
 from greenhttp.settings.address import Address, parse_address
 
 LOCAL = Address("tcp", host="127.0.0.1", port=0)
@@ -189,6 +189,23 @@ def test_a_unix_socket_serves_and_takes_its_file_with_it(path):
     assert not os.path.exists(path)
     assert sock.fileno() == -1
     close_listener(sock, address)  # again: nothing
+
+
+def test_the_file_of_a_unix_socket_is_missed_wherever_the_process_is(path, opened, tmp_path, monkeypatch):
+    address = Address("unix", path=path)
+    sock = opened(address)
+    assert not is_lost(sock, address)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert not is_lost(sock, address)
+    os.unlink(f"../{path}")
+    assert is_lost(sock, address)
+    with socket.socket(socket.AF_UNIX) as other:
+        monkeypatch.chdir("..")
+        other.bind(path)
+        assert is_lost(sock, address)
+    tcp = opened(LOCAL)
+    assert not is_lost(tcp, LOCAL)
 
 
 def test_a_stale_socket_file_is_replaced(path, opened):

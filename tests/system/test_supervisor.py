@@ -546,6 +546,46 @@ def test_the_file_of_a_unix_socket_has_the_owner_and_the_mode_that_are_asked_for
     assert not (tmp_path / "s").exists()
 
 
+def test_the_file_of_a_unix_socket_that_was_removed_is_made_again_by_a_reload(start, tmp_path):
+    def asked() -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(60)
+            client.connect(str(tmp_path / "s"))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return client.makefile("rb").read()[:12]
+
+    program = start("-w", "2", "-b", "unix:s", "--socket-mode", "600")
+    with socket.socket(socket.AF_UNIX) as kept:
+        kept.settimeout(60)
+        kept.connect(str(tmp_path / "s"))
+        kept.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        program.wait_for("waiting")
+        (tmp_path / "s").unlink()
+        program.send(signal.SIGHUP)
+        program.wait_for("the file of unix:s was removed; it is made again")
+        program.wait_for("has taken over")
+        assert asked() == b"HTTP/1.1 200"
+        assert os.stat(tmp_path / "s").st_mode & 0o777 == 0o600
+        (tmp_path / "go").touch()
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200")
+    (tmp_path / "s").unlink()
+    with socket.socket(socket.AF_UNIX) as other:  # another server is there now
+        other.bind(str(tmp_path / "s"))
+        other.listen()
+        here = len(program.lines)
+        program.send(signal.SIGHUP)
+        program.wait_for("the file of unix:s was removed and cannot be made again", here)
+        program.wait_for("has taken over", here)
+    (tmp_path / "s").unlink()
+    here = len(program.lines)
+    program.send(signal.SIGUSR2)
+    program.wait_for("it is made again", here)
+    program.wait_for("has taken over", here)
+    assert asked() == b"HTTP/1.1 200"
+    assert program.stop() == 0
+    assert not (tmp_path / "s").exists()
+
+
 def test_logs_opened_again_while_workers_start_end_none_of_them(start, tmp_path):
     slow = "import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.01)\n"
     (tmp_path / "helper.py").write_text(f"import sys\nprint('starting', file=sys.stderr, flush=True)\n{slow}")
