@@ -252,7 +252,7 @@ def test_a_hung_worker_says_where_it_is_and_is_replaced(start, path):
         program.wait_for("serves, process", here)
     said = "".join(program.lines)
     assert f"GET {path}" in said
-    assert ("the stacks below are those of its threads" in said) == (path == "/regex")
+    assert ("the stacks that follow are those of its threads" in said) == (path == "/regex")
     assert 'web.py", line' in said
     assert ask(program)
     assert program.stop() == 0
