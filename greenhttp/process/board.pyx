@@ -33,7 +33,12 @@ cdef class Board:
     def __cinit__(self, int entries, int fd=-1):
         size = HEAD + sizeof(BoardEntry) * entries
         self.fd = make_memory(size) if fd < 0 else fd
-        self.memory = mmap.mmap(self.fd, size)
+        try:
+            self.memory = mmap.mmap(self.fd, size)      # which takes one more descriptor
+        except BaseException:
+            if fd < 0:
+                os.close(self.fd)
+            raise
         PyObject_GetBuffer(self.memory, &self.view, PyBUF_SIMPLE | PyBUF_WRITABLE)
         self.head = <BoardHead*>self.view.buf
         self.table = <BoardEntry*>(<char*>self.view.buf + HEAD)
@@ -225,5 +230,9 @@ cdef int make_memory(size_t size) except -1:
     else:
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
+    try:
+        os.ftruncate(fd, size)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd

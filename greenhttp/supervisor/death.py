@@ -78,14 +78,18 @@ def oom_counter(root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") ->
     except (OSError, ValueError):
         pass
 
+    last = 0
+
     def count() -> int:
+        nonlocal last
         for place in places:
             try:
                 with open(place, encoding="ascii") as file:
                     words = dict(line.split() for line in file if len(line.split()) == 2)
-                return int(words["oom_kill"])
+                last = int(words["oom_kill"])
+                return last
             except (OSError, ValueError, KeyError):
                 continue
-        return 0
+        return last  # nobody was killed just because the file cannot be opened now
 
     return count

@@ -11,6 +11,7 @@ Long, but one thing: every part of it touches the same children, listeners and p
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from select import POLLIN, poll  # before a preloaded application patches them: this process has no green threads
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from greenhttp.errors import ConfigError
@@ -58,6 +59,7 @@ LAST_WORDS = 2.0  # seconds that a hung worker has to say by itself where it is
 LONGEST_WORD = 1 << 20  # bytes of a line that a worker has not finished
 READS = 16  # of one pipe before others have their turn; 64 KiB each, so that they empty the largest that users may have
 LOOK = 1.0  # seconds between two looks at the workers' beats
+HASTE = 0.1  # seconds between two looks at all pipes, where poll cannot be used
 AT_START = (  # settings that a reload reads and does not apply: they are of the process, or of sockets that are open
     "pid", "user", "group", "umask", "preload", "reload", "reload_dirs", "error_logfile", "log_level", "backlog",
     "socket_mode", "socket_owner", "reuse_port", "log_format", "log_config", "log_config_dict",
@@ -130,6 +132,7 @@ class Master:
         self.quick = False
         self.code = 1  # it ends with
         self.introduced = False
+        self.limited = False  # poll cannot be used
         self.last_words = "", ""
         self.mask: set[int] = set()  # of signals, before a fork
         self.check = takeover.Check()
@@ -168,7 +171,7 @@ class Master:
                     logs.say_kept()
                 self.hooked.listen(self.listeners.values())
                 self.lifeline = system.pipe() if taken is None else taken.lifeline
-                self._watch_files()
+                self._watch_files(serving=taken is not None)
                 if taken is not None:
                     self._adopt(taken)
                 else:
@@ -230,7 +233,7 @@ class Master:
                     alive = monotonic()
                     system.notify(os.environ, "WATCHDOG=1")
                 wait = min(max(0.0, alive + period - monotonic()), LOOK if wait is None else wait)
-            ready = [fd for fd, _ in self.poll.poll(None if wait is None else wait * 1000 + 1)]
+            ready = self._poll(wait)
             if self.wake in ready:
                 ready.remove(self.wake)
                 with contextlib.suppress(BlockingIOError):
@@ -247,6 +250,22 @@ class Master:
             self.check.look(when, self.settings.boot_timeout)
             self._look_at_beats(when)
             self.policy.tick(when)
+
+    def _poll(self, wait: float | None) -> list[int]:
+        """The descriptors that have something to say, within so many seconds."""
+        try:
+            ready = [fd for fd, _ in self.poll.poll(None if wait is None else wait * 1000 + 1)]
+        except OSError as error:
+            # More descriptors than RLIMIT_NOFILE allows by now, see poll(2). What is open stays open and can be read.
+            if not self.limited:
+                why = error.strerror
+                log.error("the limit of open files is lower than their number (%s): raise it, see prlimit(1)", why)
+            self.limited = True
+            sleep(HASTE if wait is None else min(wait, HASTE))
+            pipes = [child.pipe for child in self.children.values()]
+            return [self.wake, *pipes, *([self.watcher.pipe] if self.watcher.pipe >= 0 else [])]
+        self.limited = False
+        return ready
 
     def _carry_out(self) -> "int | worker.Birth | None":
         """Do what policy has decided. At the end: the exit code, or in a child what it was born with."""
@@ -368,7 +387,7 @@ class Master:
                     opened[str(address)] = (self._listener(address), address)
                 elif is_lost(*self.listeners[str(address)]):
                     self._open_again(address)
-        except ConfigError:
+        except (ConfigError, OSError):
             for sock, address in opened.values():
                 close_listener(sock, address)
             raise
@@ -385,8 +404,9 @@ class Master:
         old, _ = self.listeners[str(address)]
         try:
             self.listeners[str(address)] = (self._listener(address), address)
-        except ConfigError as error:
-            log.error("the file of %s was removed and cannot be made again, so nobody can connect: %s", address, error)
+        except (ConfigError, OSError) as error:
+            why = getattr(error, "strerror", None) or error
+            log.error("the file of %s was removed and cannot be made again, so nobody can connect: %s", address, why)
             return
         log.warning("the file of %s was removed; it is made again", address)
         close_listener(old, address)
@@ -682,7 +702,7 @@ class Master:
                 try:
                     self._open([parse_address(text) for text in settings.bind] if settings.bind != before.bind
                                else [address for _, address in self.listeners.values()])  # fmt: skip
-                except ConfigError:
+                except (ConfigError, OSError):
                     self.settings = before
                     raise
                 self.plan.name, self.plan.hooks = name, hooks
@@ -690,8 +710,8 @@ class Master:
                 self.hooked.reload(functions, _counted(settings))
                 self.policy.limits = _limits(settings)
                 late = [name for name in AT_START if getattr(before, name) != getattr(settings, name)]
-        except ConfigError as error:
-            log.error("not reloaded, nothing was changed: %s", error)
+        except (ConfigError, OSError) as error:  # the latter without descriptors, memory or processes to be had
+            log.error("not reloaded, nothing was changed: %s", getattr(error, "strerror", None) or error)
             system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
             return
         if late:
@@ -713,9 +733,15 @@ class Master:
         if not self.policy.stopping:
             log.error("the file watcher has ended; send HUP to reload")
 
-    def _watch_files(self) -> None:
-        if self.settings.reload:
-            self.watcher.start(self.settings.reload_dirs, self.lifeline, self.poll)
+    def _watch_files(self, serving: bool) -> None:
+        """Raises ConfigError, unless workers serve already."""
+        try:
+            if self.settings.reload:
+                self.watcher.start(self.settings.reload_dirs, self.lifeline, self.poll)
+        except ConfigError as error:
+            if not serving:
+                raise
+            log.error("files are not watched any more: %s", error)
 
     def _reopen(self) -> None:
         self.log.reopen()
@@ -761,7 +787,7 @@ class Master:
         except OSError as error:
             log.error("not upgraded, nothing was changed: %s", error)
             system.notify(os.environ, "READY=1")
-            self._watch_files()
+            self._watch_files(serving=True)
 
     def _adopt(self, taken: "takeover.Taken") -> None:
         """Go on with the workers of the program that this process was before."""
@@ -803,8 +829,10 @@ def _on_a_terminal() -> bool:
     """Whether this process belongs to a terminal's foreground, which sends WINCH when its window changes."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            return False
+        return any(os.isatty(fd) for fd in range(3))  # it could not be opened: a guess, but not to rest by mistake
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()
     except OSError:

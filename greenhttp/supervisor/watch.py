@@ -41,7 +41,10 @@ class Watcher:
     def start(self, directories: Sequence[str], lifeline: tuple[int, int], poll: "Poll") -> None:
         """As the function `start`; its pipe is one that `poll` looks at. Raises ConfigError."""
         check(directories)
-        self.pid, self.pipe = start(directories, lifeline)
+        try:
+            self.pid, self.pipe = start(directories, lifeline)
+        except OSError as error:
+            raise ConfigError(f"reload: the process that watches files cannot start: {error.strerror}") from None
         poll.register(self.pipe, POLLIN)
 
     def changed(self) -> list[str] | None:

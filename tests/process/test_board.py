@@ -1,5 +1,6 @@
 """process/board.pyx: what one process writes another reads, whatever state the first is in; and who has how many."""
 
+import errno
 import gc
 import mmap
 import os
@@ -22,6 +23,22 @@ def board():
     one = Board(8)
     yield one
     one.close()
+
+
+def test_a_board_that_cannot_be_keeps_no_descriptor(monkeypatch):
+    """Its memory takes one descriptor, and a second one to be seen."""
+    made = []
+
+    def none_left(fd, size):
+        made.append(fd)
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr("mmap.mmap", none_left)
+    with pytest.raises(OSError, match="too many"):
+        Board(8)
+    with pytest.raises(OSError) as error:
+        os.fstat(made[0])
+    assert error.value.errno == errno.EBADF
 
 
 class Child:

@@ -164,7 +164,7 @@ def test_it_is_counted_anew_at_each_call(cgroup, tmp_path):
     (tmp_path / "fs" / "memory.events").write_text(events(1))
     assert count() == 1
     (tmp_path / "fs" / "memory.events").unlink()
-    assert count() == 0
+    assert count() == 1, "what cannot be read now has not become less"
 
 
 @pytest.mark.parametrize(

@@ -740,6 +740,31 @@ def test_one_moment_of_a_broken_import_is_one_failed_attempt_of_all_workers(star
     assert program.stop() == 0
 
 
+@pytest.mark.parametrize("file", ["settings.toml", "settings.py"])
+def test_a_limit_of_descriptors_lowered_under_what_is_open_ends_nothing(start, tmp_path, file):
+    (tmp_path / file).write_text("workers = 2\n")
+    program = start("-c", file, "-w", "2")
+    pid = program.process.pid
+    before, (soft, hard) = set(children(pid)), resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (1, hard))
+    for number in (signal.SIGUSR1, signal.SIGTTIN, signal.SIGHUP, signal.SIGUSR2):
+        program.send(number)
+    program.wait_for("the limit of open files is lower than their number")
+    program.wait_for("not reloaded, nothing was changed")
+    program.wait_for("no process for it: Too many open files")
+    program.wait_for("not upgraded, nothing was changed")
+    os.kill(min(before), signal.SIGKILL)
+    program.wait_for("killed by SIGKILL, not by its supervisor: somebody ran kill -9")
+    assert ask(program)[0] in before
+    here = len(program.lines)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    program.send(signal.SIGHUP)
+    program.wait_for("has taken over", here)
+    until(lambda: not before & set(children(pid)))
+    assert ask(program)
+    assert program.stop() == 0
+
+
 def python_is_everybody_s() -> bool:
     """Whether another user could run this Python and read what is tested."""
     files = (sys.executable, os.path.realpath(sys.executable), __file__, os.__file__)

@@ -46,9 +46,14 @@ class System:
 
     def open(self, path, flags):
         self.kernel.call("open", path)
+        if self.kernel.limited:
+            raise failure(errno.EMFILE)
         if path != "/dev/tty" or not self.kernel.ways["terminal"]:
             raise failure(errno.ENXIO)
         return self.kernel.open("tty", None)
+
+    def isatty(self, fd):
+        return self.kernel.ways["terminal"]
 
     def set_blocking(self, fd, on):
         self.kernel.call("set_blocking", fd, on)
@@ -184,6 +189,8 @@ class Poll:
         if not kernel.over:
             kernel.judge.looks()
         kernel.call("poll", wait)
+        if kernel.limited:
+            raise failure(errno.EINVAL)
         until = math.inf if wait is None else kernel.clock() + math.ceil(wait) / 1000
         while True:
             if kernel.spurious:
@@ -316,9 +323,18 @@ class Log:
 def watcher(kernel):
     """`watch.start`."""
     kernel.call("pipe")
+    if kernel.limited and kernel.births:
+        raise failure(errno.EMFILE)
     process = kernel.spawn(Process(kernel, "watcher"))
     process.pipe = Pipe(process)
     return process.pid, kernel.open("r", process.pipe)
+
+
+def sleep(kernel, seconds):
+    """Where poll cannot be used. Signals do not end it."""
+    kernel.call("sleep", seconds)
+    kernel.run(kernel.now + seconds)
+    kernel.judge.looked()
 
 
 def listen(kernel, address):
@@ -339,6 +355,7 @@ def install(kernel, code):
     master.fork, master.waitpid, master.kill = system.fork, system.waitpid, system.kill
     master.poll = lambda: Poll(kernel)
     master.monotonic = master.now = kernel.clock
+    master.sleep = lambda seconds: sleep(kernel, seconds)
     master.Board = lambda entries, fd=-1: Board(kernel, entries, fd)
     master.Loads = lambda: Loads(kernel)
     master.listen = lambda address, *_: listen(kernel, address)

@@ -148,6 +148,20 @@ CASES = {
     "signals have their defaults while it goes down": ("signals", """
         {'workers': 1}
     """),
+    "a limit that is lowered ends the supervisor": ("crash", """
+        {'workers': 1}
+        (2.0, 'limit', 3.0)
+    """),
+    "a reload without descriptors ends the supervisor": ("crash", """
+        {'workers': 1}
+        (2.0, 'limit', 3.0)
+        (2.5, 'signal', 'HUP')
+    """),
+    "a window whose terminal cannot be opened puts all to rest": ("too early", """
+        {'workers': 1, 'terminal': True}
+        (2.0, 'limit', 3.0)
+        (2.5, 'signal', 'WINCH')
+    """),
     "each worker that fails is an attempt": ("the end", """
         {'workers': 4}
         (4.0, 'worker', 0, 'die', 11)

@@ -70,6 +70,7 @@ class Kernel:
         self.calls, self.counts = 0, Counter()
         self.over = self.calm = False
         self.spurious = 0
+        self.limited_until = -1.0  # no descriptor can be had, and poll refuses those there are
         self.places = set()
         self.last_pipe = self.last_board = None
         self.births = self.forks = self.checks = self.tries = self.execs = self.rereads = self.logs = 0
@@ -194,6 +195,14 @@ class Kernel:
         if listening and not any(process.state in ("armed", "serving") for process in living):
             self.queued = True
 
+    def act_limit(self, seconds):
+        """Somebody lowers RLIMIT_NOFILE under what is open."""
+        self.limited_until = self.now + seconds
+
+    @property
+    def limited(self):
+        return self.now < self.limited_until
+
     def act_orphan(self, status):
         self.spawn(Process(self, "orphan")).die(status)
 
@@ -218,7 +227,7 @@ class Kernel:
     def rest(self):
         """From now on nothing adverse happens; what has happened has its consequences."""
         self.calm = True
-        self.tick, self.spurious = CALM_TICK, 0
+        self.tick, self.spurious, self.limited_until = CALM_TICK, 0, -1.0
         self._set(self.clock(), 1.0)
         for process in self.processes.values():
             if process.kind == "worker" and not process.patience and self.now < process.held_until:
@@ -233,7 +242,7 @@ class Kernel:
         return default if words is None else words
 
     def fork_fails(self, where):
-        if self.attempt and self.decided("fork", self.forks) == [where]:
+        if self.attempt and (self.decided("fork", self.forks) == [where] or self.limited and where != "fork"):
             self.attempt = False
             self.judge.fork_failed()
             raise OSError(errno.EAGAIN, "no more of that")
@@ -243,10 +252,12 @@ class Kernel:
         self.call("reread")
         self.rereads += 1
         (change,) = self.decided("reread", self.rereads, {})
-        good = change is not None and "bind" not in change
+        good = change is not None and "bind" not in change and not self.limited
         if good:
             self.settings = self.settings.replace(**change)
         self.judge.reread(good, self.settings)
+        if self.limited:
+            raise OSError(errno.EMFILE, "no descriptor")
         return None if change is None else self.settings.replace(**change)
 
     # ---- descriptors

@@ -38,8 +38,7 @@ CALLS = ("poll", "read", "fork", "waitpid", "kill", "close", "pthread_sigmask", 
 KINDS = (
     "signal", "more", "reload", "upgrade", "leap", "stall", "clock", "tick", "spurious", "orphan", "death", "hold",
     "leave", "outsider", "connect", "flood", "babble", "watcher", "log", "birth", "loop", "fork", "check", "exec",
-    "reread",
-    "end",
+    "reread", "limit", "end",
 )  # fmt: skip
 
 
@@ -164,6 +163,11 @@ class Maker:
 
     def make_spurious(self):
         self.add(self.when(), "spurious", self.chance.choice((1, 3)))
+
+    def make_limit(self):
+        self.add(self.when(), "limit", self.seconds(0.1, 1, 10, 30))
+        if self.chance.random() < 0.5:
+            self.add(round(self.times[-1] + self.chance.random(), 4), "signal", self.chance.choice(SIGNALS[3:]))
 
     def make_orphan(self):
         self.add(self.when(), "orphan", self.chance.choice((0, 9)))
