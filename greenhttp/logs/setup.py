@@ -235,6 +235,7 @@ def inherit(number: int) -> None:
     say_kept()
     with contextlib.suppress(OSError):
         os.close(mine.pipe.reading)  # the supervisor has it, and the log process
+    mine.pipe.reading = -1
     if mine.config is not None:
         ours = log.handlers[:]
         mine.config.apply()
@@ -265,6 +266,14 @@ def announce(line: str, *styles: str, level: int = logging.INFO) -> None:
         log.log(level, "%s", console.plain(line))
 
 
+def cry(line: str) -> None:
+    """A line before this process ends by force. It passes no handler of the application's, which might never return."""
+    if current is None or current.people:
+        console.say(line)
+    if current is not None and current.elsewhere:
+        current.writer.emit(log.makeRecord(log.name, logging.WARNING, "", 0, "%s", (line,), None))
+
+
 def from_application(source: tuple[str, str] | None, text: str) -> None:
     """An entry for what an application has written to `wsgi.errors`.
 
@@ -274,7 +283,7 @@ def from_application(source: tuple[str, str] | None, text: str) -> None:
         source: peer and `GET /path`, or None where no request is known.
     """
     if current is not None:
-        current.writer.handle(entry(source, text))
+        current.writer.emit(entry(source, text))  # not `handle`: a filter is quiet where the application has handlers
 
 
 def entry(source: tuple[str, str] | None, text: str) -> logging.LogRecord:

@@ -187,7 +187,7 @@ def signals(loop: Any, supervised: bool = False, ends: bool = False) -> Iterator
             return  # sent to the process and to its group, or passed on by a wrapper: one request to stop
         if asked:
             if not supervised:
-                logs.announce("stopped by force", level=logging.WARNING)
+                logs.cry("stopped by force")
                 logs.last_words()
             os._exit(BROKEN)
         asked.append(number)

@@ -315,7 +315,7 @@ class Master:
                     self._close_listeners()  # the workers take what is in the queues before they go
         elif name in ("SIGINT", "SIGQUIT"):
             if self.quick:
-                logs.announce("stopped by force", level=logging.WARNING)
+                logs.cry("stopped by force")
                 for child in self.children.values():
                     with contextlib.suppress(ProcessLookupError):
                         kill(child.pid, signal.SIGKILL)

@@ -68,7 +68,7 @@ def test_messages_are_those_of_the_program():
 # ---- and all that the program says stands in the table
 
 LOGGING = ("info", "warning", "error", "critical", "exception")
-TELLING = ("announce", "keep", "_say", "report", "_report", "noise")
+TELLING = ("announce", "cry", "keep", "_say", "report", "_report", "noise")
 PASSED_ON = re.compile(r"[\s.:,;()]*")  # a text of others, such as an error's
 DOORS = "doors"  # what they log is gunicorn's, or gevent's
 PYX = re.compile(r"""(?:report|noise)\(\s*"\w+",\s*((?:f?"(?:[^"\\\n]|\\.)*"\s*)+)""")

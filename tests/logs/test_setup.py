@@ -220,3 +220,16 @@ def test_a_buffer_that_cannot_be_written_is_empty_afterwards(tmp_path):
     stream.close()
     logs.empty(None)
     logs.empty(stream)
+
+
+@silence()
+def test_wsgi_errors_is_written_also_where_the_application_has_handlers_and_passes_none_of_them(capfd):
+    own = logging.StreamHandler(io.StringIO())
+    logging.getLogger().addHandler(own)
+    with logs.set_up(Settings()):
+        logging.getLogger().addHandler(own)
+        logs.from_application(("127.0.0.1:1", "GET /x"), "odd\n")
+        logs.cry("stopped by force")
+    assert own.stream.getvalue() == ""
+    first, second = capfd.readouterr().err.splitlines()
+    assert first.endswith(" ERROR 127.0.0.1:1: GET /x: odd") and second.endswith(" WARNING stopped by force")

@@ -424,7 +424,7 @@ def install_journal(kernel, code, system, log):
     master.LogProcess = journal.LogProcess
     master.held = lambda pid: "it is stopped" if kernel.processes[pid].stopped else ""
     master.logs = types.SimpleNamespace(
-        set_up=set_up, empty=lambda stream: None, say_kept=lambda: None,
+        set_up=set_up, empty=lambda stream: None, say_kept=lambda: None, cry=log.info,
         announce=lambda line, *_, **__: log.info("%s", line),
         told=lambda text, line, starting: log.write(line),
     )  # fmt: skip
