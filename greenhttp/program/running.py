@@ -243,6 +243,8 @@ def described(server: Server) -> str:
 def doubts(server: Server) -> list[str]:
     """A line for each thing that may not be what was meant."""
     lines = []
+    if server.settings.debug:
+        lines.append("debug is on: clients see the traceback of an error; use it for development only")
     if server.settings.interface == "auto" and (line := doubt(server.app)):
         lines.append(line)
     if server.interface == STREAM and server.settings.access_logfile is not None:

@@ -576,9 +576,11 @@ class Master:
                 child.said, child.code = (text, line), code
 
     def _introduce(self, child: Child, lines: list[str]) -> None:
-        if self.introduced:
-            log.info("worker %d serves, process %d", child.number, child.pid)
-            return
+        if not self.introduced:
+            self._introduce_all(lines)
+        log.info("worker %d serves, process %d", child.number, child.pid)
+
+    def _introduce_all(self, lines: list[str]) -> None:
         self.introduced = True
         for line in lines:
             logs.announce(line)

@@ -80,7 +80,7 @@ def start(tmp_path, monkeypatch):
         if ready:
             program.wait_for("Ctrl-C stops")
             many = int(options[options.index("-w") + 1]) if "-w" in options else 0
-            until(lambda: sum("serves, process" in line for line in program.lines) == max(0, many - 1))
+            until(lambda: sum("serves, process" in line for line in program.lines) == many)
         return program
 
     yield begin

@@ -203,7 +203,7 @@ def test_a_killed_worker_costs_at_most_what_it_was_at_and_of_that_only_what_may_
     kind, serve, front, tmp_path
 ):
     program = serve("-w", "2")
-    until(lambda: sum("serves, process" in line for line in program.lines) == 1)
+    until(lambda: sum("serves, process" in line for line in program.lines) == 2)
     port = front(kind, at(program)).port
     post = Asking(port, "POST", "/wait?post")
     program.wait_for(" post")

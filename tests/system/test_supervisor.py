@@ -61,7 +61,7 @@ def start(tmp_path):
         if ready:
             program.wait_for("HUP reloads")
             many = int(options[options.index("-w") + 1])
-            until(lambda: sum("serves, process" in line for line in program.lines) == many - 1)
+            until(lambda: sum("serves, process" in line for line in program.lines) == many)
         return program
 
     (tmp_path / "helper.py").write_text("")
@@ -385,7 +385,7 @@ def test_after_winch_term_ends_at_once_where_nothing_waits(start):
     program.send(signal.SIGWINCH)
     until(lambda: not children(program.process.pid))
     assert program.stop() == 0
-    assert sum("serves, process" in line for line in program.lines) == 1
+    assert sum("serves, process" in line for line in program.lines) == 2
 
 
 def test_when_the_supervisor_is_killed_the_workers_leave_by_themselves(start):
@@ -488,10 +488,11 @@ def test_workers_are_numbered_on_over_an_upgrade(start):
     program = start("-w", "2")
     program.send(signal.SIGUSR2)
     program.wait_for("has taken over")
+    program.wait_for("worker 4 serves, process ")
     assert program.stop() == 0
     starts = [line for line in program.lines if "serves, process" in line]
     numbers = [int(line.split(" serves, process")[0].split()[-1]) for line in starts]
-    assert len(set(numbers)) == len(numbers) and max(numbers) == 4
+    assert sorted(numbers) == [1, 2, 3, 4]
 
 
 def test_a_reload_says_which_settings_it_leaves_as_they_were(start, tmp_path):
@@ -922,6 +923,8 @@ def test_a_traceback_is_shown_to_the_browser_only_with_debug(start):
         assert answer.status == 500
         assert ("secret of the house" in text and "web.py" in text) == shown
         assert shown or text == "Internal Server Error\n"
+        said = [line for line in program.lines if "debug is on: clients see the traceback of an error" in line]
+        assert len(said) == shown
         assert program.stop() == 0
 
 
