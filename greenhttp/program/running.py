@@ -44,6 +44,12 @@ KINDS = {"wsgi": "WSGI", "native": "native handler", "stream": "stream handler"}
 
 TOO_LATE = OF_THE_COMMAND | {"patch", "workers", "timeout"}  # settings of a program that is not running yet
 
+SOON = 0.5  # seconds within which the hub should have heard of a signal
+
+# Real ones, also in a patched process
+_start_thread = monkey.get_original("_thread", "start_new_thread")
+_allocate_lock = monkey.get_original("_thread", "allocate_lock")
+
 log = logging.getLogger("greenhttp")
 
 # Called on SIGUSR1, in a green thread: whatever keeps a log file open adds what opens it again.
@@ -191,7 +197,12 @@ def signals(loop: Any, supervised: bool = False, ends: bool = False) -> Iterator
                 logs.last_words()
             os._exit(BROKEN)
         asked.append(number)
-        loop.run_callback_threadsafe(stop.set)
+        heard = _allocate_lock()
+        heard.acquire()
+        loop.run_callback_threadsafe(_stop, stop, heard)
+        if not supervised:
+            with contextlib.suppress(RuntimeError):  # no thread to be had
+                _start_thread(_say_if_held, (heard, number))
 
     def on_reopen(*_: object) -> None:
         loop.run_callback_threadsafe(gevent.spawn, _reopen)
@@ -223,6 +234,20 @@ def signals(loop: Any, supervised: bool = False, ends: bool = False) -> Iterator
         waker.close()
         os.close(woken)
         os.close(wake)
+
+
+def _stop(stop: Event, heard: Any) -> None:
+    heard.release()
+    stop.set()
+
+
+def _say_if_held(heard: Any, number: int) -> None:
+    """In a thread of its own: the hub cannot say by itself that it does not turn. No lock of anybody else is taken."""
+    if heard.acquire(True, SOON):
+        return
+    again = "press Ctrl-C again" if number == signal.SIGINT else "press Ctrl-C or send INT"
+    with contextlib.suppress(OSError):
+        os.write(2, f"greenhttp: a handler holds the process; {again} to end it\n".encode())
 
 
 def _reopen() -> None:
