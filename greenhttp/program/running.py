@@ -246,8 +246,7 @@ def _say_if_held(heard: Any, number: int) -> None:
     if heard.acquire(True, SOON):
         return
     again = "press Ctrl-C again" if number == signal.SIGINT else "press Ctrl-C or send INT"
-    with contextlib.suppress(OSError):
-        os.write(2, f"greenhttp: a handler holds the process; {again} to end it\n".encode())
+    logs.cry(f"a handler holds the process; {again} to end it")
 
 
 def _reopen() -> None:

@@ -295,7 +295,7 @@ def test_what_the_file_imports_in_the_supervisor_is_named(start, tmp_path):
     (tmp_path / "early_bird.py").write_text("from time import sleep\n")
     program = start("import early_bird\ndef on_exit(server): pass\n", "-w", "1")
     assert program.stop() == 0
-    said = "greenhttp: imported before the patch: early_bird; their calls block. The supervisor runs the settings file"
+    said = "imported before the patch: early_bird; their calls block. The supervisor runs the settings file"
     assert "".join(program.lines).count(said) == 1
 
 

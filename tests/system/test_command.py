@@ -103,10 +103,10 @@ def test_a_handler_that_computes_is_named_when_the_program_should_end(tmp_path, 
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             command.until("running")
             command.send_signal(number)
-            assert command.until("holds the process") == f"greenhttp: a handler holds the process; {said}\n"
+            assert plain(command.until("holds the process")) == f"WARNING a handler holds the process; {said}\n"
             command.send_signal(signal.SIGINT)
             code, _, err = command.rest()
-        assert (code, err) == (1, "greenhttp: stopped by force\n")
+        assert (code, plain(err)) == (1, "WARNING stopped by force\n")
 
 
 def test_term_lets_a_running_request_finish(tmp_path):
