@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gevent
+from gevent import monkey
 from greenlet import getcurrent
 
 from greenhttp.process.board import Board
 
+_ident = monkey.get_original("_thread", "get_ident")  # of real threads
 MOST = 1 << 16  # characters of a line that is not over
 
 
@@ -46,6 +48,7 @@ class Errors(io.TextIOBase):
     def __init__(self, peer_of: Callable[[Any], str | None]) -> None:
         self.peer_of = peer_of
         self.board: Board | None = None
+        self.thread = _ident()
         self._begun: dict[Any, tuple[Source | None, str]] = {}  # by green thread
 
     encoding = "utf-8"
@@ -63,6 +66,10 @@ class Errors(io.TextIOBase):
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
         if sink is None:
             sys.stderr.write(text)
+            return len(text)
+        if _ident() != self.thread:  # where no hub turns that could send the rest
+            if text.strip():
+                sink(None, text)
             return len(text)
         green = getcurrent()
         request, begun = self._begun.pop(green, (None, ""))
@@ -90,7 +97,7 @@ class Errors(io.TextIOBase):
         """An entry for what waits of this green thread."""
         if sink is None:
             sys.stderr.flush()
-        else:
+        elif _ident() == self.thread:
             self._flush(getcurrent())
 
     def _flush(self, green: Any) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from greenhttp.errors import ConfigError
 from greenhttp.logs.lines import TextFormatter, unpacked
 from greenhttp.settings.values import Settings
+from greenhttp.traces import last_line
 
 OURS, GUNICORNS = "greenhttp", "gunicorn.error"  # loggers; the second where a file does not name the first
 
@@ -54,7 +55,8 @@ class Config:
             else:
                 logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **self.content})
         except Exception as error:  # of the file, of a class that it names, of what that opens
-            why = str(error.__cause__ or error) or type(error).__name__
+            cause = error.__cause__ or error  # the texts of some say nothing without their kind
+            why = last_line(cause) if isinstance(cause, (KeyError, TypeError, AttributeError)) else str(cause)
             raise ConfigError(f"{self.source}: {why}") from None
         ours, names = logging.getLogger(OURS), self._loggers()
         if OURS not in names and GUNICORNS in names:
@@ -69,7 +71,7 @@ class Config:
             path: of the error log, for a configuration without any handler for them; None: stderr.
         """
         self.apply()
-        logging.raiseExceptions = False  # no tracebacks on stderr
+        logging.Handler.handleError = _raise  # type: ignore[method-assign, assignment]  # the Scribe counts it
         logger = logging.getLogger(OURS)
         if not logger.hasHandlers():
             own = logging.StreamHandler() if path is None else logging.FileHandler(path, encoding="utf-8")
@@ -87,7 +89,8 @@ class Config:
         if isinstance(self.content, str):
             ini = _ini(self.source, self.content)
             return {ini.get(part, "qualname", fallback="") for part in ini.sections() if part.startswith("logger_")}
-        return set(self.content.get("loggers", {}))
+        loggers = self.content.get("loggers")
+        return set(loggers) if isinstance(loggers, dict) else set()
 
     def _classes(self) -> Iterator[str]:
         """Names of all that would be imported."""
@@ -98,8 +101,14 @@ class Config:
                     yield f"logging.{name}" if _in_logging(name) else name
             return
         for kind in ("handlers", "formatters", "filters"):
-            for entry in dict(self.content.get(kind, {})).values():
+            entries = self.content.get(kind)
+            for entry in entries.values() if isinstance(entries, dict) else ():  # else dictConfig says what is wrong
                 yield from _named(entry)
+
+
+def _raise(handler: logging.Handler, record: logging.LogRecord) -> None:
+    """What a handler has run into, instead of a traceback on stderr."""
+    raise  # noqa: PLE0704  called where an exception is handled
 
 
 def reopen() -> None:
@@ -161,6 +170,8 @@ def read(settings: Settings) -> Config | None:
             return Config(source, path, level)
     except OSError as error:
         raise ConfigError(f"{source}: {error.strerror}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: it is nested too deeply") from None
     except ValueError as error:  # also UnicodeDecodeError, and what json and tomllib raise
         raise ConfigError(f"{source}: {error}") from None
     if not isinstance(content, dict):

@@ -47,12 +47,17 @@ class LogPipe:
         self.lost = 0  # messages since that was logged
         self._serials = itertools.count(1)  # next() is one step for all threads
 
+    @staticmethod
+    def line(text: str) -> str:
+        """What the pipe has to say itself, as a line of the log; may be replaced."""
+        return f"greenhttp: {text}\n"
+
     def put(self, text: str, flags: int = 0) -> bool:
         """Hand over a message, with its line ends. Never waits, never raises. False: it is lost, for want of room."""
         try:
             if self.lost:
                 lost = self.lost
-                if not self._send(f"greenhttp: {lost} log messages were lost: {WHY_LOST}\n".encode(), 0):
+                if not self._send(self.line(f"{lost} log messages were lost: {WHY_LOST}").encode(), 0):
                     self.lost += 1
                     return False
                 self.lost -= lost

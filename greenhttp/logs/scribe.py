@@ -7,21 +7,29 @@ What cannot be written (the disk is full, the file's system has gone) is counted
 stderr says so, and how many.
 """
 
-import _thread
 import contextlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from select import PIPE_BUF, POLLIN, POLLOUT, poll
+from importlib import import_module
+from select import PIPE_BUF, POLLIN, POLLOUT
 from time import monotonic
 from typing import Any
 
+from greenhttp.logs.lines import TextFormatter, unpacked
 from greenhttp.logs.pipe import PATIENCE, RECORD, REOPEN, TO_STDERR, LogPipe, Message, Reader
 
 COMPLAIN = 60.0  # seconds between two complaints about a log that cannot be written
 
-_read, _write, _poll = os.read, os.write, poll  # the system's own, see pipe.py
+
+def _original(module: str, name: str) -> Any:
+    """What the interpreter has under that name, also after gevent's patch: a thread of ours must have no hub."""
+    monkey = sys.modules.get("gevent.monkey")
+    return getattr(import_module(module), name) if monkey is None else monkey.get_original(module, name)
+
+
+_read, _write, _poll = os.read, os.write, _original("select", "poll")
 
 
 def opened(path: str) -> int:
@@ -51,7 +59,7 @@ class Scribe:
 
     def __init__(self, reading: int, path: str | None, handle: Callable[[bytes], None] | None = None) -> None:
         self.reading, self.path, self.handle = reading, path, handle
-        self.stderr = 2
+        self.stderr = 2 if sys.stderr is not None else os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self.parent = os.getppid()
         self.out = self.stderr if path is None else opened(path)
         self.stale = False  # set by whoever wants the file opened again
@@ -98,8 +106,8 @@ class Scribe:
                 return
         out = self.stderr if message.flags & TO_STDERR else self.out
         try:
-            if message.flags & RECORD and self.handle is not None:
-                self.handle(message.data)
+            if message.flags & RECORD:
+                self._record(out, message.data)
             else:
                 write_all(out, message.data, self.orphaned)
         except Orphaned:
@@ -109,6 +117,12 @@ class Scribe:
             self.why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if self.failed:
             self.complain()
+
+    def _record(self, out: int, data: bytes) -> None:
+        if self.handle is not None:
+            self.handle(data)
+        else:  # a log_config that cannot be applied here any more
+            write_all(out, TextFormatter().format(unpacked(data)).encode("utf-8", "backslashreplace") + b"\n")
 
     def complain(self, last: bool = False) -> None:
         """Say on stderr, once a minute, how many messages could not be written."""
@@ -171,9 +185,11 @@ class ScribeThread:
 
     def __init__(self, pipe: LogPipe, path: str | None, handle: Callable[[bytes], None] | None = None) -> None:
         self.pipe, self.scribe = pipe, Scribe(pipe.reading, path, handle)
-        self.ended = _original("allocate_lock")()
+        self.scribe.orphaned = bool  # type: ignore[method-assign]  # it writes for the process that it is a thread of
+        self.process = os.getpid()
+        self.ended = _original("_thread", "allocate_lock")()
         self.ended.acquire()
-        _original("start_new_thread")(self._run, ())
+        _original("_thread", "start_new_thread")(self._run, ())
 
     def _run(self) -> None:
         # Signals are the main thread's: Python wakes it, but the kernel may deliver them to any
@@ -189,15 +205,14 @@ class ScribeThread:
             self.scribe.stale = True
 
     def stop(self, timeout: float) -> bool:
-        """Have what has come written, for `timeout` seconds at most. Returns whether it was."""
-        self.pipe.end()
+        """Have what has come written, for `timeout` seconds at most. Returns whether it was.
+
+        In a forked child nothing is done: the thread is the parent's.
+        """
+        if os.getpid() != self.process:
+            return False
+        self.pipe.end(self.process)
         ended: bool = self.ended.acquire(True, timeout)
         if ended and self.scribe.out > 2:
             os.close(self.scribe.out)
         return ended
-
-
-def _original(name: str) -> Any:
-    """What module _thread has under that name, also after gevent's patch."""
-    monkey = sys.modules.get("gevent.monkey")
-    return getattr(_thread, name) if monkey is None else monkey.get_original("_thread", name)

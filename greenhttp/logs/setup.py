@@ -20,14 +20,24 @@ from typing import Any, Protocol
 from greenhttp.errors import ConfigError
 from greenhttp.logs import config
 from greenhttp.logs.lines import JSON, JSONFormatter, TextFormatter, packed
-from greenhttp.logs.pipe import RECORD, TO_STDERR, LogPipe
+from greenhttp.logs.pipe import LONGEST, RECORD, TO_STDERR, LogPipe
 from greenhttp.logs.scribe import ScribeThread, opened
 from greenhttp.settings import console
 from greenhttp.settings.values import Settings
 
+SHORT = 100_000  # characters that are kept of a message that is too long
 LAST_WORDS = 1.0  # seconds that the reader of the pipe has in the end
 
 log = logging.getLogger("greenhttp")
+
+
+class _Enabled(logging.Logger):
+    """A logger that cannot be disabled: logging.config does that to all that exist, unless it is told not to."""
+
+    disabled = property(lambda self: False, lambda self, value: None)
+
+
+log.__class__ = _Enabled
 
 
 class Keeper(Protocol):
@@ -62,13 +72,21 @@ class PipeHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            formatter = self.formatter or TextFormatter()
-            text = packed(record, formatter) if self.record else formatter.format(record) + "\n"
+            text = self._made(record)
+            if len(text) > LONGEST:  # cut here, where half of it can still be made a whole line
+                record = logging.makeLogRecord({**vars(record), "msg": f"{record.getMessage()[:SHORT]} ... (cut)"})
+                record.args, record.exc_info, record.exc_text = (), None, None
+                text = self._made(record)
         except Exception as error:  # arguments whose __str__ raises, no memory
+            what = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
             why = f"this log message cannot be formatted ({type(error).__name__})"
-            self.pipe.put(f"greenhttp: {record.levelname} {record.msg!r:.200}: {why}\n")
+            self.pipe.put(self.pipe.line(f"{record.levelname} {what!r:.200}: {why}"))
             return
         self.pipe.put(text, RECORD if self.record else 0)
+
+    def _made(self, record: logging.LogRecord) -> str:
+        formatter = self.formatter or TextFormatter()
+        return packed(record, formatter) if self.record else formatter.format(record) + "\n"
 
 
 class _Open:
@@ -114,6 +132,8 @@ class Log:
             self.config = config.read(settings)
             formed = settings.log_format == JSON
             self.formatter = JSONFormatter(lambda: self.worker) if formed else TextFormatter()
+            if formed:
+                self.pipe.line = self._line  # type: ignore[method-assign]
             self.uniform = formed or self.config is not None
             self.people = console.seen() and not (formed and self.path is None)
             self.elsewhere = not self.people or self.path is not None or self.config is not None
@@ -126,6 +146,9 @@ class Log:
         except BaseException:
             self.pipe.close()
             raise
+
+    def _line(self, text: str) -> str:
+        return self.formatter.format(logging.makeLogRecord({"msg": text, "levelname": "WARNING"})) + "\n"
 
     def say(self, text: str) -> None:
         """Text for stderr, as it is."""

@@ -16,7 +16,7 @@ from time import monotonic, sleep
 from greenhttp.errors import ConfigError
 from greenhttp.logs import config
 from greenhttp.logs.pipe import LogPipe
-from greenhttp.logs.scribe import Scribe, ready
+from greenhttp.logs.scribe import Scribe, ready, write_all
 from greenhttp.supervisor.death import how
 
 log = logging.getLogger("greenhttp")
@@ -67,7 +67,7 @@ class LogProcess:
         try:
             self.pid = fork()
             if self.pid == 0:
-                self._be(says)
+                self._be(says, wait)
             self.missing = False
         except OSError:
             pass
@@ -86,12 +86,17 @@ class LogProcess:
         said = os.read(hears, 4096).decode(errors="replace")
         if said:
             self.pid, pid = 0, self.pid
-            waitpid(pid, 0)
+            with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored: the kernel has waited for it
+                waitpid(pid, 0)
             number, _, text = said.partition(" ")
             raise OSError(int(number), os.strerror(int(number))) if number != "0" else ConfigError(text)
 
-    def _be(self, says: int) -> None:
-        """The life of that process. Does not return."""
+    def _be(self, says: int, wait: bool) -> None:
+        """The life of that process. Does not return.
+
+        Arguments:
+            wait: whether somebody waits to hear that it could open the log, or why not.
+        """
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -102,6 +107,7 @@ class LogProcess:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _close_all_but({0, 1, 2, self.pipe.reading, says})  # a listening socket would outlive the server in here
             said = ""
+            handle = None
             try:
                 handle = None if self.handler is None else self.handler(self.path)
                 scribe = Scribe(self.pipe.reading, self.path, handle)
@@ -109,14 +115,19 @@ class LogProcess:
                 said = f"{error.errno} "
             except ConfigError as error:
                 said = f"0 {error}"
-            if said:
+            if said and wait:
                 os.write(says, said.encode(errors="replace")[:4096])
                 return
+            if said:  # others have logged already: better on stderr than nowhere
+                scribe = Scribe(self.pipe.reading, None, handle)
+                scribe.path = self.path  # for USR1, after which it may be there again
+                write_all(2, f"greenhttp: the log goes to stderr, it cannot be opened: {reason(said)}\n".encode())
             signal.signal(signal.SIGUSR1, lambda *_: setattr(scribe, "stale", True))
             scribe.reopened = None if handle is None else config.reopen
             os.close(says)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             scribe.run()
+            logging.shutdown()  # of handlers that gather
             code = 0
         finally:
             os._exit(code)
@@ -153,7 +164,7 @@ class LogProcess:
     def reopen(self) -> None:
         """Have the log opened again under its name, for what follows."""
         if not self.pipe.reopen() and self.pid:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 kill(self.pid, signal.SIGUSR1)
 
     def stop(self, timeout: float) -> bool:
@@ -168,13 +179,19 @@ class LogProcess:
     def _wait(self, timeout: float) -> bool:
         until = monotonic() + timeout
         pid, self.pid = self.pid, 0
-        while waitpid(pid, os.WNOHANG)[0] == 0:
-            if monotonic() > until:
-                with contextlib.suppress(ProcessLookupError):
-                    kill(pid, signal.SIGKILL)
-                return False
-            waits(0.002)
+        with contextlib.suppress(ChildProcessError):  # as above
+            while waitpid(pid, os.WNOHANG)[0] == 0:
+                if monotonic() > until:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):  # it may be another user's by now
+                        kill(pid, signal.SIGKILL)
+                    return False
+                waits(0.002)
         return True
+
+
+def reason(said: str) -> str:
+    number, _, text = said.partition(" ")
+    return text or os.strerror(int(number))
 
 
 def _close_all_but(kept: set[int]) -> None:

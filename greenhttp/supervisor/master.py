@@ -24,7 +24,7 @@ from select import POLLIN, poll  # before a preloaded application patches them: 
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from greenhttp.errors import ConfigError
+from greenhttp.errors import AppError, ConfigError
 from greenhttp.green.listener import Listener, close_listener, is_lost, listen
 from greenhttp.logs import setup as logs
 from greenhttp.process.board import Board, Loads, now
@@ -177,8 +177,10 @@ class Master:
                 else:
                     self.policy.begin(self._read_clock())
                 outcome = self._loop()
-            except BaseException:
+            except BaseException as error:
                 self._close_listeners()
+                if self.log.path is not None and isinstance(error, (ConfigError, AppError)):
+                    log.critical("%s", error)  # whoever waits at stderr is told as well
                 raise
             if isinstance(outcome, worker.Birth):
                 stack.close()  # the child's copies: it will have a log and handlers of its own

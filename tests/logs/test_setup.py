@@ -3,7 +3,9 @@
 import contextlib
 import faulthandler
 import io
+import json
 import logging
+import logging.config
 import os
 import re
 import sys
@@ -233,3 +235,44 @@ def test_wsgi_errors_is_written_also_where_the_application_has_handlers_and_pass
     assert own.stream.getvalue() == ""
     first, second = capfd.readouterr().err.splitlines()
     assert first.endswith(" ERROR 127.0.0.1:1: GET /x: odd") and second.endswith(" WARNING stopped by force")
+
+
+@silence()
+def test_a_logging_configuration_of_the_application_cannot_disable_it(capfd):
+    with logs.set_up(Settings()):
+        logging.config.dictConfig({"version": 1})  # disables all loggers that exist
+        logs.log.warning("careful")
+    assert re.match(LINE, capfd.readouterr().err)
+
+
+@silence()
+def test_each_line_is_an_object_also_where_a_message_is_too_long_or_cannot_be_made(capfd):
+    class Worse:
+        def __repr__(self):
+            raise RuntimeError
+
+        __str__ = __repr__
+
+    with logs.set_up(Settings(log_format="json")) as log:
+        logs.log.warning("%s", "x" * 600_000)
+        logs.log.warning("%d", "word")
+        logs.log.warning(Worse())
+        log.pipe.lost = 3
+        logs.log.warning("careful")
+    entries = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert len(entries) == 5
+    assert entries[0]["message"].endswith("x ... (cut)")
+    assert "3 log messages were lost" in entries[3]["message"]
+
+
+@silence()
+def test_a_forked_child_does_not_stop_its_parent_s_log(tmp_path):
+    path = tmp_path / "error.log"
+    with logs.set_up(Settings(error_logfile=str(path))):
+        pid = os.fork()
+        if pid == 0:
+            logs.last_words()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        logs.log.warning("careful")
+    assert re.match(LINE, path.read_text())
