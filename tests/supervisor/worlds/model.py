@@ -319,7 +319,8 @@ class Judge:
         self.workers[id(process)] = seen
         if self.ends:
             self.waited = self.waited or self.kernel.queued
-            others = [one for one in self.some("free") if one is not seen]
+            # One that was started without such time would leave without a look at what waits.
+            others = [one for one in self.some("free") if one is not seen and one.graceful]
             if self.stopping != "stop" or not self.waited or others:
                 self.wrong("too many", f"worker {seen.number} starts although all ends")
             return
