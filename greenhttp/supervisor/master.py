@@ -568,8 +568,8 @@ class Master:
                 if self.policy.workers[child.number].state is State.STARTING:  # else it leaves already
                     self._introduce(child, [str(line) for line in lines])
                 self.policy.ready(child.number, self._read_clock())
-            case {"leaving": str(why)}:
-                self.policy.wants_out(child.number, why, self._read_clock())
+            case {"leaving": str(why), **more}:
+                self.policy.wants_out(child.number, why, self._read_clock(), str(more.get("vain", "")))
             case {"served": True}:
                 child.served = True
             case {"drains": str(why)}:

@@ -81,6 +81,7 @@ class Worker:
         settled: whether it has served long enough to count as a success.
         steady: whether it has served so long that it belongs to no crash loop.
         leaving: why it wants to be replaced, or "".
+        vain: whether its successor will want the same at once.
         why: why it drains or was killed; "" while it serves.
     """
 
@@ -93,6 +94,7 @@ class Worker:
     settled: bool = False
     steady: bool = False
     leaving: str = ""
+    vain: bool = False
     why: str = ""
 
 
@@ -168,6 +170,8 @@ class Policy:
     _last_attempt: bool = False  # there is none after it, unless one of those that start becomes ready
     _crashes: int = 0  # attempts in a row whose workers died before they were steady
     _reason: str = ""  # of the last attempt that failed
+    _in_vain: int = 0  # since the last reload: 1 and the successors that were started for those that ask in vain
+    _successor_at: float = 0.0  # when the next of these may start
     _busy: bool = True  # a start or a reload is not over
     _not_before: float = 0.0  # the next start
     _served: bool = False  # somebody has ever been ready
@@ -192,6 +196,8 @@ class Policy:
         times = [self._deadline(worker) for worker in self.workers.values()]
         if not self._stopping and self._not_before:  # for who is missing, and for successors of the outdated
             times.append(self._not_before)
+        if not self._stopping:
+            times.append(self._successor_at)
         times += [w.since + self.limits.settled for w in self._in(State.SERVING) if not w.settled]
         if self._crashes:
             times += [w.since + self.limits.steady for w in self._in(State.SERVING) if not w.steady]
@@ -237,12 +243,21 @@ class Policy:
                 worker.since = since  # no more time than others have
             self._reconcile(now)
 
-    def wants_out(self, number: int, why: str, now: float) -> None:
-        """A worker has done enough and asks to be replaced; it serves on until somebody takes its place."""
+    def wants_out(self, number: int, why: str, now: float, vain: str = "") -> None:
+        """A worker has done enough and asks to be replaced; it serves on until somebody takes its place.
+
+        Arguments:
+            vain: why its successor will ask for the same at once, or "". Those come after pauses that grow.
+        """
         worker = self.workers[number]
         if worker.state is State.SERVING and not worker.leaving:
-            worker.leaving = why
-            self._say("info", f"worker {number} will be replaced: {why}")
+            worker.leaving, worker.vain = why, bool(vain)
+            if vain and not self._in_vain:
+                self._in_vain = 1
+                self._successor_at = now + self.limits.first_pause
+                self._say("warning", f"worker {number} will be replaced: {why}; {vain}")
+            else:
+                self._say("info", f"worker {number} will be replaced: {why}")
             self._reconcile(now)
 
     def drains(self, number: int, why: str, now: float) -> None:
@@ -317,6 +332,7 @@ class Policy:
         self._resting = None
         self.generation += 1
         self._failures, self._boots, self._crashes, self._not_before, self._last_attempt = 0, 0, 0, 0.0, False
+        self._in_vain, self._successor_at = 0, 0.0
         self._busy = True
         if self.serving:
             self._drain_starts(now)  # what they have read is old already
@@ -402,6 +418,8 @@ class Policy:
                 self._actions.append(Exit(self._code))
             return
         self._mature(now)
+        if self._successor_at <= now:
+            self._successor_at = 0.0
         fresh = [w for w in self._in(State.SERVING) if self._is_fresh(w)]
         outdated = [w for w in self._in(State.SERVING) if not self._is_fresh(w)]
         # 1. Who is too many leaves: the outdated first, as soon as a fresh generation has proven itself.
@@ -430,7 +448,14 @@ class Policy:
         wanted = self._missing()
         unproven = bool(fresh) and self._proven < self.generation
         begun = any(self._may_serve(w) and w.generation == self.generation for w in self.workers.values())
+        in_vain = bool(outdated) and all(w.vain and w.generation == self.generation for w in outdated)
+        if in_vain and self._successor_at:
+            outdated = []
         if wanted <= 0 and (outdated and not starting and not unproven or older and not begun):
+            if in_vain:
+                pause = self.limits.first_pause * 2 ** min(self._in_vain, 30)
+                self._successor_at = now + min(pause, self.limits.longest_pause)
+                self._in_vain += 1
             wanted = 1
         if self._failures and self.serving:
             trying = any(worker.attempt == self._attempts for worker in self._in(State.STARTING))

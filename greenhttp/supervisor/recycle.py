@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from greenhttp.settings.values import Settings
 
+SOON = 30.0  # seconds
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -34,6 +36,17 @@ class Bounds:
         if self.age and age >= self.age:
             return f"{age:.0f} s of {self.age:.0f} s (max_age)"
         return ""
+
+    def why_in_vain(self, bare: int, rss: int, age: float) -> str:
+        """Why it is in vain to replace a worker that has too much memory: the next one will have it as soon. Or "".
+
+        Arguments:
+            bare: what it had when it had only loaded the application.
+            rss: what it has.
+        """
+        if not self.rss or rss < self.rss or age > SOON or bare < 0.9 * self.rss:
+            return ""
+        return f"it had {bare >> 20} MiB when it had only loaded the application, so raise max_rss"
 
 
 def bounds_for(settings: Settings, chance: random.Random) -> Bounds:

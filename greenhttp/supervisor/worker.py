@@ -1,9 +1,9 @@
 """What a worker does, from the fork on: patch, load, serve, say that it is ready, beat, drain when it is told to.
 
-What it says to the supervisor is lines of JSON in a pipe: {"ready": [lines]}, {"leaving": why}, {"drains": why},
-{"served": true}, {"failed": line, "trace": text or "", "code": exit code}. What it is told are signals: TERM drains,
-QUIT ends at once, USR1 opens the logs again, ABRT asks for a dump. The supervisor's death is the end of the lifeline, a
-pipe that it alone could write to: then it drains by itself.
+What it says to the supervisor is lines of JSON in a pipe: {"ready": [lines]}, {"leaving": why, "vain": why},
+{"drains": why}, {"served": true}, {"failed": line, "trace": text or "", "code": exit code}. What it is told are
+signals: TERM drains, QUIT ends at once, USR1 opens the logs again, ABRT asks for a dump. The supervisor's death is the
+end of the lifeline, a pipe that it alone could write to: then it drains by itself.
 """
 
 import faulthandler
@@ -212,6 +212,7 @@ class _Keeper:
 
         self.board, self.loads, self.server, self.tell, self.bounds = birth.board, birth.loads, server, tell, bounds
         self.seen = birth.seen
+        self.bare = resident() if bounds.rss else 0
         self.clock, self.since, self.beats, self.asked = monotonic, monotonic(), 0, False
         self.timer = gevent.get_hub().loop.timer(0.001, BEAT, ref=False)
         self.timer.start(self.beat)
@@ -228,9 +229,10 @@ class _Keeper:
             self.tell.say(leaving="a hook set worker.alive to False")
         if self.bounds.any and not self.asked:
             rss = resident() if self.bounds.rss and self.beats % 4 == 0 else 0
-            if why := self.bounds.reason(requests, rss, self.clock() - self.since):
+            age = self.clock() - self.since
+            if why := self.bounds.reason(requests, rss, age):
                 self.asked = True
-                self.tell.say(leaving=why)
+                self.tell.say(leaving=why, vain=self.bounds.why_in_vain(self.bare, rss, age))
 
     def stop(self) -> None:
         """No more wishes; the beat goes on while it drains."""

@@ -459,6 +459,57 @@ def test_all_that_have_done_enough_at_once_leave_one_after_the_other():
     assert world.new_orders() == [(2, Order.DRAIN)]
 
 
+def test_those_that_are_replaced_in_vain_are_so_ever_more_slowly_and_one_line_warns():
+    world = serving(2)
+    pauses, began = [], world.now
+    for number in (1, 2):
+        world.policy.wants_out(number, "64 MiB of 32 MiB (max_rss)", world.now, "it had 63 MiB")
+        world.obey()
+    while len(pauses) < 6:
+        last = world.policy.last
+        while world.policy.last == last:
+            world.pass_time(0.125)
+        pauses.append(world.now - began)
+        began = world.now
+        world.ready(last + 1)
+        ((old, order),) = world.new_orders()
+        assert order is Order.DRAIN and len(world.alive) == 3
+        world.policy.wants_out(last + 1, "64 MiB of 32 MiB (max_rss)", world.now, "it had 63 MiB")
+        world.obey().gone(old)
+    assert pauses == [0.5, 1, 2, 4, 4, 4]
+    assert [line for line in world.said if "warning" in line] == [
+        "warning: worker 1 will be replaced: 64 MiB of 32 MiB (max_rss); it had 63 MiB"
+    ]
+    assert "info: worker 2 will be replaced: 64 MiB of 32 MiB (max_rss)" in world.said
+
+
+def test_such_pauses_hold_up_neither_the_dead_nor_a_reload_nor_another_wish():
+    world = serving(2)
+    for number in (1, 2):
+        world.policy.wants_out(number, "too much", world.now, "as before")
+        world.obey()
+    world.gone(1, how="killed by SIGKILL")
+    assert sorted(world.alive) == [2, 3]
+    world.ready(3).new_orders()
+    world.policy.wants_out(3, "enough", world.now)
+    assert sorted(world.obey().alive) == [2, 3, 4]
+    world = serving(1)
+    world.policy.wants_out(1, "too much", world.now, "as before")
+    world.obey().policy.reload(world.now)
+    assert sorted(world.obey().alive) == [1, 2]
+    world.ready(2)
+    world.policy.wants_out(2, "too much", world.now, "as before")
+    world.obey()
+    assert sum(line.startswith("warning") for line in world.said) == 2, "one for each generation"
+
+
+def test_nothing_is_due_of_that_while_all_ends():
+    world = serving(1)
+    world.policy.wants_out(1, "too much", world.now, "as before")
+    world.policy.stop(True, world.now)
+    assert world.obey().policy.due() == world.now + LIMITS.graceful + LIMITS.grace
+
+
 def test_a_hung_worker_is_asked_where_it_is_then_killed_and_replaced_at_once():
     world = serving(2)
     world.policy.hung(1, "its event loop is blocked for 30 s", world.now)

@@ -46,6 +46,17 @@ def test_there_is_a_reason_exactly_if_one_bound_is_reached(a, b, c, requests, rs
     assert bool(Bounds(a, b, float(c)).reason(requests, rss, float(age))) == reached
 
 
+def test_it_is_in_vain_where_the_next_one_will_have_as_much_as_soon():
+    bounds = Bounds(rss=100 * MIB)
+    said = "it had 120 MiB when it had only loaded the application, so raise max_rss"
+    assert bounds.why_in_vain(120 * MIB, 121 * MIB, 1.0) == said
+    assert bounds.why_in_vain(95 * MIB, 101 * MIB, 1.0)
+    assert bounds.why_in_vain(120 * MIB, 121 * MIB, 31.0) == ""
+    assert bounds.why_in_vain(50 * MIB, 101 * MIB, 1.0) == ""
+    assert bounds.why_in_vain(95 * MIB, 99 * MIB, 1.0) == ""
+    assert Bounds(requests=5).why_in_vain(120 * MIB, 121 * MIB, 1.0) == ""
+
+
 # ---- bounds_for
 
 

@@ -431,6 +431,18 @@ def test_a_worker_is_replaced_by_age_memory_and_requests(start):
         assert program.stop() == 0
 
 
+def test_a_limit_of_memory_that_the_bare_worker_exceeds_is_a_warning_and_replaces_ever_more_slowly(start):
+    program = start("-w", "1", "--max-rss", "1m")
+    here = program.wait_for("MiB of 1 MiB (max_rss); it had ")
+    assert "WARNING" in program.lines[here - 1]
+    assert program.lines[here - 1].endswith("MiB when it had only loaded the application, so raise max_rss\n")
+    for number in (2, 3):
+        here = program.wait_for(f"worker {number} will be replaced: ", here)
+        assert "INFO" in program.lines[here - 1]
+        assert ask(program)
+    assert program.stop() == 0
+
+
 def test_a_warm_up_runs_in_each_worker_before_it_is_ready_and_its_failure_is_the_application_s(start, tmp_path):
     warm = "import os\ndef warm():\n    open('warm', 'a').write(f'{os.getpid()}\\n')\n"
     (tmp_path / "helper.py").write_text(warm)

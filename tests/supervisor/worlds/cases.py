@@ -162,6 +162,10 @@ CASES = {
         (2.0, 'limit', 3.0)
         (2.5, 'signal', 'WINCH')
     """),
+    "those that ask in vain are replaced at once": ("pauses", """
+        {'workers': 1}
+        (None, 'birth', 1, {'wish': 1.5, 'vain': True})
+    """),
     "each worker that fails is an attempt": ("the end", """
         {'workers': 4}
         (4.0, 'worker', 0, 'die', 11)

@@ -146,6 +146,8 @@ FAULTS = [
           "except (ConfigError, OSError) as error:", "except ConfigError as error:"),
     Fault("a window whose terminal cannot be opened puts all to rest", "master", "_on_a_terminal",
           "return any(os.isatty(fd) for fd in range(3))", "return False"),
+    Fault("those that ask in vain are replaced at once", "policy", "Policy._reconcile",
+          "if in_vain and self._successor_at:", "if False:"),
     Fault("each worker that fails is an attempt", "policy", "Policy._is_first",
           "if worker.attempt < self._attempts:", "if False:"),
     Fault("a crash loop has no pauses", "policy", "Policy._crashed",

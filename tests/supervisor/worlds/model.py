@@ -52,6 +52,7 @@ class Seen:
     before: int = 0  # failures that had been counted by then
     leaving: bool = False  # that it has asked to be replaced is no news any more
     tired: bool = False  # it must be replaced
+    vain: bool = False  # in vain
     code: int | None = None  # that it has said its failure should have
 
     @property
@@ -99,6 +100,7 @@ class Judge:
     stopping: str = ""  # stop, quick, broken; "given up" is allowed and not certain
     codes: set[int] = field(default_factory=set)  # that it may end with
     stopped: float = 0.0
+    vain_at: float | None = None  # when the first asked in vain, or the last successor of one that did has started
     waited: bool = False  # whether connections waited at the end
     tried: bool = False  # whether one was to answer them, and could not start or has died
     quick: int = 0
@@ -327,10 +329,28 @@ class Judge:
         starting, serving = len(self.some("starting")), len(self.some("serving"))
         if starting > max(0, self.high - serving) + 1 or not self.high:
             self.wrong("too many", f"{starting} start and {serving} serve, {self.high} are wanted")
+        self.succeeds(seen)
         before = self.failed_at is not None and self.failed_at < self.polled_clock  # else decided together
         if before and self.kernel.clock() < self.failed_at + PAUSE - self.kernel.blur - 1e-6:
             seconds = self.kernel.clock() - self.failed_at
             self.wrong("pauses", f"worker {seen.number} starts {seconds:.3f} s after a failure")
+
+    def succeeds(self, seen):
+        """Whether it is the successor of those that have asked in vain: it has not come at once."""
+        serving = self.some("serving")
+        tired = [one for one in serving if one.tired]
+        needed = len(serving) < self.high or self.lost or len(self.some("starting")) > 1
+        old = any(one.generation < self.generation or one.unclear for one in serving)
+        if needed or old or not tired or not all(one.vain for one in tired):
+            return
+        if self.handled or seen.unclear:  # it may be: then nobody knows how long the next one has to wait
+            self.vain_at = -math.inf
+            return
+        seconds = math.inf if self.vain_at is None else self.kernel.clock() - self.vain_at
+        if seconds < PAUSE - self.kernel.blur - 1e-6:
+            self.wrong("pauses", f"worker {seen.number} follows one that asked in vain after {seconds:.3f} s")
+        self.vain_at = self.polled_clock
+        self.count("successor of one that asked in vain")
 
     def first(self, decided, forked, surely):
         """Whether who was started then is the first of its attempt that comes to nothing: no, perhaps, yes.
@@ -375,7 +395,7 @@ class Judge:
                 seen.leaving = seen.leaving or failed or seen.unclear
                 seen.tired = seen.tired or failed and not unclear and not seen.unclear
             for seen in older:
-                seen.generation = generation
+                seen.generation, seen.unclear = generation, seen.unclear or unclear
             self.proven = self.perhaps = generation
             self.failures, self.failed_at, self.handled = 0, None, True
             self.first_perhaps = self.order = self.order + 1
@@ -388,6 +408,7 @@ class Judge:
             return
         if generation == self.generation and self.proven < generation and any(s.unclear for s in self.some("free")):
             self.perhaps = self.proven = generation  # some may be older, and the reload undone
+            surely = False
             for seen in self.some("serving"):
                 seen.leaving = True
         alone = not self.handled
@@ -442,8 +463,11 @@ class Judge:
                 seen.ready, seen.ready_running = self.now, self.now - self.kernel.absent
         elif "leaving" in word and seen.serving and not seen.leaving and not self.ends:
             seen.leaving = seen.tired = self.started = True
+            seen.vain = "vain" in word
+            if seen.vain and self.vain_at is None:
+                self.vain_at = self.polled_clock
             if alone:
-                line = f"^worker {n} will be replaced: {word['leaving']}$"
+                line = f"^worker {n} will be replaced: {word['leaving']}(; {word.get('vain')})?$"
                 self.expect(line, f"worker {n} has asked to leave")
         elif "drains" in word and seen.free and (not self.ends or self.stopping == "stop"):
             self.prove()
@@ -594,7 +618,7 @@ class Judge:
         if good:
             self.reloaded = True
             self.generation += 1
-            self.failures, self.crashes, self.forgotten = 0, 0, self.counted
+            self.failures, self.crashes, self.forgotten, self.vain_at = 0, 0, self.counted, None
             self.failed_at = None
             self.handled = True
             self.want(settings.workers)
@@ -616,10 +640,11 @@ class Judge:
         for seen in self.some("serving"):
             seen.ready = seen.ready_running = -math.inf  # the new program takes it for settled
             seen.perhaps = seen.surely = True
+            seen.vain = False  # it is only known that they have asked
         self.alive = self.now + 200 * self.kernel.slowest  # to begin takes many calls
         self.checked = None
         self.generation += 1
-        self.failures, self.crashes, self.forgotten = 0, 0, self.counted
+        self.failures, self.crashes, self.forgotten, self.vain_at = 0, 0, self.counted, None
         self.failed_at = None
         self.served = 2 if self.some("serving") else 0
         self.quick = 0

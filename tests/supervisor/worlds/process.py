@@ -136,7 +136,8 @@ class Worker(Process):
 
     def leave(self):
         if self.state == "serving":
-            self.write({"leaving": f"birth {self.birth} has done enough"})
+            vain = {"vain": "as before"} if self.ways["vain"] else {}
+            self.write({"leaving": f"birth {self.birth} has done enough", **vain})
 
     def outsider(self):
         """Somebody else sends TERM."""

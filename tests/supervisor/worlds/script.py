@@ -29,6 +29,7 @@ WORKER = {
     "pause": 0.0,  # seconds between two halves of a word
     "garbage": False,  # whether something else comes before the word
     "drain": 0.1,  # seconds it drains; None: for ever
+    "vain": False,  # whether it wishes that in vain
     "life": None, "wish": None,  # seconds after `boot` until it dies, or wants to be replaced
     "kept": False,  # whether somebody else holds its pipe open after its death
 }  # fmt: skip
@@ -231,10 +232,12 @@ class Maker:
             self.add(None, "birth", following, ways)
 
     def make_loop(self):
-        """Many in a row serve, but not for long."""
+        """Many in a row serve, but not for long; or each wants to be replaced at once."""
         first = self.nth()
+        vain = self.chance.random() < 0.3
         for birth in range(first, first + self.chance.choice((4, 8, 16))):
-            self.add(None, "birth", birth, {"life": self.seconds(1.6, 3, 6, 20), "status": self.chance.choice((0, 11))})
+            life = {"life": self.seconds(1.6, 3, 6, 20), "status": self.chance.choice((0, 11))}
+            self.add(None, "birth", birth, {"wish": self.seconds(0.8, 2), "vain": True} if vain else life)
 
     def make_fork(self):
         n = self.nth() + (self.ways["workers"] if self.chance.random() < 0.85 else 0)

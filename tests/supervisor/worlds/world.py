@@ -112,6 +112,7 @@ def _peace(kernel, judge):
     """Adversity ends; then there is time to recover, a reload, and a stop."""
     kernel.rest()
     slow = 8 * max(judge.wanted, kernel.settings.workers)  # each may have to wait for the one before
+    slow *= 5 if any(seen.vain for seen in judge.workers.values()) else 1  # or for the longest pause
 
     def reload():
         judge.recovered(False)
