@@ -263,7 +263,7 @@ class Master:
                 why = error.strerror
                 log.error("the limit of open files is lower than their number (%s): raise it, see prlimit(1)", why)
             self.limited = True
-            sleep(HASTE if wait is None else min(wait, HASTE))
+            sleep(HASTE if wait is None else min(wait, HASTE) + 0.001)  # as the poll: time must pass
             pipes = [child.pipe for child in self.children.values()]
             return [self.wake, *pipes, *([self.watcher.pipe] if self.watcher.pipe >= 0 else [])]
         self.limited = False
