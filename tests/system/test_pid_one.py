@@ -33,7 +33,7 @@ def pid_one(tmp_path):
         process = subprocess.Popen(
             [*UNSHARE, *command], cwd=tmp_path, stderr=said, env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
-    until(lambda: "serves, process" in (tmp_path / "said").read_text() or process.poll() is not None)
+    until(lambda: (tmp_path / "said").read_text().count("serves, process") == 2 or process.poll() is not None)
     until(lambda: "HUP reloads" in (tmp_path / "said").read_text() or process.poll() is not None)
     (one,) = children(process.pid)
     yield process, one, tmp_path / "said"
