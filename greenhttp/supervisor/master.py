@@ -248,9 +248,10 @@ class Master:
                 else:
                     self._hear(fd)
             self._reap()
+            beats = now()  # before the clock, which notices a sleep: one that comes between the two is nobody's silence
             when = self._read_clock()
             self.check.look(when, self.settings.boot_timeout)
-            self._look_at_beats(when)
+            self._look_at_beats(when, beats)
             self.policy.tick(when)
 
     def _poll(self, wait: float | None) -> list[int]:
@@ -648,8 +649,7 @@ class Master:
 
     # ---- hung workers
 
-    def _look_at_beats(self, now_here: float) -> None:
-        when = now()
+    def _look_at_beats(self, now_here: float, when: float) -> None:
         for child in list(self.children.values()):
             worker_now = self.policy.workers.get(child.number)
             if worker_now is None or worker_now.state not in (State.SERVING, State.DRAINING):

@@ -538,7 +538,10 @@ class Policy:
             self.stop(False, now, GAVE_UP if code is None else code)
             return
         if not first:  # what comes next has been said, and stays true
-            if how != self._reason and not booted:
+            if not self._reason and not booted:  # those before have served
+                self._reason = how
+                self._say("error", f"worker {worker.number} could not be started ({how})")
+            elif how != self._reason and not booted:
                 self._say("error", f"worker {worker.number} could not be started either ({how})")
             return
         self._reason, number = how, worker.number
@@ -558,6 +561,7 @@ class Policy:
         if not self._is_first(worker):
             return
         self._crashes += 1
+        self._reason = ""
         if pause := self._pause(self.limits.longest_crash_pause, now):
             number, age = worker.number, now - worker.since
             line = f"worker {number} served only for {age:.0f} s, like others before it; restarting in {pause:g} s"

@@ -267,6 +267,14 @@ def test_of_one_attempt_each_other_reason_is_told():
     ]
 
 
+def test_a_start_that_fails_beside_workers_that_have_died_is_told_once():
+    world = serving(2)
+    world.policy.resize(2, world.now)
+    world.obey().gone(1, how="killed by SIGKILL").said.clear()
+    world.gone(3, 4, how="exit code 3")
+    assert world.said == ["error: worker 3 could not be started (exit code 3)"]
+
+
 def test_the_last_attempt_is_over_when_all_of_it_have_failed():
     world = serving(2).gone(1, 2, how="killed by SIGKILL")
     for _ in range(2):

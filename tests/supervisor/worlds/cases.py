@@ -166,6 +166,13 @@ CASES = {
         {'workers': 1}
         (None, 'birth', 1, {'wish': 1.5, 'vain': True})
     """),
+    "a sleep before the look at the beats is a worker's silence": ("killed", """
+        {'workers': 1}
+        (None, 'birth', 2, {'boot': 30.0})
+        (2.0, 'signal', 'USR2')
+        (None, 'check', 1, 0, inf)
+        (('kill', 1), 'leap', 5000.0)
+    """),
     "each worker that fails is an attempt": ("the end", """
         {'workers': 4}
         (4.0, 'worker', 0, 'die', 11)

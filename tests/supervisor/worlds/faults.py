@@ -148,6 +148,8 @@ FAULTS = [
           "return any(os.isatty(fd) for fd in range(3))", "return False"),
     Fault("those that ask in vain are replaced at once", "policy", "Policy._reconcile",
           "if in_vain and self._successor_at:", "if False:"),
+    Fault("a sleep before the look at the beats is a worker's silence", "master", "Master._look_at_beats",
+          "        for child in list(", "        when = now()\n        for child in list("),
     Fault("each worker that fails is an attempt", "policy", "Policy._is_first",
           "if worker.attempt < self._attempts:", "if False:"),
     Fault("a crash loop has no pauses", "policy", "Policy._crashed",

@@ -340,11 +340,11 @@ class Judge:
         serving = self.some("serving")
         tired = [one for one in serving if one.tired]
         needed = len(serving) < self.high or self.lost or len(self.some("starting")) > 1
-        old = any(one.generation < self.generation or one.unclear for one in serving)
+        old = any(one.generation < self.generation for one in serving)
         if needed or old or not tired or not all(one.vain for one in tired):
             return
-        if self.handled or seen.unclear or self.kernel.execs:  # an upgrade has forgotten the pauses; else it may be:
-            # then nobody knows how long the next one has to wait
+        if self.handled or self.kernel.execs or any(one.unclear for one in (seen, *serving)):
+            # an upgrade has forgotten the pauses; else it may be: then nobody knows how long the next one has to wait
             self.vain_at = -math.inf
             return
         seconds = math.inf if self.vain_at is None else self.kernel.clock() - self.vain_at
@@ -372,7 +372,8 @@ class Judge:
         if self.ends:
             return
         self.prove()
-        if self.over(seen.ready, STEADY + SLACK):
+        running = self.polled_at - self.polled_absent - seen.ready_running
+        if running >= STEADY + SLACK + 1.5 * self.kernel.absences:
             return
         first = self.first(seen.decided, seen.forked, surely and not seen.steady)
         if first == "no":
@@ -387,6 +388,7 @@ class Judge:
         if self.ends:
             return
         self.prove()
+        self.vain_at = -math.inf  # if a reload is undone, those that asked before it are who they were
         older = [seen for seen in self.some("free") if seen.generation < generation]
         if generation == self.generation and self.proven < generation and older:
             unclear = self.perhaps >= generation
@@ -433,7 +435,8 @@ class Judge:
         if self.served < 2 and code is not None:
             self.stop("given up" if self.served or not surely else "broken", code)
         elif self.counted - self.forgotten >= GIVE_UP and not self.some("serving"):
-            sure = self.failures >= GIVE_UP and code is not None  # else others of the attempt may not be forked yet
+            sure = self.failures >= GIVE_UP and first == "yes"
+            sure = sure and code is not None  # else others of the attempt may not be forked yet
             starting = [seen for seen in self.some("starting") if seen is not who]
             if not starting or not alone:
                 self.stop("broken" if sure and not starting else "given up", 3 if code is None else code)
@@ -454,6 +457,7 @@ class Judge:
         n = seen.number
         alone = not self.handled and self.speaker in (None, seen)  # or what others have said may have decided about it
         self.speaker = seen
+        self.started = self.started or "leaving" in word
         if isinstance(word.get("ready"), list) and seen.ready is None:
             if seen.free and alone:
                 lines = f"^worker {n} serves, process {seen.process.pid}$|^{word['ready'][0]}$"
@@ -463,7 +467,7 @@ class Judge:
                 self.served = max(self.served, 1 if self.handled else 2)
                 seen.ready, seen.ready_running = self.now, self.now - self.kernel.absent
         elif "leaving" in word and seen.serving and not seen.leaving and not self.ends:
-            seen.leaving = seen.tired = self.started = True
+            seen.leaving = seen.tired = True
             seen.vain = "vain" in word
             if seen.vain and self.vain_at is None:
                 self.vain_at = self.polled_clock
@@ -521,11 +525,13 @@ class Judge:
                 self.wrong("too early", f"worker {seen.number} has to leave although nobody serves yet")
         serving = [one for one in self.some("free") if self.serves(one)]
         just = seen.process.said_at >= self.decided_at  # it was starting when that was decided
+        self.prove()
+        if seen.generation < self.generation <= self.perhaps and seen.process.said_at >= self.woken:
+            just = True  # it is not needed any more, as far as anybody has heard by the last poll
         if seen in serving and not just and not self.ends:
             others = len(serving) - 1 + self.lost
             if others < self.low:
                 self.wrong("too early", f"worker {seen.number} has to leave while {others} others serve of {self.low}")
-            self.prove()
             if seen.generation < self.generation and self.perhaps < self.generation and self.low and not self.handled:
                 self.wrong("too early", f"worker {seen.number} has to leave before the new generation is proven")
 

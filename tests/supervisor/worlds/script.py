@@ -232,8 +232,15 @@ class Maker:
             self.add(None, "birth", following, ways)
 
     def make_loop(self):
-        """Many in a row serve, but not for long; or each wants to be replaced at once."""
+        """Many in a row serve, but not for long; or each wants to be replaced at once; or none of them starts."""
         first = self.nth()
+        if self.chance.random() < 0.2:
+            first += self.ways["workers"]
+            for birth in range(first, first + 6 * self.ways["workers"]):
+                self.add(None, "birth", birth, {"way": "failed", "boot": 0.02})
+            for _ in range(self.ways["workers"]):
+                self.add(round(self.times[-1] + 2.0, 4), "worker", 0, "die", 9)
+            return
         vain = self.chance.random() < 0.3
         for birth in range(first, first + self.chance.choice((4, 8, 16))):
             life = {"life": self.seconds(1.6, 3, 6, 20), "status": self.chance.choice((0, 11))}
