@@ -479,7 +479,7 @@ class Judge:
             self.lost += seen.serving
             self.started = True
             seen.left, seen.ordered = True, self.now
-            if alone and not self.ends:
+            if alone and not self.ends and not seen.leaving:  # who has asked to leave may have been told to since
                 self.expect(f"^worker {n} drains: {word['drains']}$", f"worker {n} has said that it drains")
         elif "failed" in word:
             seen.code = word["code"]
