@@ -28,6 +28,7 @@ HOT = [
     "greenhttp.green.transport",
     "greenhttp.green.acceptor",
     "greenhttp.green.nap",
+    "greenhttp.green.lingering",
     "greenhttp.green.spawn",
     "greenhttp.http.service",
     "greenhttp.http.body",

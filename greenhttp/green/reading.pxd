@@ -11,7 +11,9 @@ cdef class Reader(Waiting):
     cdef flag at_end                    # the peer has finished sending
     cdef flag pinned                    # the bytes of the input are being looked at: they stay where they are
 
-    cdef Py_ssize_t take(self, char* into, size_t size) except -2       # the seam
+    # the seam
+    cdef Py_ssize_t take(self, char* into, size_t size) except -2
+    cdef Py_ssize_t discard(self, size_t size) except -2
 
     cdef void drop_input(self) noexcept
     cdef int resize_input(self, uint32_t capacity) except -1
@@ -24,5 +26,6 @@ cdef class Reader(Waiting):
     cdef Py_ssize_t fill(self) except -1
     cdef void pack(self) noexcept
     cdef void consume(self, Py_ssize_t size) noexcept
+    cdef Py_ssize_t drop(self, Py_ssize_t most) except -2
     cdef Py_ssize_t read_now(self, char* into, Py_ssize_t size) except -2
     cdef Py_ssize_t read_into(self, char* into, Py_ssize_t size) except -1

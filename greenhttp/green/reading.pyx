@@ -30,6 +30,16 @@ cdef class Reader(Waiting):
         """Bytes that are there now, at most `size`; 0 at the end of input; -1 when nothing is there."""
         raise NotImplementedError
 
+    cdef Py_ssize_t discard(self, size_t size) except -2:
+        """As `take`, but nobody wants the bytes."""
+        cdef char* chunk = borrow()
+        if chunk == NULL:
+            raise MemoryError
+        try:
+            return self.take(chunk, min(size, <size_t>CHUNK))
+        finally:
+            hand_back(chunk)
+
     cdef void drop_input(self) noexcept:
         if self.inbuf != NULL:
             if self.in_cap == CHUNK:
@@ -132,6 +142,20 @@ cdef class Reader(Waiting):
             self.drop_input()
         else:
             self.in_pos += <uint32_t>size
+
+    cdef Py_ssize_t drop(self, Py_ssize_t most) except -2:
+        """Forget what was received or, if nothing was, at most so many bytes of what is there; the number, or 0 at the
+        end of input, or -1 when nothing is there."""
+        cdef Py_ssize_t n = self.in_end - self.in_pos
+        if n > 0:
+            self.drop_input()
+        elif self.at_end:
+            n = 0
+        else:
+            n = self.discard(most)
+            if n == 0:
+                self.at_end = True
+        return n
 
     cdef int unpin(self, Py_ssize_t size) except -1:
         """The bytes that were looked at are done with, `size` of them for good."""

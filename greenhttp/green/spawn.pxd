@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase, flag
+from greenhttp.green.lingering cimport Lingering
 from greenhttp.green.pool cimport Job, Pool
 from greenhttp.green.stream cimport Stream
 
@@ -13,7 +14,7 @@ cdef class Spawner:
     cdef readonly Phase fresh       # accepted, its green thread has not begun
     cdef readonly Phase running     # in the handler
     cdef readonly Phase flushing    # the handler is done, not all of its output has left
-    cdef readonly Phase lingering   # closed for writing, what still comes is dropped
+    cdef readonly Lingering lingering   # closed for writing, what still comes is dropped
     cdef readonly Phase writing     # a green thread waits for the peer to read
     cdef readonly tuple phases
     cdef readonly int64_t open_connections
@@ -31,7 +32,6 @@ cdef class SpawnedJob(Job):
     cdef readonly Stream stream
     cdef flag done                  # the handler is
     cdef flag hung_up
-    cdef Py_ssize_t dropped         # bytes read and dropped while lingering
 
     cdef int handle(self) except -1
     cdef int failed(self, object error) except -1
@@ -40,6 +40,7 @@ cdef class SpawnedJob(Job):
     cdef int lost(self, object error) except -1
     cdef int settle(self) except -1
     cdef int linger(self) except -1
+    cdef int end_lingering(self, double now) except -1
     cdef int close(self, bint reset) except -1
 
 cdef class SpawnDoor(Acceptor):

@@ -13,18 +13,16 @@ from libc.stdint cimport int64_t
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase
+from greenhttp.green.lingering cimport lingering
 from greenhttp.green.pool cimport TO_CUT, Job, Pool, Worker, in_progress
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport SocketStream, adopt, sockaddr_storage
 from greenhttp.green.waiting cimport Wait
+from greenhttp.process.clock cimport clock
 
 from greenlet import GreenletExit
 
 from greenhttp.errors import StreamTimeout
-
-cdef enum:
-    LINGER_BYTES = 1048576      # read and dropped at most while lingering
-
 
 cdef class Spawner:
     """What all connections of one handler share.
@@ -48,7 +46,7 @@ cdef class Spawner:
         self.fresh = Phase("fresh")
         self.running = Phase("running")
         self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
-        self.lingering = Phase("lingering", s.linger_timeout)
+        self.lingering = lingering(s, connections)
         self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.phases = (self.fresh, self.running, self.flushing, self.lingering, self.writing)
         self.pool = Pool(connections, connections, hub=hub)
@@ -204,7 +202,8 @@ cdef class SpawnedJob(Job):
                 return self.close(False)
             stream.hang_up()
             self.hung_up = True
-            self.enter(spawner.lingering)
+            if spawner.lingering.begin(self, stream):
+                spawner.noise("overload", spawner.lingering.crowded, "warning")
             return self.linger()
         except OSError as error:
             if not stream.closed:
@@ -212,18 +211,15 @@ cdef class SpawnedJob(Job):
             return self.close(True)
 
     cdef int linger(self) except -1:
-        cdef Py_ssize_t n = self.stream.in_end - self.stream.in_pos
-        if n == 0:
-            n = self.stream.fill_now()          # once a call: a fast sender must not keep the hub
-            if n == 0:
-                return self.close(False)        # the peer has seen the end
-        if n > 0:
-            self.stream.consume(n)
-            self.dropped += n
-            if self.dropped > LINGER_BYTES:
-                return self.close(False)
-        self.stream.watch_read()
-        return 0
+        if self.spawner.lingering.read_on(self, self.stream):
+            return 0
+        return self.end_lingering(clock())
+
+    cdef int end_lingering(self, double now) except -1:
+        cdef str why = self.spawner.lingering.why(self.stream, now)
+        if why is not None:
+            self.spawner.noise("disconnections", f"{self.who()}: the connection was closed: {why}")
+        return self.close(False)
 
     cdef int refuse(self) except -1:
         return self.close(True)
@@ -245,6 +241,8 @@ cdef class SpawnedJob(Job):
             finally:
                 self.close(True)        # whatever the log does: it is in no phase now
             return 0
+        if phase is self.spawner.lingering:
+            return self.end_lingering(now)
         return self.close(False)
 
     cdef bint is_slow(self, double now) noexcept:

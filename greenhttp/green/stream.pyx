@@ -9,8 +9,8 @@ Output gathers in a borrowed chunk, so that a response - or sixteen pipelined on
 pieces are not copied but chained before it. It is pushed out before a read suspends, when it grows beyond 64 KiB, and
 otherwise at the end of the loop's turn.
 
-What lies below is reached through a seam of few methods (`take`, `give`, `watch_*`); `transport` has a descriptor and
-memory behind it.
+What lies below is reached through a seam of few methods (`take`, `discard`, `give`, `watch_*`); `transport` has a
+descriptor and memory behind it.
 
 Input and waiting are base classes, not parts: a part would be an object more for each connection. Each level costs a
 new connection some 80 instructions, so output and the end share one.
@@ -488,16 +488,10 @@ cdef class Stream(Reader):
     cdef int skip_input(self) except -1:
         """Take what has come, and drop it: to close with unread input resets the connection, and what was said last may
         never be read."""
-        cdef char* chunk = borrow()
         cdef Py_ssize_t n = 1, left = SKIPPED
-        if chunk == NULL:
-            return 0
-        try:
-            while n > 0 and left > 0:
-                n = self.take(chunk, CHUNK)
-                left -= n
-        finally:
-            hand_back(chunk)
+        while n > 0 and left > 0:
+            n = self.discard(left)
+            left -= n
         return 0
 
     cdef int finish(self, bint reset) except -1:

@@ -104,6 +104,21 @@ cdef extern from *:
         return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
     }
 
+    /* Takes bytes that nobody wants. Linux throws those of TCP away where they lie; else they are copied to where all
+       such bytes go. */
+    static char greenhttp_bin[262144];
+
+    static ssize_t greenhttp_discard(int fd, size_t size, int tcp) {
+        int flags = 0;
+        if (size > sizeof greenhttp_bin)
+            size = sizeof greenhttp_bin;
+    #if defined(__linux__)
+        if (tcp)
+            flags = MSG_TRUNC;
+    #endif
+        return recv(fd, greenhttp_bin, size, flags);
+    }
+
     static void greenhttp_reset_on_close(int fd) {
         struct linger at_once = {1, 0};
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
@@ -141,6 +156,7 @@ cdef extern from *:
     int greenhttp_backlog(int fd) noexcept
     int greenhttp_gone(int fd) noexcept
     int greenhttp_ended(int fd) noexcept
+    ssize_t greenhttp_discard(int fd, size_t size, int tcp) noexcept
     void greenhttp_reset_on_close(int fd) noexcept
     int greenhttp_peer_process(int fd) noexcept
     int greenhttp_peer(sockaddr_storage* peer, unsigned char* address, unsigned short* port) noexcept
@@ -270,6 +286,18 @@ cdef class SocketStream(Stream):
         cdef ssize_t n
         while True:
             n = recv(self.fd, into, size, 0)
+            if n >= 0:
+                return n
+            if errno == EAGAIN:
+                return -1
+            if errno != EINTR:
+                self.failed = True
+                PyErr_SetFromErrno(OSError)         # raises
+
+    cdef Py_ssize_t discard(self, size_t size) except -2:
+        cdef ssize_t n
+        while True:
+            n = greenhttp_discard(self.fd, size, self.family != 0)
             if n >= 0:
                 return n
             if errno == EAGAIN:

@@ -45,6 +45,7 @@ cdef class Connection(Exchange):
     cdef int shed(self) except -1
     cdef int drain(self) except -1
     cdef int linger(self) except -1
+    cdef int end_lingering(self, double now) except -1
     cdef int see_off(self) except -1
     cdef int give_way(self) except -1
     cdef int run_out(self, Phase phase, double now) except -1

@@ -28,6 +28,7 @@ from greenhttp.http.exchange cimport Exchange, Reach
 from greenhttp.http.request cimport CUT_SHORT, Request
 from greenhttp.http.response cimport head_wants_json, refusal, wants_json as request_wants_json
 from greenhttp.http.service cimport Service
+from greenhttp.process.clock cimport clock
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
 from greenhttp.wire.head cimport Framing, Head
 from greenhttp.wire.response cimport ResponseHead, Transfer
@@ -40,7 +41,6 @@ from greenhttp.http.refusals import other_protocol
 cdef enum:
     SHARE = 16                  # requests of one connection in one turn of the loop
     COALESCE = 65536            # bytes of answers gathered before they are sent although more requests are there
-    LINGER_BYTES = 1048576      # read and dropped at most while lingering
     SPOKEN = 16                 # bytes that tell another protocol from HTTP/1
 
 
@@ -354,8 +354,8 @@ cdef class Connection(Exchange):
             if self.service.lingers and self.unread():
                 # Closing with unread input would reset the connection, and the answer with it (RFC 9112 9.6).
                 self.state = State.LINGER
-                stream.taken = 0
-                self.enter(self.service.lingering)
+                if self.service.lingering.begin(self, stream):
+                    self.service.noise("overload", self.service.lingering.crowded, "warning")
                 stream.hang_up()
                 return self.linger()
             return self.close(False)
@@ -450,17 +450,15 @@ cdef class Connection(Exchange):
         return self.proceed()
 
     cdef int linger(self) except -1:
-        cdef Py_ssize_t n = self.stream.in_end - self.stream.in_pos
-        if n == 0:
-            n = self.stream.fill_now()          # once a call: a fast sender must not keep the hub
-            if n == 0:
-                return self.close(False)        # the peer has seen the end
-        if n > 0:
-            self.stream.consume(n)
-            if self.stream.taken > LINGER_BYTES:
-                return self.close(False)
-        self.stream.watch_read()
-        return 0
+        if self.service.lingering.read_on(self, self.stream):
+            return 0
+        return self.end_lingering(clock())
+
+    cdef int end_lingering(self, double now) except -1:
+        cdef str why = self.service.lingering.why(self.stream, now)
+        if why is not None:
+            self.service.noise("disconnections", f"{self.stream.about()}the connection was closed: {why}")
+        return self.close(False)
 
     cdef str asked(self):
         """`GET /path`, for the log; None where the head is not whole."""
@@ -574,6 +572,8 @@ cdef class Connection(Exchange):
             how = f"the peer read {phase.broken(slowly)}; its connection was aborted"
             service.noise("disconnections", f"{self.stream.about()}{how}")
             self.close(True)
+        elif phase is service.lingering:
+            self.end_lingering(now)
         else:
             self.close(False)
         return 0

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t
 
 from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase
+from greenhttp.green.lingering cimport Lingering
 from greenhttp.green.pool cimport Pool
 from greenhttp.green.stream cimport Stream
 from greenhttp.wire.head cimport Head
@@ -20,7 +21,7 @@ cdef class Service:
     cdef readonly Phase overdue     # in the application, and told that its time is up
     cdef readonly Phase flushing    # the answer is complete, the peer reads slowly
     cdef readonly Phase draining    # the rest of a body is read and dropped
-    cdef readonly Phase lingering   # closed for writing, what still comes is dropped
+    cdef readonly Lingering lingering   # closed for writing, what still comes is dropped
     cdef readonly Phase body        # a green thread waits for content
     cdef readonly Phase writing     # a green thread waits for the peer to read
     cdef readonly tuple phases

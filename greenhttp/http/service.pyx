@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 
 from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase
+from greenhttp.green.lingering cimport lingering
 from greenhttp.green.pool cimport Pool, in_progress
 from greenhttp.green.stream cimport Stream
 from greenhttp.wire.head cimport Head
@@ -54,7 +55,7 @@ cdef class Service:
         self.overdue = Phase("overdue")
         self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.draining = Phase("draining", s.linger_timeout)
-        self.lingering = Phase("lingering", s.linger_timeout)
+        self.lingering = lingering(s, connections)
         self.body = Phase("body", s.body_timeout, s.body_min_rate, s.min_rate_after, "body")
         self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.phases = (

@@ -355,6 +355,11 @@ SETTINGS: tuple[Setting, ...] = (
         _LIMITS, ("--limit-request-body", "--max-request-body-size"),
     ),
     Setting(
+        "limit_linger", "size", 1 << 30, "bytes",
+        "Maximum data of a connection that is read and dropped after the last answer, while the client still sends.",
+        _LIMITS, ("--limit-linger",),
+    ),
+    Setting(
         "limit_chunk_extensions", "size", 4 << 10, "bytes",
         "Maximum size of all chunk extensions of a request together; more gets 400.",
         _LIMITS, ("--limit-chunk-extensions",),
@@ -417,9 +422,9 @@ SETTINGS: tuple[Setting, ...] = (
         _TIME, ("--request-timeout",),
     ),
     Setting(
-        "linger_timeout", "duration", 2.0, "seconds",
-        "How long to read on after the last answer, so that the client gets the answer and not a reset. 0: close at"
-        " once.",
+        "linger_timeout", "duration", 30.0, "seconds",
+        "How long to read on after the last answer, while the client still sends, so that it gets the answer and not a"
+        " reset. After 5 s of silence the connection is closed in any case. 0: close at once.",
         _TIME, ("--linger-timeout",),
     ),
     Setting(

@@ -31,6 +31,7 @@ class StreamSettings(TypedDict, total=False):
     limit_request_head: int | str  # bytes
     limit_request_fields: int | str  # fields
     limit_request_body: int | str  # bytes
+    limit_linger: int | str  # bytes
     limit_chunk_extensions: int | str  # bytes
     limit_trailers: int | str  # bytes
     limit_pipeline: int | str  # bytes

@@ -312,12 +312,21 @@ def test_a_peer_that_keeps_sending_after_the_return_is_given_up(serve: Any) -> N
 
 
 def test_a_flood_after_the_return_is_given_up(serve: Any) -> None:
-    serving = serve(lambda stream: None, linger_timeout=3600)
+    serving = serve(lambda stream: None, linger_timeout=3600, limit_linger=8 << 20)
     peer = serving.connect()
     with pytest.raises(OSError):
         while True:
             peer.send(BIG)
     serving.until(connections=0)
+    assert "(limit_linger)" in serving.log(1)[0][1]
+
+
+def test_who_looks_for_what_was_written_behind_a_long_message_gets_it(serve: Any) -> None:
+    serving = serve(lambda stream: stream.write(b"no, thank you"))
+    peer = serving.connect()
+    for _ in range(24):
+        peer.send(bytes(1 << 20))
+    assert peer.rest() == b"no, thank you"
 
 
 def test_without_lingering_a_return_closes_at_once(serve: Any) -> None:

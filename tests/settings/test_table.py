@@ -33,7 +33,7 @@ CONTRACT = {  # the tables of limits and times
     "write_min_rate": 500,
     "min_rate_after": 10.0,
     "request_timeout": 0.0,
-    "linger_timeout": 2.0,
+    "linger_timeout": 30.0,
     "graceful_timeout": 30.0,
 }
 

@@ -11,7 +11,7 @@ from tests.sim.plan import Asked
 
 
 class Client:
-    """Steps are tuples: ("send", bytes), ("wait", seconds), ("await", answers), ("finish",), ("reset",).
+    """Steps are tuples: ("send", bytes), ("wait", seconds), ("await", answers), ("look",), ("finish",), ("reset",).
 
     Attributes:
         asked: what it asks, in order.
@@ -39,12 +39,18 @@ class Client:
         self.may_cut = False
         self.may_end = False  # none of its requests need be answered
         self.overtook = False  # it has sent to a server that had closed: the reset may overtake what it has not read
-        self.eager = manner not in ("slow", "never")
+        self.eager = manner not in ("slow", "never", "uploader")
         self.awaits = None
         self.patience = None
         for at, asked in enumerate(self.asked):
             if not asked.keep and self.manner != "reset":
                 del self.asked[at + 1 :]  # it has said that it will send no more
+        if manner == "uploader":
+            if world.plan.kind == "stream":
+                self.manner, self.eager = "honest", True
+            else:
+                del self.asked[1:]
+                self.asked[0].upload()
         if manner == "pipelined":
             for before, asked in zip(self.asked, self.asked[1:], strict=False):
                 if before.quirk == "shrinks":
@@ -55,7 +61,7 @@ class Client:
             asked.begins = ends
             asked.ends = ends = ends + len(asked.head) + len(asked.body)
         self.start = chance.choice((0.0, 0.0, chance.random() * 0.02, chance.random() * 0.3))
-        getattr(self, f"be_{manner}")()
+        getattr(self, f"be_{self.manner}")()
 
     # ---- manners
 
@@ -86,6 +92,18 @@ class Client:
             self.steps.append(("await", at + 1))
             self.steps.append(("wait", self.chance.choice((0, 0.001, 0.01))))
         self.steps.append(self.last())
+
+    def be_uploader(self):
+        """Sends all it has, in its own time, and looks for an answer behind it."""
+        chance, asked = self.chance, self.asked[0]
+        lingers = self.world.plan.settings["linger_timeout"]
+        pieces = chance.choice((1, 3, 10, 40))
+        longest = min(4.0, 0.5 * lingers, 0.8 * lingers / pieces)
+        size = len(asked.body) // pieces + 1
+        self.steps.append(("send", asked.head))
+        for at in range(0, len(asked.body), size):
+            self.steps += (("send", asked.body[at : at + size]), ("wait", longest * chance.choice((0, 0.1, 1))))
+        self.steps.append(("look",))
 
     def last(self):
         """How it ends when it has all it wants; a stream handler waits for that."""
@@ -199,7 +217,10 @@ class Client:
         """Go on as far as it goes now."""
         c, world = self.world.c, self.world
         if self.number is None:
-            self.number = c.connect(world.plan.family, self.chance.choice(BUFFERS), not self.eager)
+            buffer = self.chance.choice(BUFFERS)
+            if self.manner == "uploader":
+                buffer = BUFFERS[-1]  # it reads nothing while it sends: the answer must have room
+            self.number = c.connect(world.plan.family, buffer, not self.eager)
             world.connections += 1
             world.by_number.append(self)
         if not self.eager:
@@ -221,8 +242,8 @@ class Client:
             if what == "send":
                 if c.client_send(self.number, step[1], len(step[1])) < 0:
                     self.overtook = True
-                    self.at = len(self.steps)
-                    break
+                    self.at = len(self.steps) - (self.manner == "uploader")  # which still looks for its answer
+                    continue
                 self.bytes_sent += len(step[1])
                 for asked in self.asked:
                     if not asked.sent and asked.ends <= self.bytes_sent:
@@ -237,6 +258,12 @@ class Client:
             elif what == "continue":
                 if not (self.answers.informational or self.answers.answers):
                     self.later(step[1])
+                    return
+            elif what == "look":  # until the server has ended the connection, which it does behind its answer
+                self.take(1 << 30)
+                if not self.ended:
+                    self.at -= 1
+                    self.later(0.01)
                     return
             elif what == "finish":
                 self.finished_at = world.now()
@@ -315,13 +342,25 @@ class Client:
         idle = closed_at - before
         return idle >= settings["keepalive_timeout"] - 0.1 or self.world.tight or asked.sent_at >= closed_at
 
+    def may_be_cut_off(self):
+        """Whether the server may stop to read what nobody wants."""
+        world, asked = self.world, self.asked[0]
+        # Nobody has time for it where time passes unseen, where the server ends, or where connections are scarce.
+        if world.real or world.stalls or world.stopped_early or world.tight:
+            return True
+        return self.may_end or self.may_cut or asked.may_cut or asked.may_close or asked.killed
+
     def told(self):
         """Whether the last it heard was that there will be no answer."""
         answers = self.answers.answers
         return bool(answers) and answers[-1].status == 503 and answers[-1].last and answers[-1].complete
 
     def judge(self):
+        if self.manner == "uploader" and self.overtook and self.may_be_cut_off():
+            self.may_cut = True  # a reset overtakes the answer, too
         judge(self)
+        if self.manner == "uploader" and self.overtook and not self.may_cut:
+            raise Wrong("an upload was cut off", f"{self.name}: {self.bytes_sent} bytes {self.asked[0].story()}")
 
 
 BUFFERS = (2048, 8192, 16384, 65536, 300000, 1 << 20)

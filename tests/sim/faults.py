@@ -45,6 +45,7 @@ class Fault:
 POOL, NAP = "green/pool.pyx", "green/nap.pyx"
 WAITING, STREAM = "green/waiting.pyx", "green/stream.pyx"
 CONNECTION, BODY, WSGI = "http/connection.pyx", "http/body.pyx", "hosting/wsgi.pyx"
+LINGERING = "green/lingering.pyx"
 
 FAULTS = (
     Fault(
@@ -119,6 +120,11 @@ FAULTS = (
         "8",
         "a context that the application has assigned stays",
         (Change(POOL, "Worker.clean", "current_context() == <PyObject*>self.context and ", ""),),
+    ),
+    Fault(
+        "17",
+        "a client that goes on sending has no more time than a silent one",
+        (Change(LINGERING, "Lingering.read_on", "one.enter(self)", "pass"),),
     ),
 )  # fmt: skip
 

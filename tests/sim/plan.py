@@ -116,6 +116,11 @@ class Asked:
             self.method, self.minor, self.framing, self.expects, self.read = "POST", 1, "length", False, "all"
             self.body_size = self.body_size or 100
 
+    def upload(self):
+        """More than is worth reading, and of that nobody reads much."""
+        self.method, self.minor, self.framing, self.expects, self.keep = "POST", 1, "length", False, True
+        self.quirk, self.body_size, self.read = None, 600000, self.chance.choice(("none", "none", "part"))
+
     def path(self):
         return f"/r/{self.rid}"
 
@@ -162,7 +167,7 @@ class Asked:
 
 MANNERS = {  # of clients, with how often each
     "honest": 10, "pipelined": 6, "split": 4, "half": 2, "reset": 2, "silent": 1, "trickle": 1, "slow": 3, "never": 1,
-    "garbage": 1, "cut": 1,
+    "garbage": 1, "cut": 1, "uploader": 2,
 }  # fmt: skip
 ADVERSITIES = (
     "collector", "collector", "collector", "signals", "signals", "stall", "stop", "sleepers", "system", "killer", "log",
@@ -198,7 +203,7 @@ class Plan:
             "body_timeout": 20,
             "write_timeout": chance.choice((8, 20)),
             "queue_timeout": chance.choice((4, 60)),
-            "linger_timeout": chance.choice((0.5, 2)),
+            "linger_timeout": chance.choice((0.5, 2, 30)),
             "request_timeout": chance.choice((0, 0, 0, 15)),
             "graceful_timeout": GRACEFUL,
             "context": chance.choice(("request", "request", "request", "thread")),

@@ -1,0 +1,16 @@
+from libc.stdint cimport int64_t
+
+from greenhttp.green.deadline cimport Phase, Timed
+from greenhttp.green.stream cimport Stream
+
+cdef class Lingering(Phase):
+    cdef readonly double total          # seconds since the last answer
+    cdef readonly int64_t most          # bytes of one connection
+    cdef readonly Py_ssize_t crowd      # connections at once
+    cdef readonly str crowded           # what the log says when there are more
+
+    cdef bint begin(self, Timed one, Stream stream) except -1
+    cdef bint read_on(self, Timed one, Stream stream) except -1
+    cdef str why(self, Stream stream, double now)
+
+cdef Lingering lingering(object settings, int64_t connections)

@@ -1,0 +1,83 @@
+"""Reading on after the last answer: to close while input is unread, or still on its way, resets the connection, and the
+answer may be lost with it (RFC 9112 9.6). A client in the middle of an upload looks for an answer only behind it.
+
+What comes is dropped where it lies: on Linux the kernel throws a TCP stream's bytes away without copying them. Nobody
+waits for it: no green thread, no buffer.
+
+Bounds. Time: `linger_timeout` in all, and SILENCE without progress, by which a few bytes now and then are not meant.
+Bytes: `limit_linger`. All lingering connections together: a share of the connections that there may be; and of each
+turn of the loop they take about a mebibyte, however many they are.
+"""
+
+from greenhttp.process.clock cimport clock
+
+cdef enum:
+    SILENCE = 5                 # seconds in which something must come,
+    PROGRESS = 4096             # namely so many bytes
+    A_TURN = 1048576            # bytes dropped in a turn of the loop, of all connections together,
+    LEAST = 16384               # but of one so many at least,
+    LARGEST = 262144            # and at most
+    CROWD = 16                  # so many may linger in any case
+
+
+cdef class Lingering(Phase):
+    """The phase of connections that are read on. Its deadline is that of silence; progress begins it anew, as long as
+    it ends within `total`. Made by `lingering`."""
+
+    cdef bint begin(self, Timed one, Stream stream) except -1:
+        """The last answer has left. True: too many linger, and whoever has for longest was told that its time is up."""
+        cdef Timed longest
+        stream.waiting().read_until = clock() + self.total
+        stream.wait.dropped = 0
+        stream.taken = 0
+        one.enter(self)
+        if self.count <= self.crowd:
+            return False
+        longest = self.first()
+        longest.leave()
+        longest.expired(self, clock())
+        return True
+
+    cdef bint read_on(self, Timed one, Stream stream) except -1:
+        """Drop what has come. Once a call: a fast sender must not keep the hub. False: it is time to close, since the
+        peer has finished or has sent too much."""
+        cdef Py_ssize_t n = stream.drop(max(LEAST, min(LARGEST, A_TURN // max(1, self.count))))
+        cdef double now
+        if n == 0:
+            return False
+        if n > 0:
+            stream.wait.dropped += n
+            stream.taken += n
+            if stream.wait.dropped > self.most:
+                return False
+            if stream.taken >= PROGRESS:
+                stream.taken = 0
+                now = clock()
+                if now + self.duration < stream.wait.read_until:
+                    one.enter(self)
+        stream.watch_read()
+        return True
+
+    cdef str why(self, Stream stream, double now):
+        """What is to be said of a peer that is closed while it may still send; None of one that has been silent."""
+        if stream.at_end or stream.wait is None or not stream.wait.dropped:
+            return None
+        if stream.wait.dropped > self.most:
+            return f"it had sent {stream.wait.dropped} bytes after its answer, more than {self.most} (limit_linger)"
+        if now + 1 >= stream.wait.read_until:
+            return f"{self.total:g} s after its answer it still sent (linger_timeout)"
+        return None
+
+
+cdef Lingering lingering(object settings, int64_t connections):
+    """The phase, for `connections` open ones at most."""
+    cdef double total = settings.linger_timeout
+    cdef Lingering made = Lingering("lingering", min(total, <double>SILENCE))
+    made.total = total
+    made.most = settings.limit_linger
+    made.crowd = max(CROWD, connections // 4)
+    made.crowded = (
+        f"more than {made.crowd} connections linger (a quarter of connections, {CROWD} in any case):"
+        " the one that has for longest was closed"
+    )
+    return made

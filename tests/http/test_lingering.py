@@ -1,0 +1,169 @@
+"""Reading on behind the last answer, so that a client in the middle of an upload gets it (wire contract, 22)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+
+from greenhttp.server import Server
+from tests.http.apps import hello, request
+from tests.http.client import Client
+
+UPLOAD = 24 << 20  # more than both ends hold, and many times what is dropped in one turn
+PIECE = bytes(65536)
+
+
+def some(environ: Any, start_response: Any) -> list[bytes]:
+    environ["wsgi.input"].read(1000)
+    return hello(environ, start_response)
+
+
+def sized(app: Any) -> tuple[Any, bytes, Any]:
+    return app, request(b"POST / HTTP/1.1", b"Content-Length: %d" % UPLOAD), [PIECE] * (UPLOAD // len(PIECE))
+
+
+def chunked(app: Any) -> tuple[Any, bytes, Any]:
+    chunk = b"%x\r\n%b\r\n" % (len(PIECE), PIECE)
+    return app, request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked"), [chunk] * (UPLOAD // len(PIECE))
+
+
+CASES = {
+    "refused": ((hello, request(b"POST / HTTP/1.1", b"Content-Length: %d" % (2 << 30)), [PIECE] * 400), 413),
+    "not read": (sized(hello), 200),
+    "read in part": (sized(some), 200),
+    "chunks not read": (chunked(hello), 200),
+    "chunks read in part": (chunked(some), 200),
+}
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Callable[..., Server]]:
+    """server(app, **settings), over TCP or a UNIX socket."""
+    started: list[Server] = []
+
+    def start(app: Any, **settings: Any) -> Server:
+        bind = f"unix:{tmp_path}/s" if request.param == "unix" else "127.0.0.1:0"
+        started.append(Server(app, bind=bind, **settings))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop(0)
+
+
+@pytest.mark.parametrize("server", ["tcp", "unix"], indirect=True)
+@pytest.mark.parametrize("case", CASES)
+def test_who_looks_for_an_answer_behind_the_upload_gets_it(server: Any, case: str) -> None:
+    (app, head, pieces), status = CASES[case]
+    client = Client(server(app).address)
+    client.send(head)
+    for piece in pieces:
+        client.send(piece)
+    answer = client.answer()
+    assert (answer.status, client.rest()) == (status, b"")
+    client.close()
+
+
+def test_who_lingers_holds_no_green_thread(serve: Any) -> None:
+    serving = serve(hello, concurrency=1)
+    head = request(b"POST / HTTP/1.1", b"Content-Length: %d" % UPLOAD)
+    clients = [serving.connect().send(head + PIECE) for _ in range(20)]
+    serving.until(lambda: serving.count("lingering") == 20)
+    assert serving.count("pool_running") == 0
+    for client in clients:
+        for _ in range(30):
+            client.send(PIECE)
+    assert serving.ask(request()).status == 200
+    for client in clients:
+        assert client.answer().status == 200
+
+
+def flood(client: Client) -> gevent.Greenlet:
+    """Send until the server has closed. An uploader that is faster than any bound in these tests."""
+
+    def run() -> int:
+        sent = 0
+        try:
+            while True:
+                client.send(PIECE)
+                sent += len(PIECE)
+        except OSError:
+            return sent
+
+    return gevent.spawn(run)
+
+
+def said(caplog: pytest.LogCaptureFixture, words: str) -> list[str]:
+    return [record.getMessage() for record in caplog.records if words in record.getMessage()]
+
+
+def test_it_ends_at_limit_linger_and_says_so(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    serving = serve(hello, linger_timeout=3600, limit_linger=4 << 20)
+    client = serving.connect()
+    assert client.ask(b"bad\r\n").status == 400
+    sent = flood(client).get()
+    assert sent >= 4 << 20
+    serving.until(lambda: serving.count("connections") == 0)
+    (line,) = said(caplog, "limit_linger")
+    assert "the connection was closed: it had sent " in line and "more than 4194304" in line
+
+
+def test_it_ends_at_linger_timeout_for_who_sends_for_ever_and_says_so(
+    serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    serving = serve(hello, linger_timeout=0.3)
+    client = serving.connect()
+    assert client.ask(b"bad\r\n").status == 400
+    flood(client).get()
+    serving.until(lambda: serving.count("connections") == 0)
+    (line,) = said(caplog, "linger_timeout")
+    assert line.endswith("the connection was closed: 0.3 s after its answer it still sent (linger_timeout)")
+
+
+def test_of_one_that_says_nothing_more_nothing_is_said(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    serving = serve(hello, linger_timeout=0.1)
+    client = serving.connect()
+    assert client.ask(b"bad\r\n").status == 400
+    serving.until(lambda: serving.count("connections") == 0)
+    assert not said(caplog, "linger")
+
+
+def test_of_too_many_the_one_that_has_lingered_longest_ends(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    serving = serve(hello, linger_timeout=3600, connections=80)
+    clients = []
+    for at in range(20):
+        clients.append(serving.connect())
+        assert clients[-1].ask(b"bad\r\n").status == 400
+        serving.until(lambda at=at: serving.count("lingering") == at + 1)
+    clients.append(serving.connect())
+    assert clients[-1].ask(b"bad\r\n").status == 400
+    serving.until(lambda: serving.count("connections") == 20)
+    assert serving.count("lingering") == 20
+    flood(clients[0]).get()  # it ends, being the one
+    assert said(caplog, "more than 20 connections linger")
+    for client in clients[1:]:
+        client.send(PIECE)
+    assert serving.count("lingering") == 20
+
+
+def test_in_one_turn_no_more_is_dropped_of_one_than_its_share(serve: Any) -> None:
+    """What a request of somebody else waits for at most: a mebibyte of all that linger, not all that they have sent."""
+    serving = serve(hello, linger_timeout=3600)
+    flooding = serving.connect()
+    assert flooding.ask(b"bad\r\n").status == 400
+    sender = flood(flooding)
+    other = serving.connect()
+    for _ in range(100):
+        assert other.ask(request()).status == 200  # the flood does not keep the loop
+    assert not sender.dead
+    flooding.close()
+    sender.get()
