@@ -77,7 +77,6 @@ cdef Lingering lingering(object settings, int64_t connections):
     made.most = settings.limit_linger
     made.crowd = max(CROWD, connections // 4)
     made.crowded = (
-        f"more than {made.crowd} connections linger (a quarter of connections, {CROWD} in any case):"
-        " the one that has for longest was closed"
+        f"more than {made.crowd} connections linger (a quarter of connections, {CROWD} in any case): the oldest ends"
     )
     return made
