@@ -26,7 +26,8 @@ cdef class ChunkedDecoder:
     cdef int digits
     cdef uint64_t chunk                  # size being read, then bytes of the chunk still to come
     cdef Py_ssize_t extension_bytes, trailer_bytes
-    cdef int trailers
+    cdef int count                       # trailers so far
+    cdef bytearray section               # the trailer section as it came, None as long as it is empty
     cdef Py_ssize_t name_size
     cdef unsigned char name[TRAILER_NAME_MAX]
 
@@ -38,6 +39,8 @@ cdef class ChunkedDecoder:
     cdef int beyond(self, int status, str setting, int64_t limit) except -1
     cdef int extension_byte(self) except -1
     cdef int trailer_name(self) except -1
+    cdef int keep(self, const unsigned char* p, Py_ssize_t size) except -1
+    cdef list fields(self)
 
 
 # The writing side. `put_*` write at p, which must have room, and return the position behind.

@@ -8,7 +8,7 @@
         else:              read more (MORE: nothing is left over)
 
 One byte moves one state to the next, and no byte is looked at twice: a message may be split anywhere, and costs the
-same. Body bytes are the exception, they are taken whole. Nothing is kept but counters and one trailer's name.
+same. Body bytes are the exception, they are taken whole. Nothing is kept but counters, and trailers if there are any.
 
     SIZE -> [EXT_*] -> SIZE_LF -> BODY -> BODY_CR -> BODY_LF -> SIZE ...
     SIZE (0) -> [EXT_*] -> SIZE_LF -> TRAILER -> [NAME -> VALUE -> VALUE_LF -> TRAILER ...] -> END_LF -> FINISHED
@@ -28,8 +28,8 @@ __all__ = ["ChunkedDecoder", "Step", "chunk_head", "last_chunk"]
 
 cdef enum:
     MAX_DIGITS = 16
-    # Nothing reads trailers, so nobody needs more; each costs a name lookup, which limit_trailers alone would let
-    # a client buy for three bytes.
+    # Far beyond what anybody sends; each costs a name lookup, which limit_trailers alone would let a client buy for
+    # three bytes.
     MAX_TRAILERS = 100
 
 cdef enum:                 # ChunkedDecoder.state
@@ -59,18 +59,9 @@ cdef const unsigned char* TOKEN = token_table()
 cdef unsigned char DIGIT[256]              # value of a hex digit, 255 for any other byte
 cdef bint FORBIDDEN[256]                   # by index in KNOWN_NAMES
 
-# RFC 9110 6.5.1: never in a trailer, whatever the sender thinks. Framing, routing, authentication, request modifiers
-# and what says how to read the content. We do not merge trailers at all; these are refused because somebody behind us,
-# or in front, may.
-FORBIDDEN_TRAILERS = (
-    "transfer-encoding", "content-length", "trailer", "te", "connection", "keep-alive", "proxy-connection", "upgrade",
-    "host", "forwarded", "x-forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix",
-    "x-forwarded-proto", "x-forwarded-scheme", "x-forwarded-server", "x-forwarded-ssl", "x-real-ip", "x-client-ip",
-    "x-scheme", "true-client-ip", "cf-connecting-ip", "via", "proxy", "max-forwards",
-    "authorization", "proxy-authorization", "cookie", "x-api-key", "x-csrf-token", "x-csrftoken", "origin", "referer",
-    "expect", "range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range",
-    "cache-control", "pragma", "content-type", "content-encoding", "content-range", "x-http-method-override",
-)
+# RFC 9110 6.5.1: never in a trailer, whatever the sender thinks, since they say how the message is framed and where it
+# goes: whoever merges trailers, behind us or in front, would read another message. All others are only kept apart.
+FORBIDDEN_TRAILERS = ("content-length", "transfer-encoding", "trailer", "te", "connection", "host", "upgrade")
 
 
 cdef inline bint is_text(unsigned char c) noexcept nogil:
@@ -110,7 +101,8 @@ cdef class ChunkedDecoder:
         self.digits = 0
         self.chunk = 0
         self.extension_bytes = self.trailer_bytes = 0
-        self.trailers = 0
+        self.count = 0
+        self.section = None
         self.name_size = 0
         self.leftover = 0
 
@@ -130,7 +122,7 @@ cdef class ChunkedDecoder:
         Called by the body reader with whatever bytes are there. Raises WireError or LimitError, once and for all.
         """
         cdef const unsigned char* p = <const unsigned char*> data
-        cdef Py_ssize_t i = 0
+        cdef Py_ssize_t i = 0, kept_from = 0 if self.count else -1
         cdef int state = self.state
         cdef unsigned char c, digit
         out[0] = NULL
@@ -209,6 +201,8 @@ cdef class ChunkedDecoder:
                 if state == END_LF:
                     if c != c'\n':
                         self.refuse(400, "a trailer section that does not end in CRLF")
+                    if kept_from >= 0:
+                        self.keep(p + kept_from, i - kept_from)
                     self.state = FINISHED
                     self.done = True
                     consumed[0] = i
@@ -229,9 +223,11 @@ cdef class ChunkedDecoder:
                     state = TRAILER
                 elif TOKEN[c]:
                     if state == TRAILER:
-                        self.trailers += 1
-                        if self.trailers > MAX_TRAILERS:
+                        self.count += 1
+                        if self.count > MAX_TRAILERS:
                             self.beyond(431, "limit_trailers", self.limit_trailers)
+                        if kept_from < 0:
+                            kept_from = i - 1
                         self.name_size = 0
                         state = NAME
                     if self.name_size < TRAILER_NAME_MAX:
@@ -243,6 +239,8 @@ cdef class ChunkedDecoder:
                 else:
                     # Also a folded line and an empty name, as in a head.
                     self.refuse(400, "a malformed trailer name")
+        if kept_from >= 0:
+            self.keep(p + kept_from, size - kept_from)
         self.state = state
         consumed[0] = size
         return Step.MORE
@@ -262,7 +260,30 @@ cdef class ChunkedDecoder:
             self.refuse(400, "a field that is forbidden in trailers")
         return 0
 
+    cdef int keep(self, const unsigned char* p, Py_ssize_t size) except -1:
+        """Bytes of the trailer section; at most those of limit_trailers come here, and none where it is empty."""
+        if self.section is None:
+            self.section = bytearray()
+        self.section += p[:size]
+        return 0
+
+    cdef list fields(self):
+        """(name, value) of each trailer once the body is complete, as spelled and in order (latin-1); before that none.
+        """
+        cdef list pairs = []
+        if self.done and self.section is not None:
+            # What it holds was checked as it came: lines that end in CRLF, each with a colon.
+            for line in self.section.decode("latin-1").split("\r\n")[:-2]:
+                name, _, value = line.partition(":")
+                pairs.append((name, value.strip(" \t")))
+        return pairs
+
     # From here on: Python's view, for tests.
+
+    @property
+    def trailers(self) -> list[tuple[str, str]]:
+        """Names as spelled and values, in the order received (latin-1); empty before the body is complete."""
+        return self.fields()
 
     def feed(self, data: bytes) -> bytes:
         """Decode some bytes of the message: the body bytes in them. Those behind its end add up in `leftover`."""

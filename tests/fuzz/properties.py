@@ -126,7 +126,8 @@ def decoded(pieces: Iterable[bytes], settings: dict[str, Any]) -> tuple[bytes, r
     except WireError as error:
         assert error.status in REFUSALS
         return content, (error.status, error.reason)
-    return content, rules.Chunked(content, fed - decoder.leftover if decoder.done else None)
+    trailers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in decoder.trailers]
+    return content, rules.Chunked(content, fed - decoder.leftover if decoder.done else None, trailers)
 
 
 # Hosts and names ------------------------------------------------------------------------------------------------------

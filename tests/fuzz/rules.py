@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 
@@ -174,10 +174,11 @@ def passes(name: bytes, allow_names: Collection[str]) -> bool:
 
 @dataclass
 class Chunked:
-    """What can be read of a chunked body: its content so far, and the size of the message if it is complete."""
+    """What can be read of a chunked body: its content so far; size of the message and trailers if it is complete."""
 
     content: bytes
     size: int | None
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 def read_chunked(
@@ -197,7 +198,7 @@ def read_chunked(
             break
         at = match.end()
         if size == 0:
-            return Chunked(content, read_trailers(data, at, limit_trailers))
+            return Chunked(content, *read_trailers(data, at, limit_trailers))
         content += data[at : at + size]
         at += size
         if data[at : at + 2] != b"\r\n":
@@ -206,15 +207,15 @@ def read_chunked(
     return Chunked(content, None)
 
 
-def read_trailers(data: bytes, at: int, limit: int) -> int | None:
-    """Where the trailer section ends (7.1.2)."""
-    start, count = at, 0
+def read_trailers(data: bytes, at: int, limit: int) -> tuple[int | None, list[tuple[bytes, bytes]]]:
+    """Where the trailer section ends (7.1.2), and what is in it."""
+    start, found = at, []
     while match := TRAILER_LINE.match(data, at):
         at = match.end()
-        count += 1
-        if match[1].lower() in FORBIDDEN or count > 100 or at - start > limit:
-            return None
-    return at + 2 if data.startswith(b"\r\n", at) else None
+        found.append((match[1], match[0][len(match[1]) + 1 : -2].strip(b" \t")))
+        if match[1].lower() in FORBIDDEN or len(found) > 100 or at - start > limit:
+            return None, []
+    return (at + 2, found) if data.startswith(b"\r\n", at) else (None, [])
 
 
 @dataclass

@@ -251,12 +251,14 @@ cdef int check_body(
 ) except -1:
     cdef size_t i, cut = number % (size + 1)
     cdef int expected, found = 0
+    cdef list trailers
     whole_content.size = whole_content.used = single_content.size = single_content.used = 0
     parts_content.size = parts_content.used = 0
     memory.hold(data, size)
     memory.arrive(size)
     decoder.reset()
     expected = decode(decoder, memory, 0, size, &whole_content)
+    trailers = decoder.fields()
 
     memory.hold(data, size)
     decoder.reset()
@@ -266,6 +268,7 @@ cdef int check_body(
         if found:
             break
     assert found == expected, f"{expected} at once, {found} byte by byte"
+    assert trailers == decoder.fields(), "trailers byte by byte are others"
 
     memory.hold(data, size)
     memory.arrive(cut)
@@ -275,6 +278,7 @@ cdef int check_body(
         memory.arrive(size)
         found = decode(decoder, memory, cut, size, &parts_content)
     assert found == expected, f"{expected} at once, {found} when cut at {cut}"
+    assert trailers == decoder.fields(), f"trailers cut at {cut} are others"
 
     assert same_content(&whole_content, &single_content), "content byte by byte is another"
     assert same_content(&whole_content, &parts_content), f"content cut at {cut} is another"
@@ -283,6 +287,8 @@ cdef int check_body(
         wanted = rules.read_chunked(copied(data, size), **settings)
         assert wanted.content == copied(whole_content.bytes, whole_content.size), wanted
         assert wanted.size == (whole_content.used if expected == 1 else None), wanted
+        sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in trailers]
+        assert wanted.trailers == sent, wanted
     if expected == 1:
         # What has ended stays so, and takes no more.
         i = whole_content.used

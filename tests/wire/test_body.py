@@ -7,6 +7,7 @@ import tracemalloc
 import pytest
 
 from greenhttp.errors import LimitError, WireError
+from greenhttp.testing import every_split
 from greenhttp.wire.body import FORBIDDEN_TRAILERS, ChunkedDecoder, chunk_head, last_chunk
 from greenhttp.wire.head import KNOWN_NAMES
 
@@ -68,6 +69,77 @@ def test_a_long_trailer_name_is_no_known_name_and_stays_within_bounds() -> None:
     decoder = ChunkedDecoder()
     decoder.feed(b"0\r\n" + b"content-length" * 100 + b": 5\r\n\r\n")
     assert decoder.done
+
+
+def trailers_of(data: bytes, **limits: int) -> list[tuple[str, str]]:
+    """What a decoder keeps apart, the same for every split."""
+    found = []
+    for pieces in every_split(data):
+        decoder = ChunkedDecoder(**limits)
+        for piece in pieces:
+            assert decoder.trailers == []  # not before the body is complete
+            decoder.feed(piece)
+        assert decoder.done
+        found.append(decoder.trailers)
+    assert all(each == found[0] for each in found), "the split changed the trailers"
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (b"", []),
+        (b"X: y\r\n", [("X", "y")]),
+        (b"X:\r\n", [("X", "")]),
+        (b"X:y:z\r\nX:z\r\nContent-Type:  a/b \t\r\n", [("X", "y:z"), ("X", "z"), ("Content-Type", "a/b")]),
+        (b"x-checksum: \t a \x85\xa0\xff\x85\r\n", [("x-checksum", "a \x85\xa0\xff\x85")]),
+        (b"X_Y: _\r\nProxy: p\r\n", [("X_Y", "_"), ("Proxy", "p")]),
+    ],
+)
+def test_trailers_are_kept_as_they_were_sent(lines: bytes, expected: list[tuple[str, str]]) -> None:
+    for content in (b"", b"5;a\r\nX: y\n\r\n"):
+        assert trailers_of(content + b"0;b\r\n" + lines + b"\r\n") == expected
+
+
+def test_what_follows_the_message_is_no_trailer() -> None:
+    decoder = ChunkedDecoder()
+    for _ in range(2):
+        decoder.feed(b"0\r\nX: y\r\n\r\nA: b\r\n\r\n")
+        decoder.feed(b"C: d\r\n\r\n")
+        assert decoder.trailers == [("X", "y")]
+        decoder.clear()
+        assert decoder.trailers == []
+
+
+def test_trailers_are_kept_up_to_their_limits_and_not_beyond() -> None:
+    lines = b"X:y\r\n" * 100
+    # The CR and LF that end the section are not counted.
+    assert trailers_of(b"0\r\n" + lines + b"\r\n", limit_trailers=len(lines)) == [("X", "y")] * 100
+    for more in (b"X:y\r\n", b"X"):
+        decoder = ChunkedDecoder()
+        with pytest.raises(LimitError, match="limit_trailers"):
+            decoder.feed(b"0\r\n" + lines + more)
+        assert decoder.trailers == []
+
+
+def test_a_body_without_trailers_keeps_nothing_of_its_end() -> None:
+    decoders = [ChunkedDecoder() for _ in range(200)]
+    tracemalloc.start()
+    try:
+        for decoder in decoders:
+            decoder.feed(b"0\r\n\r\n")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 5_000  # 56 bytes each would be a bytearray
+    assert all(decoder.done for decoder in decoders)
+
+
+def test_only_what_frames_and_routes_a_message_is_refused_in_trailers() -> None:
+    """Rule 9 of the contract; RFC 9110 6.5.1."""
+    assert set(FORBIDDEN_TRAILERS) == {
+        "content-length", "transfer-encoding", "trailer", "te", "connection", "host", "upgrade",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FORBIDDEN_TRAILERS)
