@@ -34,8 +34,13 @@ class Asked:
         self.remote_addr: Any = (address, int(port)) if port else ""
         self.peer_addr = self.remote_addr
         self.body = environ["wsgi.input"]
-        self.trailers: list[tuple[str, str]] = []
+        self._trailers = environ.get("greenhttp.trailers")
         self.headers = [(_name(key), value) for key, value in environ.items() if _is_field(key)]
+
+    @property
+    def trailers(self) -> list[tuple[str, str]]:
+        """As `headers`: the fields that came behind the content, once that was read to its end."""
+        return [] if self._trailers is None else [(name.upper(), value) for name, value in self._trailers.pairs]
 
 
 class Answered:

@@ -18,9 +18,9 @@ from greenhttp.http.forwarded cimport CONTRADICTED, Forwarded
 from greenhttp.http.application cimport App, take_spare
 from greenhttp.http.body cimport NOTHING
 from greenhttp.http.exchange cimport Exchange
-from greenhttp.http.request cimport Request
+from greenhttp.http.request cimport Request, trailers_of
 from greenhttp.http.response cimport Delivery, file_range, kind_of_said, said, wants_json
-from greenhttp.wire.head cimport Field, Form, Head
+from greenhttp.wire.head cimport Field, Form, Framing, Head
 
 import sys
 
@@ -55,6 +55,7 @@ cdef str K_PORT = sys.intern("REMOTE_PORT")
 cdef str K_INPUT = sys.intern("wsgi.input")
 cdef str K_HOST = sys.intern("HTTP_HOST")
 cdef str K_SCHEME = sys.intern("wsgi.url_scheme")
+cdef str K_TRAILERS = sys.intern("greenhttp.trailers")
 cdef str K_ACCEPT = sys.intern("HTTP_ACCEPT")
 cdef str HTTP_1_0 = "HTTP/1.0"
 cdef str HTTP_1_1 = "HTTP/1.1"
@@ -234,6 +235,8 @@ cdef dict make_environ(Request request):
         PyDict_SetItem(environ, K_ADDR, "")     # macOS: a peer that was gone before it was accepted has no address
     if request.body is not NOTHING:
         PyDict_SetItem(environ, K_INPUT, request.body)
+        if head.framing == Framing.CHUNKED:
+            PyDict_SetItem(environ, K_TRAILERS, trailers_of(request.body))
     memset(seen, 0, sizeof(seen))
     for i in range(head.count):
         field = &head.field[i]

@@ -20,6 +20,7 @@ cdef class Body:
     cdef int begin(self) except -1
     cdef Py_ssize_t decode(self, char* into, Py_ssize_t size) except -1
     cdef int give_turn(self, Py_ssize_t moved) except -1
+    cdef list followed(self)
     cdef str why_short(self)
     cdef void detach(self) noexcept
 

@@ -51,6 +51,10 @@ cdef class Body:
         """So many bytes came without a wait: others may want to go on. May wait."""
         return 0
 
+    cdef list followed(self):
+        """The trailers: (name, value) of the fields that came behind the content. Asked for at its end only."""
+        return []
+
     cdef str why_short(self):
         """Why a body ends early when its connection broke."""
         return "the client went away before the end of it"
@@ -320,6 +324,9 @@ cdef class ChunkedBody(StreamBody):
     cdef int64_t left(self) noexcept:
         return 0 if self.done else -1
 
+    cdef list followed(self):
+        return self.decoder.fields()
+
     cdef Py_ssize_t decode(self, char* into, Py_ssize_t size) except -1:
         cdef Stream stream = self.stream
         cdef Py_ssize_t consumed, n
@@ -416,8 +423,15 @@ cdef class PythonBody(Body):
         """
         raise NotImplementedError
 
+    def trailers(self):
+        """Pairs of name and value: the fields that came behind the content. Asked for at its end only."""
+        return ()
+
     cdef int64_t left(self) noexcept:
         return self.announced
+
+    cdef list followed(self):
+        return list(self.trailers())
 
     cdef int begin(self) except -1:
         self.wanted()

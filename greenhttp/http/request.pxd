@@ -11,7 +11,11 @@ cdef enum:
 
 @cython.final
 cdef class Headers:
-    cdef Head head
+    cdef Head head                  # whose fields these are, or
+    cdef Body content               # whose trailers
+
+    cdef object find(self, str name)
+    cdef list all(self)
 
 
 @cython.final
@@ -41,4 +45,5 @@ cdef class Request:
     cdef int take_input(self) except -1
     cdef str describe(self)
 
+cdef Headers trailers_of(Body content)
 cdef Request new_request(Exchange exchange, Head head, Body body, object base)

@@ -26,31 +26,47 @@ cdef class Headers:
 
     A mapping of each name, in small letters, to its value; fields of one name are joined with `, `, cookies with `; `
     (RFC 9110 5.3). `get_all(name)` gives the values apart. Values are latin-1, as WSGI has them.
+
+    Trailers are a mapping of the same kind, of the fields behind the content. It is empty until the content was read to
+    its end.
     """
 
     def __init__(self):
         raise TypeError("made by requests only")
 
+    cdef object find(self, str name):
+        """The value of the field, None without one."""
+        if self.head is not None:
+            return self.head.get(name)
+        values = self.get_all(name)
+        return ("; " if name.lower() == "cookie" else ", ").join(values) if values else None
+
+    cdef list all(self):
+        if self.head is not None:
+            return self.head.fields
+        return self.content.followed() if self.content.done else []
+
     def __getitem__(self, str name not None):
-        value = self.head.get(name)
+        value = self.find(name)
         if value is None:
             raise KeyError(name)
         return value
 
     def get(self, str name not None, default=None):
         """The value of the field, or `default`."""
-        return self.head.get(name, default)
+        value = self.find(name)
+        return default if value is None else value
 
     def get_all(self, str name not None):
         """The values of all fields of that name, in the order they came."""
         wanted = name.lower()
-        return [value for key, value in self.head.fields if key.lower() == wanted]
+        return [value for key, value in self.all() if key.lower() == wanted]
 
     def __contains__(self, name):
-        return isinstance(name, str) and self.head.get(name) is not None
+        return isinstance(name, str) and self.find(name) is not None
 
     def _names(self):
-        return list(dict.fromkeys([name.lower() for name, _ in self.head.fields]))
+        return list(dict.fromkeys([name.lower() for name, _ in self.all()]))
 
     def __iter__(self):
         return iter(self._names())
@@ -64,19 +80,25 @@ cdef class Headers:
 
     def values(self):
         """The values, in the order of `keys`."""
-        return [self.head.get(name) for name in self._names()]
+        return [self.find(name) for name in self._names()]
 
     def items(self):
         """(name, value) for each name."""
-        return [(name, self.head.get(name)) for name in self._names()]
+        return [(name, self.find(name)) for name in self._names()]
 
     @property
     def pairs(self):
         """(name, value) of every field, as the client spelled them, in order."""
-        return self.head.fields
+        return self.all()
 
     def __repr__(self):
         return f"Headers({self.pairs!r})"
+
+
+cdef Headers trailers_of(Body content):
+    cdef Headers trailers = Headers.__new__(Headers)
+    trailers.content = content
+    return trailers
 
 
 def _no_number(text):
@@ -149,6 +171,14 @@ cdef class Request:
             headers.head = self.known()
             self.made_headers = headers
         return self.made_headers
+
+    @property
+    def trailers(self):
+        """The fields behind chunked content, as Headers (RFC 9110 6.5). Never merged into `headers`.
+
+        Empty until the content was read to its end: by `body.read()`, say, or until a read gives b"".
+        """
+        return trailers_of(self.body)
 
     @property
     def host(self):

@@ -366,7 +366,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "limit_trailers", "size", 8 << 10, "bytes",
-        "Maximum size of all trailer fields of a request together; more gets 431.",
+        "Maximum size of all trailer fields of a request together; more gets 431, and so do more than 100 of them.",
         _LIMITS, ("--limit-trailers",),
     ),
     Setting(
