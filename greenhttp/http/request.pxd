@@ -12,6 +12,7 @@ cdef enum:
 @cython.final
 cdef class Headers:
     cdef Head head                  # whose fields these are, or
+    cdef bint decoded               # and its transfer coding is undone: the field that names it is not shown
     cdef Body content               # whose trailers
 
     cdef object find(self, str name)

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t
 from greenhttp.http.body cimport UNLIMITED, Body
 from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.forwarded cimport CONTRADICTED, Forwarded
-from greenhttp.wire.head cimport Head
+from greenhttp.wire.head cimport Framing, Head
 
 from json import JSONDecodeError, loads
 from urllib.parse import parse_qsl, unquote
@@ -37,11 +37,15 @@ cdef class Headers:
     cdef object find(self, str name):
         """The value of the field, None without one."""
         if self.head is not None:
+            if self.decoded and name.lower() == "transfer-encoding":
+                return None
             return self.head.get(name)
         values = self.get_all(name)
         return ("; " if name.lower() == "cookie" else ", ").join(values) if values else None
 
     cdef list all(self):
+        if self.decoded:
+            return [pair for pair in self.head.fields if pair[0].lower() != "transfer-encoding"]
         if self.head is not None:
             return self.head.fields
         return self.content.followed() if self.content.done else []
@@ -164,11 +168,15 @@ cdef class Request:
 
     @property
     def headers(self):
-        """The fields, as Headers: a mapping of names, in any case, to values."""
+        """The fields, as Headers: a mapping of names, in any case, to values.
+
+        Without Transfer-Encoding, which speaks of one connection, and which `body` has undone (RFC 9110 7.6.1).
+        """
         cdef Headers headers
         if self.made_headers is None:
             headers = Headers.__new__(Headers)
             headers.head = self.known()
+            headers.decoded = headers.head.framing == Framing.CHUNKED
             self.made_headers = headers
         return self.made_headers
 

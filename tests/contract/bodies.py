@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from tests.contract.cases import CLOSED, HOST, KEPT, LINGERED, Case, Seen, accepted, head, refused, shown, text
 
-CODED = ("Transfer-Encoding", "chunked")
 END = b"0\r\n\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\n" + HOST + b"\r\n"
 
@@ -25,7 +24,8 @@ def seen_sized(value: str, body: str | None, *fields: tuple[str, str], target: s
 
 
 def seen_coded(body: str | None, *fields: tuple[str, str], target: str = "/") -> Seen:
-    return Seen("POST", target, "a", (CODED, *fields), body)
+    """Without Transfer-Encoding: it is undone by then, and whoever finds it undoes it again."""
+    return Seen("POST", target, "a", fields, body)
 
 
 def broken(rule: int, name: str, content: bytes, status: int = 400) -> Case:
@@ -80,8 +80,7 @@ def rule_7() -> Iterator[Case]:
     chunked: 400; another coding before a final chunked: 501. On 1.0: 400. All of these close."""
     for value in ("chunked", "Chunked", "CHUNKED", "cHuNkEd"):
         data = head(b"POST / HTTP/1.1", f"Transfer-Encoding: \t{value} ".encode()) + END
-        seen = Seen("POST", "/", "a", (("Transfer-Encoding", value),), "")
-        yield accepted(7, f"the coding {value} is chunked", data, seen)
+        yield accepted(7, f"the coding {value} is chunked", data, seen_coded(""))
     for values, status in (
         ([b"gzip"], 400), ([b"identity"], 400), ([b"chunked, gzip"], 400), ([b"chunked", b"gzip"], 400),
         ([b"chunked, identity"], 400), ([b"gzip, chunked"], 501), ([b"gzip", b"chunked"], 501),

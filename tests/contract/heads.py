@@ -185,7 +185,7 @@ def rule_13() -> Iterator[Case]:
         seen = Seen(method, "/", "a", (("Content-Length", "5"),), "hello")
         yield accepted(13, f"content of known length on {method} is content", data, seen)
         data = head(line, b"Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n"
-        seen = Seen(method, "/", "a", (("Transfer-Encoding", "chunked"),), "hello")
+        seen = Seen(method, "/", "a", (), "hello")
         yield accepted(13, f"content in chunks on {method} is content", data, seen)
     for line in (b"CONNECT a:80 HTTP/1.1", b"TRACE / HTTP/1.1", b"CONNECT / HTTP/1.1", b"CONNECT a HTTP/1.0"):
         yield refused(13, f"{text(line)} is not implemented", head(line), 501)

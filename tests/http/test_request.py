@@ -9,7 +9,7 @@ import pytest
 
 from greenhttp.testing import every_split, exchange
 from tests.answers import only
-from tests.http.apps import post, post_chunked, request
+from tests.http.apps import chunks, post, post_chunked, request
 from tests.http.conftest import Talk
 
 CONTENT = b"first line\nsecond\n\nlast without end"
@@ -195,6 +195,15 @@ def test_14_both_can_be_allowed_by_name() -> None:
     data = request(b"GET / HTTP/1.1", b"X_Own: a", b"Proxy: b")
     environ = environ_of(data, allow_headers="x_own, proxy")
     assert (environ["HTTP_X_OWN"], environ["HTTP_PROXY"]) == ("a", "b")
+
+
+@pytest.mark.parametrize("coding", [b"Transfer-Encoding: chunked", b"transfer-encoding:  CHUNKED "])
+@pytest.mark.parametrize("more", [[], [b"Transfer_Encoding: gzip"]])
+def test_7_a_coding_that_is_undone_is_not_shown(coding: bytes, more: list[bytes]) -> None:
+    data = request(b"POST / HTTP/1.1", *more, coding, *more, b"A: b", content=chunks(b"abc"))
+    environ = environ_of(data, allow_headers="transfer_encoding")
+    assert "HTTP_TRANSFER_ENCODING" not in environ and "CONTENT_LENGTH" not in environ
+    assert (environ["HTTP_A"], environ["wsgi.input_terminated"]) == ("b", True)
 
 
 def test_14_repeated_fields_are_joined() -> None:

@@ -161,6 +161,25 @@ def test_headers_are_a_mapping_in_any_case(told: Any) -> None:
     assert told(get(b"/", *FIELDS), look) == "looked"
 
 
+@pytest.mark.parametrize("name", [b"Transfer-Encoding", b"TRANSFER-ENCODING"])
+def test_a_coding_that_is_undone_is_no_field(name: bytes, told: Any) -> None:
+    """RFC 9110 7.6.1: it is about one connection, and the body has no coding any more."""
+
+    def look(request: Any) -> Any:
+        headers = request.headers
+        assert "transfer-encoding" not in headers and headers.get("Transfer-Encoding", "?") == "?"
+        assert headers.get_all("transfer-encoding") == [] and "transfer-encoding" not in dict(headers)
+        with pytest.raises(KeyError):
+            headers["Transfer-Encoding"]
+        return headers.pairs, list(headers), headers.values(), request.body.read()
+
+    data = request(b"POST / HTTP/1.1", b"A: b", name + b": chunked", b"C: d", content=chunks(b"abc"))
+    pairs = [("Host", "example.com"), ("A", "b"), ("C", "d")]
+    assert told(data, look) == (pairs, ["host", "a", "c"], ["example.com", "b", "d"], b"abc")
+    other = request(b"POST / HTTP/1.1", b"Transfer-Encodin: chunked", b"Content-Length: 3", content=b"abc")
+    assert told(other, lambda request: request.headers["transfer-encodin"]) == "chunked"
+
+
 def test_a_field_that_is_not_there(told: Any) -> None:
     def look(request: Any) -> str:
         headers = request.headers

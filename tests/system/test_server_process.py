@@ -114,7 +114,7 @@ def test_curl_uploads_with_a_length(url, content):
 def test_curl_uploads_in_chunks(url, content, extra):
     told = json.loads(curl("-H", "Transfer-Encoding: chunked", *extra, "-T", content, f"{url}/upload"))
     assert told_of(content).items() <= told.items()
-    assert (told["CONTENT_LENGTH"], told["HTTP_TRANSFER_ENCODING"]) == (None, "chunked")
+    assert (told["CONTENT_LENGTH"], told["HTTP_TRANSFER_ENCODING"]) == (None, None)
 
 
 @needs_curl
