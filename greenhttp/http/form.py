@@ -6,11 +6,11 @@ The first is the standard library's business, the second that of the package `mu
 import io
 import os
 import sys
-import tempfile
 from typing import IO, Any
 from urllib.parse import parse_qsl
 
 from greenhttp.errors import HTTPError
+from greenhttp.http.store import Store
 from greenhttp.http.values import Values
 
 MOST_FIELDS = 1000  # of a form; far beyond what a person fills in, far below what could keep a processor busy
@@ -98,7 +98,7 @@ def _multipart(content_type: str, body: Any, limit: int) -> Form:
     files: list[tuple[str, Upload]] = []
     room = limit
     content: Any = None
-    store = _Store()
+    store = Store()  # one for all: descriptors are scarcer than bytes
     try:
         parser = multipart.PushMultipartParser(boundary, max_segment_count=MOST_FIELDS)
         for event in parser.parse_blocking(body.read, BLOCK):
@@ -130,36 +130,10 @@ def _refusal(error: Exception, beyond: type[Exception]) -> HTTPError:
     return HTTPError(400, f"malformed multipart content: {error.args[0]}")
 
 
-class _Store:
-    """One temporary file for all large files of a form: descriptors are scarcer than bytes."""
-
-    def __init__(self) -> None:
-        self.fd = -1
-        self.size = 0
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.fd < 0:
-            with tempfile.TemporaryFile(buffering=0) as file:
-                self.fd = os.dup(file.fileno())
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self.fd, view, self.size)
-            view = view[written:]
-            self.size += written
-
-    def close(self) -> None:
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        self.close()
-
-
 class _Content:
     """The content of one part: in memory, or where it begins in the store. Parts come one after the other."""
 
-    def __init__(self, store: _Store) -> None:
+    def __init__(self, store: Store) -> None:
         self.memory = io.BytesIO()
         self.store = store
         self.start = -1
@@ -184,7 +158,7 @@ class _Content:
 class _Window(io.RawIOBase):
     """A range of the store as a file of its own."""
 
-    def __init__(self, store: _Store, start: int, size: int) -> None:
+    def __init__(self, store: Store, start: int, size: int) -> None:
         self.store, self.start, self.size, self.at = store, start, size, 0
 
     def readable(self) -> bool:
@@ -201,7 +175,7 @@ class _Window(io.RawIOBase):
         return at
 
     def readinto(self, buffer: Any) -> int:
-        data = os.pread(self.store.fd, max(0, min(len(buffer), self.size - self.at)), self.start + self.at)
+        data = self.store.read(max(0, min(len(buffer), self.size - self.at)), self.start + self.at)
         buffer[: len(data)] = data
         self.at += len(data)
         return len(data)
