@@ -62,7 +62,8 @@ class LimitError(WireError):
 class BodyError(GreenError, OSError):
     """The request body ended early, was malformed or was too large: raised by the read that met it.
 
-    `status` is what the client is answered with if nothing was sent yet (400, 408, 413 or 431).
+    `status` is what the client is answered with if nothing was sent yet: 400, 408, 413, 431, or 507 where the content
+    is gathered first (`gather_chunked`) and there is no room for it.
     """
 
     def __init__(self, status: int, reason: str) -> None:

@@ -57,6 +57,7 @@ cdef str K_HOST = sys.intern("HTTP_HOST")
 cdef str K_SCHEME = sys.intern("wsgi.url_scheme")
 cdef str K_TRAILERS = sys.intern("greenhttp.trailers")
 cdef str K_CODING = sys.intern("HTTP_TRANSFER_ENCODING")
+cdef str K_LENGTH = sys.intern("CONTENT_LENGTH")
 cdef str K_ACCEPT = sys.intern("HTTP_ACCEPT")
 cdef str HTTP_1_0 = "HTTP/1.0"
 cdef str HTTP_1_1 = "HTTP/1.1"
@@ -271,6 +272,8 @@ cdef dict make_environ(Request request):
     if head.framing == Framing.CHUNKED:
         # It speaks of one connection, and is undone: applications that find it decode the content a second time.
         environ.pop(K_CODING, None)
+        if request.body.gathered is not None:
+            environ[K_LENGTH] = request.body.gathered
     if seen[0] & base.forwarded.known[0] | seen[1] & base.forwarded.known[1] | base.forwarded.unknown:
         secure = base.forwarded.secure(head, request.exchange.stream)
         if secure == CONTRADICTED:

@@ -94,8 +94,12 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
         began = nanoseconds()
     exchange.worker.errand = <void*>request     # borrowed, so it costs nothing; taken back before `request` can go
     try:
-        if head.framing == Framing.LENGTH and head.content_length > service.limit_body:
-            raise BodyError(413, beyond("limit_request_body", service.limit_body))
+        if head.framing == Framing.LENGTH:
+            if head.content_length > service.limit_body:
+                raise BodyError(413, beyond("limit_request_body", service.limit_body))
+        elif service.gather and head.framing == Framing.CHUNKED:
+            request.keep()                      # the head's bytes stand before those of the content
+            body.gather(service.gather)
         response = (<App>service.app).respond(request)
         request.take_input()
         response.deliver()
@@ -112,6 +116,8 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
     request.over = True
     body.over = True                            # also if it was read to its end: somebody may still wait in it
     left = exchange.part(head, body)
+    if body.stored is not None:
+        body.release()
     if left:
         service.report("warning", f"{request.describe()}: a green thread that the handler left behind was still"
                                   " reading or writing; the connection is closed")
@@ -152,7 +158,10 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
             service.noise("disconnections", f"{what}: {error}")
         else:
             how = f"{error}; the connection is aborted" if request.head_out else f"refused with {status}: {error}"
-            service.noise("refusals", f"{what}: {how}")
+            if status < 500:
+                service.noise("refusals", f"{what}: {how}")
+            else:
+                service.noise("overload", f"{what}: {how}", "error")    # no place for what clients may send at will
     elif reach == Reach.GONE:
         service.noise("disconnections", f"{what}: {lost(error)}")
         return exchange.abort()

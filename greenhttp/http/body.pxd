@@ -14,6 +14,9 @@ cdef class Body:
     cdef Py_ssize_t moved           # bytes handed out since the others had their turn
     cdef bytes ahead                # decoded, not yet handed out
     cdef Py_ssize_t ahead_at
+    cdef str gathered               # its size, where all of it came before the application was asked; else None
+    cdef object stored              # what the rest of it was gathered in, a store.Store, or None
+    cdef int64_t stored_at
 
     # the seam: what each protocol has its own way for
     cdef int64_t left(self) noexcept
@@ -26,6 +29,11 @@ cdef class Body:
 
     cdef Py_ssize_t more(self, char* into, Py_ssize_t size) except -1
     cdef int still_mine(self) except -1
+    cdef bint at_end(self) noexcept
+    cdef Py_ssize_t recall(self, char* into, Py_ssize_t size) except -1
+    cdef int gather(self, int64_t limit) except -1
+    cdef int put_aside(self, object store, bytes data) except -1
+    cdef int release(self) except -1
     cdef bytes collect(self, Py_ssize_t size)
     cdef int put_back(self, list pieces) except -1
 

@@ -21,8 +21,10 @@ from greenhttp.wire.head cimport Framing, Head
 
 from greenhttp.errors import BodyError, BodyTimeout, LimitError, StreamClosed, StreamTimeout, WireError
 from greenhttp.http.refusals import beyond
+from greenhttp.http.store import Store, where
 
 cdef enum:
+    IN_MEMORY = 1048576         # bytes of content gathered that stay in memory
     PIECE = 8192                # what `readline` decodes ahead
 
 cdef Py_ssize_t UNLIMITED = <Py_ssize_t>(<size_t>-1 >> 1)
@@ -66,7 +68,7 @@ cdef class Body:
         """As `decode`, with what goes wrong as a BodyError."""
         cdef Py_ssize_t moved
         if self.done:
-            return 0
+            return 0 if self.stored is None else self.recall(into, size)
         if self.over:
             raise BodyError(400, "the request is over: its body can no longer be read")
         if self.broken:
@@ -102,15 +104,78 @@ cdef class Body:
             raise BodyError(400, "the request is over: its body can no longer be read")
         return 0
 
+    cdef inline bint at_end(self) noexcept:
+        """Whether there is no more of it than `ahead`."""
+        return self.done and self.stored is None
+
+    cdef int gather(self, int64_t limit) except -1:
+        """Take all of it now, before the application is asked, into memory or a temporary file; `gathered` is its size.
+
+        Raises BodyError: what reading raises, 413 beyond `limit`, 507 if the file cannot be written.
+        """
+        cdef Py_ssize_t most = <Py_ssize_t>min(limit, <int64_t>IN_MEMORY)
+        cdef int64_t size
+        cdef bytes data = self.collect(most + 1)
+        cdef object store
+        size = PyBytes_GET_SIZE(data)
+        if size <= most:
+            self.ahead = data if size else None
+            self.ahead_at = 0
+        else:
+            store = Store()
+            try:
+                while size <= limit and data:
+                    self.put_aside(store, data)
+                    data = self.read_some()
+                    size += PyBytes_GET_SIZE(data)
+                if size > limit:
+                    self.broken = True          # what follows it is not read
+                    raise BodyError(413, beyond("gather_chunked", limit))
+            except BaseException:
+                store.close()
+                raise
+            self.stored = store
+        self.gathered = f"{size}"
+        return 0
+
+    cdef int put_aside(self, object store, bytes data) except -1:
+        try:
+            store.write(data)
+        except OSError as error:
+            self.broken = True
+            what = f"the content cannot be written to a temporary file{where()} (gather_chunked)"
+            raise BodyError(507, f"{what}: {error}") from error
+        return 0
+
+    cdef Py_ssize_t recall(self, char* into, Py_ssize_t size) except -1:
+        """As `decode`, of what was gathered in a file."""
+        cdef bytes data
+        if self.over:
+            raise BodyError(400, "the request is over: its body can no longer be read")
+        data = self.stored.read(size, self.stored_at)
+        if not data:
+            raise BodyError(500, "the temporary file that holds the request body has been cut")
+        memcpy(into, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        self.stored_at += PyBytes_GET_SIZE(data)
+        if self.stored_at == <int64_t>self.stored.size:
+            self.release()
+            self.stored = None
+        return PyBytes_GET_SIZE(data)
+
+    cdef int release(self) except -1:
+        """Nobody reads the file any more. It stays known that there was one: what is left of it is no end."""
+        self.stored.close()
+        return 0
+
     cdef bytes collect(self, Py_ssize_t size):
         """`size` bytes, fewer at the end. Memory grows with what arrives, not with what was asked for."""
         cdef Py_ssize_t got = 0, n, capacity
-        cdef int64_t left = self.left()
+        cdef int64_t left = self.left() if self.stored is None else <int64_t>self.stored.size - self.stored_at
         cdef bytes data, larger
         if self.ahead is not None:
             got = min(size, PyBytes_GET_SIZE(self.ahead) - self.ahead_at)
             left = left + got if left >= 0 else left
-        elif self.done or size == 0:
+        elif size == 0 or self.at_end():
             return b""
         capacity = min(size, 65536)
         if 0 <= left < capacity:
@@ -124,7 +189,7 @@ cdef class Body:
                 self.ahead = None
         while got < size:
             if got == capacity:
-                if self.done:
+                if self.at_end():
                     break
                 capacity = min(size, capacity * 2)
                 larger = PyBytes_FromStringAndSize(NULL, capacity)
@@ -156,7 +221,7 @@ cdef class Body:
         cdef Py_ssize_t n
         if self.ahead is not None:
             return self.collect(min(size, PyBytes_GET_SIZE(self.ahead) - self.ahead_at))
-        if self.done or size <= 0:
+        if size <= 0 or self.at_end():
             return b""
         data = PyBytes_FromStringAndSize(NULL, min(size, 65536))
         n = self.more(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))

@@ -10,6 +10,7 @@ BEYOND = {  # setting -> what is beyond it
     "limit_request_body": "the body is larger than {}",
     "limit_chunk_extensions": "the chunk extensions are longer than {}",
     "limit_trailers": "the trailers are larger than {}",
+    "gather_chunked": "the chunked content is larger than {}",
     "limit_buffers": "the unread input of all connections is larger than {} and this one has the most",
 }
 COUNTED = ("limit_request_fields",)  # all others are sizes

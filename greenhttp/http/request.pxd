@@ -13,6 +13,7 @@ cdef enum:
 cdef class Headers:
     cdef Head head                  # whose fields these are, or
     cdef bint decoded               # and its transfer coding is undone: the field that names it is not shown
+    cdef str length                 # but this Content-Length, if it is known by now
     cdef Body content               # whose trailers
 
     cdef object find(self, str name)

@@ -37,15 +37,20 @@ cdef class Headers:
     cdef object find(self, str name):
         """The value of the field, None without one."""
         if self.head is not None:
-            if self.decoded and name.lower() == "transfer-encoding":
-                return None
+            if self.decoded:
+                lower = name.lower()
+                if lower == "transfer-encoding":
+                    return None
+                if lower == "content-length":
+                    return self.length
             return self.head.get(name)
         values = self.get_all(name)
         return ("; " if name.lower() == "cookie" else ", ").join(values) if values else None
 
     cdef list all(self):
         if self.decoded:
-            return [pair for pair in self.head.fields if pair[0].lower() != "transfer-encoding"]
+            pairs = [pair for pair in self.head.fields if pair[0].lower() != "transfer-encoding"]
+            return pairs if self.length is None else [*pairs, ("Content-Length", self.length)]
         if self.head is not None:
             return self.head.fields
         return self.content.followed() if self.content.done else []
@@ -170,13 +175,15 @@ cdef class Request:
     def headers(self):
         """The fields, as Headers: a mapping of names, in any case, to values.
 
-        Without Transfer-Encoding, which speaks of one connection, and which `body` has undone (RFC 9110 7.6.1).
+        Without Transfer-Encoding, which speaks of one connection, and which `body` has undone (RFC 9110 7.6.1); with a
+        Content-Length instead where chunked content is gathered first (`gather_chunked`).
         """
         cdef Headers headers
         if self.made_headers is None:
             headers = Headers.__new__(Headers)
             headers.head = self.known()
             headers.decoded = headers.head.framing == Framing.CHUNKED
+            headers.length = self.body.gathered
             self.made_headers = headers
         return self.made_headers
 

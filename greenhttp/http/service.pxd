@@ -30,6 +30,7 @@ cdef class Service:
     cdef readonly int64_t requests
     cdef readonly int64_t max_connections
     cdef int64_t limit_body
+    cdef int64_t gather             # bytes of chunked content gathered before the application is asked; 0: none
     cdef int64_t limit_buffers
     cdef str crowded                # what is said when unread input is more than that
     cdef Py_ssize_t limit_extensions, limit_trailers, limit_pipeline

@@ -66,6 +66,7 @@ cdef class Service:
         reserve = 0 if self.health_path is None else RESERVE
         self.pool = Pool(s.concurrency, s.queue, self.queued, hub, reserve, s.context == "thread")
         self.limit_body = s.limit_request_body
+        self.gather = s.gather_chunked
         self.limit_buffers = s.limit_buffers
         self.crowded = beyond("limit_buffers", s.limit_buffers)
         self.limit_extensions = s.limit_chunk_extensions

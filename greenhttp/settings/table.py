@@ -472,6 +472,13 @@ SETTINGS: tuple[Setting, ...] = (
         _ANSWERS, ("--secure-scheme-headers",),
     ),
     Setting(
+        "gather_chunked", "size", 0, "bytes",
+        "Receive chunked request content completely before the application is called, and give it CONTENT_LENGTH: for"
+        " applications that read no content without it, such as Django and Bottle. Up to 1 MiB in memory, more in a"
+        " temporary file; more than this size gets 413. 0: off.",
+        _ANSWERS, ("--gather-chunked",),
+    ),
+    Setting(
         "allow_methods", "names", (), "",
         "Methods to accept that are answered with 501 by default: CONNECT, TRACE.",
         _ANSWERS, ("--allow-methods",), _methods,

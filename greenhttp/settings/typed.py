@@ -53,6 +53,7 @@ class StreamSettings(TypedDict, total=False):
     allow_headers: Texts
     forwarded_allow_ips: Texts
     secure_scheme_headers: Texts | Mapping[str, str] | Off
+    gather_chunked: int | str  # bytes
     allow_methods: Texts
     access_logfile: str | bool | None
     access_log_format: str
