@@ -8,7 +8,7 @@ from greenhttp.http.request import Request
 from greenhttp.http.response import Delivery
 from greenhttp.settings.values import Settings
 
-_Body: TypeAlias = str | Buffer | dict[Any, Any] | list[Any] | Iterable[bytes] | IO[bytes]
+_Body: TypeAlias = str | Buffer | dict[Any, Any] | list[Any] | Iterable[bytes | bytearray | memoryview] | IO[bytes]
 _Headers: TypeAlias = Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str]]
 
 @disjoint_base

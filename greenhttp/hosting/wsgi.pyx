@@ -19,7 +19,7 @@ from greenhttp.http.application cimport App, take_spare
 from greenhttp.http.body cimport NOTHING
 from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.request cimport Request, trailers_of
-from greenhttp.http.response cimport Delivery, file_range, kind_of_said, said, wants_json
+from greenhttp.http.response cimport Delivery, bytes_of, file_range, kind_of_said, said, wants_json
 from greenhttp.wire.head cimport Field, Form, Framing, Head
 
 import sys
@@ -345,8 +345,8 @@ cdef class WSGIDelivery(Delivery):
 
     cdef object write(self, object data):
         """Send `data` at once; for applications older than iterables (PEP 3333)."""
-        if not isinstance(data, bytes):
-            raise TypeError(f"content must be bytes, not {type(data).__name__}")
+        if type(data) is not bytes:
+            data = bytes_of(data)               # before the head is out, if it is none
         if not self.request.head_out:
             self.start(-1)
         self.piece(data)
@@ -458,7 +458,7 @@ cdef class WSGI(App):
         if type(result) is not list and type(result) is not tuple:
             if result is None:
                 raise TypeError("the application returned None; a WSGI application returns an iterable of bytes")
-            if isinstance(result, (bytes, str)):
+            if isinstance(result, (bytes, str, bytearray, memoryview)):
                 raise TypeError(f"the application returned {type(result).__name__}; return a list of bytes")
             if hasattr(result, "close"):
                 response.closer = result

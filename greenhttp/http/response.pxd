@@ -13,13 +13,14 @@ cdef class FileBody:
     cdef readonly int64_t offset
     cdef readonly int64_t size
 
+cdef bytes bytes_of(object data)
 cdef FileBody file_range(object file)
 
 cdef class Delivery(ResponseHead):
     cdef Request request
     cdef Exchange exchange
     cdef Service service
-    cdef object content         # list or tuple of bytes, FileBody, or an iterable of bytes
+    cdef object content         # list or tuple of bytes (see bytes_of), FileBody, or an iterable of them
     cdef object closer          # what the content comes from, if that has a close()
     cdef ResponseHead trailers  # what follows the content, or None
     cdef bint ended             # nothing can be added: it is complete, or it failed

@@ -33,6 +33,18 @@ REASONS[417] = "Expectation Failed"
 REASONS[431] = "Request Header Fields Too Large"
 
 
+cdef bytes bytes_of(object data):
+    """A piece of content as bytes: what it holds now, whatever its __bytes__ says or is made of it afterwards.
+
+    Raises TypeError.
+    """
+    if isinstance(data, bytes):
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    if isinstance(data, (bytearray, memoryview)):
+        return memoryview(data).tobytes()
+    raise TypeError(f"content must be bytes, not {type(data).__name__}")
+
+
 cdef class FileBody:
     """Content that is a range of a regular file, sent by the kernel without passing through this process.
 
@@ -96,10 +108,7 @@ cdef class Delivery(ResponseHead):
         """Put some content into the output. 0: nothing more is wanted."""
         cdef Py_ssize_t n
         if type(data) is not bytes:
-            if not isinstance(data, bytes):
-                raise TypeError(f"content must be bytes, not {type(data).__name__}")
-            # What it holds, not what its __bytes__ says: its size was announced, and the head may be out.
-            data = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            data = bytes_of(data)
         if self.transfer == Transfer.EMPTY:
             return 0
         n = PyBytes_GET_SIZE(data)
@@ -202,7 +211,7 @@ cdef class Delivery(ResponseHead):
         cdef object data
         for data in pieces:
             if not isinstance(data, bytes):
-                raise TypeError(f"content must be bytes, not {type(data).__name__}")
+                return self.deliver_known([bytes_of(each) for each in pieces])
             size += PyBytes_GET_SIZE(data)
         if not self.request.head_out:
             self.start(size)
@@ -232,7 +241,7 @@ cdef class Delivery(ResponseHead):
         for data in pieces:
             if not self.request.head_out:
                 if not isinstance(data, bytes):
-                    raise TypeError(f"content must be bytes, not {type(data).__name__}")    # while a 500 is possible
+                    data = bytes_of(data)   # which may raise, while a 500 is possible
                 if PyBytes_GET_SIZE(data) == 0:
                     continue            # the head may change until there is something to send
                 self.start(-1)

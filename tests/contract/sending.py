@@ -186,7 +186,7 @@ def exceptions() -> Iterator[Sent]:
         left = Left(200, "", None, b"", None, ABORTED, False)
         name = f"content{f' of length {length}' if length else ''} that fails {AFTER} to {asked}"
         yield Sent(20, name, said, asked, left, ("ecret", "Boom", "0\r\n\r\n"))
-    for bad in ("text", 1, None, bytearray(b"a")):
+    for bad in ("text", 1, None, [b"a"]):
         said = Said(STREAM, pieces=(bad,))
         yield Sent(20, f"content {bad!r} is an error", said, "GET on 1.1", FAILED)
 

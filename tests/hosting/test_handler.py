@@ -104,6 +104,7 @@ class Bytes(bytes):
         (lambda: defaultdict(list, a=[]), b'{"a":[]}', JSON, "length"),
         (lambda: iter((b"a", Bytes(b"b"))), b"ab", BYTES, "chunked"),
         (lambda: iter([b"a", b"", b"b"]), b"ab", BYTES, "chunked"),
+        (lambda: iter([bytearray(b"a"), memoryview(b"b c ")[::2]]), b"abc", BYTES, "chunked"),
         (lambda: (c for c in [b"", b"a"]), b"a", BYTES, "chunked"),
         (lambda: iter([]), b"", BYTES, "length"),
         (lambda: map(bytes, [[97], [98]]), b"ab", BYTES, "chunked"),

@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 import threading
+from array import array
 from wsgiref.validate import validator
 
 import gevent
@@ -442,10 +443,10 @@ def test_start_response_never_called_is_an_error(content, log):
     assert log() == ["GET /x: AssertionError in the application"]
 
 
-def test_write_takes_bytes_alone(log):
+def test_write_takes_nothing_but_bytes(log):
     def app(environ, start_response):
         write = start_response("200 OK", list(PLAIN))
-        for wrong in ("text", None, 5, bytearray(b"x"), [b"x"]):
+        for wrong in ("text", None, 5, [b"x"]):
             with pytest.raises(TypeError):
                 write(wrong)
         write(b"right")
@@ -1088,7 +1089,9 @@ HOSTILE = {
     "returns list of str": (answering(["secret"]), "TypeError"),
     "returns list of None": (answering([None]), "TypeError"),
     "returns list of int": (answering([b"a", 1]), "TypeError"),
-    "returns list of bytearray": (answering([bytearray(b"a")]), "TypeError"),
+    "returns bytearray": (answering(bytearray(b"secret")), "TypeError"),
+    "returns memoryview": (answering(memoryview(b"secret")), "TypeError"),
+    "returns list of arrays": (answering([array("B", b"secret")]), "TypeError"),
     "yields str": (answering(lambda: iter(["secret"])), "TypeError"),
     "status int": (bad_start(200, []), "TypeError"),
     "status bytes": (bad_start(b"200 OK", []), "TypeError"),

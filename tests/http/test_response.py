@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from array import array
 from functools import partial
 from typing import Any
 
@@ -186,7 +187,83 @@ def test_18_the_write_callable(talk: Talk) -> None:
     assert [(a.content, a.framing) for a in outcome.answers] == [(b"abc", "chunked")] * 2
 
 
-@pytest.mark.parametrize("content", [["text"], [1], [None], [bytearray(b"a")], "text", b"bytes", None, 5])
+class Array(bytearray):
+    def __bytes__(self) -> bytes:
+        return b"something else"
+
+
+BUFFERS: dict[str, Any] = {  # pieces of b"abcd", made anew each time
+    "bytearray": lambda: [bytearray(b"ab"), b"c", bytearray(b""), bytearray(b"d")],
+    "a kind of bytearray": lambda: [Array(b"abcd")],
+    "memoryview": lambda: [memoryview(b"ab"), memoryview(bytearray(b"cd"))],
+    "every second byte": lambda: [memoryview(b"a b c d ")[::2]],
+    "numbers": lambda: [memoryview(array("H", b"abcd"))],
+    "two dimensions": lambda: [memoryview(b"abcd").cast("B", (2, 2))],
+}
+
+
+@pytest.mark.parametrize("make", BUFFERS.values(), ids=BUFFERS)
+@pytest.mark.parametrize("how", ["list", "tuple", "iterator", "write", "write and iterator"])
+def test_18_bytearray_and_memoryview_are_content_too(make: Any, how: str, talk: Talk) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        write = start_response("200 OK", [])
+        pieces = make()
+        if "write" in how:
+            write(pieces.pop(0))
+        if how == "write":
+            for piece in pieces:
+                write(piece)
+            return []
+        return {"list": list, "tuple": tuple}.get(how, iter)(pieces)
+
+    conversation = talk(app, GET, GET)
+    framing = "length" if how in ("list", "tuple") else "chunked"
+    assert [(answer.content, answer.framing) for answer in conversation.answers] == [(b"abcd", framing)] * 2
+    assert conversation.log == []
+
+
+@pytest.mark.parametrize("size", [4, 100_000])
+@pytest.mark.parametrize("how", ["iterator", "write"])
+def test_18_what_becomes_of_a_buffer_afterwards_is_not_sent(how: str, size: int) -> None:
+    """A bytearray that is filled again and again: each piece is what it was when it was given."""
+
+    def pieces() -> Any:
+        buffer = bytearray(size)
+        for letter in b"abc":
+            buffer[:] = bytes([letter]) * size
+            yield buffer
+            buffer[:] = b"x" * size
+        buffer.clear()  # nobody holds it
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        write = start_response("200 OK", [])
+        if how == "iterator":
+            return pieces()
+        for piece in pieces():
+            write(piece)
+        return []
+
+    # A client that reads slowly: the pieces are still in the output when the buffer changes.
+    outcome = exchange(app, [GET], window=1000)
+    assert only(outcome.sent).content == b"a" * size + b"b" * size + b"c" * size
+    assert outcome.log == []
+
+
+def test_18_pieces_of_a_list_are_copied_and_not_held() -> None:
+    kept = [bytearray(b"abc"), memoryview(b"de")]
+    answer = only(exchange(answering(kept), [GET]).sent)
+    assert (answer.content, answer.framing) == (b"abcde", "length")
+    kept[0].clear()  # type: ignore[union-attr]  # BufferError if somebody held it
+
+
+def test_18_a_view_that_was_released_is_an_error_before_anything_is_said(talk: Talk) -> None:
+    view = memoryview(b"abc")
+    view.release()
+    outcome = talk(answering([view]), GET)
+    assert (outcome.statuses, outcome.levels) == ([500], ["error"])
+
+
+@pytest.mark.parametrize("content", [["text"], [1], [None], [array("B", b"a")], "text", b"a", bytearray(b"a"), None, 5])
 def test_18_only_bytes_are_content(content: Any, talk: Talk) -> None:
     outcome = talk(answering(content), GET)
     assert (outcome.statuses, outcome.levels) == ([500], ["error"])
