@@ -18,19 +18,14 @@ import io
 import os
 import stat
 import tempfile
-from http import HTTPStatus
 
 from greenhttp.errors import ResponseError
 from greenhttp.http.accept import prefers_json
 from greenhttp.http.json_text import error_as_json
+from greenhttp.wire.response import REASONS as reasons
 
 
-cdef dict REASONS = {int(status): status.phrase for status in HTTPStatus}
-# RFC 9110 names these differently from older editions that some Python versions follow.
-REASONS[413] = "Content Too Large"
-REASONS[414] = "URI Too Long"
-REASONS[417] = "Expectation Failed"
-REASONS[431] = "Request Header Fields Too Large"
+cdef dict REASONS = reasons
 
 
 cdef bytes bytes_of(object data):

@@ -3,6 +3,8 @@ from enum import IntEnum
 
 from typing_extensions import disjoint_base
 
+REASONS: dict[int, str]
+
 class Transfer(IntEnum):
     EMPTY = 0
     SIZED = 1

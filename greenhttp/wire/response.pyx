@@ -21,6 +21,8 @@ from libc.string cimport memcpy
 from greenhttp.wire.names cimport token_table
 from greenhttp.wire.scan cimport clean_value
 
+from http import HTTPStatus
+
 from greenhttp.errors import ResponseError
 
 
@@ -47,6 +49,13 @@ cdef enum:
     LONGEST = 64                # bytes of a name, or of a status, that is worth it
 
 cdef const unsigned char* TOKEN = token_table()
+
+REASONS = {int(status): status.phrase for status in HTTPStatus}
+# RFC 9110 names these differently from older editions that some Python versions follow.
+REASONS[413] = "Content Too Large"
+REASONS[414] = "URI Too Long"
+REASONS[417] = "Expectation Failed"
+REASONS[431] = "Request Header Fields Too Large"
 
 # Applications pass the same few str objects again and again. One that was found good is good for ever, since a str does
 # not change and, being kept here, no other object takes its address.
@@ -168,10 +177,14 @@ cdef class ResponseHead:
         return 0
 
     cdef int begin(self, object status) except -1:
-        """Start over with a status line from "NNN reason" (RFC 9112 4). Raises ResponseError, TypeError."""
+        """Start over with a status line from "NNN reason" (RFC 9112 4). Raises ResponseError, TypeError.
+
+        Without a reason it is the one of HTTP for that number, if there is one.
+        """
         global checked_status
         cdef const unsigned char* text
         cdef Py_ssize_t n
+        cdef int code
         if status is not checked_status:
             if not isinstance(status, str):
                 raise TypeError(f"the status must be a str like '200 OK', not {type(status).__name__}")
@@ -186,7 +199,11 @@ cdef class ResponseHead:
                 raise ResponseError(f"the status must be three digits, 100 to 599, space, reason; not {status!r:.80}")
             if not clean_value(text + 3, n - 3):
                 raise ResponseError("the status has a control character in it")
-            if type(status) is str and n <= LONGEST:
+            if n <= 4:
+                # Whoever reads it, be it a person, expects the usual one. It may be missing, the space may not.
+                code = (text[0] - c'0') * 100 + (text[1] - c'0') * 10 + (text[2] - c'0')
+                status = f"{code} {REASONS.get(code, '')}"
+            elif type(status) is str and n <= LONGEST:
                 checked_status = status
         n = PyUnicode_GET_LENGTH(status)
         text = <const unsigned char*>PyUnicode_DATA(status)
@@ -197,9 +214,6 @@ cdef class ResponseHead:
         memcpy(self.data, b"HTTP/1.1 ", 9)
         memcpy(self.data + 9, text, n)
         self.size = n + 9
-        if n == 3:                      # the space belongs to the line even when there is no reason
-            self.data[self.size] = c' '
-            self.size += 1
         self.data[self.size] = c'\r'
         self.data[self.size + 1] = c'\n'
         self.size += 2

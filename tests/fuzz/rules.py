@@ -14,6 +14,7 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 
 from greenhttp.wire.body import FORBIDDEN_TRAILERS
+from greenhttp.wire.response import REASONS
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 5.6.2
 TEXT = rb"[\t\x20-\x7e\x80-\xff]*"  # what a field value may hold, RFC 9110 5.5
@@ -291,7 +292,8 @@ def write_head(
         end.append("Connection: close")
     elif not minor:
         end.append("Connection: keep-alive")
-    lines = [f"HTTP/1.1 {status}" + " " * (len(status) == 3)]
+    reason = status[4:] or REASONS.get(code, "")
+    lines = [f"HTTP/1.1 {code} {reason}"]
     lines += [f"{name}: {value}" for name, value in fields if name.lower() not in NOT_PASSED_ON]
     own = b"" if values("server") else SERVER
     own += b"" if values("date") else DATE

@@ -582,8 +582,9 @@ def test_a_body_error_of_the_handlers_own_is_a_500() -> None:
         (HTTPStatus.OK, (200, "OK")),
         (HTTPStatus.CREATED, (201, "Created")),
         ("404 No Such Page", (404, "No Such Page")),
-        ("404", (404, "")),
-        ("200 ", (200, "")),
+        ("404", (404, "Not Found")),
+        ("200 ", (200, "OK")),
+        ("299", (299, "")),
     ],
 )
 def test_a_status(status: Any, line: tuple[int, str]) -> None:

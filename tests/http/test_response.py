@@ -103,10 +103,23 @@ def test_16_an_application_that_swallows_the_exception_sends_nothing_of_it(talk:
     assert b"Injected" not in outcome.said and b"Good" not in outcome.said
 
 
-@pytest.mark.parametrize("status", ["100 Continue", "599", "200 ", "299 ", "404 Nicht gefunden \xe4"])
-def test_16_any_three_digits_from_100_to_599_will_do(status: str) -> None:
-    outcome = exchange(answering([b""], status), [GET])
-    assert outcome.sent.startswith(b"HTTP/1.1 " + status.encode("latin-1")[:4].ljust(4))
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        ("100 Continue", "100 Continue"),
+        ("404 Nicht gefunden \xe4", "404 Nicht gefunden \xe4"),
+        ("200  ", "200  "),
+        # Without a reason: what frameworks send for the number, none where HTTP has none.
+        ("200", "200 OK"),
+        ("200 ", "200 OK"),
+        ("413", "413 Content Too Large"),
+        ("599", "599 "),
+        ("299 ", "299 "),
+    ],
+)
+def test_16_any_three_digits_from_100_to_599_will_do(status: str, line: str) -> None:
+    outcome = exchange(answering([b""], status), [GET, GET])
+    assert outcome.sent.count(b"HTTP/1.1 " + line.encode("latin-1") + b"\r\n") == 1 + (status[0] != "1")
 
 
 # ---- 17: framing and persistence are the server's
