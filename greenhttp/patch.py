@@ -12,13 +12,15 @@ import time
 import warnings
 from types import ModuleType
 
-_LOADED = frozenset(sys.modules)  # before gevent, which brings modules of its own
+_LOADED = frozenset(sys.modules)
 
 from gevent import monkey  # noqa: E402
 
+from greenhttp.green.loop import BROUGHT  # noqa: E402
+
 # Where blocking calls live, and what gevent replaces there although it makes nobody wait.
 _WAITING = ("_thread", "os", "queue", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time")
-_HARMLESS = frozenset(("CompletedProcess", "close", "exit", "get_ident", "stack_size"))
+_HARMLESS = frozenset(("CompletedProcess", "_local", "close", "exit", "get_ident", "local", "stack_size"))
 # gunicorn: in its workers what it holds is its master's, which makes no green thread wait
 _OURS = frozenset(("gevent", "greenlet", "greenhttp", "gunicorn")) | sys.stdlib_module_names
 
@@ -46,7 +48,7 @@ def _patch() -> tuple[str, ...]:
         for name, value in names.items()
         if callable(value) and name not in _HARMLESS and vars(module).get(name) is not value
     }
-    holders = (_holder(name) for name in sorted(_LOADED) if _holds(sys.modules.get(name), replaced))
+    holders = (_holder(name) for name in sorted(_LOADED - BROUGHT) if _holds(sys.modules.get(name), replaced))
     return tuple(dict.fromkeys(holders))
 
 

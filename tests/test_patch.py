@@ -19,7 +19,6 @@ HOLDING = [
     "from threading import Lock",
     "import threading\nlock = threading.Lock()",
     "import threading\nlock = threading.RLock()",
-    "from threading import local\nclass Mine(local): pass",
     "from select import poll",
     "from subprocess import Popen",
     "from os import fork",
@@ -29,6 +28,7 @@ HOLDING = [
 HARMLESS = [
     "import socket, ssl, threading, time, select, subprocess, os, queue",  # used through the module: replaced there
     "from socket import AF_INET, timeout\nfrom subprocess import PIPE\nfrom os import path\nfrom time import time",
+    "from threading import local\nclass Mine(local): pass\nmine = Mine()",  # makes nobody wait
     "from threading import RLock",  # makes whatever kind there is when it is called
     "from logging import getLogger\nlog = getLogger('bird')",
 ]

@@ -19,10 +19,14 @@ import os
 import sys
 from dataclasses import dataclass
 
-import gevent
-from gevent._hub_local import get_hub_if_exists  # gevent.get_hub() would make one
+_before = frozenset(sys.modules)
 
-from greenhttp.errors import ConfigError
+import gevent  # noqa: E402
+from gevent._hub_local import get_hub_if_exists  # noqa: E402  gevent.get_hub() would make one
+
+from greenhttp.errors import ConfigError  # noqa: E402
+
+BROUGHT = frozenset(sys.modules) - _before  # by gevent: nobody has imported these too early
 
 LIBEV, LIBUV = "libev-cext", "libuv-cffi"  # gevent's names
 NO_LIBUV = "libuv needs cffi; pip install greenhttp[libuv]"

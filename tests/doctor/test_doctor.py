@@ -122,6 +122,23 @@ def test_what_sitecustomize_takes_too_early_is_named_with_its_file(doctor, tmp_p
     assert str(tmp_path / "early_bird.py") in found["what"]
 
 
+WITH_GEVENT = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "gevent":
+            import companion
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_what_gevent_itself_imports_is_not_too_early(doctor, tmp_path):
+    environ = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{TOP}"}
+    code, out, err = doctor(APP, "--json", environ=environ, sitecustomize=WITH_GEVENT,
+                            companion="from time import sleep")  # fmt: skip
+    assert (code, findings(out, "early"), err) == (0, [], "")
+
+
 def test_an_unpatched_process_is_found(doctor):
     code, out, _ = doctor(APP, "--json", "--no-patch", app="other:app", other=APP)
     # What examines must not patch what was not to be patched.
