@@ -6,7 +6,9 @@ import raises again, the formatting raises too, and nobody would see the error.
 
 import traceback
 
-__all__ = ["last_line", "trace"]
+__all__ = ["MOST", "last_line", "trace"]
+
+MOST = 1000  # frames; said where an application's sys.tracebacklimit would count otherwise
 
 
 def trace(error: BaseException) -> str:
@@ -14,7 +16,7 @@ def trace(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
     except Exception:
-        frames = traceback.format_tb(error.__traceback__)
+        frames = traceback.format_tb(error.__traceback__, MOST)
         return "".join(["Traceback (most recent call last):\n", *frames, last_line(error), "\n"])
 
 

@@ -24,6 +24,7 @@ from greenhttp.offloading.offload import offload
 from greenhttp.process.board import now
 from greenhttp.process.places import own
 from greenhttp.server import Server
+from greenhttp.traces import MOST
 
 TICK = 0.005  # seconds between two looks
 LONGEST = 0.05  # seconds that the hub may stand still
@@ -107,7 +108,7 @@ def _watch(hub: Hub, ended: Any, thread: int, longest: float, subject: str) -> N
 
 def _place(frame: FrameType | None) -> str:
     """The application's innermost line, and what it has called; "" where none of it runs."""
-    entries = traceback.extract_stack(frame) if frame is not None else []
+    entries = traceback.extract_stack(frame, MOST) if frame is not None else []
     mine = next((entry for entry in reversed(entries) if own(entry.filename)), None)
     if mine is None or entries[-1].filename == __file__:
         return ""

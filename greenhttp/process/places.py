@@ -5,6 +5,8 @@ import sysconfig
 import traceback
 from types import FrameType
 
+from greenhttp.traces import MOST
+
 FRAMES = 12  # of a stack in one line
 _OUTSIDE = tuple(
     os.path.join(os.path.realpath(place), "")
@@ -22,20 +24,20 @@ def place(frame: FrameType | None) -> tuple[str, str]:
     """`app.py:41 in query()`, and the callers, innermost first, in one line."""
     if frame is None:
         return "an unknown place", "unknown"
-    words = [_words(entry) for entry in reversed(traceback.extract_stack(frame))]
+    words = [_words(entry) for entry in reversed(traceback.extract_stack(frame, MOST))]
     return words[0], " < ".join(words[:FRAMES])
 
 
 def of_application(frame: FrameType | None) -> str:
     """The innermost line of the application, or else of anybody; "" where there is none."""
-    entries = traceback.extract_stack(frame)[::-1] if frame is not None else []
+    entries = traceback.extract_stack(frame, MOST)[::-1] if frame is not None else []
     mine = next((entry for entry in entries if own(entry.filename)), entries[0] if entries else None)
     return "" if mine is None else _words(mine)
 
 
 def stack(frame: FrameType | None) -> str:
     """All of it, for a traceback."""
-    return "".join(traceback.format_stack(frame)).rstrip() if frame is not None else "    (unknown)"
+    return "".join(traceback.format_stack(frame, MOST)).rstrip() if frame is not None else "    (unknown)"
 
 
 def _words(entry: traceback.FrameSummary) -> str:
