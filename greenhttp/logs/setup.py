@@ -31,13 +31,70 @@ LAST_WORDS = 1.0  # seconds that the reader of the pipe has in the end
 log = logging.getLogger("greenhttp")
 
 
-class _Enabled(logging.Logger):
-    """A logger that cannot be disabled: logging.config does that to all that exist, unless it is told not to."""
+class _Ours(logging.Logger):
+    """The logger "greenhttp": whatever an application does to logging, its lines are written, and nothing is raised.
+
+    It cannot be disabled: logging.config does that to all loggers that exist, unless it is told not to, and
+    logging.disable to all there ever are. Its level is left to the application.
+    """
 
     disabled = property(lambda self: False, lambda self, value: None)
 
+    def isEnabledFor(self, level: int) -> bool:
+        return level >= self.getEffectiveLevel()
 
-log.__class__ = _Enabled
+    def makeRecord(self, *words: Any, **more: Any) -> logging.LogRecord:
+        """By the application's factory, unless that fails: it may be made for its own records alone."""
+        try:
+            record = super().makeRecord(*words, **more)
+            if isinstance(record, logging.LogRecord):
+                return record
+        except Exception:
+            pass
+        name, level, file, line, message, args, error, *rest = words
+        return logging.LogRecord(name, level, file, line, message, args, error, *rest[:1])
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """By the application's handlers and our own. What theirs raise, or a filter, is not the caller's business."""
+        try:
+            super().handle(record)
+        except Exception:  # in the hub, also that a handler waits
+            if current is not None:
+                current.writer.emit(record)
+
+    def callHandlers(self, record: logging.LogRecord) -> None:
+        """The application's, and our own also where they have thrown it out."""
+        ours = current.handler if current is not None else None
+        if ours is None:
+            super().callHandlers(record)
+            return
+        for handler in others():
+            if record.levelno >= handler.level:
+                handler.handle(record)
+        if ours.filter(record):
+            ours.emit(record)
+
+
+log.__class__ = _Ours
+
+
+def others() -> list[logging.Handler]:
+    """Handlers of the application's that what is logged here would reach, as far as they can write."""
+    if current is not None and current.apart:
+        return []
+    found: list[logging.Handler] = []
+    logger: logging.Logger | None = log
+    while logger is not None:
+        found += logger.handlers
+        logger = logger.parent if logger.propagate else None
+    return [handler for handler in found if not isinstance(handler, PipeHandler) and can_write(handler)]
+
+
+def can_write(handler: logging.Handler) -> bool:
+    """Whether it writes at all: a NullHandler does not, nor one to a stream that is None or closed."""
+    if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+        return handler.stream is not None and not getattr(handler.stream, "closed", False)
+    return not isinstance(handler, logging.NullHandler)
 
 
 class Keeper(Protocol):
@@ -117,11 +174,15 @@ class Log:
         elsewhere: whether the log is somewhere else than they look.
         writer: what makes an entry of a record, into the pipe.
         config: the log_config, as far as this process has one.
+        handler: of the logger, while nothing else takes its place.
+        apart: whether the log is greenhttp's own business: this process serves nothing.
         worker: the number of the worker that this process is.
         process: the one that has set it up.
     """
 
     worker: int | None = None
+    handler: PipeHandler | None = None
+    apart = False
 
     def __init__(self, settings: Settings, make: Make) -> None:
         self.settings = settings
@@ -185,14 +246,14 @@ def set_up(settings: Settings, make: Make | None = None) -> Iterator[Log]:
         yield current
         return
     current = mine = Log(settings, make or _thread)
-    handler: logging.Handler | None = None
     before = log.level, log.propagate
     try:
-        handler = _handler(mine, apart=make is not None)
+        mine.apart = make is not None
+        mine.handler = _handler(mine)
         if log.level == logging.NOTSET:
             log.setLevel(settings.log_level.upper())
-        if handler is not None:
-            log.addHandler(handler)
+        if mine.handler is not None:
+            log.addHandler(mine.handler)
         console.through(mine.say)
         if make is not None and mine.config is not None and mine.config.foreign:
             why = f"{mine.config.foreign} is not of the standard library"
@@ -204,8 +265,8 @@ def set_up(settings: Settings, make: Make | None = None) -> Iterator[Log]:
             console.through(None)
             log.setLevel(before[0])
             log.propagate = before[1]
-            if handler is not None:
-                log.removeHandler(handler)
+            if mine.handler is not None:
+                log.removeHandler(mine.handler)
             current = None
             mine.close()
 
@@ -214,24 +275,18 @@ def _thread(pipe: LogPipe, path: str | None, _: object) -> Keeper:
     return ScribeThread(pipe, path)
 
 
-def _handler(mine: Log, apart: bool) -> logging.Handler | None:
-    """The one to add.
-
-    Arguments:
-        apart: whether this process has no application, and greenhttp's log is its own business.
-    """
-    if mine.config is not None and not apart:
+def _handler(mine: Log) -> PipeHandler | None:
+    """The one to add."""
+    if mine.config is not None and not mine.apart:
         mine.config.apply()
         if log.hasHandlers():
             return None
     made = mine.writer
-    if apart:
+    if mine.apart:
         made.record = mine.config is not None and mine.config.own
         log.propagate = False
         return made
     if mine.path is None:
-        if log.handlers or logging.getLogger().handlers:
-            return None
         made.addFilter(_application_is_silent)
     return made
 
@@ -243,7 +298,7 @@ def say_kept() -> None:
 
 
 def _application_is_silent(_: logging.LogRecord) -> bool:
-    return not logging.getLogger().handlers
+    return not others()
 
 
 def inherit(number: int) -> None:
@@ -255,6 +310,7 @@ def inherit(number: int) -> None:
     if mine is None:
         return
     mine.worker = number
+    mine.apart = False
     say_kept()
     with contextlib.suppress(OSError):
         os.close(mine.pipe.reading)  # the supervisor has it, and the log process
@@ -268,10 +324,18 @@ def inherit(number: int) -> None:
             return
         for handler in ours:
             log.removeHandler(handler)
+        mine.handler = None
         mine.writer.record = False
     elif mine.path is None:
-        for handler in log.handlers:
-            handler.addFilter(_application_is_silent)
+        mine.writer.addFilter(_application_is_silent)
+    log.propagate = True
+
+
+def leave() -> None:
+    """In the log process: what it logs comes from the pipe, and must not go there again."""
+    global current
+    current = None
+    log.handlers[:] = []
     log.propagate = True
 
 

@@ -14,7 +14,7 @@ from select import POLLIN
 from time import monotonic, sleep
 
 from greenhttp.errors import ConfigError
-from greenhttp.logs import config
+from greenhttp.logs import config, setup
 from greenhttp.logs.pipe import LogPipe
 from greenhttp.logs.scribe import Scribe, ready, write_all
 from greenhttp.supervisor.death import how
@@ -105,6 +105,7 @@ class LogProcess:
             for name in IGNORED:  # it ends when everybody who logs has
                 signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            setup.leave()
             _close_all_but({0, 1, 2, self.pipe.reading, says})  # a listening socket would outlive the server in here
             said = ""
             handle = None

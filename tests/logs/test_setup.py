@@ -276,3 +276,69 @@ def test_a_forked_child_does_not_stop_its_parent_s_log(tmp_path):
         os.waitpid(pid, 0)
         logs.log.warning("careful")
     assert re.match(LINE, path.read_text())
+
+
+class Failing(logging.Handler):
+    def emit(self, record):
+        raise LookupError("no such shelf")
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return logging.StreamHandler(stream)
+
+
+def clear():
+    logs.log.handlers[:] = []
+
+
+def raises(*_, **__):
+    raise LookupError("no such shelf")
+
+
+def filtered(monkeypatch):
+    monkeypatch.setattr(logs.log, "filters", [raises])
+
+
+DEEDS = {
+    "logging is disabled": lambda _: logging.disable(logging.CRITICAL),
+    "the handler is thrown out": lambda _: clear(),
+    "a handler of the root fails": lambda _: logging.getLogger().addHandler(Failing()),
+    "a handler of the root has a closed stream": lambda _: logging.getLogger().addHandler(closed()),
+    "the root has a NullHandler": lambda _: logging.getLogger().addHandler(logging.NullHandler()),
+    "the record factory fails": lambda _: logging.setLogRecordFactory(raises),
+    "the record factory makes nothing": lambda _: logging.setLogRecordFactory(lambda *_, **__: None),
+    "a filter fails": filtered,
+    "tracebacks are to be no number": lambda patch: patch.setattr(sys, "tracebacklimit", "all", raising=False),
+}
+
+
+@silence()
+@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
+def test_whatever_the_application_does_to_logging_the_log_has_the_line_once(capfd, monkeypatch, deed):
+    factory = logging.getLogRecordFactory()
+    try:
+        with logs.set_up(Settings()):
+            deed(monkeypatch)
+            try:
+                raises()
+            except LookupError:
+                logs.log.warning("careful %d", 1, exc_info=True)
+    finally:
+        monkeypatch.undo()
+        logging.disable(logging.NOTSET)
+        logging.setLogRecordFactory(factory)
+    err = capfd.readouterr().err
+    assert err.count(" WARNING careful 1\n") == 1
+    assert err.count("LookupError: no such shelf\n") == 1
+
+
+@silence()
+def test_a_handler_that_was_there_and_has_gone_leaves_the_log_to_the_server(capfd):
+    own = logging.StreamHandler(io.StringIO())
+    logging.getLogger().addHandler(own)
+    with logs.set_up(Settings()):
+        logging.getLogger().removeHandler(own)
+        logs.log.warning("careful")
+    assert capfd.readouterr().err.endswith(" WARNING careful\n")
