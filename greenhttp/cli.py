@@ -23,6 +23,7 @@ from greenhttp import __version__
 from greenhttp.errors import AppError, ConfigError
 from greenhttp.program import boot, endings
 from greenhttp.program.check import check_settings
+from greenhttp.settings import console
 from greenhttp.settings.console import colourful, keep, kept, paint, say
 from greenhttp.settings.file import is_python, read_python, read_toml
 from greenhttp.settings.foreign import FOREIGN, HOOKS_OF_MANY, ignored
@@ -294,6 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         _say_kept()
         _give_up_streams()
+        console.release()
 
 
 def _say_kept() -> None:
@@ -304,20 +306,21 @@ def _say_kept() -> None:
 
 def _give_up_streams() -> None:
     """Have nothing left to say that nobody hears: Python would end with 120 instead of the exit code."""
-    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+    for number, name in ((1, "stdout"), (2, "stderr")):
         try:
+            stream = getattr(sys, name, None)
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        except Exception:  # something of the application's
+            setattr(sys, name, None)
 
 
 def _have_streams() -> None:
-    """Have descriptors 0 to 2, and stderr: a socket that got the number 2 would be sent what is meant for people."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
-    os.close(fd)
+    """Have descriptors 0 to 2, and stderr."""
+    console.fill()
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
@@ -343,6 +346,7 @@ def _main(arguments: Sequence[str]) -> int:
         except ConfigError as error:
             say(str(error), "red")
             return MISUSED
+        console.hold()
         file = os.path.join(where, path) if (path := _file(options, os.environ)).endswith(".py") else ""
         if doctor:
             return _examine(app, settings, options, file)
@@ -463,7 +467,7 @@ def _check(name: str, settings: Settings, file: str) -> int:
         watch.check(settings.reload_dirs)
     for line in doubts(server):
         say(line, "yellow")
-    print(f"ok: {name} at {', '.join(settings.bind)}, interface: {described(server)}", flush=True)
+    console.show(f"ok: {name} at {', '.join(settings.bind)}, interface: {described(server)}\n")
     return STOPPED
 
 

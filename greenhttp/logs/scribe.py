@@ -19,6 +19,7 @@ from typing import Any
 
 from greenhttp.logs.lines import TextFormatter, unpacked
 from greenhttp.logs.pipe import PATIENCE, RECORD, REOPEN, TO_STDERR, LogPipe, Message, Reader
+from greenhttp.settings import console
 
 COMPLAIN = 60.0  # seconds between two complaints about a log that cannot be written
 
@@ -59,7 +60,7 @@ class Scribe:
 
     def __init__(self, reading: int, path: str | None, handle: Callable[[bytes], None] | None = None) -> None:
         self.reading, self.path, self.handle = reading, path, handle
-        self.stderr = 2 if sys.stderr is not None else os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        self.stderr = console.descriptor(console.ERR)
         self.parent = os.getppid()
         self.out = self.stderr if path is None else opened(path)
         self.stale = False  # set by whoever wants the file opened again
@@ -150,7 +151,8 @@ class Scribe:
                     write_all(fd, line, self.orphaned)
             return
         self.out, old = fresh, self.out
-        os.close(old)
+        if old != self.stderr:
+            os.close(old)
 
 
 def write_all(fd: int, data: bytes, orphaned: Callable[[], bool] = bool) -> None:
@@ -213,6 +215,6 @@ class ScribeThread:
             return False
         self.pipe.end(self.process)
         ended: bool = self.ended.acquire(True, timeout)
-        if ended and self.scribe.out > 2:
+        if ended and self.scribe.out != self.scribe.stderr:
             os.close(self.scribe.out)
         return ended

@@ -186,6 +186,7 @@ class Log:
 
     def __init__(self, settings: Settings, make: Make) -> None:
         self.settings = settings
+        self.held = console.hold()
         self.pipe = LogPipe()
         self.process = os.getpid()
         self.path = None if settings.error_logfile == "-" else os.path.abspath(settings.error_logfile)
@@ -202,10 +203,10 @@ class Log:
             usable = self.config if self.config is not None and self.config.own else None
             self.keeper = make(self.pipe, self.path, None if usable is None else usable.handler)
         except OSError as error:
-            self.pipe.close()
+            self._let_go()
             raise ConfigError(f"error_logfile: {settings.error_logfile}: {error.strerror}") from None
         except BaseException:
-            self.pipe.close()
+            self._let_go()
             raise
 
     def _line(self, text: str) -> str:
@@ -222,7 +223,12 @@ class Log:
     def close(self) -> None:
         """Have everything written, for a moment at most."""
         if self.keeper.stop(LAST_WORDS):
-            self.pipe.close()  # else its reader still has it, and the number must not become another file's
+            self._let_go()  # else its reader still has them, and the numbers must not become other files'
+
+    def _let_go(self) -> None:
+        self.pipe.close()
+        if self.held:
+            console.release()
 
 
 current: Log | None = None  # of this process; a forked child goes on with it
@@ -420,7 +426,7 @@ class Crash:
 
     def __init__(self) -> None:
         self.path = current.path if current is not None else None
-        self.fd = 2
+        self.fd = console.descriptor(console.ERR)
         with contextlib.suppress(OSError):
             if self.path is not None:
                 self.fd = opened(self.path)
@@ -430,7 +436,7 @@ class Crash:
         if self.path is None:
             return
         fresh = opened(self.path)
-        if self.fd == 2:
+        if self.fd == console.descriptor(console.ERR):
             self.fd = fresh
             if faulthandler.is_enabled():
                 faulthandler.enable(fresh)
@@ -449,9 +455,9 @@ def empty(stream: io.TextIOBase | Any) -> None:
     try:
         stream.flush()
         return
-    except (OSError, ValueError, AttributeError):
+    except Exception:  # it may be the application's
         pass
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    with contextlib.suppress(Exception):
         fd = stream.fileno()
         kept, nowhere = os.dup(fd), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:

@@ -48,6 +48,7 @@ from gevent.monkey import get_original
 from greenhttp.errors import ConfigError
 from greenhttp.observe.atoms import JSON, parse
 from greenhttp.observe.entries import Entries
+from greenhttp.settings import console
 
 INTERVAL = 0.1  # seconds that entries are gathered
 LIMIT = 32 << 20  # bytes of entries not yet written: some 200,000 of usual size
@@ -119,7 +120,7 @@ class AccessLog:
             # The thread is still in there with the descriptor, which must not become another file's meanwhile.
             count = self.entries.count + self.entries.dropped
             self._report("warning", f"the last batch of the access log and {count} entries after it are lost")
-        elif self._file > 2:
+        elif self.path != "-":
             os.close(self._file)
         self._file = -1
 
@@ -198,7 +199,7 @@ class AccessLog:
 
     def _opened(self) -> int:
         if self.path == "-":
-            return 1
+            return console.descriptor(console.OUT)
         # Not blocking while it is opened: a FIFO that nobody reads is an error, not a wait.
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
         os.set_blocking(file, True)

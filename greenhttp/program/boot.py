@@ -17,6 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from greenhttp.errors import ConfigError
+from greenhttp.settings import console
 from greenhttp.settings.values import Settings
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def load(name: str, settings: Settings) -> "Server":
     from greenhttp.program import loading
 
     app = loading.load(name, settings.pythonpath)
+    console.fill()  # what it has closed
     from greenhttp.server import Server
 
     return Server(app, settings)

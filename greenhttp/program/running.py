@@ -27,7 +27,7 @@ from greenhttp.process.sender import sender, watch
 from greenhttp.process.watchdog import Watchdog
 from greenhttp.program.endings import settle
 from greenhttp.server import Server
-from greenhttp.settings.console import colourful, paint, say
+from greenhttp.settings.console import coloured, paint, say
 from greenhttp.settings.shown import changed
 from greenhttp.settings.table import BY_NAME, OF_THE_COMMAND
 
@@ -280,7 +280,7 @@ def doubts(server: Server) -> list[str]:
 
 def introduction(server: Server, name: str, loop: Any, supervised: bool = False) -> list[str]:
     """What is served where and how, as lines for the terminal. A worker leaves out what its supervisor says."""
-    colours = colourful(sys.stderr)
+    colours = coloured()
     where = [_clickable(url, colours) for url in server.addresses]
     kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
     backend = getattr(loop, "backend", "")

@@ -17,6 +17,7 @@ from greenhttp.errors import ConfigError
 from greenhttp.logs import config, setup
 from greenhttp.logs.pipe import LogPipe
 from greenhttp.logs.scribe import Scribe, ready, write_all
+from greenhttp.settings import console
 from greenhttp.supervisor.death import how
 
 log = logging.getLogger("greenhttp")
@@ -106,7 +107,8 @@ class LogProcess:
                 signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             setup.leave()
-            _close_all_but({0, 1, 2, self.pipe.reading, says})  # a listening socket would outlive the server in here
+            console.restore()  # a preloaded application may have changed them, and a log_config may name them
+            _close_all_but({0, 1, 2, console.descriptor(console.ERR), self.pipe.reading, says})  # no listening sockets
             said = ""
             handle = None
             try:
@@ -122,7 +124,8 @@ class LogProcess:
             if said:  # others have logged already: better on stderr than nowhere
                 scribe = Scribe(self.pipe.reading, None, handle)
                 scribe.path = self.path  # for USR1, after which it may be there again
-                write_all(2, f"greenhttp: the log goes to stderr, it cannot be opened: {reason(said)}\n".encode())
+                line = f"greenhttp: the log goes to stderr, it cannot be opened: {reason(said)}\n"
+                write_all(scribe.stderr, line.encode())
             signal.signal(signal.SIGUSR1, lambda *_: setattr(scribe, "stale", True))
             scribe.reopened = None if handle is None else config.reopen
             os.close(says)

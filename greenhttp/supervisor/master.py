@@ -33,7 +33,7 @@ from greenhttp.process.sender import watch as watch_senders
 from greenhttp.program import boot, endings
 from greenhttp.program.hooks import HookError, told
 from greenhttp.settings.address import Address, parse_address
-from greenhttp.settings.console import colourful, paint
+from greenhttp.settings.console import coloured, paint
 from greenhttp.settings.shown import changed
 from greenhttp.settings.values import Settings
 from greenhttp.supervisor import hooked, system, takeover, watch, worker
@@ -456,8 +456,8 @@ class Master:
             self._tell_once(*told(error, self.plan.name))
             self.policy.gone(number, str(error), self._read_clock())
             return None
-        for stream in (sys.stdout, sys.stderr):
-            logs.empty(stream)
+        for name in ("stdout", "stderr"):
+            logs.empty(getattr(sys, name, None))
         numbers = [getattr(signal, f"SIG{name}") for name in HANDLED]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # until the child has handlers of its own
         place = self.loads.take()
@@ -588,7 +588,7 @@ class Master:
         for line in lines:
             logs.announce(line)
         count = self.policy.target
-        on = colourful(sys.stderr)
+        on = coloured()
         many = f"{count} workers" if count > 1 else "1 worker"
         logs.announce(
             f"{paint(many, 'bold', on=on)} under process {self.pid}; HUP reloads, TTIN and TTOU change their number"

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 
 from greenhttp.errors import ConfigError
 from greenhttp.green.listener import Listener
+from greenhttp.settings import console
 from greenhttp.settings.address import Address, parse_address
 
 log = logging.getLogger("greenhttp")
@@ -148,6 +149,7 @@ def become(where: str, taken: Taken, signals: Sequence[str], arrived: deque[int]
         for fd in inherited:
             os.set_inheritable(fd, True)
         os.chdir(where)
+        console.restore()  # the new program should not be told by what a preloaded application has put there
         command = _command()
         os.execv(command[0], command)
     finally:  # it has failed: this program goes on

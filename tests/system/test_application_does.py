@@ -1,0 +1,134 @@
+"""What an application may do to its process, at import or in a request: the server goes on, and so does its log."""
+
+import contextlib
+import http.client
+import time
+
+import pytest
+
+from tests.system.served import PATIENCE, Local, Served
+
+APP = """
+import logging, logging.config, os, signal, sys, threading, warnings
+
+class Tee:
+    def __init__(self, stream): self.stream = stream
+    def write(self, text): return self.stream.write(text)
+    def flush(self): self.stream.flush()
+
+class Bad(logging.Handler):
+    def emit(self, record): raise LookupError
+    def write(self, text): raise LookupError
+    def flush(self): raise LookupError
+
+def raising(*_, **__): raise LookupError
+
+{first}
+
+def app(environ, start_response):
+    path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
+    if path == "/do":
+        exec(environ["wsgi.input"].read(), globals())
+    if path == "/fail":
+        raise ValueError(query)
+    if path == "/told":
+        environ["wsgi.errors"].write(query + "\\n")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+"""
+STREAMS = {
+    "tee": "sys.stdout, sys.stderr = Tee(sys.stdout), Tee(sys.stderr)",
+    "StringIO": "import io; sys.stdout = sys.stderr = io.StringIO()",
+    "None": "sys.stdout = sys.stderr = None",
+    "closed": "sys.stdout.close(); sys.stderr.close()",
+    "raises": "sys.stdout = sys.stderr = Bad()",
+    "closed descriptors": "os.close(0); os.close(1); os.close(2)",
+    "other descriptors": "null = os.open(os.devnull, os.O_RDWR); os.dup2(null, 1); os.dup2(null, 2)",
+    "a handler of a closed stream": "logging.basicConfig(); sys.stderr.close()",
+}
+
+
+class Application(Served):
+    """Its stderr is the file err."""
+
+    def __init__(self, directory, *options, first=""):
+        with open(directory / "err", "wb") as stderr:
+            super().__init__(directory, stderr, *options, app=APP.replace("{first}", first))
+        self.err, self.marks = directory / "err", 0
+
+    def ready(self):
+        """Wait until it answers."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            assert self.process.poll() is None and time.monotonic() < end, self.err.read_text()
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self.ask()
+                return
+            time.sleep(0.02)
+
+    def status(self, path, content=None):
+        client = Local(self.socket)
+        try:
+            client.request("POST", path, content)
+            return client.getresponse().status
+        finally:
+            client.close()
+
+    def until(self, word):
+        """Wait until the log has the word."""
+        end = time.monotonic() + PATIENCE
+        while word not in (text := self.err.read_text()):
+            assert time.monotonic() < end, f"no {word!r} in {text}"
+            time.sleep(0.01)
+
+    def speaks(self):
+        """It answers, and its log has what it says of a failure, and what the application has written there."""
+        self.marks += 1
+        assert self.status(f"/fail?mark{self.marks}") == 500
+        assert self.status(f"/told?word{self.marks}") == 200
+        self.until(f"ValueError: mark{self.marks}\n")
+        self.until(f": word{self.marks}\n")
+
+
+@pytest.fixture
+def serve(tmp_path):
+    made = []
+
+    def begin(*options, **more):
+        made.append(Application(tmp_path, *options, **more))
+        made[-1].ready()
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one.process.kill()
+        one.process.wait()
+
+
+SUPERVISED = ("-w", "1")
+both = pytest.mark.parametrize("options", [(), SUPERVISED], ids=["alone", "supervised"])
+
+
+IN = [
+    *(((), name) for name in STREAMS if name not in ("StringIO", "None")),
+    *((SUPERVISED, name) for name in ("tee", "a handler of a closed stream")),
+    *(((*SUPERVISED, "--preload"), name) for name in ("tee", "raises")),
+]
+
+
+@pytest.mark.parametrize(("options", "name"), IN, ids=[" ".join((name, *options)) for options, name in IN])
+def test_streams_that_are_replaced_or_closed_at_import(serve, options, name):
+    served = serve(*options, first=STREAMS[name])
+    served.speaks()
+    assert served.stop() == 0
+    assert " stopped" in served.err.read_text()
+
+
+@both
+def test_streams_that_are_replaced_or_closed_in_a_request(serve, options):
+    served = serve(*options)
+    for code in STREAMS.values():
+        assert served.status("/do", f"sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__; {code}") == 200
+        served.speaks()
+    assert served.stop() == 0
+    assert " stopped" in served.err.read_text()
