@@ -97,12 +97,16 @@ def load(name: str, settings: Settings) -> "Server":
     Raises AppError; AppImportError with its cause; ConfigError.
     """
     configure(settings)
-    from greenhttp.program import loading
+    # Before the application, all that serves it: it may leave nothing of sys.path, or put modules of its own first
+    import gevent
 
-    app = loading.load(name, settings.pythonpath)
-    console.fill()  # what it has closed
+    from greenhttp.program import loading, running  # noqa: F401
     from greenhttp.server import Server
 
+    for part in ("format_context", "loop", "resolver", "threadpool"):  # what gevent imports when it is first used
+        getattr(gevent.config, part)
+    app = loading.load(name, settings.pythonpath)
+    console.fill()  # what it has closed
     return Server(app, settings)
 
 

@@ -3,7 +3,7 @@
 NO_COLOR (no-color.org) and TERM=dumb switch colours off, FORCE_COLOR switches them on where there is no terminal.
 
 An application may put anything in place of sys.stdout and sys.stderr, close them, or point their descriptors elsewhere.
-So a process that is going to load one calls `hold` first: from then on everything goes to duplicates of the descriptors.
+So a process that is going to load one calls `hold` first: from then on everything goes to duplicates of the two.
 """
 
 import contextlib

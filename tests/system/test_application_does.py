@@ -132,3 +132,10 @@ def test_streams_that_are_replaced_or_closed_in_a_request(serve, options):
         served.speaks()
     assert served.stop() == 0
     assert " stopped" in served.err.read_text()
+
+
+@pytest.mark.parametrize("options", [("--access-logfile", "access"), ("-w", "1")], ids=["alone", "supervised"])
+def test_an_application_that_empties_sys_path(serve, options):
+    served = serve(*options, first="sys.path[:] = []")
+    served.speaks()
+    assert served.stop() == 0
