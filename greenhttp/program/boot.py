@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from greenhttp.errors import ConfigError
+from greenhttp.errors import AppError, ConfigError
 from greenhttp.settings import console
 from greenhttp.settings.values import Settings
 
@@ -94,12 +94,14 @@ def load(name: str, settings: Settings) -> "Server":
     Arguments:
         name: of the application.
 
-    Raises AppError; AppImportError with its cause; ConfigError.
+    Raises AppError, also for what no request could be answered with: workers that serve are not replaced by that;
+    AppImportError with its cause; ConfigError.
     """
     configure(settings)
     # Before the application, all that serves it: it may leave nothing of sys.path, or put modules of its own first
     import gevent
 
+    from greenhttp.hosting.interface import unfit
     from greenhttp.program import loading, running  # noqa: F401
     from greenhttp.server import Server
 
@@ -107,6 +109,8 @@ def load(name: str, settings: Settings) -> "Server":
         getattr(gevent.config, part)
     app = loading.load(name, settings.pythonpath)
     console.fill()  # what it has closed
+    if why := unfit(app, settings.interface, loading.as_call(name)):
+        raise AppError(f"{name}: {why}")
     return Server(app, settings)
 
 

@@ -64,6 +64,13 @@ def load(spec: str, directories: Iterable[str] = ()) -> Callable[..., Any]:
     return _servable(spec, found)
 
 
+def as_call(spec: str) -> str:
+    """What to give instead if what `spec` names, and `load` has found, is a factory; "" if that has been called."""
+    if ":" in spec:
+        return "" if spec.rstrip().endswith(")") else f"{spec.strip()}()"
+    return next((f"{spec}:{name}()" for name in DEFAULT_NAMES if hasattr(sys.modules.get(spec), name)), "")
+
+
 def warm_up(spec: str, call: bool = True) -> None:
     """Find the function `module:name`, and call it without arguments; `load` has said where to look. Raises as that."""
     module_name, _, name = spec.partition(":")
@@ -174,7 +181,7 @@ def _servable(spec: str, found: Any) -> Callable[..., Any]:
     if not callable(found):
         raise AppError(f"{spec}: {_a(found)} cannot be called; give an application")
     call = found if inspect.isroutine(found) or inspect.isclass(found) else type(found).__call__
-    if inspect.iscoroutinefunction(call):
+    if inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call):
         raise AppError(f"{spec}: it is a coroutine function (ASGI?); give a WSGI application or a plain function")
     return found  # type: ignore[no-any-return]
 

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Request as WerkzeugRequest
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from greenhttp.hosting.handler import Handler
-from greenhttp.hosting.interface import doubt, hosted, interface_of
+from greenhttp.hosting.interface import doubt, hosted, interface_of, unfit
 from greenhttp.hosting.wsgi import WSGI
 from greenhttp.program.loading import load
 from greenhttp.server import Server
@@ -147,6 +147,8 @@ def positional_only(request: Any, /) -> str: ...  # type: ignore[empty-body]
 def unknown_types(request: NoSuchType) -> NoSuchType: ...  # type: ignore[name-defined, empty-body]  # noqa: F821
 
 
+FILLED = functools.partial(native, None)  # it takes nothing more
+
 NATIVE = [
     native,
     lambda request: "native",
@@ -194,7 +196,7 @@ FOR_WSGI = [
     only_keyword_only,
     functools.partial(wsgi),
     functools.partial(three, more=1),
-    functools.partial(native, None),
+    FILLED,
     general(native),
     general(wsgi),
     as_wsgi(native),
@@ -281,6 +283,156 @@ TAKES_NO = "takes no arguments; if it is a factory, give"
 def test_what_no_call_can_fit_is_doubted(app: Any, line: str) -> None:
     assert doubt(app) == line
     assert [doubt(fits) for fits in (print, Methods().native, Middleware(wsgi), Iterable, with_default)] == [None] * 5
+
+
+class Configured:
+    """To be made once, and then called."""
+
+    def __init__(self, config: Any) -> None: ...
+    def __call__(self, environ: Any, start_response: Any) -> Any: ...
+
+
+class AnyArguments(Configured):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+
+@functools.cache
+def cached_factory() -> Any: ...
+
+
+def needs_keyword(request: Any, *, db: Any) -> Any: ...
+
+
+GIVE = "; if it is a factory, give shop:create()"
+NEITHER = "takes neither one argument (request) nor two (environ, start_response); every request will fail"
+
+
+@pytest.mark.parametrize(
+    ("app", "interface", "line"),
+    [
+        (create_app, "auto", f"create_app takes no arguments{GIVE}"),
+        (create_with, "auto", f"create_with needs no arguments{GIVE}"),
+        (cached_factory, "auto", f"cached_factory takes no arguments{GIVE}"),
+        (functools.partial(create_app), "auto", f"partial takes no arguments{GIVE}"),
+        (create_app, "wsgi", f"create_app takes no arguments{GIVE}"),
+        (three, "auto", f"three {NEITHER}"),
+        (only_keyword_only, "auto", f"only_keyword_only {NEITHER}"),
+        (needs_keyword, "auto", f"needs_keyword {NEITHER}"),
+        (wsgi, "native", "wsgi does not take the one argument of a handler (request); every request will fail"),
+        (wsgi, "stream", "wsgi does not take the one argument of a stream handler (stream); every request will fail"),
+        (
+            native, "wsgi",
+            "native does not take the two arguments of a WSGI application (environ, start_response);"
+            " every request will fail",
+        ),
+        (
+            Configured, "auto",
+            "Configured is a class, and its instances are not what a handler may return; every request will fail;"
+            " give an instance of it",
+        ),
+        (
+            AnyArguments, "auto",
+            "AnyArguments is a class, and its instances are not iterable; every request will fail;"
+            " give shop:create()",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_answer_and_what_to_give(app: Any, interface: str, line: str) -> None:
+    assert unfit(app, interface, "shop:create()") == line
+
+
+class Proxy:
+    """As werkzeug.local.LocalProxy and others: it says that it is what it stands for."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    @property
+    def __class__(self) -> Any:
+        return type(self.app)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.app, name)
+
+    def __call__(self, *args: Any) -> Any: ...
+
+
+class Meta(type):
+    def __call__(cls, *args: Any) -> Any:
+        return [b"made by the metaclass"]
+
+
+class MadeByMeta(metaclass=Meta): ...
+
+
+class MadeByNew:
+    def __new__(cls, environ: Any, start_response: Any) -> Any:
+        return [b"made by __new__"]
+
+
+class Readable:
+    def __init__(self, request: Any) -> None: ...
+    def read(self, size: int = -1) -> bytes:
+        return b""
+
+
+class Sequence:
+    def __init__(self, environ: Any, start_response: Any) -> None: ...
+    def __getitem__(self, index: int) -> bytes:
+        raise IndexError
+
+
+class Delegating(Configured):
+    def __getattr__(self, name: str) -> Any: ...
+
+
+class Socketserver:
+    """A stream handler that is a class."""
+
+    def __init__(self, stream: Any) -> None: ...
+
+
+class StaticCall:
+    __call__ = staticmethod(wsgi)
+
+
+class CompiledCall:
+    __call__ = len
+
+
+def signed() -> Any: ...
+
+
+signed.__signature__ = "not the one it has"  # type: ignore[attr-defined]
+
+ACCEPTED = [
+    *NATIVE,
+    *FOR_WSGI,
+    Proxy(create_app),
+    MadeByMeta,
+    MadeByNew,
+    Readable,
+    Sequence,
+    Delegating,
+    StaticCall(),
+    CompiledCall(),
+    signed,
+    functools.cache(wsgi),
+    functools.partial(print),
+    functools.wraps(create_app)(lambda *args: None),
+    functools.wraps(three)(lambda request: None),
+]
+REFUSED = (Middleware, NativeInstance, three, nothing, keywords, only_keyword_only, FILLED)
+
+
+@pytest.mark.parametrize("app", [app for app in ACCEPTED if app not in REFUSED], ids=repr)
+def test_what_can_answer_or_nobody_knows_is_accepted(app: Any) -> None:
+    assert unfit(app, "auto", "shop:create()") == ""
+
+
+@pytest.mark.parametrize("app", [lambda stream: None, Socketserver, Configured, print, general(wsgi)], ids=repr)
+def test_what_can_be_a_stream_handler(app: Any) -> None:
+    assert unfit(app, "stream", "shop:create()") == ""
 
 
 def test_what_a_name_on_the_command_line_leads_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,6 +242,36 @@ def test_check_says_what_is_wrong_in_one_line(here, arguments, code, line):
     assert line in err
 
 
+CANNOT_ANSWER = """
+def create_app(): pass
+def three(a, b, c): pass
+def keyword(*, request): pass
+class Shop:
+    def __call__(self, environ, start_response): pass
+app = create_app
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["web:create_app"], "create_app takes no arguments; if it is a factory, give web:create_app()"),
+        (["web"], "create_app takes no arguments; if it is a factory, give web:app()"),
+        (["web:Shop"], "Shop takes no arguments; if it is a factory, give web:Shop()"),
+        (["web:three"], "three takes neither one argument (request) nor two (environ, start_response);"),
+        (["web:keyword"], "keyword takes neither one argument (request) nor two (environ, start_response);"),
+        (["--interface", "native", "web:three"], "three does not take the one argument of a handler (request);"),
+    ],
+)
+def test_what_cannot_answer_is_not_served(here, arguments, line):
+    (here / "web.py").write_text(CANNOT_ANSWER)
+    for more in (["--check"], ["-b", "127.0.0.1:0"], ["-b", "127.0.0.1:0", "-w", "1"]):
+        with Command(here, *more, *arguments) as command:
+            code, out, err = command.rest()
+        assert (code, out) == (3, "")
+        assert line in err
+
+
 def test_check_makes_no_log_files(here):
     with Command(here, "--check", "--access-logfile", "a.log", "--error-logfile", "e.log", "web") as command:
         assert command.rest()[::2] == (0, "")

@@ -306,6 +306,22 @@ def test_a_generation_that_dies_right_after_it_is_ready_does_too(start, tmp_path
     assert program.stop() == 0
 
 
+@pytest.mark.parametrize("options", [(), ("--preload",)])
+def test_an_application_that_cannot_answer_replaces_nothing(start, tmp_path, options):
+    """By HUP and by USR2. With --preload HUP is an upgrade too."""
+    program = start("-w", "1", *options)
+    before = children(program.process.pid)
+    web = tmp_path / "web.py"
+    web.write_text(web.read_text().replace("app(environ, start_response)", "app()"))
+    program.send(signal.SIGHUP)
+    here = program.wait_for("not upgraded, nothing was changed" if options else "the old one keeps serving")
+    program.send(signal.SIGUSR2)
+    program.wait_for("not upgraded, nothing was changed", here)
+    assert sum("app takes no arguments; if it is a factory, give web:app()" in line for line in program.lines) == 2
+    assert children(program.process.pid) == before and ask(program)[0] == before[0]
+    assert program.stop() == 0
+
+
 def test_a_program_that_fails_its_check_is_not_upgraded_to(start, tmp_path):
     program = start("-w", "1")
     before = children(program.process.pid)
