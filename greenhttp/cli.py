@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 STOPPED, BROKEN, MISUSED, APP_FAILED = 0, 1, 2, 3
 
 ABOUT = """\
-Serve the application APP: module, module:name or module:create(). The current directory is searched first.
+Serve the application APP: module, module:name, module:create() or module:create("production", workers=2). The current
+directory is searched first.
 
 greenhttp serve APP does the same. greenhttp doctor APP reports which calls would block the server. APP may also be
 given in the settings file, as app.

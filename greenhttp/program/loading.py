@@ -1,14 +1,15 @@
 """Finds the application that a text like `shop.web:app` names.
 
-    module                  its `application`, else its `app`
-    module:name             that attribute; the name may be dotted
-    module:create()         a factory, called without arguments
+    module                          its `application`, else its `app`
+    module:name                     that attribute; the name may be dotted
+    module:create("a", debug=True)  a factory, called with these arguments: literals, as gunicorn takes them
 
 Two failures are kept apart, for they have different authors. The name leads nowhere: AppError, one line, with the
 nearest name. The application's own code failed: AppImportError, and its `__cause__` carries a traceback that begins in
 the application's files.
 """
 
+import ast
 import contextlib
 import difflib
 import importlib
@@ -18,12 +19,13 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterable
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenhttp.errors import AppError
 from greenhttp.traces import last_line
 
 DEFAULT_NAMES = ("application", "app")
+CALL = 'give a call with literals, like module:create("production", workers=2)'
 FACTORY_NAMES = ("create_app", "make_app", "create_application")
 
 
@@ -47,27 +49,26 @@ def load(spec: str, directories: Iterable[str] = ()) -> Callable[..., Any]:
     """
     module_name, _, attribute = spec.partition(":")
     _check_module_name(spec, module_name)
-    name, call = attribute.strip(), False
-    if name.endswith("()"):
-        name, call = name[:-2], True
+    name, bracket, _ = attribute.strip().partition("(")
+    name = name.rstrip()
     if name and not all(part.isidentifier() for part in name.split(".")):
-        hint = "a factory is called without arguments: module:create()" if "(" in name else "give module:name"
-        raise AppError(f"{spec}: {attribute!r} is not a name; {hint}")
-    if (":" in spec or call) and not name:
+        raise AppError(f"{spec}: {attribute!r} is not a name; give module:name")
+    if ":" in spec and not name:
         raise AppError(f"{spec}: no name after the colon; give module:name, or the module alone")
+    given = _arguments(spec, attribute.strip(), name) if bracket else None
 
     look_in(directories)
     module = _import(spec, module_name)
     found = _attribute(spec, module, name) if name else _default(spec, module)
-    if call:
-        found = _create(spec, found, name)
+    if given is not None:
+        found = _create(spec, found, name, given)
     return _servable(spec, found)
 
 
 def as_call(spec: str) -> str:
     """What to give instead if what `spec` names, and `load` has found, is a factory; "" if that has been called."""
     if ":" in spec:
-        return "" if spec.rstrip().endswith(")") else f"{spec.strip()}()"
+        return "" if "(" in spec else f"{spec.strip()}()"
     return next((f"{spec}:{name}()" for name in DEFAULT_NAMES if hasattr(sys.modules.get(spec), name)), "")
 
 
@@ -82,7 +83,7 @@ def warm_up(spec: str, call: bool = True) -> None:
     if not callable(found):
         raise AppError(f"warm_up: {spec}: {name} is {_a(found)} and cannot be called")
     if call:
-        _create(spec, found, name)
+        _create(spec, found, name, Given([], {}))
 
 
 # ---- the module
@@ -158,17 +159,51 @@ def _default(spec: str, module: ModuleType) -> Any:
     )
 
 
-def _create(spec: str, factory: Any, name: str) -> Any:
+class Given(NamedTuple):
+    """What a factory is called with."""
+
+    positional: list[Any]
+    named: dict[str, Any]
+
+
+def _arguments(spec: str, call: str, name: str) -> Given:
+    """The arguments of a call of that name, as it is written in Python."""
+    try:
+        tree = ast.parse(call, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        why = error.msg if isinstance(error, SyntaxError) else "it is too deep, or has a NUL character"
+        raise AppError(f"{spec}: {call} is not a call ({why}); {CALL}") from None
+    if not isinstance(tree, ast.Call) or ast.get_source_segment(call, tree.func) != name:
+        raise AppError(f"{spec}: {call} is not one call; {CALL}")
+    given = Given([], {})
+    for argument in (*tree.args, *tree.keywords):
+        value = argument.value if isinstance(argument, ast.keyword) else argument
+        try:
+            literal = ast.literal_eval(value)
+        except (ValueError, TypeError, RecursionError, MemoryError):
+            written = ast.get_source_segment(call, value)
+            raise AppError(f"{spec}: the argument {written} is not a literal; {CALL}") from None
+        if not isinstance(argument, ast.keyword):
+            given.positional.append(literal)
+        elif argument.arg is None or argument.arg in given.named:
+            why = f"{argument.arg} is given twice" if argument.arg else "** cannot be used"
+            raise AppError(f"{spec}: {why}; {CALL}")
+        else:
+            given.named[argument.arg] = literal
+    return given
+
+
+def _create(spec: str, factory: Any, name: str, given: Given) -> Any:
     if not callable(factory):
         raise AppError(f"{spec}: {name} is {_a(factory)} and cannot be called")
     try:
-        inspect.signature(factory).bind()
+        inspect.signature(factory).bind(*given.positional, **given.named)
     except TypeError as error:
-        raise AppError(f"{spec}: {name}() needs arguments ({error}); give a factory that needs none") from None
+        raise AppError(f"{spec}: {name} cannot be called like that ({error}); {CALL}") from None
     except ValueError:  # a signature that cannot be known
         pass
     try:
-        return factory()
+        return factory(*given.positional, **given.named)
     except SystemExit as error:
         raise AppError(f"{spec}: {name}() called sys.exit({error.code!r})") from None
     except Exception as error:

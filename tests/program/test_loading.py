@@ -28,6 +28,7 @@ def write(tmp_path, monkeypatch):
 
 
 APP = "def app(environ, start_response): return [b'app']\n"
+TAKING = "def create(*args, **named):\n  assert (args, named) == ({}, {})\n  return app"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,13 @@ APP = "def app(environ, start_response): return [b'app']\n"
         ("web_e:site.inner.app", APP + "class site:\n  class inner: pass\nsite.inner.app = staticmethod(app)"),
         ("web_f:Site", APP + "class Site:\n  def __init__(self, environ, start_response): pass"),
         ("web_g:site", APP + "class Site:\n  def __call__(self, environ, start_response): pass\nsite = Site()"),
+        ("web_i:create('production', workers=2)", APP + TAKING.format(("production",), {"workers": 2})),
+        (
+            'web_j: create (-1, [1.5, None], {"a:b": (True, b"x")}, ) ',
+            APP + TAKING.format((-1, [1.5, None], {"a:b": (True, b"x")}), {}),
+        ),
+        ("web_k:create(')(', d=\"'\")", APP + TAKING.format((")(",), {"d": "'"})),
+        ("web_l:make.app(1)", APP + "class make:\n  @staticmethod\n  def app(one): return app"),
         ("web_h:make.app()", APP + "class make:\n  @staticmethod\n  def app(): return app"),
     ],
 )
@@ -78,8 +86,20 @@ def test_a_module_in_a_package(write):
         ("web:", "no name after the colon"),
         ("web:()", "no name after the colon"),
         ("web:a b", "'a b' is not a name; give module:name"),
-        ("web:create(1)", "called without arguments"),
-        ("web:create('x')", "called without arguments"),
+        ("web:create(", r"web:create\(: create\( is not a call \(.*\); give a call with literals, like mod"),
+        ("web:create()()", "is not one call; give a call with literals"),
+        ("web:create().app", "is not one call; give a call with literals"),
+        ("web:create()[0](1)", "is not one call; give a call with literals"),
+        ("web:create() + 1", "is not one call; give a call with literals"),
+        ("web:create(x)", "the argument x is not a literal; give a call with literals"),
+        ("web:create(a, b=open('f'))", "the argument a is not a literal"),
+        ("web:create(b=open('f'))", r"the argument open\('f'\) is not a literal"),
+        ("web:create(*'ab')", r"the argument \*'ab' is not a literal"),
+        ("web:create(**{})", r"\*\* cannot be used; give a call with literals"),
+        ("web:create(a=1, a=2)", "a is given twice; give a call with literals"),
+        ("web:create({[]: 1})", r"the argument \{\[\]: 1\} is not a literal"),
+        ("web:needs(1, 2)", r"needs cannot be called like that \(too many positional arguments\); give a call with"),
+        ("web:needs(y=1)", r"needs cannot be called like that \(missing a required argument: 'x'\)"),
         ("wbe", r"there is no module wbe in .*; did you mean web\?$"),
         ("wbe:app", r"did you mean web\?$"),
         ("zzzz", "there is no module zzzz in .* or where Python looks$"),
@@ -91,7 +111,7 @@ def test_a_module_in_a_package(write):
         ("web:text", "of type str cannot be called; give an application$"),
         ("web:none", "None cannot be called; give an application"),
         ("web:text()", "text is of type str and cannot be called$"),
-        ("web:needs()", r"needs\(\) needs arguments \(missing a required argument: 'x'\)"),
+        ("web:needs()", r"needs cannot be called like that \(missing a required argument: 'x'\)"),
         ("web:nothing()", "None cannot be called; give an application"),
         ("web:os", "os is a module; name the application in it$"),
         ("web:later", "a coroutine function"),

@@ -398,3 +398,12 @@ def test_a_directory_that_was_removed_is_one_line(tmp_path, arguments):
 def test_port_and_settings_come_from_the_environment(here):
     with Command(here, "web:app", GREENHTTP_BIND="127.0.0.1:0", GREENHTTP_CONCURRENCY="7") as command:
         assert "up to 7 requests at once" in command.until("requests at once")
+
+
+def test_a_factory_is_called_with_the_arguments_that_the_command_line_has(here):
+    (here / "web.py").write_text(
+        APP + "def create(kind, workers=1):\n  def called(environ, start_response):\n"
+        "    app(environ, start_response)\n    return [f'{kind} {workers}'.encode()]\n  return called\n"
+    )
+    with Command(here, "-b", "127.0.0.1:0", 'web:create("production", workers=2)') as command:
+        assert get(command.url()) == b"production 2"
