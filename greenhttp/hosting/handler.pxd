@@ -1,4 +1,5 @@
 from greenhttp.http.application cimport App
+from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport Delivery
 
 cdef class Response:
@@ -14,3 +15,6 @@ cdef class HandlerDelivery(Delivery):
 cdef class Handler(App):
     cdef object handler
     cdef object settings
+    cdef bint hinted            # it has been said once that this looks like a stream handler
+
+    cdef int suspect(self, Request request, object error) except -1

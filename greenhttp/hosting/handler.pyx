@@ -274,9 +274,32 @@ cdef class Handler(App):
             result = self.handler(request)
         except HTTPError as error:
             result = answer_of(error, request)
+        except (AttributeError, TypeError) as error:
+            self.suspect(request, error)
+            raise
         try:
             delivery.take(result)
         except BaseException:
             delivery.finish_content()       # nobody will read it
             raise
         return delivery
+
+    cdef int suspect(self, Request request, object error) except -1:
+        """Say before the first such error that the handler may be meant for streams."""
+        if not self.hinted and is_for_streams(error, type(request.exchange.stream)):
+            self.hinted = True
+            request.exchange.service.report("error", f"{request.describe()}: the handler uses its argument as a stream,"
+                                            " but was given a request; if it is a stream handler, give --interface"
+                                            " stream, or call serve_stream")
+        return 0
+
+
+cdef bint is_for_streams(object error, type stream) except -1:
+    """Whether the error is that of a Request where a Stream, whose type this is, was expected."""
+    if type(error) is AttributeError:
+        if isinstance(error.obj, Request):
+            return isinstance(error.name, str) and hasattr(stream, error.name)
+        return error.args == ("__enter__",)     # CPython 3.10 does not say of what
+    return type(error) is TypeError and f"{error}".startswith(f"'{Request.__module__}.Request' object ") and (
+        f"{error}".endswith(("is not iterable", "is not an iterator", "does not support the context manager protocol"))
+    )

@@ -805,3 +805,56 @@ def test_a_handler_that_raises_after_the_client_has_gone_is_not_an_error(caplog:
 def test_a_status_that_is_none_says_where_headers_belong():
     with pytest.raises(TypeError, match="the status of a Response is a number or a text, not dict; headers come third"):
         Client(lambda request: Response("x", {"A": "b"})).get("/")
+
+
+# ---- what is meant for streams
+
+
+def of_lines(stream: Any) -> None:
+    for line in stream:
+        stream.write(line)
+
+
+def of_blocks(stream: Any) -> None:
+    while data := stream.read_some():
+        stream.write(data)
+
+
+def with_it(stream: Any) -> None:
+    with stream:
+        stream.write(b"x")
+
+
+def by_hand(stream: Any) -> None:
+    next(stream)
+
+
+USED = (
+    "the handler uses its argument as a stream, but was given a request; if it is a stream handler, give --interface"
+    " stream, or call serve_stream"
+)
+
+
+@pytest.mark.parametrize("handler", [of_lines, of_blocks, with_it, by_hand])
+def test_the_first_failure_of_a_stream_handler_served_as_http_says_so(handler: Any) -> None:
+    outcome = exchange(handler, [GET * 2])
+    assert [each.status for each in answers(outcome.sent)] == [500, 500]
+    said = [record.message for record in outcome.log]
+    assert said[0] == f"GET /x: {USED}"
+    assert [" in the application" in line for line in said] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda request: request.no_such_name,
+        lambda request: request["read"],
+        lambda request: None.read(),  # type: ignore[attr-defined]
+        lambda request: iter(3),  # type: ignore[call-overload]
+        lambda request: request.method.write(b"x"),
+    ],
+)
+def test_other_mistakes_are_not_taken_for_that(wrong: Any) -> None:
+    outcome = exchange(wrong, [GET])
+    (record,) = outcome.log
+    assert record.message.endswith("Error in the application")
