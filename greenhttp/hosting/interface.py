@@ -68,12 +68,21 @@ def doubt(app: Callable[..., Any]) -> str | None:
         return _misfit(app, "auto", _call_of(app))
     if line := unfit(app, "auto", _call_of(app)):
         return line
+    if interface_of(app) == NATIVE and _is_for_streams(app):
+        return "the handler's argument looks like a stream; if it is a stream handler, give --interface stream"
     wrapped = inspect.unwrap(app) if hasattr(app, "__wrapped__") else app
     if wrapped is app or interface_of(app) == interface_of(wrapped):
         return None
     if interface_of(app) == "wsgi":
         return "the application wraps a handler of one argument; if it is a native handler, give --interface native"
     return "the application wraps a WSGI application; if it is one, give --interface wsgi"
+
+
+def _is_for_streams(app: Callable[..., Any]) -> bool:
+    """Whether a native handler's argument has the name or the annotation that those of stream handlers have."""
+    first = next(iter(inspect.signature(app, follow_wrapped=False).parameters.values()))
+    kind = getattr(first.annotation, "__name__", first.annotation)
+    return first.name == "stream" or isinstance(kind, str) and kind.rpartition(".")[2] == "Stream"
 
 
 def unfit(app: Callable[..., Any], interface: str, call: str) -> str:
@@ -97,8 +106,11 @@ def unfit(app: Callable[..., Any], interface: str, call: str) -> str:
     if not inspect.isclass(app) or kind == STREAM or _may_answer(app, kind):
         return ""
     what = "iterable" if kind == "wsgi" else "what a handler may return"
-    made = f"; give {call}" if call and _takes(app, 0) else "; give an instance of it" if call else ""
-    return f"{app.__name__} is a class, and its instances are not {what}; every request will fail{made}"
+    if kind == NATIVE and _is_for_streams(app):
+        hint = "; if it is a stream handler, give --interface stream"
+    else:
+        hint = f"; give {call}" if call and _takes(app, 0) else "; give an instance of it" if call else ""
+    return f"{app.__name__} is a class, and its instances are not {what}; every request will fail{hint}"
 
 
 def _is_plain(app: Any) -> bool:

@@ -26,6 +26,7 @@ from greenhttp.process.sender import described as by_whom
 from greenhttp.process.sender import sender, watch
 from greenhttp.process.watchdog import Watchdog
 from greenhttp.program.endings import settle
+from greenhttp.program.loading import FACTORY_NAMES
 from greenhttp.server import Server
 from greenhttp.settings.console import coloured, paint, say
 from greenhttp.settings.shown import changed
@@ -271,6 +272,8 @@ def doubts(server: Server) -> list[str]:
         lines.append("debug is on: clients see the traceback of an error; use it for development only")
     if server.settings.interface == "auto" and (line := doubt(server.app)):
         lines.append(line)
+    elif server.interface == "native" and (name := getattr(server.app, "__name__", "")) in FACTORY_NAMES:
+        lines.append(f"{name} takes one argument, so it is served as a handler; if it is a factory, call it in APP")
     if server.interface == STREAM and server.settings.access_logfile is not None:
         lines.append("access_logfile is ignored: stream handlers have no access log")
     if server.hooks is not None and server.interface != "wsgi":

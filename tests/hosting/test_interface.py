@@ -14,6 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Request as WerkzeugRequest
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from greenhttp.green.stream import Stream
 from greenhttp.hosting.handler import Handler
 from greenhttp.hosting.interface import doubt, hosted, interface_of, unfit
 from greenhttp.hosting.wsgi import WSGI
@@ -255,6 +256,17 @@ def test_a_wrapper_of_a_handler_that_takes_anything_is_doubted() -> None:
     assert doubt(as_native(wsgi)) == "the application wraps a WSGI application; if it is one, give --interface wsgi"
 
 
+def annotated(peer: Stream) -> None: ...
+def annotated_by_name(peer: greenhttp.Stream) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize("app", [lambda stream: None, annotated, annotated_by_name])
+def test_a_handler_with_a_stream_for_its_argument_is_doubted(app: Any) -> None:
+    said = "the handler's argument looks like a stream; if it is a stream handler, give --interface stream"
+    assert doubt(app) == said
+    assert unfit(app, "auto", "") == ""
+
+
 def create_app() -> None:
     """A factory."""
 
@@ -296,6 +308,12 @@ class AnyArguments(Configured):
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
 
+class Served:
+    """A stream handler that is a class."""
+
+    def __init__(self, stream: Any) -> None: ...
+
+
 @functools.cache
 def cached_factory() -> Any: ...
 
@@ -329,6 +347,11 @@ NEITHER = "takes neither one argument (request) nor two (environ, start_response
             Configured, "auto",
             "Configured is a class, and its instances are not what a handler may return; every request will fail;"
             " give an instance of it",
+        ),
+        (
+            Served, "auto",
+            "Served is a class, and its instances are not what a handler may return; every request will fail;"
+            " if it is a stream handler, give --interface stream",
         ),
         (
             AnyArguments, "auto",
@@ -386,12 +409,6 @@ class Delegating(Configured):
     def __getattr__(self, name: str) -> Any: ...
 
 
-class Socketserver:
-    """A stream handler that is a class."""
-
-    def __init__(self, stream: Any) -> None: ...
-
-
 class StaticCall:
     __call__ = staticmethod(wsgi)
 
@@ -430,7 +447,7 @@ def test_what_can_answer_or_nobody_knows_is_accepted(app: Any) -> None:
     assert unfit(app, "auto", "shop:create()") == ""
 
 
-@pytest.mark.parametrize("app", [lambda stream: None, Socketserver, Configured, print, general(wsgi)], ids=repr)
+@pytest.mark.parametrize("app", [lambda stream: None, Served, Configured, print, general(wsgi)], ids=repr)
 def test_what_can_be_a_stream_handler(app: Any) -> None:
     assert unfit(app, "stream", "shop:create()") == ""
 
