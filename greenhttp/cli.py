@@ -26,7 +26,7 @@ from greenhttp.program.check import check_settings
 from greenhttp.settings import console
 from greenhttp.settings.console import colourful, keep, kept, paint, say
 from greenhttp.settings.file import is_python, read_python, read_toml
-from greenhttp.settings.foreign import FOREIGN, HOOKS_OF_MANY, ignored
+from greenhttp.settings.foreign import FOREIGN, HOOKS_OF_MANY, judged
 from greenhttp.settings.kinds import LISTS
 from greenhttp.settings.shown import as_toml
 from greenhttp.settings.sources import (
@@ -237,8 +237,7 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
         raise ConfigError(f"unexpected argument {words[1]!r}; give one application")
     if words:
         source[APP] = Given(words[0], "command line")
-    said = [entry.judge(entry.flags[-1], options[entry.name]) for entry in FOREIGN]
-    return source, ignored(said)
+    return source, judged((entry, entry.flags[-1], options[entry.name]) for entry in FOREIGN)
 
 
 def _joined(setting: Setting, given: Any) -> Any:
@@ -345,7 +344,8 @@ def _main(arguments: Sequence[str]) -> int:
             boot.enter(settings)
             check_settings(settings)
         except ConfigError as error:
-            say(str(error), "red")
+            for line in str(error).splitlines():
+                say(line, "red")
             return MISUSED
         console.hold()
         file = os.path.join(where, path) if (path := _file(options, os.environ)).endswith(".py") else ""

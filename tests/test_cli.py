@@ -299,6 +299,21 @@ def test_each_option_of_other_servers_gets_one_line():
                 read(flag, *value)
 
 
+def test_all_that_is_refused_is_told_in_one_run(capsys):
+    assert main(["--certfile", "a", "--threads", "2", "--keyfile", "b", "-D", "web"]) == 2
+    tls = "TLS is not supported yet; use a proxy in front for it"
+    assert capsys.readouterr().err.splitlines() == [
+        f"greenhttp: --certfile: {tls}",
+        f"greenhttp: --keyfile: {tls}",
+        "greenhttp: --daemon: greenhttp runs in the foreground; use systemd, a container or another process manager",
+    ]
+    assert main(["--backlog", "x", "--queue", "y", "web"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "greenhttp: --backlog: 'x' is not a whole number; give 0 or more",
+        "greenhttp: --queue: 'y' is not a whole number; give 0 or more",
+    ]
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"greenhttp {__version__}\n"

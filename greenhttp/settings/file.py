@@ -14,7 +14,8 @@ In a Python file functions, classes, modules, `_names` and NAMES are the file's 
 number, a list ...) must be a setting: what is meant as one but misspelt would be lost otherwise. The file runs with the
 standard library patched already, so it cannot decide about `patch` and `loop`.
 
-Every mistake is one line, `file:line: what is wrong`, where the line is known.
+Every mistake is one line, `file:line: what is wrong`, where the line is known. All mistakes in names, and all that is
+refused, are told at once.
 """
 
 import ast
@@ -90,14 +91,42 @@ def read_toml(path: str) -> tuple[Source, list[str]]:
     header, table = _table(path, document)
     if not isinstance(table, Mapping):
         raise ConfigError(f"{path}: there is no table [{header}]")
-    lines = _toml_lines(text, header)
+    found = _Mistakes(path, _toml_lines(text, header))
     for name in table:
         if name not in NAMES and name not in BY_FOREIGN_NAME:
-            raise ConfigError(f"{_place(path, lines, name)}: {name}: there is no such setting{nearest(name, NAMES)}")
-        if name in BY_NAME and BY_NAME[name].kind == "mode" and type(table[name]) is int and table[name]:
-            place = _place(path, lines, name)  # 660 would be decimal, and the mode 1224
-            raise ConfigError(f'{place}: {name}: give the octal digits in quotes, like "{table[name]:03d}"')
-    return _source(path, table, lines)
+            found.add(name, f"there is no such setting{nearest(name, NAMES)}")
+        elif name in BY_NAME and BY_NAME[name].kind == "mode" and type(table[name]) is int and table[name]:
+            found.add(name, f'give the octal digits in quotes, like "{table[name]:03d}"')  # 660 is the mode 1224
+    source, words = _source(table, found)
+    found.tell()
+    return source, words
+
+
+class _Mistakes:
+    """What is wrong in a file, gathered so that it is all told in one run.
+
+    Arguments:
+        path: of the file.
+        lines: name to number of the line it stands in, as far as known.
+    """
+
+    def __init__(self, path: str, lines: Mapping[str, int]) -> None:
+        self.path, self.lines = path, lines
+        self._found: list[tuple[int, str]] = []
+
+    def place(self, name: str) -> str:
+        return f"{self.path}:{self.lines[name]}" if name in self.lines else self.path
+
+    def add(self, name: str, what: str) -> None:
+        self.add_line(name, f"{self.place(name)}: {name}: {what}")
+
+    def add_line(self, name: str, line: str) -> None:
+        self._found.append((self.lines.get(name, 0), line))
+
+    def tell(self) -> None:
+        """Raises ConfigError if there is any, in the order of the file."""
+        if self._found:
+            raise ConfigError("\n".join(line for _, line in sorted(self._found, key=lambda each: each[0])))
 
 
 def _table(path: str, document: dict[str, Any]) -> tuple[str, Any]:
@@ -177,29 +206,31 @@ def run_python(path: str) -> tuple[Source, list[str]]:
     """What a Python file assigns, and lines to say about it. Raises ConfigError, also for what the file raises."""
     tree, names = _executed(path)
     assigned = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
-    lines = {node.id: node.lineno for node in assigned}
+    found = _Mistakes(path, {node.id: node.lineno for node in assigned})
     settings: dict[str, Any] = {}
     own: list[str] = []
     for name, value in names.items():
         if isinstance(value, type) and name in BY_FOREIGN_NAME and name.endswith("_class"):
             value = f"{value.__module__}.{value.__qualname__}"
-        place = _place(path, lines, name)
         if name in TOO_LATE and isinstance(value, PLAIN):
-            raise ConfigError(f"{place}: {name} cannot be set in a Python file, it runs too late; use {TOO_LATE[name]}")
-        if _is_meant(name, value):
+            line = f"{name} cannot be set in a Python file, it runs too late; use {TOO_LATE[name]}"
+            found.add_line(name, f"{found.place(name)}: {line}")
+        elif _is_meant(name, value):
             settings[name] = value
         elif isinstance(value, PLAIN) and not name.startswith("_") and name == name.lower():
             if os.path.basename(path).startswith("gunicorn"):
                 if name in OF_THE_COMMAND_LINE:
                     if value and name != "config" or name == "config" and value not in (None, f"./{path}", path):
-                        raise ConfigError(f"{place}: {name}: give it on the command line")
+                        found.add(name, "give it on the command line")
                 else:
                     own.append(name)  # it takes any name; one of ours it would not have known
                 continue
             near = nearest(name, NAMES)
-            raise ConfigError(f"{place}: {name}: there is no such setting{near or '; begin names of your own with _'}")
-    source, notices = _source(path, settings, lines)
-    if hooks := tuple(_hooks(path, names)):
+            found.add(name, f"there is no such setting{near or '; begin names of your own with _'}")
+    source, notices = _source(settings, found)
+    hooks = tuple(_hooks(names, found))
+    found.tell()
+    if hooks:
         source[HOOKS] = Given(hooks, path)
     if unused := [name for name in HOOKS_OF_NOBODY if callable(names.get(name))]:
         notices.append(f"{path}: these hooks never run, dirty workers are not supported: {', '.join(unused)}")
@@ -210,7 +241,10 @@ def run_python(path: str) -> tuple[Source, list[str]]:
 
 def run_hooks(path: str) -> dict[str, Callable[..., Any]]:
     """Run a Python file for what it does: its hooks by name. Raises ConfigError, also for what the file raises."""
-    return _hooks(path, _executed(path)[1])
+    found = _Mistakes(path, {})
+    hooks = _hooks(_executed(path)[1], found)
+    found.tell()
+    return hooks
 
 
 def _executed(path: str) -> tuple[ast.Module, dict[str, Any]]:
@@ -229,23 +263,28 @@ def _executed(path: str) -> tuple[ast.Module, dict[str, Any]]:
     return tree, names
 
 
-def _hooks(path: str, names: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
-    """Those that run here. Raises ConfigError for one that could not be called as gunicorn calls it."""
+def _hooks(names: Mapping[str, Any], found: _Mistakes) -> dict[str, Callable[..., Any]]:
+    """Those that run here. One that could not be called as gunicorn calls it is a mistake."""
     hooks = {}
     for name, given in {**HOOKS_OF_MASTER, **HOOKS_OF_WORKER}.items():
         hook = names.get(name)
         if isinstance(hook, str) and hook:
-            raise ConfigError(f"{path}: {name}: give the function itself, not its name")
+            found.add_line(name, f"{found.path}: {name}: give the function itself, not its name")
         if callable(hook):
-            hooks[name] = _fitting(f"{path}: {name}", hook, given)
+            fitting = _fitting(hook, given)
+            if fitting is None:
+                wanted = f"the hook must take the arguments {', '.join(given)}"
+                found.add_line(name, f"{found.path}: {name}: {wanted}")
+            else:
+                hooks[name] = fitting
     for name, why in HOOKS_REFUSED.items():
         if callable(names.get(name)):
-            raise ConfigError(f"{path}: {name}: {why}")
+            found.add_line(name, f"{found.path}: {name}: {why}")
     return hooks
 
 
-def _fitting(place: str, hook: Callable[..., Any], given: tuple[str, ...]) -> Callable[..., Any]:
-    """The hook as it can be called; one of post_request may leave out resp, and environ too, as there."""
+def _fitting(hook: Callable[..., Any], given: tuple[str, ...]) -> Callable[..., Any] | None:
+    """The hook as it can be called, or None; one of post_request may leave out resp, and environ too, as there."""
     try:
         signature = inspect.signature(hook)
     except (TypeError, ValueError):  # one written in C: nobody knows
@@ -256,7 +295,7 @@ def _fitting(place: str, hook: Callable[..., Any], given: tuple[str, ...]) -> Ca
         except TypeError:
             continue
         return hook if many == len(given) else lambda *words, many=many: hook(*words[:many])
-    raise ConfigError(f"{place}: the hook must take the arguments {', '.join(given)}")
+    return None
 
 
 def _is_meant(name: str, value: object) -> bool:
@@ -288,31 +327,35 @@ def _toml_lines(text: str, table: str) -> dict[str, int]:
     return lines
 
 
-def _place(path: str, lines: Mapping[str, int], name: str) -> str:
-    return f"{path}:{lines[name]}" if name in lines else path
-
-
-def _source(path: str, given: Mapping[str, Any], lines: Mapping[str, int]) -> tuple[Source, list[str]]:
+def _source(given: Mapping[str, Any], found: _Mistakes) -> tuple[Source, list[str]]:
+    """What is given for settings, and lines to say about it; mistakes are added to those found."""
     source: Source = {}
     words: list[str] = []
     for name, value in given.items():
-        place = _place(path, lines, name)
+        place = found.place(name)
         if name not in NAMES:
-            words.append(BY_FOREIGN_NAME[name].judge(f"{place}: {name}", value))
+            if name in BY_FOREIGN_NAME:
+                try:
+                    words.append(BY_FOREIGN_NAME[name].judge(f"{place}: {name}", value))
+                except ConfigError as error:
+                    found.add_line(name, str(error))
             continue
         if name == "reload_extra_files":
             if not value:
                 continue
             value = [".", *([value] if isinstance(value, str) else value)]  # beside the others, as there
         if name == "keepalive" and value in (0, "0"):
-            raise ConfigError(f"{place}: keepalive: 0 turns the time-out off here; give a short time like '2s'")
+            found.add(name, "0 turns the time-out off here; give a short time like '2s'")
+            continue
         kept = NAMES[name]
         if kept in source:
-            raise ConfigError(f"{place}: {name}: given twice; {source[kept].origin} sets {kept} already")
+            found.add(name, f"given twice; {source[kept].origin} sets {kept} already")
+            continue
         if kept == APP and value is None:
             continue
         if kept == APP and not isinstance(value, str):
-            raise ConfigError(f"{place}: {name}: give the application's name, like 'module:app'")
+            found.add(name, "give the application's name, like 'module:app'")
+            continue
         if value is None and kept in BY_NAME and BY_NAME[kept].kind != "header":
             continue  # gunicorn's files say None for "the default"; of a field to send it means "off"
         source[kept] = Given(value, place)

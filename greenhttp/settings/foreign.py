@@ -51,6 +51,22 @@ class Foreign:
         raise ConfigError(f"{source}{f' {value}' if self.verdict == ONLY else ''}: {self.why}")
 
 
+def judged(given: Iterable[tuple[Foreign, str, object]]) -> list[str]:
+    """What all these say, each with its source and value, as `ignored` has it.
+
+    Raises ConfigError with a line for each that is refused: whoever moves is told once.
+    """
+    words, refused = [], []
+    for entry, source, value in given:
+        try:
+            words.append(entry.judge(source, value))
+        except ConfigError as error:
+            refused.append(str(error))
+    if refused:
+        raise ConfigError("\n".join(refused))
+    return ignored(words)
+
+
 def ignored(words: Iterable[str]) -> list[str]:
     """All that `judge` has said, as one line; [] if it has said nothing."""
     said = [word for word in words if word]

@@ -107,13 +107,25 @@ def _port(given: Given) -> int:
 
 
 def settled(*sources: Source) -> tuple[Settings, Source]:
-    """The settings, and what was given for them where; a later source wins. Raises ConfigError, naming the origin."""
+    """The settings, and what was given for them where; a later source wins.
+
+    Raises ConfigError, a line for each value that is wrong, naming the origin.
+    """
     won: Source = {}
     for source in sources:
         won.update((name, given) for name, given in source.items() if name not in PLACES)
     if where := _addresses(sources):
         won["bind"] = where
-    return Settings(**{name: _parsed(name, given) for name, given in won.items() if name in BY_NAME}), won
+    values, wrong = {}, []
+    for name, given in won.items():
+        if name in BY_NAME:
+            try:
+                values[name] = _parsed(name, given)
+            except ConfigError as error:
+                wrong.append(str(error))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return Settings(**values), won
 
 
 def _parsed(name: str, given: Given) -> Any:

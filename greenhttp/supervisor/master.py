@@ -715,7 +715,8 @@ class Master:
                 self.policy.limits = _limits(settings)
                 late = [name for name in AT_START if getattr(before, name) != getattr(settings, name)]
         except (ConfigError, OSError) as error:  # the latter without descriptors, memory or processes to be had
-            log.error("not reloaded, nothing was changed: %s", getattr(error, "strerror", None) or error)
+            why = str(getattr(error, "strerror", None) or error)
+            log.error("not reloaded, nothing was changed: %s", why.replace("\n", "; "))
             system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
             return
         if late:

@@ -1,6 +1,7 @@
 """settings/file.py: files of settings, and one line for each way in which they can be wrong."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -202,3 +203,46 @@ def test_a_mode_in_toml_is_a_text_for_a_number_would_be_decimal(tmp_path, name):
         settings_file.read_toml(str(path))
     path.write_text(f'{name} = "660"\n')
     assert settings_file.read_toml(str(path))[0][name].value == "660"
+
+
+GUNICORNS = """
+certfile = "shop.pem"
+bind = ":8000"
+def ssl_context(config, default): pass
+def post_fork(server): pass
+statsd_host = "stats:8125"
+keepalive = 0
+threads = 4
+daemon = True
+print_config = True
+wsgi_app = lambda: None
+worker_class = "sync"
+"""
+
+
+def test_all_that_is_refused_in_gunicorns_file_is_told_in_one_run(file):
+    with pytest.raises(ConfigError) as caught:
+        file("gunicorn.conf.py", GUNICORNS)
+    lines = str(caught.value).splitlines()
+    said = [re.match(r"gunicorn\.conf\.py(?::(\d+))?: (\w+)", line).groups() for line in lines]
+    assert said == [
+        (None, "post_fork"),
+        (None, "ssl_context"),
+        ("2", "certfile"),
+        ("6", "statsd_host"),
+        ("7", "keepalive"),
+        ("9", "daemon"),
+        ("10", "print_config"),
+        ("11", "wsgi_app"),
+        ("12", "worker_class"),
+    ]
+
+
+def test_all_mistakes_in_a_file_of_toml_are_told_in_one_run(file):
+    with pytest.raises(ConfigError) as caught:
+        file("s.toml", 'quue = 1\nkeyfile = "x"\nworkers = 2\numask = 27\n')
+    assert str(caught.value).splitlines() == [
+        "s.toml:1: quue: there is no such setting; did you mean queue?",
+        "s.toml:2: keyfile: TLS is not supported yet; use a proxy in front for it",
+        's.toml:4: umask: give the octal digits in quotes, like "027"',
+    ]
