@@ -5,6 +5,7 @@
 # make soak     honest and hostile clients against real servers; MINUTES=10
 # make reload-soak   whether a request is lost while workers come and go; RELOADS=100 UPGRADES=20
 # make saboteur    a supervisor whose processes are killed, stopped and reloaded at random; MINUTES=3 SEED=
+# make early-answers   whether clients read an answer that comes before the end of their upload; MB=300 TIMES=100
 # make build    the virtual environment with what serving needs, and the compiled modules
 # make docs     the guide as HTML, in build/docs; a warning is an error
 # make lint     only the linters and types
@@ -24,7 +25,7 @@ BIN    := $(VENV)/bin
 HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
 STUBS  := $(subst /,.,$(basename $(shell find greenhttp -name '*.pyi')))
 
-.PHONY: serve test test-all pythons build packages docs lint coverage fuzz asan sim sim-proof soak reload-soak saboteur clean tools
+.PHONY: serve test test-all pythons build packages docs lint coverage fuzz asan sim sim-proof soak reload-soak saboteur early-answers clean tools
 
 serve: build
 	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
@@ -52,6 +53,9 @@ reload-soak: packages
 
 saboteur: packages
 	$(BIN)/python -m tests.reload.saboteur --minutes $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED))
+
+early-answers: packages
+	EARLY_MB=$(or $(MB),300) EARLY_TIMES=$(or $(TIMES),100) $(BIN)/pytest tests/apps/test_early_answers.py
 
 build: $(VENV)/built
 
