@@ -436,7 +436,9 @@ cdef class Connection(Exchange):
         cdef StreamBody rest = self.rest
         cdef bint at_end
         try:
-            if rest.left() > DRAIN_BYTES or self.stream.taken > DRAIN_BYTES:
+            # Nobody knows how many chunks will come, so no close was announced, and behind them the client may send
+            # its next request: they are dropped to their end, as long as limit_request_body and the phase's time allow.
+            if rest.left() > DRAIN_BYTES or (not self.service.lingers and self.stream.taken > DRAIN_BYTES):
                 raise BodyError(400, "more than is worth reading")
             at_end = rest.discard_now()
         except (BodyError, WireError):

@@ -66,8 +66,8 @@ ENDLESS = {
         echo, request(b"POST / HTTP/1.1", b"Content-Length: 1073741824"), b"x", SMALL_BODY, 413
     ),
     "content nobody reads": (hello, request(b"POST / HTTP/1.1", b"Content-Length: 1073741824"), b"x", {}, 200),
-    "chunks nobody reads": (hello, CHUNKED, b"10000\r\n" + b"x" * 65536 + b"\r\n", {}, 200),
-    "1-byte chunks nobody reads": (hello, CHUNKED, b"1\r\nx\r\n", {}, 200),
+    "chunks nobody reads": (hello, CHUNKED, b"10000\r\n" + b"x" * 65536 + b"\r\n", SMALL_BODY, 200),
+    "1-byte chunks nobody reads": (hello, CHUNKED, b"1\r\nx\r\n", SMALL_BODY, 200),
     "trailers nobody reads": (hello, CHUNKED + b"0\r\n", b"A: b\r\n", {}, 200),
     "what follows a refused request": (hello, b"GET /\r\n\r\n", request(), {}, 400),
     "what follows the last request": (

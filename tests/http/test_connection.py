@@ -227,9 +227,17 @@ def test_11_an_unread_chunked_body_is_dropped(pieces: int) -> None:
     assert [answer.content for answer in answers(outcome.sent)] == [b"/", b"/next"]
 
 
-def test_11_an_unread_chunked_body_beyond_the_bound_closes() -> None:
-    data = post_chunked(*[b"x" * 10000] * 40)
+def test_11_an_unread_chunked_body_is_dropped_to_its_end_because_no_close_was_announced() -> None:
+    data = post_chunked(*[b"x" * 10000] * 200)
     outcome = exchange(hello, [data, request(b"GET /next HTTP/1.1")], keep_open=True)
+    assert [(answer.content, answer.closes) for answer in answers(outcome.sent)] == [(b"/", False), (b"/next", False)]
+    assert outcome.ended == "open"
+
+
+@pytest.mark.parametrize("settings", [{"limit_request_body": 300_000}, {"linger_timeout": 0}])
+def test_11_an_unread_chunked_body_beyond_the_bound_closes(settings: dict[str, Any]) -> None:
+    data = post_chunked(*[b"x" * 10000] * 40)
+    outcome = exchange(hello, [data, request(b"GET /next HTTP/1.1")], keep_open=True, **settings)
     assert len(answers(outcome.sent)) == 1
     assert outcome.ended == "closed"
 
