@@ -273,9 +273,10 @@ cdef class ChunkedDecoder:
         cdef list pairs = []
         if self.done and self.section is not None:
             # What it holds was checked as it came: lines that end in CRLF, each with a colon.
-            for line in self.section.decode("latin-1").split("\r\n")[:-2]:
-                name, _, value = line.partition(":")
-                pairs.append((name, value.strip(" \t")))
+            for line in self.section.decode("latin-1").split("\r\n"):
+                name, colon, value = line.partition(":")
+                if colon:                   # else it is the empty line that ends them
+                    pairs.append((name, value.strip(" \t")))
         return pairs
 
     # From here on: Python's view, for tests.

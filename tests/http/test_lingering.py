@@ -28,7 +28,8 @@ def sized(app: Any) -> tuple[Any, bytes, Any]:
 
 def chunked(app: Any) -> tuple[Any, bytes, Any]:
     chunk = b"%x\r\n%b\r\n" % (len(PIECE), PIECE)
-    return app, request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked"), [chunk] * (UPLOAD // len(PIECE))
+    pieces = [chunk] * (UPLOAD // len(PIECE)) + [b"0\r\n\r\n"]
+    return app, request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked"), pieces
 
 
 CASES = {
@@ -65,7 +66,7 @@ def test_who_looks_for_an_answer_behind_the_upload_gets_it(server: Any, case: st
     for piece in pieces:
         client.send(piece)
     answer = client.answer()
-    assert (answer.status, client.rest()) == (status, b"")
+    assert (answer.status, client.finish().rest()) == (status, b"")
     client.close()
 
 
