@@ -22,6 +22,7 @@ from greenhttp.hosting import errors
 from greenhttp.hosting.interface import STREAM, doubt
 from greenhttp.logs import setup as logs
 from greenhttp.process.board import Board
+from greenhttp.process.handlers import PERIOD, Handlers
 from greenhttp.process.sender import described as by_whom
 from greenhttp.process.sender import sender, watch
 from greenhttp.process.watchdog import Watchdog
@@ -44,6 +45,8 @@ STOPPED, BROKEN = 0, 1
 KINDS = {"wsgi": "WSGI", "native": "native handler", "stream": "stream handler"}
 
 TOO_LATE = OF_THE_COMMAND | {"patch", "workers", "timeout"}  # settings of a program that is not running yet
+
+REPLACED = "the application has replaced the handler of %s; the server's own is back: use atexit, or code after serve()"
 
 SOON = 0.5  # seconds within which the hub should have heard of a signal
 
@@ -212,8 +215,19 @@ def signals(loop: Any, supervised: bool = False, ends: bool = False) -> Iterator
     if supervised:
         ignored = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
         handlers |= dict.fromkeys(ignored, signal.SIG_IGN)
-    before = {number: signal.signal(number, call) for number, call in {**handlers, signal.SIGUSR1: on_reopen}.items()}
-    watch(number for number, call in handlers.items() if call is on_signal)
+    handlers[signal.SIGUSR1] = on_reopen
+    before = {number: signal.getsignal(number) for number in (*handlers, signal.SIGPIPE)}
+    kept = Handlers(handlers)
+    watched = {number for number, call in handlers.items() if call is on_signal}
+    watch(watched)
+
+    def look() -> None:
+        replaced = kept.look()
+        watch(watched.intersection(replaced))
+        if replaced:
+            names = ", ".join(signal.Signals(number).name for number in replaced)
+            gevent.spawn(log.warning, REPLACED, names)  # a handler of the application's may wait
+
     # A signal that arrives just before the poll does not interrupt it, and Python's handler would run only when
     # something else wakes the loop. A byte in this pipe does.
     woken, wake = os.pipe()
@@ -222,15 +236,21 @@ def signals(loop: Any, supervised: bool = False, ends: bool = False) -> Iterator
     wakeup_before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     waker = loop.io(woken, 1, ref=False)
     waker.start(os.read, woken, 512)
+    looks = loop.timer(PERIOD, PERIOD, ref=False)
+    looks.start(look)
+    kept.look()
     try:
         yield asked, stop
     finally:
+        looks.stop()
+        looks.close()
         signal.set_wakeup_fd(wakeup_before)
         if ends:
             settle((*before, signal.SIGHUP), None if supervised else STOPPED)
         else:
             for number, call in before.items():
-                signal.signal(number, call)
+                if call is not None:  # of C code, such as faulthandler's: it cannot be set from here
+                    signal.signal(number, call)
         waker.stop()
         waker.close()
         os.close(woken)

@@ -28,6 +28,7 @@ from greenhttp.errors import AppError, ConfigError
 from greenhttp.green.listener import Listener, close_listener, is_lost, listen
 from greenhttp.logs import setup as logs
 from greenhttp.process.board import Board, Loads, now
+from greenhttp.process.handlers import Handlers
 from greenhttp.process.sender import described, sender
 from greenhttp.process.sender import watch as watch_senders
 from greenhttp.program import boot, endings
@@ -128,7 +129,7 @@ class Master:
         self.policy = Policy(workers_of(plan.settings), _limits(plan.settings))
         self.oom_kills = oom_counter()
         self.poll = poll()
-        self.wake = -1
+        self.wake = self.wake_end = -1
         self.quick = False
         self.code = 1  # it ends with
         self.introduced = False
@@ -167,6 +168,7 @@ class Master:
                 if self.settings.preload:
                     self.hooked.begin(lambda: boot.run_file(self.settings, self.plan.file))
                     self.preloaded = worker.preload(self.plan.name, _counted(self.settings))
+                    self._keep_signals()
                     self.hooked.server.app.callable = self.preloaded.app
                     logs.say_kept()
                 self.hooked.listen(self.listeners.values())
@@ -346,9 +348,9 @@ class Master:
         woken, wake = system.pipe()
         for end in (woken, wake):
             os.set_blocking(end, False)
-        self.wake = woken
+        self.wake, self.wake_end = woken, wake
         numbers = [getattr(signal, f"SIG{name}") for name in HANDLED]
-        before = {number: signal.signal(number, lambda n, _: self.arrived.append(n)) for number in numbers}
+        before = {number: signal.signal(number, self._arrive) for number in numbers}
         wakeup_before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self.poll.register(woken, POLLIN)
         watch_senders(numbers)
@@ -364,6 +366,16 @@ class Master:
                     endings.settle([number], self.code)
             os.close(woken)
             os.close(wake)
+
+    def _arrive(self, number: int, _: object) -> None:
+        self.arrived.append(number)
+
+    def _keep_signals(self) -> None:
+        """The application was loaded here, and may have taken signals for itself."""
+        numbers = [getattr(signal, f"SIG{name}") for name in HANDLED]
+        Handlers(dict.fromkeys(numbers, self._arrive)).look()
+        watch_senders(numbers)
+        signal.set_wakeup_fd(self.wake_end, warn_on_full_buffer=False)
 
     # ---- listeners
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import os
 import time
 
 import pytest
@@ -74,10 +75,10 @@ class Application(Served):
         finally:
             client.close()
 
-    def until(self, word):
-        """Wait until the log has the word."""
+    def until(self, word, count=1):
+        """Wait until the log has the word so many times."""
         end = time.monotonic() + PATIENCE
-        while word not in (text := self.err.read_text()):
+        while (text := self.err.read_text()).count(word) < count:
             assert time.monotonic() < end, f"no {word!r} in {text}"
             time.sleep(0.01)
 
@@ -103,6 +104,16 @@ def serve(tmp_path):
     for one in made:
         one.process.kill()
         one.process.wait()
+
+
+def gone(pid):
+    """Wait until the process has ended."""
+    end = time.monotonic() + PATIENCE
+    with contextlib.suppress(ProcessLookupError):
+        while True:
+            os.kill(pid, 0)
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
 
 SUPERVISED = ("-w", "1")
@@ -138,4 +149,44 @@ def test_streams_that_are_replaced_or_closed_in_a_request(serve, options):
 def test_an_application_that_empties_sys_path(serve, options):
     served = serve(*options, first="sys.path[:] = []")
     served.speaks()
+    assert served.stop() == 0
+
+
+SIGNALS = "[getattr(signal, f'SIG{name}') for name in ('TERM', 'INT', 'QUIT', 'USR1', 'HUP', 'CHLD', 'PIPE')]"
+TAKEN = {
+    "ignored": f"for number in {SIGNALS}: signal.signal(number, signal.SIG_IGN)",
+    "handled": f"for number in {SIGNALS}: signal.signal(number, lambda *_: os._exit(9))",
+    "by default": f"for number in {SIGNALS}: signal.signal(number, signal.SIG_DFL)",
+    "blocked": "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())",
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [((), "blocked"), (SUPERVISED, "blocked"), ((*SUPERVISED, "--preload"), "ignored")],
+    ids=["alone", "supervised", "preloaded"],
+)
+def test_signals_that_are_taken_at_import(serve, options, name):
+    served = serve(*options, first=TAKEN[name])
+    if options:
+        first = served.ask()
+        served.send("HUP")
+        served.asked(unless=[first])
+    assert served.stop() == 0
+
+
+@both
+def test_signals_that_are_taken_in_a_request(serve, options):
+    served = serve(*options, "--graceful-timeout", "1h")
+    for code in TAKEN.values():
+        count = served.err.read_text().count("the server's own is back")
+        first = served.ask()
+        assert served.status("/do", code) == 200
+        if code is not TAKEN["blocked"]:
+            served.until("the server's own is back", count + 1)
+        served.speaks()
+        if options:  # the old worker is asked to drain, and does
+            served.send("HUP")
+            served.asked(unless=[first])
+            gone(first)
     assert served.stop() == 0
