@@ -458,14 +458,17 @@ def _check(name: str, settings: Settings, file: str) -> int:
     boot.run_file(settings, file)
     server = boot.load(name, settings)
     boot.warm_up(settings, call=False)
-    from greenhttp.program.check import check_files
+    from greenhttp.program.check import check_addresses, check_files
     from greenhttp.program.running import described, doubts
+    from greenhttp.supervisor import system, takeover, watch
 
     check_files(server)
+    check_addresses(settings, takeover.needed(settings.bind, os.environ))
+    system.check_pid(settings.pid)
+    system.check_drop(settings.user, settings.group)
     if settings.reload:
-        from greenhttp.supervisor import watch
-
         watch.check(settings.reload_dirs)
+        watch.check_import()
     for line in doubts(server):
         say(line, "yellow")
     console.show(f"ok: {name} at {', '.join(settings.bind)}, interface: {described(server)}\n")

@@ -1,6 +1,7 @@
 """Listening sockets.
 
     listen(address, backlog)        -> Listener    a plain, non-blocking, listening socket
+    check(address, owner)                          whether `listen` could, as far as that can be told without it
     bound_name(sock)                -> Address     where it really listens (port 0 resolved)
     is_lost(sock, address)                         whether the file of a Unix socket has gone
     close_listener(sock, address)                  closes it, removes a Unix socket file that is still ours
@@ -21,7 +22,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from greenhttp.errors import ConfigError
-from greenhttp.process.accounts import owner_ids
+from greenhttp.process.accounts import is_privileged, owner_ids
 from greenhttp.settings.address import Address
 
 
@@ -79,9 +80,10 @@ def listen(
     return _listen_tcp(address, backlog, reuse_port)
 
 
-def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False) -> Listener:
+def _resolved(address: Address) -> list[Any]:
+    """What getaddrinfo knows. Raises ConfigError."""
     try:
-        found = _original("getaddrinfo")(
+        found: list[Any] = _original("getaddrinfo")(
             address.host or "0.0.0.0", address.port, type=constants.SOCK_STREAM, flags=constants.AI_PASSIVE
         )
     except (OSError, UnicodeError) as error:
@@ -89,8 +91,12 @@ def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False) -> Lis
         raise ConfigError(f"{address}: the host name cannot be resolved ({reason})") from None
     # Of a name such as localhost the IPv4 address first: it is what a proxy in front usually connects to.
     found.sort(key=lambda each: each[0] != constants.AF_INET)
+    return found
+
+
+def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False) -> Listener:
     absent: OSError | None = None
-    for family, kind, protocol, _, name in found:
+    for family, kind, protocol, _, name in _resolved(address):
         try:
             sock = Listener(family, kind, protocol)
         except OSError as error:  # IPv6 is switched off
@@ -111,7 +117,11 @@ def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False) -> Lis
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 raise ConfigError(_why(address, error, family, name)) from None
             absent = absent or error
-    raise ConfigError(f"{address}: this machine has no such address ({absent.strerror if absent else 'none found'})")
+    raise _absent(address, absent)
+
+
+def _absent(address: Address, error: OSError | None) -> ConfigError:
+    return ConfigError(f"{address}: this machine has no such address ({error.strerror if error else 'none found'})")
 
 
 def _why(address: Address, error: OSError, family: int, name: Any) -> str:
@@ -160,24 +170,34 @@ def _give(address: Address, uid: int, gid: int) -> None:
     try:
         os.chown(address.path, uid, gid)
     except OSError as error:
-        raise ConfigError(
-            f"socket_owner: the owner of {address} cannot be set ({error.strerror}); run as root, or in that group"
-        ) from None
+        raise _not_given(address, error.strerror) from None
 
 
-def _remove_stale(path: str) -> None:
-    """Makes way for a Unix socket: a file that nobody listens on any more goes, all else is an error."""
+def _not_given(address: Address, why: str | None) -> ConfigError:
+    return ConfigError(f"socket_owner: the owner of {address} cannot be set ({why}); run as root, or in that group")
+
+
+def _probe(path: str) -> int:
+    """What a client would meet at a Unix socket's file: an errno, ENOENT without a file; 0: a server.
+
+    Raises ConfigError for a file that is something else.
+    """
     try:
         there = os.lstat(path)
     except FileNotFoundError:
-        return
+        return errno.ENOENT
     except OSError as error:
         raise ConfigError(f"unix:{path}: cannot be checked ({error.strerror})") from None
     if not stat.S_ISSOCK(there.st_mode):
         raise ConfigError(f"unix:{path}: the file exists and is not a socket; remove it, or use another name")
     with PlainSocket(constants.AF_UNIX, constants.SOCK_STREAM) as probe:
         probe.setblocking(False)  # a full queue must not hold us up: EAGAIN also means that somebody is there
-        result = probe.connect_ex(path)
+        return probe.connect_ex(path)
+
+
+def _remove_stale(path: str) -> None:
+    """Makes way for a Unix socket: a file that nobody listens on any more goes, all else is an error."""
+    result = _probe(path)
     if result == errno.ENOENT:
         return
     if result != errno.ECONNREFUSED:
@@ -233,6 +253,81 @@ def _start(sock: Listener, backlog: int) -> None:
     sock.listen(backlog)  # again on an inherited one: it only sets the backlog
     sock.setblocking(False)
     sock.set_inheritable(False)
+
+
+# ---- Address -> whether it could be
+
+
+def check(address: Address, owner: str | None = None) -> None:
+    """Whether `listen` could open it, as far as that can be told without listening and without making a file.
+
+    That another server has the port or the file is no mistake: the check is made beside the one that is to be replaced.
+    What `fd://` names is the business of whoever starts the server.
+
+    Raises ConfigError, as `listen`.
+    """
+    if address.kind == "unix":
+        _check_unix(address, owner)
+    elif address.kind == "tcp":
+        _check_tcp(address)
+
+
+def _check_tcp(address: Address) -> None:
+    absent: OSError | None = None
+    for family, kind, protocol, _, name in _resolved(address):
+        try:
+            with PlainSocket(family, kind, protocol) as sock:
+                sock.bind((name[0], 0, *name[2:]))  # to a port that nobody has: it is the host that is looked at
+        except OSError as error:
+            absent = absent or error
+            continue
+        if 0 < address.port < _first_free() and os.geteuid() != 0:
+            _check_privileged(address, family, kind, protocol, name)
+        return
+    raise _absent(address, absent)
+
+
+def _first_free() -> int:
+    """The first port that any user may have."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 1024 if sys.platform == "linux" else 0  # macOS asks for no rights where it is every address
+
+
+def _check_privileged(address: Address, family: int, kind: int, protocol: int, name: Any) -> None:
+    """Whether this user may have the port. Bound with SO_REUSEADDR and not listened on, it is in nobody's way."""
+    with PlainSocket(family, kind, protocol) as sock:
+        sock.setsockopt(constants.SOL_SOCKET, constants.SO_REUSEADDR, 1)
+        try:
+            sock.bind(name)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM) and not _is_served(family, name[0], name[1]):
+                raise ConfigError(_why(address, error, family, name)) from None
+
+
+def _check_unix(address: Address, owner: str | None) -> None:
+    path = address.path
+    with PlainSocket(constants.AF_UNIX, constants.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect_ex(path)
+        except OSError as error:  # "AF_UNIX path too long"
+            raise ConfigError(f"{address}: cannot listen ({error})") from None
+    if _probe(path) not in (errno.ENOENT, errno.ECONNREFUSED):
+        return
+    directory = os.path.dirname(os.path.abspath(path))
+    try:
+        os.stat(os.path.join(directory, "."))
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigError(f"{address}: cannot listen ({error.strerror})") from None
+    if owner is not None and not is_privileged():
+        uid, gid = owner_ids(owner, "socket_owner")
+        if uid not in (-1, os.geteuid()) or gid not in (-1, os.getegid(), *os.getgroups()):
+            raise _not_given(address, os.strerror(errno.EPERM))
 
 
 # ---- afterwards
@@ -302,6 +397,14 @@ def _process_name(pid: str) -> str:
         return "this process itself"
     with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
         return f"process {pid} ({file.read().strip()})"
+
+
+def _is_served(family: int, host: str, port: int) -> bool:
+    """Whether somebody listens there, as far as can be found out."""
+    try:
+        return bool(_listening_inodes(family, host, port))
+    except Exception:
+        return False
 
 
 def _listening_inodes(family: int, host: str, port: int) -> set[str]:

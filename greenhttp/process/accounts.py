@@ -1,6 +1,7 @@
 """Users and groups by name or number, for settings that name them. A user's mistake raises ConfigError."""
 
 import grp
+import os
 import pwd
 
 from greenhttp.errors import ConfigError
@@ -36,3 +37,14 @@ def owner_ids(text: str, setting: str) -> tuple[int, int]:
     if colon and not group:
         raise ConfigError(f"{setting}: {text!r} has no group after the colon; give user:group, user or :group")
     return user_id(user, setting) if user else -1, group_id(group, setting) if group else -1
+
+
+def is_privileged() -> bool:
+    """Whether this process may have rights beyond its user's: it is root, or has capabilities (capabilities(7))."""
+    if os.geteuid() == 0:
+        return True
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            return any(line.startswith("CapEff:") and int(line.split()[1], 16) != 0 for line in file)
+    except OSError:  # no Linux
+        return False

@@ -3,12 +3,14 @@
 Imports nothing that the patch would come too late for: all else is imported inside functions.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from greenhttp.settings.values import Settings
 
 if TYPE_CHECKING:
     from greenhttp.server import Server
+    from greenhttp.settings.address import Address
 
 
 def check_settings(settings: Settings) -> None:
@@ -30,6 +32,14 @@ def check_settings(settings: Settings) -> None:
     read(settings)
 
 
+def check_addresses(settings: Settings, addresses: "Iterable[Address]") -> None:
+    """Whether these could be listened on; they may be in use. Raises ConfigError."""
+    from greenhttp.green.listener import check
+
+    for address in addresses:
+        check(address, socket_owner(settings))
+
+
 def check_files(server: "Server") -> None:
     """Whether the logs could be opened; makes no files. Raises ConfigError."""
     from greenhttp.hosting.interface import STREAM
@@ -38,3 +48,11 @@ def check_files(server: "Server") -> None:
     logs.check("error_logfile", server.settings.error_logfile)
     if server.interface != STREAM:
         logs.check("access_logfile", server.settings.access_logfile)
+
+
+def socket_owner(settings: Settings) -> str | None:
+    """Who is to have the file of a Unix socket: by default the user and group that the workers run as."""
+    user, group = settings.user, settings.group
+    if settings.socket_owner is not None or (user, group) == (None, None):
+        return settings.socket_owner  # type: ignore[no-any-return]
+    return f"{user or ''}{f':{group}' if group is not None else ''}"

@@ -32,6 +32,7 @@ from greenhttp.process.handlers import Handlers
 from greenhttp.process.sender import described, sender
 from greenhttp.process.sender import watch as watch_senders
 from greenhttp.program import boot, endings
+from greenhttp.program.check import socket_owner
 from greenhttp.program.hooks import HookError, told
 from greenhttp.settings.address import Address, parse_address
 from greenhttp.settings.console import coloured, paint
@@ -428,10 +429,7 @@ class Master:
 
     def _listener(self, address: Address) -> Listener:
         ways = self.settings
-        owner = ways.socket_owner
-        if owner is None and (ways.user is not None or ways.group is not None):
-            owner = f"{ways.user or ''}{f':{ways.group}' if ways.group is not None else ''}"
-        return listen(address, ways.backlog, ways.socket_mode, owner, ways.reuse_port)
+        return listen(address, ways.backlog, ways.socket_mode, socket_owner(ways), ways.reuse_port)
 
     def _are_waiting(self) -> bool:
         """Whether there are connections that nobody has accepted."""
@@ -768,7 +766,7 @@ class Master:
 
     def _begin_upgrade(self) -> None:
         if not self.policy.stopping:
-            self.check.begin(self.plan.where, self._read_clock())
+            self.check.begin(self.plan.where, list(self.listeners), self._read_clock())
 
     def _checked(self, status: int) -> None:
         if self.policy.stopping:

@@ -2,6 +2,7 @@
 
     with pid_file("run/web.pid"): ...       written, held, removed
     drop("www-data", "www-data")            after the listeners are open, before the first worker
+    check_pid, check_drop                   whether these could be done
     inherited(os.environ)                   listeners that systemd has opened
     notify(os.environ, "READY=1")           a line for systemd
 
@@ -9,6 +10,7 @@ A user's mistake raises ConfigError.
 """
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -19,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from time import sleep
 
 from greenhttp.errors import ConfigError
-from greenhttp.process.accounts import group_id, user_id
+from greenhttp.process.accounts import group_id, is_privileged, user_id
 
 log = logging.getLogger("greenhttp")
 
@@ -86,6 +88,28 @@ def _write_pid(path: str, own: int) -> int:
             os.unlink(part)
         raise ConfigError(f"pid: {path}: {error.strerror}") from None
     return fd
+
+
+def check_pid(path: str | None) -> None:
+    """Whether `pid_file` could be had; makes no file. A server that runs may have it: an upgrade takes it over.
+
+    Raises ConfigError if not.
+    """
+    if path is None:
+        return
+    path = os.path.abspath(path)
+    other, locked = _read_pid(path), _is_locked(path)
+    if locked or (other is not None and _lives(other) and _may_have(other, locked)):
+        return
+    directory = os.path.dirname(path)
+    try:
+        os.stat(os.path.join(directory, "."))
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigError(f"pid: {path}: {error.strerror}") from None
 
 
 def _locked_again(path: str) -> int:
@@ -173,13 +197,7 @@ def drop(user: str | None, group: str | None, files: Iterable[str | None] = ()) 
     Arguments:
         files: pid file and logs, which that user has to open later: made, and given to it. None and "-" are none.
     """
-    uid = None if user is None else user_id(user)
-    gid = None if group is None else group_id(group)
-    if gid is None and uid is not None:
-        with contextlib.suppress(KeyError):
-            gid = pwd.getpwuid(uid).pw_gid
-        if gid is None and uid != os.geteuid() == 0:
-            raise ConfigError(f"user {user}: /etc/passwd has no entry for it, so its group is unknown; give group too")
+    uid, gid = _numbers(user, group)
     if os.geteuid() == 0 and (uid or gid):
         for path in files:
             if path not in (None, "-"):
@@ -192,14 +210,34 @@ def drop(user: str | None, group: str | None, files: Iterable[str | None] = ()) 
         if uid is not None and uid != os.geteuid():
             os.setuid(uid)
     except OSError as error:
-        what = f"group {group}" if gid is not None and os.getegid() != gid and group is not None else f"user {user}"
-        raise ConfigError(
-            f"{what}: cannot switch to it ({error.strerror}); start greenhttp as root, or as that user"
-        ) from None
+        raise _cannot_switch(user, group, gid, error.strerror) from None
     if uid and os.geteuid() == uid:
         with contextlib.suppress(OSError):
             os.setuid(0)
             raise ConfigError(f"user {user}: not started, because the process could become root again")
+
+
+def check_drop(user: str | None, group: str | None) -> None:
+    """Whether `drop` would succeed. Raises ConfigError."""
+    uid, gid = _numbers(user, group)
+    if not is_privileged() and (uid not in (None, os.geteuid()) or gid not in (None, os.getegid())):
+        raise _cannot_switch(user, group, gid, os.strerror(errno.EPERM))
+
+
+def _numbers(user: str | None, group: str | None) -> tuple[int | None, int | None]:
+    uid = None if user is None else user_id(user)
+    gid = None if group is None else group_id(group)
+    if gid is None and uid is not None:
+        with contextlib.suppress(KeyError):
+            gid = pwd.getpwuid(uid).pw_gid
+        if gid is None and uid != os.geteuid() == 0:
+            raise ConfigError(f"user {user}: /etc/passwd has no entry for it, so its group is unknown; give group too")
+    return uid, gid
+
+
+def _cannot_switch(user: str | None, group: str | None, gid: int | None, why: str | None) -> ConfigError:
+    what = f"group {group}" if gid is not None and os.getegid() != gid and group is not None else f"user {user}"
+    return ConfigError(f"{what}: cannot switch to it ({why}); start greenhttp as root, or as that user")
 
 
 def _give(path: str, uid: int | None, gid: int | None) -> None:

@@ -23,6 +23,7 @@ from greenhttp.settings.address import Address, parse_address
 log = logging.getLogger("greenhttp")
 
 VARIABLE = "GREENHTTP_TAKEOVER"
+HELD = "GREENHTTP_HELD"  # what a program that is going to be replaced listens on, for the check of the next one
 LAYOUT = 3  # of what the variable says of workers, and of their boards
 
 
@@ -76,16 +77,16 @@ class Check:
         self.pid = 0
         self.since = 0.0
 
-    def begin(self, where: str, when: float) -> None:
+    def begin(self, where: str, held: Sequence[str], when: float) -> None:
         """Arguments:
-        where: as for `check`.
+        where, held: as for `check`.
         """
         if self.pid:
             log.info("upgrade: the program on disk is already being checked")
             return
         log.info("upgrade: checking the program on disk first")
         try:
-            self.pid, self.since = check(where), when
+            self.pid, self.since = check(where, held), when
         except OSError as error:
             log.error("not upgraded, nothing was changed: its check cannot start: %s", error.strerror)
 
@@ -110,8 +111,12 @@ class Check:
         return True
 
 
-def check(where: str) -> int:
+def check(where: str, held: Sequence[str]) -> int:
     """Start the program on disk with `--check`, from the directory and with the command line of the first start.
+
+    Arguments:
+        held: the addresses that this process listens on. It hands them over, so the next program needs no right to
+            open them: this process may have given up what it could open them with.
 
     Returns the number of its process, which leads a group of its own; its exit code 0 means that it could be started.
     It listens nowhere.
@@ -119,7 +124,19 @@ def check(where: str) -> int:
     """
     command = [*_command(), "--check"]
     shell = ["sh", "-c", 'cd "$0" && exec "$@" >/dev/null', where, *command]
-    return os.posix_spawn("/bin/sh", shell, os.environ, setpgroup=0)
+    return os.posix_spawn("/bin/sh", shell, {**os.environ, HELD: json.dumps(list(held))}, setpgroup=0)
+
+
+def needed(addresses: Sequence[str], environ: MutableMapping[str, str]) -> list[Address]:
+    """Of the addresses those that a check has to look at: not those that a program hands over, see `check`."""
+    wanted = [parse_address(text) for text in addresses]
+    try:
+        held = [parse_address(text) for text in json.loads(environ.pop(HELD, "[]"))]
+    except (ValueError, TypeError, AttributeError, ConfigError):  # no program of ours has written that
+        return wanted
+    if held and all(address.kind == "fd" for address in held):
+        return []  # systemd's sockets, which count instead of `bind`
+    return [address for address in wanted if address not in held]
 
 
 def become(where: str, taken: Taken, signals: Sequence[str], arrived: deque[int]) -> None:

@@ -18,6 +18,7 @@ from select import POLLIN, select
 from typing import TYPE_CHECKING
 
 from greenhttp.errors import ConfigError
+from greenhttp.traces import last_line
 
 if TYPE_CHECKING:
     from select import poll as Poll
@@ -72,6 +73,14 @@ def check(directories: Sequence[str]) -> None:
     for directory in directories:
         if not os.path.exists(directory):
             raise ConfigError(f"reload_dirs: {directory}: there is no such file or directory")
+
+
+def check_import() -> None:
+    """Whether the package can be imported; a supervisor leaves that to the process that watches. Raises ConfigError."""
+    try:
+        from watchfiles import watch  # noqa: F401
+    except Exception as error:
+        raise ConfigError(f"reload: the package watchfiles cannot be imported: {last_line(error)}") from None
 
 
 def start(directories: Sequence[str], lifeline: tuple[int, int]) -> tuple[int, int]:

@@ -5,11 +5,12 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from greenhttp.errors import ConfigError
-from greenhttp.green.listener import Listener, bound_name, close_listener, is_lost, listen, port_holder
+from greenhttp.green.listener import Listener, bound_name, check, close_listener, is_lost, listen, port_holder
 from greenhttp.settings.address import Address, parse_address
 
 LOCAL = Address("tcp", host="127.0.0.1", port=0)
@@ -41,6 +42,108 @@ def opened():
     yield open_one
     for sock, address in listeners:
         close_listener(sock, address)
+
+
+# ---- whether it could be
+
+
+def told(call, *arguments):
+    """What the ConfigError says, or ""."""
+    try:
+        call(*arguments)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no-such-host.invalid:80",
+        "192.0.2.1:80",  # TEST-NET-1, RFC 5737: nobody's
+        "[2001:db8::1]:80",
+        "unix:absent/s",
+        "unix:file",
+        "unix:file/s",
+        "unix:" + "a" * 200,
+        "unix:directory",
+    ],
+)
+def test_what_cannot_be_listened_on_fails_its_check_with_the_same_words(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "directory").mkdir()
+    assert told(check, parse_address(text)) == told(listen, parse_address(text)) != ""
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:0", ":0", "localhost:0", "unix:s", "fd://99"])
+def test_a_check_of_what_can_be_takes_nothing(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check(parse_address(text))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_check_beside_the_server_that_has_the_address_says_nothing(opened, path):
+    for address in (bound_name(opened(LOCAL)), Address("unix", path=path)):
+        sock = opened(address) if address.kind == "unix" else None
+        check(address)
+        assert sock is None or not is_lost(sock, address)
+
+
+def test_a_stale_file_passes_its_check_and_stays(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind("s")
+    check(parse_address("unix:s"))
+    assert os.listdir(tmp_path) == ["s"]
+
+
+AS_NOBODY = """
+import codecs, os, sys
+from greenhttp.errors import ConfigError
+from greenhttp.green.listener import check
+from greenhttp.settings.address import parse_address
+check(parse_address(":0")), codecs.lookup("ascii")  # another user may not be able to read this Python
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+for text in sys.argv[1:]:
+    address, _, owner = text.partition(" ")
+    try:
+        check(parse_address(address), owner or None)
+        print("ok")
+    except ConfigError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_rights_are_part_of_the_check(tmp_path):
+    for place in (tmp_path, *tmp_path.parents[:2]):
+        os.chmod(place, 0o755)
+    (tmp_path / "own").mkdir()
+    os.chown(tmp_path / "own", 65534, 65534)
+    asked = ("127.0.0.1:81", "127.0.0.1:8000", "unix:s", "unix:own/s", "unix:own/s 65534:65534", "unix:own/s root")
+    with socket.socket(socket.AF_UNIX) as sock:  # a server of root's, in a directory of root's
+        sock.bind(str(tmp_path / "root"))
+        sock.listen()
+        os.chmod(tmp_path / "root", 0o666)
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, *asked, "unix:root"], cwd=tmp_path, capture_output=True, text=True,
+            check=False, timeout=60, env={**os.environ, "PYTHONPATH": os.getcwd()},
+        )  # fmt: skip
+    privileged = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    refused = "127.0.0.1:81: not permitted; ports under 1024 usually need root or CAP_NET_BIND_SERVICE"
+    assert done.stdout.splitlines() == [
+        refused if privileged > 81 else "ok",
+        "ok",
+        "unix:s: cannot listen (Permission denied)",
+        "ok",
+        "ok",
+        "socket_owner: the owner of unix:own/s cannot be set (Operation not permitted);"
+        " run as root, or in that group",
+        "ok",
+    ], done.stderr
 
 
 # ---- TCP

@@ -12,7 +12,17 @@ import tempfile
 import pytest
 
 from greenhttp.errors import ConfigError
-from greenhttp.supervisor.system import drop, group_id, inherited, notify, pid_file, user_id, watchdog_period
+from greenhttp.supervisor.system import (
+    check_drop,
+    check_pid,
+    drop,
+    group_id,
+    inherited,
+    notify,
+    pid_file,
+    user_id,
+    watchdog_period,
+)
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="abstract names are Linux's")
 
@@ -314,6 +324,48 @@ def test_a_forked_child_leaves_a_file_that_happens_to_have_its_own_number(path):
     assert path.exists()  # neither is it the first one's any more
 
 
+# ---- whether it could be written
+
+
+def test_a_pid_file_that_could_be_written_is_not_made_by_its_check(path):
+    check_pid(None)
+    check_pid(str(path))
+    path.write_text(f"{gone()}\n")  # of a process that has crashed
+    check_pid(str(path))
+    assert path.read_text() != "" and os.listdir(path.parent) == ["web.pid"]
+
+
+def test_a_check_beside_the_server_that_has_the_pid_file_says_nothing(path):
+    path.parent.chmod(0o555)
+    with pid_file(str(path)):
+        check_pid(str(path))
+    path.parent.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["absent/web.pid", ".", "file/web.pid"])
+def test_a_pid_file_that_cannot_be_fails_its_check_with_the_same_words(tmp_path, name):
+    (tmp_path / "file").touch()
+    said = []
+    for attempt in (check_pid, lambda path: pid_file(path).__enter__()):
+        with pytest.raises(ConfigError) as caught:
+            attempt(str(tmp_path / name))
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+
+
+@as_root
+def test_a_directory_one_may_not_write_in_fails_the_check(path):
+    path.parent.chmod(0o755)
+
+    def check() -> str:
+        drop("nobody", "nogroup")
+        check_pid(str(path))
+        return "ok"
+
+    with way_in(path.parent):
+        assert in_child(check) == f"ConfigError: pid: {path}: Permission denied"
+
+
 # ---- user and group
 
 
@@ -496,6 +548,28 @@ def test_a_plain_user_cannot_become_root():
     # The group is changed first: afterwards nobody who is not root could change it.
     with pytest.raises(ConfigError, match=r"^group 0: .*; start greenhttp as root, or as that user$"):
         drop("0", "0")
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("user", "group", "what"),
+    [(None, None, ""), ("nobody", "nogroup", ""), ("root", None, "user root"), (None, "root", "group root")],
+)
+def test_whether_the_user_can_be_changed_is_told_before(user, group, what):
+    def check() -> str:
+        drop("nobody", "nogroup")
+        check_drop(user, group)
+        return "ok"
+
+    check_drop(user, group)  # root may
+    why = "cannot switch to it (Operation not permitted); start greenhttp as root, or as that user"
+    assert in_child(check) == (f"ConfigError: {what}: {why}" if what else "ok")
+
+
+def test_a_user_without_an_entry_is_told_before(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(ConfigError, match="^user 54321: /etc/passwd has no entry for it"):
+        check_drop("54321", None)
 
 
 # ---- listeners of systemd

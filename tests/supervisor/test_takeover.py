@@ -11,7 +11,7 @@ import pytest
 
 from greenhttp.green.listener import close_listener, listen
 from greenhttp.settings.address import parse_address
-from greenhttp.supervisor.takeover import LAYOUT, VARIABLE, Taken, become, taken
+from greenhttp.supervisor.takeover import HELD, LAYOUT, VARIABLE, Taken, become, needed, taken
 
 # ---- taken
 
@@ -214,13 +214,13 @@ def test_if_it_cannot_be_all_is_as_before(tmp_path, monkeypatch, missing):
 
 CHECKED = """
 import os, sys
-from greenhttp.supervisor.takeover import check
+from greenhttp.supervisor.takeover import HELD, check
 if sys.argv[1:] == ["a b", "$c", "--check"]:
     print("not to be seen")
-    print(os.getcwd(), file=sys.stderr)
+    print(os.getcwd(), os.environ[HELD], file=sys.stderr)
     raise SystemExit(int(os.environ["CODE"]))
 os.chdir("/")
-pid = check(os.environ["WHERE"])
+pid = check(os.environ["WHERE"], [":80"])
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
 
@@ -234,7 +234,7 @@ def test_a_check_is_the_same_command_in_the_first_directory_and_its_exit_code_te
         [sys.executable, "program.py", "a b", "$c"], cwd=where, capture_output=True, text=True, check=False, timeout=60,
         env={**os.environ, "PYTHONPATH": os.getcwd(), "CODE": str(code), "WHERE": str(where)},
     )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{code}\n", f"{where}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{code}\n", f'{where} [":80"]\n')
 
 
 def test_a_check_where_the_first_directory_has_gone_fails(tmp_path):
@@ -246,3 +246,26 @@ def test_a_check_where_the_first_directory_has_gone_fails(tmp_path):
     assert done.returncode == 0
     assert int(done.stdout) != 0
     assert "absent" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [
+        (None, [":80", "unix:/run/s"]),
+        ([], [":80", "unix:/run/s"]),
+        ([":80"], ["unix:/run/s"]),
+        (["unix:/run/s", ":80", ":81"], []),
+        (["fd://3", "fd://4"], []),  # opened by systemd: `bind` does not count
+        (["fd://3", ":81"], [":80", "unix:/run/s"]),
+        ("no list", [":80", "unix:/run/s"]),
+        ([7], [":80", "unix:/run/s"]),
+    ],
+)
+def test_a_check_needs_no_right_to_what_is_handed_over(held, wanted):
+    environ = {} if held is None else {HELD: json.dumps(held)}
+    assert list(map(str, needed([":80", "unix:/run/s"], environ))) == wanted
+    assert environ == {}
+
+
+def test_what_nobody_of_ours_has_written_is_passed_over():
+    assert len(needed([":80"], {HELD: "{"})) == 1

@@ -1,6 +1,7 @@
 """The command as a user meets it: real processes, real sockets, real signals."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -226,6 +227,10 @@ def test_the_kind_of_application_is_said(tmp_path, options, code, said):
         (["--error-logfile", ".", "web"], 1, "error_logfile: .: Is a directory"),
         (["--access-logfile", "web.py/x", "web"], 1, "access_logfile: web.py/x: Not a directory"),
         (["--reload", "--reload-dir", "none", "web"], 1, "reload_dirs: none: there is no such file or directory"),
+        (["-p", "none/x", "web"], 1, "/none/x: No such file or directory"),
+        (["-b", "unix:none/s", "web"], 1, "unix:none/s: cannot listen (No such file or directory)"),
+        (["-b", ":0,192.0.2.1:80", "web"], 1, "192.0.2.1:80: this machine has no such address"),
+        (["-b", "no-such-host.invalid:80", "web"], 1, "no-such-host.invalid:80: the host name cannot be resolved"),
         (["wbe"], 3, "there is no module wbe"),
         (["serve"], 2, "no application; give APP"),
         (["web:nothing"], 3, "web has no attribute nothing"),
@@ -240,6 +245,27 @@ def test_check_says_what_is_wrong_in_one_line(here, arguments, code, line):
         found, out, err = command.rest()
     assert (found, out, err.count("\n")) == (code, "", 1)
     assert line in err
+
+
+def test_check_beside_the_server_that_is_checked_says_ok(here):
+    options = ["-b", "unix:s", "-p", "pid", "web"]
+    with Command(here, "-b", "127.0.0.1:0", *options) as server:
+        address = re.search(r"http://([^\s,]+)", server.until("HUP reloads"))[1]
+        with Command(here, "--check", "-b", address, *options) as command:
+            ok = f"ok: web at {address}, unix:s, interface: WSGI (detected)\n"
+            assert command.rest() == (0, ok, "")
+        assert (here / "s").is_socket() and (here / "pid").read_text() == f"{server.pid}\n"
+        server.send_signal(signal.SIGTERM)
+        server.rest()
+
+
+@pytest.mark.parametrize("module", ["raise ImportError('not for this Python')", "", "1 / 0"])
+def test_check_imports_what_reload_needs(here, module):
+    (here / "watchfiles.py").write_text(module)
+    with Command(here, "--check", "--reload", "web") as command:
+        code, out, err = command.rest()
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("greenhttp: reload: the package watchfiles cannot be imported: ")
 
 
 CANNOT_ANSWER = """

@@ -806,7 +806,7 @@ def test_after_the_change_of_user_logs_are_written_and_an_upgrade_works_where_ro
         os.chmod(place, 0o755)
     program = start(
         "-w", "1", "--user", "nobody", "--pid", "pid", "--error-logfile", "errors", "--access-logfile", "access",
-        ready=False,
+        "-b", "unix:s", ready=False,
     )  # fmt: skip
     until(lambda: "HUP reloads" in written(tmp_path / "errors"))
     assert ask(program)
