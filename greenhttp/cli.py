@@ -517,11 +517,13 @@ def _supervise(
             fresh, origins = _settled(options, os.environ)
             if APP not in origins:
                 raise ConfigError("no application; give APP, like module:name")
+            boot.enter(fresh)
             check_settings(fresh)
         except ConfigError:
+            with contextlib.suppress(OSError):
+                os.chdir(where)
             boot.enter(settings)
             raise
-        boot.enter(fresh)
         return str(origins[APP].value), fresh, _hooks(origins)
 
     return supervise(Plan(name, settings, file, reread, where, hooks))

@@ -3,9 +3,11 @@
 Imports nothing that the patch would come too late for: all else is imported inside functions.
 """
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from greenhttp.errors import ConfigError
 from greenhttp.settings.values import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ def check_settings(settings: Settings) -> None:
         owner_ids(settings.socket_owner, "socket_owner")
     parse(settings.access_log_format)
     read(settings)
+    for path in settings.pythonpath:
+        if not os.path.exists(path):  # a file may be meant: Python imports from archives too
+            raise ConfigError(f"pythonpath: {path}: there is no such directory or archive")
 
 
 def check_addresses(settings: Settings, addresses: "Iterable[Address]") -> None:

@@ -227,6 +227,7 @@ def test_the_kind_of_application_is_said(tmp_path, options, code, said):
         (["--error-logfile", ".", "web"], 1, "error_logfile: .: Is a directory"),
         (["--access-logfile", "web.py/x", "web"], 1, "access_logfile: web.py/x: Not a directory"),
         (["--reload", "--reload-dir", "none", "web"], 1, "reload_dirs: none: there is no such file or directory"),
+        (["--pythonpath", "lib,none", "web"], 2, "pythonpath: none: there is no such directory or archive"),
         (["-p", "none/x", "web"], 1, "/none/x: No such file or directory"),
         (["-b", "unix:none/s", "web"], 1, "unix:none/s: cannot listen (No such file or directory)"),
         (["-b", ":0,192.0.2.1:80", "web"], 1, "192.0.2.1:80: this machine has no such address"),
@@ -241,6 +242,7 @@ def test_check_says_what_is_wrong_in_one_line(here, arguments, code, line):
     (here / "s.toml").write_text("\nqueue = 'x'\n")
     (here / "s.py").write_text("1 / 0\n")
     (here / "web.py").write_text(APP + "import sys\n")
+    (here / "lib").mkdir()
     with Command(here, "--check", *arguments) as command:
         found, out, err = command.rest()
     assert (found, out, err.count("\n")) == (code, "", 1)

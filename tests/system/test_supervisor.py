@@ -293,6 +293,26 @@ def test_a_reload_to_what_is_broken_before_the_first_worker_serves_does_not_end_
     assert program.stop() == 0
 
 
+def test_a_reload_looks_for_pythonpath_in_the_directory_of_chdir(start, tmp_path):
+    (tmp_path / "inner" / "lib").mkdir(parents=True)
+    (tmp_path / "inner" / "web.py").write_text(APP)
+    (tmp_path / "inner" / "lib" / "helper.py").touch()
+    (tmp_path / "s.py").write_text("chdir = 'inner'\npythonpath = 'lib'\n")
+    program = start("-w", "1", "-c", "s.py")
+    before = ask(program)[0]
+    program.send(signal.SIGHUP)
+    program.wait_for("has taken over")
+    (tmp_path / "s.py").write_text("chdir = 'inner'\npythonpath = 'lib, absent'\n")
+    program.send(signal.SIGHUP)
+    program.wait_for("not reloaded, nothing was changed: pythonpath: absent: there is no such directory or archive")
+    here = len(program.lines)
+    (tmp_path / "s.py").write_text("chdir = 'inner'\npythonpath = 'lib'\n")
+    program.send(signal.SIGHUP)
+    program.wait_for("has taken over", here)
+    until(lambda: ask(program)[0] != before)
+    assert program.stop() == 0
+
+
 def test_a_generation_that_dies_right_after_it_is_ready_does_too(start, tmp_path):
     program = start("-w", "1")
     before = children(program.process.pid)
