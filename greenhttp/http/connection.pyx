@@ -363,7 +363,6 @@ cdef class Connection(Exchange):
             if not self.service.lingers and self.rest.left() > stream.in_end - stream.in_pos:
                 return self.close(False)        # no time to wait for the rest of the body
             self.state = State.DRAIN
-            stream.taken = 0
             self.enter(self.service.draining)
             return self.drain()
         self.state = State.HEAD
@@ -438,13 +437,15 @@ cdef class Connection(Exchange):
         try:
             # Nobody knows how many chunks will come, so no close was announced, and behind them the client may send
             # its next request: they are dropped to their end, as long as limit_request_body and the phase's time allow.
-            if rest.left() > DRAIN_BYTES or (not self.service.lingers and self.stream.taken > DRAIN_BYTES):
+            if rest.left() > DRAIN_BYTES:
                 raise BodyError(400, "more than is worth reading")
             at_end = rest.discard_now()
         except (BodyError, WireError):
             self.closing = True                 # the position in the stream is unknown
             return self.proceed()
         if not at_end:
+            if not self.service.lingers:
+                return self.close(False)        # no time to wait for more chunks: the phase has none and would not end
             self.stream.watch_read()
             return 0
         rest.detach()
