@@ -232,11 +232,15 @@ cdef str hint_for(object result, bint whole):
 cdef Response answer_of(error, Request request):
     """The answer that an HTTPError is: text, or JSON for who prefers it (RFC 9110 12.5.1).
 
-    Raises it again if it is none.
+    Raises ValueError or TypeError, which the log shows, if it is none.
     """
     cdef Response response
+    if not hasattr(error.status, "__index__"):
+        raise TypeError(f"the status of an HTTPError is a number, not {type(error.status).__name__}") from error
     if not 400 <= error.status <= 599:
-        raise error
+        raise ValueError(
+            f"the status of an HTTPError is 400 to 599, not {index(error.status)}; return a Response with another"
+        ) from error
     text = error.text or REASONS.get(error.status, "Error")
     response = Response(f"{text}\n", error.status, error.headers)
     if response.fields is not None and has_type(response.fields):

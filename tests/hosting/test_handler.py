@@ -505,9 +505,29 @@ def test_an_http_error_says_its_phrase_if_nothing_else_was_said() -> None:
     assert only(exchange(raising(405), [HEAD]).sent, "HEAD").content == b""
 
 
-@pytest.mark.parametrize("status", [200, 399, 600, 0, -404])
-def test_an_http_error_that_is_none_is_a_500(status: int) -> None:
-    assert "HTTPError in the application" in failure(raising(status, "not so"))
+@pytest.mark.parametrize(
+    ("status", "kind", "why"),
+    [
+        *[(status, "ValueError", f"is 400 to 599, not {status}; ") for status in (200, 399, 600, 777, 0, -404)],
+        (HTTPStatus.OK, "ValueError", "is 400 to 599, not 200; "),
+        ("404", "TypeError", "is a number, not str"),
+        ("404 Not Found", "TypeError", "is a number, not str"),
+        (None, "TypeError", "is a number, not NoneType"),
+        (404.0, "TypeError", "is a number, not float"),
+    ],
+)
+def test_an_http_error_that_is_none_is_a_500_and_the_log_says_why(status: Any, kind: str, why: str) -> None:
+    def generating(request: Any) -> Any:
+        raise HTTPError(status, "not so")
+        yield b""
+
+    for handler in (raising(status, "not so"), generating):
+        outcome = exchange(handler, [GET])
+        assert only(outcome.sent).status == 500
+        (record,) = outcome.log
+        assert record.message == f"GET /x: {kind} in the application"
+        assert f"the status of an HTTPError {why}" in str(record.error)
+        assert isinstance(record.error, Exception) and isinstance(record.error.__cause__, HTTPError)  # and where
 
 
 def test_an_http_error_whose_fields_cannot_be_sent_is_a_500() -> None:
