@@ -286,13 +286,22 @@ cdef dict make_environ(Request request):
 
 
 class FileWrapper:
-    """`wsgi.file_wrapper`: an iterable over a file; over a regular file the server sends it without reading it."""
+    """`wsgi.file_wrapper`: an iterable over a file; over a regular file the server sends it without reading it.
+
+    It has `close`, `seek`, `tell` and `seekable` where the file has. It is sent from where it stands when the answer
+    begins, so Werkzeug can move it to the beginning of a range.
+    """
 
     def __init__(self, filelike, blksize=65536):
         self.filelike = filelike
         self.blksize = blksize
         if hasattr(filelike, "close"):
             self.close = filelike.close
+
+    def __getattr__(self, name):
+        if name in ("seek", "tell", "seekable"):
+            return getattr(self.filelike, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __iter__(self):
         return self

@@ -716,6 +716,44 @@ def test_a_file_wrapper_without_start_response_is_an_error(file, log):
     assert log() == ["GET /x: AssertionError in the application"]
 
 
+@pytest.mark.parametrize("kind", ["regular", "in memory", "packed"])
+def test_a_file_wrapper_can_be_moved_where_its_file_can(file, tmp_path, kind):
+    """As Werkzeug moves it for a range: what is sent begins there."""
+    packed = tmp_path / "packed"
+    packed.write_bytes(gzip.compress(WHOLE))
+    make = {
+        "regular": lambda: file.open("rb"),
+        "in memory": lambda: io.BytesIO(WHOLE),
+        "packed": lambda: gzip.GzipFile(packed),
+    }[kind]
+
+    def app(environ, start_response):
+        start_response("200 OK", list(PLAIN))
+        wrapper = environ["wsgi.file_wrapper"](make())
+        assert (wrapper.seekable(), wrapper.tell()) == (True, 0)
+        assert next(wrapper) == WHOLE[:65536]
+        assert (wrapper.tell(), wrapper.seek(100_000), wrapper.tell()) == (65536, 100_000, 100_000)
+        return wrapper
+
+    with Serving(app) as served:
+        assert served.get().body == WHOLE[100_000:]
+
+
+def test_a_file_wrapper_has_nothing_that_its_file_has_not():
+    class Reads:
+        def read(self, size):
+            return b""
+
+    def app(environ, start_response):
+        start_response("200 OK", list(PLAIN))
+        names = ("close", "seek", "tell", "seekable", "fileno")
+        bare, full = environ["wsgi.file_wrapper"](Reads()), environ["wsgi.file_wrapper"](io.BytesIO())
+        return [repr([[hasattr(wrapper, name) for name in names] for wrapper in (bare, full)]).encode()]
+
+    with Serving(app) as served:
+        assert served.get().text == "[[False, False, False, False, False], [True, True, True, True, False]]"
+
+
 # ---- wsgi.input
 
 
