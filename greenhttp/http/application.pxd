@@ -25,7 +25,7 @@ cdef enum:
 
 cdef class Observer:
     cdef void answered(self, Request request, int64_t began) noexcept
-    cdef void refused(self, Stream stream, Head head, int status, int64_t sent, bint cut) noexcept
+    cdef void refused(self, Stream stream, Head head, bytes line, int status, int64_t sent, bint cut) noexcept
 
 cdef str lost(object error)
 

@@ -65,11 +65,12 @@ cdef class Observer:
         whether the server could not wait any longer, and what its client was told.
         """
 
-    cdef void refused(self, Stream stream, Head head, int status, int64_t sent, bint cut) noexcept:
+    cdef void refused(self, Stream stream, Head head, bytes line, int status, int64_t sent, bint cut) noexcept:
         """A request that no application has seen was answered with `status`, or never: NO_ANSWER.
 
-        `head` is what is known of it, from the request line on, and None if not even that is. `sent`: bytes of content.
-        `cut`: because the server could not wait any longer.
+        `head` is what is known of it, from the request line on. None if not even that is understood; then `line` is the
+        request line as it came, None if not all of it did. `sent`: bytes of content. `cut`: because the server could
+        not wait any longer.
         """
 
 
@@ -277,7 +278,8 @@ cdef class PythonExchange(Exchange):
             self.told(text)
         self.finish([])
         if self.service.observer is not None:
-            (<Observer>self.service.observer).refused(self.stream, None, status, len(text), False)
+            line = self.sent.lstrip(b"\r\n").partition(b"\r\n")[0]
+            (<Observer>self.service.observer).refused(self.stream, None, line, status, len(text), False)
         return 0
 
     cdef int refuse(self) except -1:

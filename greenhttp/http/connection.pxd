@@ -51,6 +51,7 @@ cdef class Connection(Exchange):
     cdef int run_out(self, Phase phase, double now) except -1
     cdef bint wants_json(self) except -1
     cdef void tell(self, int status, int64_t sent, bint cut) noexcept
+    cdef bytes refused_line(self)
     cdef bytes sorry(self, int status, object retry_after, bint as_json, bint is_head)
     cdef int cut_request(self, Worker worker) except -1
     cdef int cut_off(self) except -1

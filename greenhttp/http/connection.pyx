@@ -508,14 +508,25 @@ cdef class Connection(Exchange):
     cdef void tell(self, int status, int64_t sent, bint cut) noexcept:
         """Tell the observer of a request that no application has seen."""
         cdef Head head = self.head
+        cdef Stream stream = self.stream
+        cdef bytes line = None
         if head is not None:
-            if head.fields_at and self.stream.inbuf != NULL:
-                head.base = self.stream.inbuf + self.stream.in_pos      # the buffer may have moved
+            if head.fields_at and stream.inbuf != NULL:
+                head.base = stream.inbuf + stream.in_pos                # the buffer may have moved
             else:
-                head = None                     # not even a request line
-        self.stream.pinned = True               # foreign code may run in there, and this be cut
-        (<Observer>self.service.observer).refused(self.stream, head, status, sent, cut)
+                if stream.inbuf != NULL:
+                    line = self.refused_line()
+                head = None
+        stream.pinned = True                    # foreign code may run in there, and this be cut
+        (<Observer>self.service.observer).refused(stream, head, line, status, sent, cut)
         self.stream.unpin(0)
+
+    cdef bytes refused_line(self):
+        cdef Stream stream = self.stream
+        try:
+            return self.head.refused_line(stream.inbuf + stream.in_pos, stream.in_end - stream.in_pos)
+        except BaseException:
+            return None                         # no memory
 
     cdef int wait(self) except -1:
         self.suspect = True

@@ -21,9 +21,11 @@ Keys of json: time (ISO 8601, UTC), peer, method, target (as sent), version, sta
 (whether the whole answer was made), cut (whether a stop of the server has cut the request), referer, user_agent; null
 is what is unknown or absent. Bytes beyond ASCII are read as latin-1, so that none is lost.
 
-- There is one entry for each answer: also where the server refused (408, 431, 503 ...), with "-" for what it had not
-  understood of the request, and where the connection ended before an answer began: status 499, nginx's number for it,
-  which was never sent. Half a request that nobody answered has none.
+- There is one entry for each answer: also where the server refused (408, 431, 503 ...), with "-" for what is not known
+  of the request, and where the connection ended before an answer began: status 499, nginx's number for it, which was
+  never sent. Half a request that nobody answered has none.
+- A request line that was refused stands as it came, if all of it had come and it is not longer than is allowed. Its
+  first word is the method then, its last one the version if it begins with HTTP/, and what is between them the target.
 - A request that was cut because `graceful_timeout` was over: if a head was out, its status, and not complete; if none
   was, 503, which is what the client was sent; 499 if its socket did not take that at once.
 - Bytes are those of content put into the stream, without heads and the framing of chunks; 0 for HEAD. A client that

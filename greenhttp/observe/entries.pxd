@@ -35,11 +35,14 @@ cdef class Entries(Observer):
     cdef int stamp_size
 
     cdef void gather(
-        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took, bint cut,
+        self, Stream stream, Head head, bytes line, Delivery answer, list texts, int status, int64_t sent, int64_t took,
+        bint cut,
     ) noexcept
     cdef int write(
-        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took, bint cut,
+        self, Stream stream, Head head, bytes line, Delivery answer, list texts, int status, int64_t sent, int64_t took,
+        bint cut,
     ) except -1
+    cdef int of_line(self, bytes line, int atom) except -1
     cdef int of_request(self, Head head, Part* part) except -1
     cdef int request_field(self, Head head, Part* part) except -1
     cdef int response_field(self, Delivery answer, Part* part) except -1

@@ -170,23 +170,24 @@ cdef class Entries(Observer):
         request.environ = None              # it may refer to the request
         cdef Stream stream = request.exchange.stream
         if request.cut > CUT_SHORT:         # whatever the application did afterwards has reached nobody
-            self.gather(stream, request.head, None, texts, request.cut, request.cut_sent, took, True)
+            self.gather(stream, request.head, None, None, texts, request.cut, request.cut_sent, took, True)
         elif answer is None:
-            self.gather(stream, request.head, None, texts, NO_ANSWER, 0, took, request.cut != 0)
+            self.gather(stream, request.head, None, None, texts, NO_ANSWER, 0, took, request.cut != 0)
         else:
-            self.gather(stream, request.head, answer, texts, answer.status, answer.sent, took, request.cut != 0)
+            self.gather(stream, request.head, None, answer, texts, answer.status, answer.sent, took, request.cut != 0)
 
-    cdef void refused(self, Stream stream, Head head, int status, int64_t sent, bint cut) noexcept:
-        self.gather(stream, head, None, self.made_ahead(head, None), status, sent, -1, cut)
+    cdef void refused(self, Stream stream, Head head, bytes line, int status, int64_t sent, bint cut) noexcept:
+        self.gather(stream, head, line, None, self.made_ahead(head, None), status, sent, -1, cut)
 
     cdef void gather(
-        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took, bint cut,
+        self, Stream stream, Head head, bytes line, Delivery answer, list texts, int status, int64_t sent, int64_t took,
+        bint cut,
     ) noexcept:
         """One entry. `took`: ns, negative if no application was asked. `texts`: see `made_ahead`."""
         cdef Py_ssize_t before = self.size
         if self.held < self.limit:
             try:
-                self.write(stream, head, answer, texts, status, sent, took, cut)
+                self.write(stream, head, line, answer, texts, status, sent, took, cut)
                 self.held += self.size - before
                 self.count += 1
             except BaseException:       # no memory. Nothing that happens here may reach the request
@@ -222,7 +223,8 @@ cdef class Entries(Observer):
         return self.awake
 
     cdef int write(
-        self, Stream stream, Head head, Delivery answer, list texts, int status, int64_t sent, int64_t took, bint cut,
+        self, Stream stream, Head head, bytes line, Delivery answer, list texts, int status, int64_t sent, int64_t took,
+        bint cut,
     ) except -1:
         """Nothing in here runs foreign code, nor allocates what the collector counts: an entry is never torn."""
         cdef Py_ssize_t size, ahead = 0
@@ -275,10 +277,12 @@ cdef class Entries(Observer):
                     self.text(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
             elif SECONDS <= part.atom <= DECIMAL:
                 self.duration(part.atom, took)
-            elif head is None:
-                self.absent()
-            else:
+            elif head is not None:
                 self.of_request(head, part)
+            elif line is not None:
+                self.of_line(line, part.atom)
+            else:
+                self.absent()
         return self.raw(b"\n", 1)
 
     cdef int of_request(self, Head head, Part* part) except -1:
@@ -300,6 +304,29 @@ cdef class Entries(Observer):
         else:
             self.request_field(head, part)
         return 0
+
+    cdef int of_line(self, bytes line, int atom) except -1:
+        """What a request line says that was refused: its first word is the method, its last one the version if it looks
+        like one, and what is between them the target."""
+        cdef const char* p = PyBytes_AS_STRING(line)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(line), method = 0, last = size, end = size
+        while method < size and p[method] != c" ":
+            method += 1
+        while last > method + 1 and p[last - 1] != c" ":
+            last -= 1
+        if size - last > 5 and last > method and memcmp(p + last, b"HTTP/", 5) == 0:
+            end = last - 1
+        else:
+            last = size
+        if atom == LINE:
+            return self.text(p, size)
+        if atom == METHOD:
+            return self.text(p, method)
+        if atom == TARGET and end > method + 1:
+            return self.text(p + method + 1, end - method - 1)
+        if atom == VERSION and last < size:
+            return self.text(p + last, size - last)
+        return self.absent()
 
     cdef int request_field(self, Head head, Part* part) except -1:
         cdef const char* name = PyBytes_AS_STRING(self.texts) + part.at

@@ -72,6 +72,7 @@ cdef class Head:
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t size) except -1
     cdef void reset(self) noexcept
     cdef int own(self) except -1
+    cdef bytes refused_line(self, const char* data, Py_ssize_t size)
     # The first field with that index in KNOWN_NAMES, from `start` on; -1 if there is none.
     cdef int find(self, int known, int start=*) noexcept nogil
     # The bytes at an offset as str (latin-1, PEP 3333).

@@ -540,6 +540,22 @@ cdef class Head:
             self.base = self.owned
         return 0
 
+    cdef bytes refused_line(self, const char* data, Py_ssize_t size):
+        """The request line, without its end, because of which this head was refused; None if not all of it has come.
+
+        `data` is what was parsed. For the log: it is no longer than allowed, and beyond that nothing is known of it.
+        """
+        cdef const unsigned char* p = <const unsigned char*> data + self.line_at
+        cdef const unsigned char* end
+        if self.state != REFUSED or self.fields_at or size <= <Py_ssize_t> self.line_at or not TOKEN[p[0]]:
+            return None
+        end = <const unsigned char*> memchr(p, c'\n', size - self.line_at)
+        if end == NULL:
+            return None
+        if end[-1] == c'\r':
+            end -= 1
+        return p[:end - p] if end - p <= <Py_ssize_t> self.limit_line else None
+
     cdef int find(self, int known, int start=0) noexcept nogil:
         cdef int i
         for i in range(start, self.count):

@@ -17,10 +17,17 @@ from gevent.event import Event
 
 from greenhttp.errors import ConfigError
 from greenhttp.green.pool import Worker
+from greenhttp.green.transport import MemoryStream
+from greenhttp.http.connection import State, connect_memory
+from greenhttp.observe.atoms import parse
+from greenhttp.observe.entries import Entries
 from greenhttp.server import Server
+from greenhttp.testing import every_split, service_of
 from tests.foreign import collecting, in_compiled_code
 from tests.http.apps import answering, echo, hello, post, request, streaming
+from tests.http.carriers import Message
 from tests.http.test_limits import Gate, get
+from tests.observe.conftest import SHORT
 
 PLAIN = {  # bytes of the server's own answers
     400: 12, 408: 16, 413: 18, 414: 13, 417: 19, 431: 32, 500: 22, 501: 16, 503: 20, 505: 27,
@@ -220,16 +227,25 @@ def test_request_timeout_behind_the_head(logged: Any) -> None:
     ("sent", "status", "line"),
     [
         (b"\x16\x03\x01", 400, "-"),
-        (b"GET /\r\n", 400, "-"),
-        (b"GET /a\x1bb HTTP/1.1\r\n", 400, "-"),
-        (b"GET / HTTP/2.0\r\n", 505, "-"),
+        (b"\x16\x03\x01\n", 400, "-"),
+        (b"\r\n\r\n\r\n", 400, "-"),
+        (b"GET /\r\n", 400, "GET /"),
+        (b"GET /\n", 400, "GET /"),
+        (b"\r\n\r\nGET /\r\n", 400, "GET /"),
+        (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "GET /a b HTTP/1.1"),
+        (b"GET /a\x1bb HTTP/1.1\r\n", 400, r"GET /a\x1bb HTTP/1.1"),
+        (b'GET /"\x00\r HTTP/1.1\r\n', 400, r"GET /\"\x00\r HTTP/1.1"),
+        (b"GET / HTTP/2.0\r\n", 505, "GET / HTTP/2.0"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "PRI * HTTP/2.0"),
+        (b"M" * 33 + b" / HTTP/1.1\r\n", 501, "M" * 33 + " / HTTP/1.1"),
         (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n", 414, "-"),
+        (b"GET /" + b"x" * 9000, 414, "-"),
         (b"GET /a HTTP/1.1\r\n\r\n", 400, "GET /a HTTP/1.1"),  # no Host
         (request(b"GET /a HTTP/1.1", b"User-Agent: a\x1b[2Jb"), 400, "GET /a HTTP/1.1"),
         (request(b"GET /a HTTP/1.1", b"User-Agent: a\nb"), 400, "GET /a HTTP/1.1"),
         (request(b"GET /a HTTP/1.1", b"A: " + b"x" * 70000), 431, "GET /a HTTP/1.1"),
         (request(b"GET /a HTTP/1.1", b"Expect: b"), 417, "GET /a HTTP/1.1"),
-        (request(b"TRACE /a HTTP/1.1"), 501, "-"),
+        (request(b"TRACE /a HTTP/1.1"), 501, "TRACE /a HTTP/1.1"),
         (request(b"POST /a HTTP/1.1", b"Content-Length: 600000"), 413, "POST /a HTTP/1.1"),
     ],
 )
@@ -239,23 +255,73 @@ def test_a_refused_request_has_what_is_known_of_it(logged: Any, sent: bytes, sta
     assert serving.entries() == [f'{status} {PLAIN[status]} "{line}"']
 
 
+@pytest.mark.parametrize("data", [b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\nGET /\nHost: a\r\n\r\n"])
+def test_a_refused_line_is_the_same_however_it_arrives(data: bytes) -> None:
+    found = []
+    for pieces in every_split(data):
+        log: list[Any] = []
+        with service_of(hello, log, {}) as service:
+            entries = Entries(parse(SHORT), False, 1 << 20)
+            entries.wake = lambda: None
+            service.observe(entries)
+            connection = connect_memory(service, MemoryStream(pieces))
+            while connection.state != State.CLOSED:
+                gevent.idle()
+        found.append(entries.take()[0])
+    assert len(found) > len(data) and len(set(found)) == 1 and b"GET /" in found[0]
+
+
+def test_a_refused_line_of_another_protocol() -> None:
+    log: list[Any] = []
+    with service_of(hello, log, {}) as service:
+        entries = Entries(parse(SHORT), False, 1 << 20)
+        entries.wake = lambda: None
+        service.observe(entries)
+        message = Message(service, MemoryStream(), b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n")
+        message.begin()
+        message.finished.wait()
+    assert entries.take()[0] == b'400 12 "GET /a b HTTP/1.1"\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"GET /a?b HTTP/1.9x", ["GET", "/a?b", "HTTP/1.9x"]),
+        (b"GET /a  b HTTP/1.1", ["GET", "/a  b", "HTTP/1.1"]),
+        (b"GET /a", ["GET", "/a", None]),
+        (b"GET /a HTTP", ["GET", "/a HTTP", None]),
+        (b"GET HTTP/1.1", ["GET", None, "HTTP/1.1"]),
+        (b"HTTP/1.1", ["HTTP/1.1", None, None]),
+        (b"GET", ["GET", None, None]),
+        (b"GET ", ["GET", None, None]),
+        (b"GET  ", ["GET", " ", None]),
+        (b"GET /\xe9\" HTTP/1.1 ", ["GET", '/\xe9" HTTP/1.1 ', None]),
+    ],
+)
+def test_the_words_of_a_line_that_was_refused(logged: Any, line: bytes, words: list[str | None]) -> None:
+    serving = logged(hello, "json")
+    assert serving.ask(line + b"\r\n").status == 400
+    (entry,) = map(json.loads, serving.entries())
+    assert [entry["method"], entry["target"], entry["version"]] == words
+
+
 def test_a_refusal_behind_good_requests_of_a_pipeline(logged: Any) -> None:
     serving = logged(hello)
     client = serving.connect().send(get("/1") + get("/2") + b"bad\r\n")
     assert [client.answer().status for _ in range(3)] == [200, 200, 400]
-    assert serving.entries() == ['200 2 "GET /1 HTTP/1.1"', '200 2 "GET /2 HTTP/1.1"', '400 12 "-"']
+    assert serving.entries() == ['200 2 "GET /1 HTTP/1.1"', '200 2 "GET /2 HTTP/1.1"', '400 12 "bad"']
 
 
 def test_unknown_is_a_dash(logged: Any) -> None:
     atoms = ["u", "l", "m", "U", "q", "H", "f", "a", "D", "T", "M", "L", "{host}i", "{date}o", "{REMOTE_USER}e"]
     serving = logged(hello, " ".join(f"%({atom})s" for atom in atoms))
-    assert serving.ask(b"bad\r\n").status == 400
+    assert serving.ask(b"\x16").status == 400
     assert serving.entries() == [" ".join("-" for _ in atoms)]
 
 
 def test_unknown_is_null_in_json(logged: Any) -> None:
     serving = logged(hello, "json")
-    assert serving.ask(b"bad\r\n").status == 400
+    assert serving.ask(b"\x16").status == 400
     (entry,) = map(json.loads, serving.entries())
     assert entry.pop("time") and entry == {
         "peer": "127.0.0.1", "method": None, "target": None, "version": None, "status": 400, "bytes": 12,
