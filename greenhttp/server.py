@@ -22,6 +22,7 @@ import gevent
 from gevent.event import Event
 
 from greenhttp.errors import ConfigError
+from greenhttp.green import nap
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.deadline import Sweep
 from greenhttp.green.listener import Listener, bound_name, close_listener, listen
@@ -35,6 +36,7 @@ from greenhttp.observe.access import AccessLog
 from greenhttp.observe.cuts import Cut, counted, listed
 from greenhttp.observe.noise import Noise
 from greenhttp.offloading import offload
+from greenhttp.process import forked
 from greenhttp.process.board import Board, Loads
 from greenhttp.settings.address import Address, parse_address
 from greenhttp.settings.table import OF_THE_COMMAND
@@ -98,6 +100,7 @@ class Server:
         self._doors: list[Acceptor] = []
         self._service: Service | Spawner | None = None
         self._sweep: Sweep | None = None
+        self._token: forked.Serving | None = None  # while it serves
         self._stopped = Event()
         self._stopping = self._cutting = False
         self._entries: deque[tuple[int, str, BaseException | None]] = deque()
@@ -203,6 +206,7 @@ class Server:
             if loads is not None:
                 door.share(loads)
             door.start()
+        self._token = forked.serving(service.pool.hub, self._abandon, self._say)
 
     def _make_service(self) -> Service | Spawner:
         settings = self.settings
@@ -261,6 +265,8 @@ class Server:
             finished = self._drain(service, until, linger)
             interrupted = False
         finally:  # also when this green thread is killed meanwhile: whoever waits for the end must see it
+            if self._token is not None:
+                forked.over(self._token)
             self._noise.end()
             if not finished:
                 self._cut(service, wait, interrupted)
@@ -350,6 +356,30 @@ class Server:
     def _connections(service: Service | Spawner) -> list[Connection | SpawnedJob]:
         members = [member for phase in service.phases for member in phase.members()]
         return [member for member in members if isinstance(member, (Connection, SpawnedJob))]
+
+    # ---- a forked child
+
+    def _abandon(self, ours: bool) -> Any:
+        """This process was forked from the one that serves: see process.forked. What is still to be logged is that
+        one's too."""
+        kept = self._service, self._sweep, self._doors, self._log_writer, list(self._entries)
+        if self._service is None or self._sweep is None:
+            return kept
+        if ours:
+            for door in self._doors:
+                door.shut()
+            self._sweep.stop()
+            nap.abandon(self._service.pool.hub)
+        for sock, _ in self._listeners:
+            sock.close()  # the file of a UNIX socket stays
+        self._service.pool.abandon(self._service.phases, ours, self._came_back)
+        self._service = self._sweep = self._log_writer = self._token = None
+        self._doors, self._listeners, self._names = [], [], []
+        self._entries.clear()
+        return kept
+
+    def _came_back(self, what: str, error: BaseException | None) -> None:
+        forked.came_back(what, error, self._say)
 
     # ---- the log
 

@@ -120,8 +120,8 @@ def _originals() -> Iterator[Finding]:
                 yield Finding("real", module.__name__, f"{module.__name__}.{name} is the unpatched function",
                               "use threading and os directly, or greenhttp.offload", False)  # fmt: skip
             if isinstance(value, types.ModuleType) and value.__name__.partition(".")[0] == "multiprocessing":
-                yield Finding("fork", module.__name__, f"{module.__name__} imports multiprocessing: a forked child has"
-                              " a copy of the hub, and its queues and locks block this process",
+                yield Finding("fork", module.__name__, f"{module.__name__} imports multiprocessing: its queues and"
+                              " locks block this process",
                               "use greenhttp.offload(..., process=True)", False)  # fmt: skip
 
 

@@ -295,6 +295,11 @@ class _Serving(Server):
             if self._line_writer is not None:
                 self._line_writer.join(1)
 
+    def _abandon(self, ours: bool) -> Any:
+        self.front._serving = None
+        self.front.__dict__.pop("socket", None)  # it is closed, and gevent's class knows it by that
+        return super()._abandon(ours)
+
     # ---- logs
 
     def _lines_came(self) -> None:

@@ -130,6 +130,7 @@ class Worker(Base):  # type: ignore[misc]
 
         from greenhttp.green.listener import Listener
         from greenhttp.hosting import errors
+        from greenhttp.process import forked
         from greenhttp.process.board import Board
         from greenhttp.process.watchdog import Watchdog
         from greenhttp.program import boot
@@ -161,17 +162,28 @@ class Worker(Base):  # type: ignore[misc]
         dog.start()
         beats = gevent.spawn(self._beat)
         try:
-            self.stopping.wait()
-            if self.quick:
-                self.cfg.worker_int(self)
-                self.server.stop(0)
-            else:
-                self.server.stop(self.cfg.graceful_timeout, self.settings.drain_linger)
+            with forked.in_child(self._let_go):
+                self.stopping.wait()
+                if self.quick:
+                    self.cfg.worker_int(self)
+                    self.server.stop(0)
+                else:
+                    self.server.stop(self.cfg.graceful_timeout, self.settings.drain_linger)
         finally:
             beats.kill()
             dog.stop()
             waker.stop()
             waker.close()
+
+    def _let_go(self) -> None:
+        """In a process that the application has forked from this worker: it is none of the master's."""
+        signal.set_wakeup_fd(-1)
+        for number in self.SIGNALS:
+            handler = signal.getsignal(number)
+            if getattr(handler, "__self__", None) is self:  # else it is the application's
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        for sock in self.sockets:
+            sock.close()  # gunicorn's; the file of a UNIX socket stays
 
     def _beat(self) -> None:
         """Tell the master that the loop turns, also while it drains; see to what else may end the worker."""

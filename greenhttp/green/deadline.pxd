@@ -21,6 +21,7 @@ cdef class Phase:
     cdef void remove(self, Timed timed) noexcept
     cdef Timed first(self)
     cdef str broken(self, bint slowly)
+    cdef list abandon(self)
     cdef int sweep(self, double now, bint rates, int most) except -1
 
 cdef class Timed:

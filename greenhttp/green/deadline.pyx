@@ -104,6 +104,18 @@ cdef class Phase:
     def __len__(self):
         return self.count
 
+    cdef list abandon(self):
+        """In a forked process: all that waited here. They wait in no phase any more, and are never freed, since what
+        would run then is the parent's business."""
+        cdef list result = self.members()
+        cdef Timed timed
+        for timed in result:            # the reference that this phase has had to each stays
+            timed.phase = None
+            timed.node.prev = timed.node.next = NULL
+        self.ring.prev = self.ring.next = &self.ring
+        self.count = 0
+        return result
+
     def members(self):
         """All that wait here, longest first: a new list."""
         cdef list result = []

@@ -151,6 +151,11 @@ cdef class Naps:
             self.disarm()
             self.arm(self.heap[0].due)
 
+    cdef int abandon(self) except -1:
+        """In a forked process: nobody of these wakes, nor is freed."""
+        self.count = self.gone = self.woken = 0
+        return self.disarm()
+
     # ---- the timer
 
     cdef int arm(self, double due) except -1:
@@ -272,3 +277,10 @@ def sleep(secs, /):
     except AttributeError:
         naps = hub.greenhttp_naps = Naps(hub)
     naps.sleep(seconds)
+
+
+def abandon(hub):
+    """In a forked process: whoever sleeps in this hub is the parent's, and does not wake."""
+    cdef Naps naps = hub.__dict__.pop("greenhttp_naps", None)
+    if naps is not None:
+        naps.abandon()

@@ -21,6 +21,7 @@ cdef class Job(Timed):
     cdef int stream_closed(self) except -1
     cdef int gave_up(self, object error) except -1
     cdef int told_late(self, int missed) except -1
+    cdef int abandon(self, bint ours) except -1
 
 cdef enum:                      # bits of Job.missed
     BECAME_READY = 1
@@ -58,6 +59,7 @@ cdef class Pool:
     cdef object check
     cdef object spin
     cdef bint spinning
+    cdef object forked                      # in a forked process: forked(what, error) ends it; else None
     cdef bint keep_context                  # a job finds what the one before in its green thread has left in it
 
     cdef void wake(self, Job job) noexcept

@@ -40,6 +40,7 @@ from signal import SIGINT, default_int_handler, getsignal
 
 from cpython.contextvars cimport PyContext_New
 from cpython.object cimport PyObject, PyObject_Size
+from cpython.ref cimport Py_INCREF
 
 from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase, Timed
@@ -107,6 +108,10 @@ cdef class Job(Timed):
 
     cdef int told_late(self, int missed) except -1:
         """It was busy when its server wanted it to end: bits of `missed`."""
+        return 0
+
+    cdef int abandon(self, bint ours) except -1:
+        """This is a forked process: let go of descriptors, and touch nothing else. `ours`: see Pool.abandon."""
         return 0
 
 
@@ -222,6 +227,39 @@ cdef class Pool:
         self.spinning = False
         # A green thread that ends returns to the hub: only from there may it be told to.
         self.loop.run_callback(self._dismiss_all)
+
+    def abandon(self, phases, bint ours, forked):
+        """In a forked process: no job is done here any more, and nothing of them is freed.
+
+        Arguments:
+            phases: in which jobs may be. Their descriptors are closed, the connections are the parent's.
+            ours: whether the thread of the hub has forked. Else that may have been anywhere in the loop's own code:
+                it will never run here, and its watchers must not be touched.
+            forked: forked(what, error) ends the process when the job that has forked it comes to its end here as well.
+        """
+        cdef Phase phase
+        cdef Timed timed
+        cdef Job job
+        cdef list kept = [self.ready, self.later, self.urgent, self.idle, self.patience, self.check, self.spin]
+        Py_INCREF(kept)
+        self.forked = forked
+        self.ready, self.later, self.urgent = Queue(), Queue(), Queue()
+        self.idle = []
+        self.patience = Phase(self.patience.name)
+        if ours:
+            for watcher in (self.check, self.spin):
+                if watcher is not None:
+                    watcher.stop()
+                    watcher.close()
+        self.check = self.spin = None
+        self.spinning = False
+        for phase in phases:
+            for timed in phase.abandon():
+                if isinstance(timed, Job):
+                    job = <Job>timed
+                    if job.worker is not None:
+                        job.worker.place = -1       # the board is shared: what stands there is the parent's
+                    job.abandon(ours)
 
     def _dismiss_all(self):
         while self.idle:
@@ -486,6 +524,8 @@ cdef class Pool:
             except BaseException:
                 # A job answers for its own errors: this is a defect of the job, and must not end the green thread.
                 complain(self)
+            if self.forked is not None:
+                self.forked("a job of a green thread", None)
             job.worker = None
             worker.job = None
             self.release(job)

@@ -101,11 +101,15 @@ cdef class SpawnedJob(Job):
         try:
             spawner.handler(self.stream)
         except BaseException as error:
+            if spawner.pool.forked is not None:
+                spawner.pool.forked(self.who(), error)
             return self.failed(error)
         finally:
             if worker.place >= 0:
                 spawner.board.strike(worker.place)
                 worker.place = -1
+        if spawner.pool.forked is not None:
+            spawner.pool.forked(self.who(), None)
         self.done = True
         if self.stream.closed:
             return self.close(False)
@@ -299,6 +303,10 @@ cdef class SpawnedJob(Job):
         if wait is not None and (wait.reads or wait.writes):
             waits = "waiting for its peer to send" if wait.reads else "waiting for its peer to read"
         return "running", self.who(), seconds, worker, waits
+
+    cdef int abandon(self, bint ours) except -1:
+        self.spawner = None                     # so that nothing is told of its end
+        return self.stream.abandon(ours)
 
     cdef int told_late(self, int missed) except -1:
         if missed & TO_CUT:

@@ -47,6 +47,8 @@ cdef class Stream(Reader):
     cdef int written(self, object timeout) except -1
     cdef void drop_output(self) noexcept
     cdef int finish(self, bint reset) except -1
+    cdef int abandon(self, bint ours) except -1
+    cdef void let_go(self) noexcept
     cdef int tell_job(self) except -1
     cdef bint last_words(self) except -1
     cdef int skip_input(self) except -1

@@ -509,6 +509,20 @@ cdef class Stream(Reader):
             self.fail(StreamClosed("the stream was closed by another green thread"))
         return 0
 
+    cdef int abandon(self, bint ours) except -1:
+        """In a forked process: close the descriptor and nothing else, for the connection is the parent's. Nobody who
+        waits is told: those green threads do not go on here. `ours`: see Pool.abandon."""
+        if not self.closed:
+            self.closed = True
+            if ours:
+                self.release(False)
+            else:
+                self.let_go()
+        return 0
+
+    cdef void let_go(self) noexcept:
+        """Close the descriptor, whatever watches it."""
+
     def __enter__(self):
         return self
 

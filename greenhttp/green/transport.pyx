@@ -429,6 +429,11 @@ cdef class SocketStream(Stream):
                 c_close(fd)
         return 0
 
+    cdef void let_go(self) noexcept:
+        if self.fd >= 0:
+            c_close(self.fd)
+            self.fd = -1
+
 
 def connect(str address not None, *, timeout=None):
     """Connect to `host:port`, `[v6]:port` or `unix:/path`, suspending the running green thread alone.

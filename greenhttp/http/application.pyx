@@ -102,10 +102,14 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
             request.keep()                      # the head's bytes stand before those of the content
             body.gather(service.gather)
         response = (<App>service.app).respond(request)
+        if service.pool.forked is not None:
+            service.pool.forked(request.describe(), None)   # the answer is the parent's; does not return
         request.take_input()
         response.deliver()
         sound = True
     except BaseException as error:
+        if service.pool.forked is not None:
+            service.pool.forked(request.describe(), error)
         exchange.settling = True
         try:
             failed(exchange, request, response, error)

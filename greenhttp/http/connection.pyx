@@ -633,6 +633,10 @@ cdef class Connection(Exchange):
             self.close(False)
         return 0
 
+    cdef int abandon(self, bint ours) except -1:
+        self.state = State.CLOSED               # so that nothing is told of its end
+        return self.stream.abandon(ours)
+
     cdef int told_late(self, int missed) except -1:
         if missed & TO_CUT:
             self.cut_off()

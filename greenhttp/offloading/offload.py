@@ -28,6 +28,7 @@ from gevent.hub import Waiter
 from greenhttp.errors import ConfigError, OffloadTimeout
 from greenhttp.offloading import helper
 from greenhttp.offloading.helper import Helper, named
+from greenhttp.process.forked import came_back
 from greenhttp.settings.table import BY_NAME
 
 P = ParamSpec("P")
@@ -191,6 +192,8 @@ class Crew:
                 hand.called.acquire()
                 continue
             hand.make(call)
+            if os.getpid() != self.owner:  # the call has forked a process, and comes to its end there as well
+                came_back(named(call.fn), call.error)
             with self.lock:
                 call.hand, call.done = None, True
                 self.running -= 1

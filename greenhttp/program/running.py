@@ -21,6 +21,7 @@ from greenhttp.errors import ConfigError
 from greenhttp.hosting import errors
 from greenhttp.hosting.interface import STREAM, doubt
 from greenhttp.logs import setup as logs
+from greenhttp.process import forked
 from greenhttp.process.board import Board
 from greenhttp.process.handlers import PERIOD, Handlers
 from greenhttp.process.sender import described as by_whom
@@ -239,8 +240,17 @@ def signals(loop: Any, supervised: bool = False, ends: bool = False) -> Iterator
     looks = loop.timer(PERIOD, PERIOD, ref=False)
     looks.start(look)
     kept.look()
+
+    def give_back() -> None:
+        """In a forked child: what signals mean is its own business. A handler that the application has set stays."""
+        signal.set_wakeup_fd(-1)
+        for number, call in [*handlers.items(), (signal.SIGUSR1, on_reopen)]:
+            if signal.getsignal(number) is call:
+                signal.signal(number, before[number])
+
     try:
-        yield asked, stop
+        with forked.in_child(give_back):
+            yield asked, stop
     finally:
         looks.stop()
         looks.close()

@@ -10,6 +10,7 @@ import faulthandler
 import json
 import logging
 import os
+import posix
 import random
 import signal
 import sys
@@ -70,6 +71,13 @@ class Birth:
     arbiter: Arbiter
     seen: Worker
     hooks: Hooks
+
+    def let_go(self) -> None:
+        """In a process that the application has forked from this worker: it has nothing to say to the supervisor.
+
+        The lifeline stays open. It is watched still, and libuv must not find something else under its number.
+        """
+        posix.close(self.pipe)  # at once: gevent's os.close() waits for a turn of the loop
 
 
 def preload(name: str, settings: Settings) -> "Server":
@@ -139,6 +147,7 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe", life: Life) -> None:
     import gevent
 
     from greenhttp.hosting import errors
+    from greenhttp.process import forked
     from greenhttp.process.sender import described, sender
     from greenhttp.process.watchdog import Watchdog
     from greenhttp.program import running
@@ -149,6 +158,7 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe", life: Life) -> None:
     with (
         running.opened_again([crash.reopen, logs.reopen_handlers, server.reopen]),
         running.signals(loop, supervised=True, ends=True) as (asked, stop),
+        forked.in_child(birth.let_go),
     ):
         life.watch_abort()
         # SIGABRT, and every crash: where was it. Not in C: on a green thread's stack CPython 3.14 crashes over that.
