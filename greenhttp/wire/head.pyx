@@ -552,7 +552,7 @@ cdef class Head:
         end = <const unsigned char*> memchr(p, c'\n', size - self.line_at)
         if end == NULL:
             return None
-        if end[-1] == c'\r':
+        if end > p and (end - 1)[0] == c'\r':
             end -= 1
         return p[:end - p] if end - p <= <Py_ssize_t> self.limit_line else None
 
