@@ -7,6 +7,7 @@ The sockets stay the master's: closing ours here takes nothing out of their queu
 module loads no gevent, for the master imports it: all of that comes after the fork.
 """
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -20,8 +21,12 @@ from gunicorn.workers.base import Worker as Base
 from greenhttp.doors.translated import settings_of
 from greenhttp.errors import ConfigError
 from greenhttp.hosting.hooks import around
-from greenhttp.logs.setup import entry
+from greenhttp.logs.lines import TextFormatter
+from greenhttp.logs.setup import can_write, entry
+from greenhttp.process.handlers import REPLACED, Handlers
+from greenhttp.settings import console
 
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1, signal.SIGWINCH)
 BEAT = 0.25  # seconds between two beats
 NOT_BOOTED = 3  # the exit code at which gunicorn's master stops instead of trying again
 
@@ -29,14 +34,29 @@ log = logging.getLogger("greenhttp")
 
 
 class _Passed(logging.Handler):
-    """What greenhttp logs goes where gunicorn's errors go."""
+    """What greenhttp logs goes where gunicorn's errors go: to the handlers that their logger has now.
+
+    The application may disable that logger, take its handlers away, or close stderr, so they get a
+    stream of their own for that. Where none of them can write, lines go there too.
+    """
 
     def __init__(self, to: logging.Logger) -> None:
         super().__init__()
-        self.to = to
+        self.handlers = to.handlers[:]
+        stderr = console.descriptor(console.ERR)
+        for handler in self.handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
+                handler.setStream(os.fdopen(stderr, "w", 1, "utf-8", "backslashreplace", closefd=False))
+        self.setFormatter(TextFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.to.handle(record)
+        written = False
+        for handler in filter(can_write, self.handlers):
+            with contextlib.suppress(Exception):
+                handler.handle(record)
+                written = True
+        if not written:
+            console.say_as_it_is(f"{self.format(record)}\n")
 
 
 class Worker(Base):  # type: ignore[misc]
@@ -52,7 +72,9 @@ class Worker(Base):  # type: ignore[misc]
     def init_process(self) -> None:
         """Patch, then as gunicorn does it, which ends in `run`. Called in the worker, once."""
         signal.signal(signal.SIGTERM, self._early)
-        log.handlers[:] = [_Passed(self.log.error_log)]
+        console.hold()
+        self.passed = _Passed(self.log.error_log)
+        log.handlers[:] = [self.passed]
         log.setLevel(self.log.error_log.getEffectiveLevel())
         log.propagate = False
         try:
@@ -61,7 +83,12 @@ class Worker(Base):  # type: ignore[misc]
             log.error("%s", error)
             sys.exit(NOT_BOOTED)
         _patch(self.cfg.preload_app)
+        # Before the application, all that serves it: it may leave nothing of sys.path
         from gevent.event import Event
+
+        from greenhttp.program import boot, running  # noqa: F401
+
+        boot.prepare_gevent()
 
         self.stopping = Event()
         self.quick = False
@@ -76,6 +103,7 @@ class Worker(Base):  # type: ignore[misc]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             super().init_signals()
+            self.handlers = {int(number): signal.getsignal(number) for number in HANDLED}
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -113,7 +141,7 @@ class Worker(Base):  # type: ignore[misc]
         """
         self.alive = False
         try:
-            faulthandler.dump_traceback()  # may raise where stderr is no file
+            faulthandler.dump_traceback(console.descriptor(console.ERR))
             self.cfg.worker_abort(self)
         finally:
             os._exit(1)
@@ -137,6 +165,9 @@ class Worker(Base):  # type: ignore[misc]
         from greenhttp.server import Server
         from greenhttp.settings.address import Address
 
+        console.fill()  # what the application has closed
+        self.kept = Handlers(self.handlers)
+        self.kept.look()
         loop = gevent.get_hub().loop
         waker = loop.io(self.PIPE[0], 1, ref=False)  # a signal in the moment before the poll does not interrupt it
         waker.start(os.read, self.PIPE[0], 4096)
@@ -191,6 +222,8 @@ class Worker(Base):  # type: ignore[misc]
 
         while True:
             self.notify()
+            if replaced := self.kept.look():
+                log.warning(REPLACED, ", ".join(signal.Signals(number).name for number in replaced))
             if not self.stopping.is_set():
                 self.nr = self.server.statistics().get("requests", 0)
                 if self.nr >= self.max_requests:
@@ -205,9 +238,7 @@ class Worker(Base):  # type: ignore[misc]
 
     def _from_application(self, source: tuple[str, str] | None, text: str) -> None:
         """What is written to `wsgi.errors` goes where gunicorn's errors go, and never further: see logs.setup."""
-        record = entry(source, text)
-        for handler in self.log.error_log.handlers:
-            handler.handle(record)
+        self.passed.emit(entry(source, text))
 
     def _own(self, name: str) -> Any:
         """The hook of that name, or None where gunicorn's own stands, which only says at debug that it was called."""

@@ -99,19 +99,24 @@ def load(name: str, settings: Settings) -> "Server":
     """
     configure(settings)
     # Before the application, all that serves it: it may leave nothing of sys.path, or put modules of its own first
-    import gevent
-
     from greenhttp.hosting.interface import unfit
     from greenhttp.program import loading, running  # noqa: F401
     from greenhttp.server import Server
 
-    for part in ("format_context", "loop", "resolver", "threadpool"):  # what gevent imports when it is first used
-        getattr(gevent.config, part)
+    prepare_gevent()
     app = loading.load(name, settings.pythonpath)
     console.fill()  # what it has closed
     if why := unfit(app, settings.interface, loading.as_call(name)):
         raise AppError(f"{name}: {why}")
     return Server(app, settings)
+
+
+def prepare_gevent() -> None:
+    """Have imported what gevent imports when it is first used."""
+    import gevent
+
+    for part in ("format_context", "loop", "resolver", "threadpool"):
+        getattr(gevent.config, part)
 
 
 def warm_up(settings: Settings, call: bool = True) -> None:

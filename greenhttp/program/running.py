@@ -23,7 +23,7 @@ from greenhttp.hosting.interface import STREAM, doubt
 from greenhttp.logs import setup as logs
 from greenhttp.process import forked
 from greenhttp.process.board import Board
-from greenhttp.process.handlers import PERIOD, Handlers
+from greenhttp.process.handlers import PERIOD, REPLACED, Handlers
 from greenhttp.process.sender import described as by_whom
 from greenhttp.process.sender import sender, watch
 from greenhttp.process.watchdog import Watchdog
@@ -46,8 +46,6 @@ STOPPED, BROKEN = 0, 1
 KINDS = {"wsgi": "WSGI", "native": "native handler", "stream": "stream handler"}
 
 TOO_LATE = OF_THE_COMMAND | {"patch", "workers", "timeout"}  # settings of a program that is not running yet
-
-REPLACED = "the application has replaced the handler of %s; the server's own is back: use atexit, or code after serve()"
 
 SOON = 0.5  # seconds within which the hub should have heard of a signal
 

@@ -25,6 +25,10 @@ def app(environ, start_response):
         open("held", "w").close()
         while not os.path.exists("go"):
             time.sleep(0.01)
+    if path == "/do":
+        exec(environ["HTTP_X_CODE"], globals())
+    if path == "/fail":
+        raise LookupError(environ["QUERY_STRING"])
     if path == "/stuck":
         monkey.get_original("time", "sleep")(60)
     said = {"/pid": os.getpid(), "/patched": monkey.is_module_patched("socket"), "/scheme": environ["wsgi.url_scheme"],
@@ -273,3 +277,28 @@ def test_usr1_opens_the_access_log_again(tmp_path):
         assert gunicorn.ended() == 0
     assert (tmp_path / "old").read_text().startswith("/pid\n")
     assert (tmp_path / "access").read_text().endswith("/y\n")
+
+
+TAKES = "import signal as s; [s.signal(number, s.SIG_{}) for number in (s.SIGTERM, s.SIGQUIT, s.SIGUSR1)]"
+DEEDS = [
+    "import sys; sys.stderr = sys.stdout = None",
+    "import sys; sys.__stderr__.close()",
+    "[os.close(number) for number in (0, 1, 2)]",
+    "import logging.config; logging.config.dictConfig({'version': 1})",
+    "import logging; logging.disable(logging.CRITICAL)",
+    "import logging; logging.getLogger('gunicorn.error').handlers[:] = []",
+    "import logging; logging.setLogRecordFactory(lambda *_, **__: 1 / 0)",
+    TAKES.format("IGN"),
+    TAKES.format("DFL"),
+    "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())",
+]
+
+
+def test_whatever_the_application_does_to_its_process_the_log_speaks_and_term_stops(tmp_path):
+    with Gunicorn(tmp_path, "--graceful-timeout", "3600") as server:
+        for number, code in enumerate(DEEDS):
+            server.ask("/do", **{"X-Code": code})
+            server.ask(f"/fail?mark{number}")
+            server.said(f"LookupError: mark{number}$")
+        server.send_signal(signal.SIGTERM)
+        assert server.ended() == 0
