@@ -70,6 +70,7 @@ class AccessLog:
 
     def __init__(self, path: str, form: str) -> None:
         self.path = path
+        self._place = path if path == "-" else os.path.abspath(path)  # the application may change the directory
         self.entries: Any = Entries(parse(form), form == JSON, LIMIT)
         self._file = -1
         self._stale = False
@@ -203,7 +204,7 @@ class AccessLog:
         if self.path == "-":
             return console.descriptor(console.OUT)
         # Not blocking while it is opened: a FIFO that nobody reads is an error, not a wait.
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
+        file = os.open(self._place, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
         os.set_blocking(file, True)
         return file
 

@@ -104,11 +104,32 @@ def load(name: str, settings: Settings) -> "Server":
     from greenhttp.server import Server
 
     prepare_gevent()
+    here = os.getcwd()
     app = loading.load(name, settings.pythonpath)
     console.fill()  # what it has closed
     if why := unfit(app, settings.interface, loading.as_call(name)):
         raise AppError(f"{name}: {why}")
-    return Server(app, settings)
+    return Server(app, settings if _is_in(here) else _placed(settings, here))
+
+
+def _is_in(directory: str) -> bool:
+    """Whether that is the current directory; the application may have left it, or removed another."""
+    try:
+        return os.getcwd() == directory
+    except OSError:
+        return False
+
+
+def _placed(settings: Settings, directory: str) -> Settings:
+    """The same, with paths that no longer depend on the current directory."""
+    from greenhttp.settings.address import parse_address
+
+    places = [parse_address(text) for text in settings.bind]
+    bind = [
+        f"unix:{os.path.join(directory, place.path)}" if place.kind == "unix" else str(place) for place in places
+    ]
+    log = settings.access_logfile
+    return settings.replace(bind=bind, access_logfile=log if log in (None, "-") else os.path.join(directory, log))
 
 
 def prepare_gevent() -> None:

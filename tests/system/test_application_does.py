@@ -116,6 +116,14 @@ def gone(pid):
             time.sleep(0.01)
 
 
+def appears(path):
+    """Wait until the file is there and not empty."""
+    end = time.monotonic() + PATIENCE
+    while not (path.exists() and path.stat().st_size):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 SUPERVISED = ("-w", "1")
 both = pytest.mark.parametrize("options", [(), SUPERVISED], ids=["alone", "supervised"])
 
@@ -190,3 +198,20 @@ def test_signals_that_are_taken_in_a_request(serve, options):
             served.asked(unless=[first])
             gone(first)
     assert served.stop() == 0
+
+
+@both
+def test_a_directory_that_is_left_at_import_and_in_a_request(serve, tmp_path, options):
+    removed = "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')"
+    served = serve("-b", "unix:t", *options, "--access-logfile", "access", first=removed)
+    assert (tmp_path / "t").exists()
+    served.speaks()
+    assert served.status("/do", "os.chdir('/tmp')") == 200
+    log = tmp_path / "access"
+    appears(log)
+    log.rename(tmp_path / "old")
+    served.send("USR1")
+    while not log.exists():
+        served.speaks()
+    assert served.stop() == 0
+    assert not (tmp_path / "t").exists()
