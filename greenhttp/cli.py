@@ -192,6 +192,10 @@ command = _Command(
         click.Option(
             ["--request"], multiple=True, metavar="'GET /'", help="doctor: request to make. May be repeated."
         ),
+        click.Option(
+            ["--accept"], multiple=True, metavar="NAME",
+            help="doctor: a finding that does not count, by its subject or kind. May be repeated.",
+        ),
         click.Option(["as_json", "--json"], is_flag=True, help="doctor: print the findings as JSON."),
         click.Option(
             ["--print-config"], is_flag=True, help="Print every setting, its value and its origin as TOML, and exit."
@@ -381,8 +385,8 @@ def _is_doctor(options: Mapping[str, Any]) -> bool:
         for text in options["request"]:
             parse_request(text)
         return True
-    if options["request"] or options["as_json"]:
-        raise ConfigError("--request and --json work only with greenhttp doctor APP")
+    if options["request"] or options["as_json"] or options["accept"]:
+        raise ConfigError("--request, --accept and --json work only with greenhttp doctor APP")
     return False
 
 
@@ -487,14 +491,21 @@ def _app_failed(name: str, error: AppError) -> int:
 def _examine(name: str, settings: Settings, options: Mapping[str, Any], file: str) -> int:
     """Tell what would bite in the application."""
     from greenhttp.doctor.report import run
+    from greenhttp.traces import trace
+
+    def failed(error: Exception) -> int:
+        if isinstance(error, AppError):
+            return _app_failed(name, error)
+        if isinstance(error, ConfigError):  # BROKEN has another meaning here
+            say(str(error), "red")
+            return MISUSED
+        console.say_as_it_is(trace(error))
+        return APP_FAILED
 
     try:
-        return run(name, settings, file, options["request"], options["as_json"])
-    except AppError:
-        raise
-    except ConfigError as error:  # BROKEN has another meaning here
-        say(str(error), "red")
-        return MISUSED
+        return run(name, settings, file, options["request"], options["as_json"], options["accept"], failed)
+    except ConfigError as error:
+        return failed(error)
 
 
 def _hooks(origins: Source) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""What would bite in this application: `greenhttp doctor module:app [--request 'GET /path'] [--json]`.
+"""What would bite in this application: `greenhttp doctor module:app [--request 'GET /path'] [--accept NAME] [--json]`.
 
     table       which packages hold the hub, or need something, and what to do about each: data
     look        what is to be seen once the application is loaded: what came too early, packages, threads, signals

@@ -6,16 +6,19 @@ Imported after the patch, like all that loads gevent.
 
 import asyncio
 import importlib.util
+import inspect
 import signal
 import sys
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from gevent import config, monkey
 
 from greenhttp.doctor.table import PACKAGES, Package
 from greenhttp.process.places import own
+from greenhttp.server import Server
 
 # Signals that the command needs for itself: an application's handlers are replaced while it serves.
 _SERVERS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGHUP", "SIGUSR2")
@@ -47,10 +50,16 @@ class Finding:
         return asdict(self)
 
 
-def look(before: dict[int, object]) -> list[Finding]:
-    """Everything that is found without a request. `before`: `signals()` as it was when nothing was loaded."""
+def look(before: dict[int, object], server: Server) -> list[Finding]:
+    """Everything that is found without a request.
+
+    Arguments:
+        before: `signals()` as it was when nothing was loaded.
+        server: of the application, not started.
+    """
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (_unpatched, _early, _packages, _originals, _loops, _resolver)
-    return [*(finding for each in looks for finding in each()), *_handlers(before)]
+    found = [*(finding for each in looks for finding in each()), *_handlers(before)]
+    return [*found, *_asynchronous(server), *_chunked(server)]
 
 
 def signals() -> dict[int, object]:
@@ -132,6 +141,46 @@ def _loops() -> Iterator[Finding]:
                 yield Finding("asyncio", module.__name__, f"{module.__name__}.{name}: an asyncio loop runs in one green"
                               " thread at a time; a second one in the same real thread is refused",
                               "run coroutines through greenhttp.offload(asyncio.run, ...)", False)  # fmt: skip
+
+
+def _asynchronous(server: Server) -> Iterator[Finding]:
+    for name in sorted({*_flask_views(server.app), *_django_views()}):
+        yield Finding("async", name, f"{name} is an async view: only requests show whether several work at once",
+                      "give its path with --request, or make it a plain function", False)  # fmt: skip
+
+
+def _flask_views(app: Any) -> Iterator[str]:
+    views = getattr(app, "view_functions", None)
+    for view in list(views.values()) if isinstance(views, dict) else ():
+        if inspect.iscoroutinefunction(inspect.unwrap(view)):
+            yield f"{view.__module__}.{view.__qualname__}"
+
+
+def _django_views() -> Iterator[str]:
+    """Views of all patterns, as far as Django is set up."""
+    urls = sys.modules.get("django.urls")
+    if urls is None:
+        return
+    try:
+        left = list(urls.get_resolver().url_patterns)
+    except Exception:  # of an URLconf that cannot be imported: a request says so
+        return
+    while left:
+        pattern = left.pop()
+        left += getattr(pattern, "url_patterns", ())
+        view = getattr(pattern, "callback", None)
+        kind: Any = getattr(view, "view_class", view)
+        if getattr(kind, "view_is_async", False) or inspect.iscoroutinefunction(view):
+            yield f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _chunked(server: Server) -> Iterator[Finding]:
+    handlers = sys.modules.get("django.core.handlers.wsgi")
+    if handlers is None or not isinstance(server.app, handlers.WSGIHandler):
+        return
+    if not getattr(server.settings, "gather_chunked", None):
+        yield Finding("chunked", "django", "Django sees no content in requests without Content-Length (chunked)",
+                      "give --gather-chunked SIZE if clients send such requests", False)  # fmt: skip
 
 
 def _resolver() -> Iterator[Finding]:

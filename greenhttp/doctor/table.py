@@ -7,7 +7,9 @@ finds out. `blocks`: an imported one holds the hub whenever it is used as usual.
 from dataclasses import dataclass
 
 OFFLOAD = "call it with greenhttp.offload"
-HEALTHY, BLOCKED = 0, 1  # exit codes: nothing blocks; something does
+HEALTHY, BLOCKED, FAILED = 0, 1, 3  # exit codes: nothing blocks; something does; it could not be examined
+PATIENCE = 60.0  # seconds for one answer; also for the application to be loaded, and for the hub to turn
+WEBSOCKET = "there is no WebSocket here yet: use server-sent events or long polling, or serve that part elsewhere"
 COMPUTES = "run computations of more than a few milliseconds with greenhttp.offload"
 
 
@@ -20,12 +22,14 @@ class Package:
         why: what it does to the hub.
         advice: what to do.
         blocks: whether it is a finding that blocks once it is imported; others are said only then, as notes.
+        calls: functions of it that begin whatever waits: who calls them shows whether that is offloaded.
     """
 
     module: str
     why: str
     advice: str
     blocks: bool = True
+    calls: tuple[str, ...] = ("connect",)
 
 
 PACKAGES = (
@@ -51,4 +55,6 @@ PACKAGES = (
     Package("torch", "long computations block the hub", COMPUTES, False),
     Package("tensorflow", "long computations block the hub", COMPUTES, False),
     Package("PIL", "decoding and scaling block the hub", COMPUTES, False),
+    *(Package(name, "it serves WebSocket", WEBSOCKET, False)
+      for name in ("flask_sock", "flask_sockets", "flask_socketio", "geventwebsocket", "simple_websocket", "wsproto")),
 )  # fmt: skip

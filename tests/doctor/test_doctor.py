@@ -94,7 +94,8 @@ def test_a_request_that_holds_the_hub_for_ever_is_given_up(tmp_path):
         env={**os.environ, "PYTHONPATH": str(TOP)},
     )  # fmt: skip
     assert done.returncode == 1
-    assert re.match(r"GET / blocks the hub for more than 0\.3 s at .*endless\.py:\d+ in app", done.stderr), done.stderr
+    said = r"greenhttp: GET / blocks the hub for more than 0\.3 s at .*endless\.py:\d+ in app"
+    assert re.match(said, done.stderr), done.stderr
 
 
 def test_the_report_for_people_says_what_to_do(doctor):
@@ -177,6 +178,128 @@ def test_psycopg2_that_waits_cooperatively_is_no_finding(doctor):
     assert (code, [each for each in findings(out, "package") if each["subject"] == "psycopg2"]) == (0, [])
 
 
+DRIVER = """
+import MySQLdb
+from greenhttp import offload
+
+def read():
+    return MySQLdb.connect()
+
+def app(environ, start_response):
+    offload(read)
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+
+def test_a_driver_that_requests_call_offloaded_does_not_count(doctor):
+    driver = "def connect():\n    return None\n"
+    code, out, _ = doctor(DRIVER, "--json", MySQLdb=driver)
+    (found,) = [each for each in findings(out, "package") if each["subject"] == "MySQLdb"]
+    assert (code, found["blocks"]) == (0, False)
+    code, out, _ = doctor(DRIVER.replace("offload(read)", "read(), offload(read)"), "--json", MySQLdb=driver)
+    assert code == 1
+
+
+SHARED = """
+import gevent.event
+busy, second = [], gevent.event.Event()
+
+def app(environ, start_response):
+    busy.append(1)
+    if len(busy) > 1:
+        second.set()
+    alone = not asked or not second.wait(30)
+    asked.append(1)
+    start_response("200 OK" if alone else "500 Broken", [("Content-Length", "0")])
+    busy.pop()
+    return []
+
+asked = []
+"""
+
+
+def test_what_fails_only_beside_other_requests_is_found(doctor):
+    code, out, _ = doctor(SHARED, "--json")
+    (found,) = findings(out, "together")
+    assert (code, found["blocks"], findings(out, "answer")) == (1, True, [])
+    assert found["what"] == "GET / was answered with 200 alone; beside others, 6 of 6 with 500"
+
+
+def test_what_is_accepted_does_not_count(doctor):
+    code, out, _ = doctor("import MySQLdb\n" + APP, "--json", "--accept", "MySQLdb", MySQLdb="")
+    (found,) = [each for each in findings(out, "package") if each["subject"] == "MySQLdb"]
+    assert (code, found["blocks"]) == (0, False)
+    code, out, err = doctor("import MySQLdb\n" + APP, "--accept", "package", "--accept", "pymssgl", MySQLdb="")
+    assert code == 0
+    assert "MySQLdb (imported by the application): mysqlclient waits for the server in C (accepted)\n" in out
+    assert err == "greenhttp: --accept: nothing was found of pymssgl\n"
+
+
+ENDS = [
+    ("import os; os._exit(0)", 3, "shop:app ended the process (exit code 0) while it was loaded"),
+    ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", 3, "shop:app crashed (SIGSEGV) while it was loaded"),
+    ("import time; time.sleep(1e6)", 1, "shop:app is not loaded after 2 s: it is at {path}:1 in <module>()"),
+    (APP.replace('return "fine"', "import os; os._exit(7)"), 3,
+     "shop:app ended the process (exit code 7) while it answered GET /"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "status", "line"), ENDS, ids=["exits", "crashes", "blocks", "exits in a request"])
+def test_an_application_that_does_not_come_to_an_end_is_said(doctor, tmp_path, code, status, line):
+    done = doctor(code, "--boot-timeout", "2s")
+    assert (done[0], done[1]) == (status, "")
+    assert done[2].startswith(f"greenhttp: {line.format(path=tmp_path / 'shop.py')}")
+    assert len(done[2].splitlines()) == 1
+
+
+def test_nothing_that_the_application_leaves_running_is_heard_in_the_end(doctor):
+    left = "import atexit, threading, time\natexit.register(lambda: 1 / 0)\n"
+    left += "threading.Thread(target=time.sleep, args=(1e6,)).start()\nimport sys; sys.stdout = sys.stderr = None\n"
+    code, out, err = doctor(left + APP)
+    assert (code, err) == (0, "")
+    assert out.endswith(" (tried: GET /)\n")
+
+
+def test_what_serves_websocket_is_named(doctor):
+    code, out, _ = doctor("import simple_websocket\n" + APP, "--json", simple_websocket="")
+    (found,) = [each for each in findings(out, "package") if each["subject"] == "simple_websocket"]
+    assert (code, found["blocks"]) == (0, False)
+    assert "WebSocket" in found["advice"]
+
+
+def test_async_views_of_flask_are_named(doctor):
+    code, out, _ = doctor(APP + "\n@app.get('/late')\nasync def late():\n    return 'late'\n", "--json")
+    assert (code, [each["subject"] for each in findings(out, "async")]) == (0, ["shop.late"])
+
+
+DJANGO = """
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse
+from django.urls import path
+
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="x")
+
+def index(request):
+    return HttpResponse("fine")
+
+async def late(request):
+    return HttpResponse("late")
+
+urlpatterns = [path("", index), path("late", late)]
+app = get_wsgi_application()
+"""
+
+
+def test_what_django_does_not_see_is_named(doctor):
+    pytest.importorskip("django")
+    code, out, _ = doctor(DJANGO, "--json")
+    assert (code, [each["subject"] for each in findings(out, "async")]) == (0, ["shop.late"])
+    (found,) = findings(out, "chunked")
+    assert "--gather-chunked SIZE" in found["advice"]
+
+
 NOTES = [
     ("import asyncio", "asyncio"),
     ("import multiprocessing", "fork"),
@@ -221,7 +344,7 @@ def test_the_options_are_the_doctors_alone(tmp_path):
     environ = {**os.environ, "PYTHONPATH": str(TOP)}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environ, check=False)
     assert done.returncode == 2
-    assert "--request and --json work only with greenhttp doctor APP" in done.stderr
+    assert "--request, --accept and --json work only with greenhttp doctor APP" in done.stderr
 
 
 def test_an_application_named_doctor_is_still_served(tmp_path):
