@@ -82,8 +82,7 @@ def read_toml(path: str) -> tuple[Source, list[str]]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
     except tomllib.TOMLDecodeError as error:
-        where = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(error))
-        raise ConfigError(f"{path}:{where[2]}: {where[1]}" if where else f"{path}: {error}") from None
+        raise ConfigError(_unreadable(path, text, str(error))) from None
     except RecursionError:
         raise ConfigError(f"{path}: values are nested too deeply") from None
     except ValueError as error:  # int() refuses more than some thousand digits
@@ -100,6 +99,48 @@ def read_toml(path: str) -> tuple[Source, list[str]]:
     source, words = _source(table, found)
     found.tell()
     return source, words
+
+
+_VALUE = 'a text in quotes like "shop:app", a number, true, false, or a list like ["a", "b"]'
+EXPECTED = (  # how tomllib's message begins -> what it waits for there
+    ("Invalid value", _VALUE),
+    ("Expected newline", "the end of the line after the value; a text needs quotes, like \"127.0.0.1:8000\" or \"5s\""),
+    ("Expected '=' after a key", "name = value"),
+    ("Expected ']'", "a closing ] after the name of the table"),
+    ("Invalid statement", "name = value, or a [table]"),
+    ("Invalid initial character", "a name of letters, digits, _ and -"),
+    ("Unclosed array", "a comma or ] after the value"),
+    ("Unclosed inline table", "a comma or } after the value"),
+    ("Unterminated string", "a closing quote"),
+    ("Expected \"'\"", "a closing quote"),
+    ("Illegal character '\\n'", "a closing quote on the same line"),
+    ("Found invalid character '\\n'", "a closing quote on the same line"),
+    ("Unescaped '\\' in a string", r"\\ for each backslash, or the text in single quotes"),
+    ("Invalid hex value", r"\\ for each backslash, or the text in single quotes"),
+    ("Cannot overwrite", "each name once"),
+    ("Cannot declare", "each table once"),
+    ("Duplicate inline table key", "each name once"),
+)
+
+
+def _unreadable(path: str, text: str, said: str) -> str:
+    """The line for what is no TOML: where it is, what tomllib says, and what it waits for there."""
+    where = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", said, re.DOTALL)
+    if where is None:
+        return f"{path}: {said}"
+    if text.startswith("\ufeff"):
+        return f"{path}:1: the file begins with a byte order mark; save it as UTF-8 without one"
+    lines = text.rstrip().splitlines() or [""]
+    number = int(where[2]) if where[2] else len(lines)
+    if not where[2] and where[1].startswith(("Unterminated string", "Expected \"'\"")):  # noticed at the end
+        number = max((n for n, line in enumerate(lines, 1) if re.search(r"""=.*["'][^"']*$""", line)), default=number)
+    line = lines[number - 1] if number <= len(lines) else ""
+    key = re.match(r"\s*([\w.-]+)\s*=", line)
+    what = where[1].replace("\n", "\\n")
+    waits = next((f"expected {hint}" for begin, hint in EXPECTED if what.startswith(begin)), "")
+    if not waits or not what.startswith("Expected"):
+        waits = f"{what[0].lower()}{what[1:]}{'; ' if waits else ''}{waits}"
+    return f"{path}:{number}: {f'{key[1]}: ' if key else ''}{waits}"
 
 
 class _Mistakes:
