@@ -232,6 +232,8 @@ def test_a_host_takes_the_port_of_the_file(tmp_path):
         (["serve", "a", "b"], "unexpected argument 'b'; give one application"),
         (["web", "--backlog"], "requires an argument"),
         (["-b", "8000", "web"], "bind: '8000' is only a number; give :8000 to listen on that port"),
+        (["-b", "80000", "web"], "bind: '80000' is only a number; ports go from 0 to 65535; give host:port, :port, "),
+        (["-b", "123456", "web"], "bind: '123456' is only a number; ports go from 0 to 65535; give host:port, :port, "),
         (["--chdir", "/no/such/place", "web"], "chdir: /no/such/place: No such file"),
         (["-c", "/no/such/place.toml", "web"], "/no/such/place.toml: No such file"),
         (["-c", "settings.ini", "web"], "settings.ini: the name of a settings file must end in .toml or .py"),

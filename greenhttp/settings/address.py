@@ -72,13 +72,20 @@ def parse_address(text: str) -> Address:
         host, colon, port = rest.partition(":")
         if not colon:
             if host.isdigit():
-                raise ConfigError(f"bind: {text!r} is only a number; give :{host} to listen on that port")
+                raise ConfigError(f"bind: {text!r} is only a number; {port_advice(host)}")
             port = str(DEFAULT_PORT)
     if not _is_number(port, 5) or int(port) > 65535:
         raise ConfigError(f"bind: {text!r} has no port from 0 to 65535; {EXAMPLES}")
     if any(c.isspace() for c in host):
         raise ConfigError(f"bind: {text!r} has a space in the host; {EXAMPLES}")
     return Address("tcp", host=host, port=int(port))
+
+
+def port_advice(number: str, quote: str = "") -> str:
+    """What to give instead of a number alone."""
+    if _is_number(number, 5) and int(number) <= 65535:
+        return f"give {quote}:{number}{quote} to listen on that port"
+    return f"ports go from 0 to 65535; {EXAMPLES}"
 
 
 def _is_number(text: str, digits: int) -> bool:

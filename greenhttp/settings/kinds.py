@@ -34,6 +34,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from greenhttp.settings.address import port_advice
+
 LONGEST = 366 * 86400.0  # seconds. A longer time-out is a slip, and timers must be able to hold the value
 LARGEST = 1 << 62  # bytes. Sizes are signed 64-bit numbers in the compiled modules, with room for one addition
 MOST = (1 << 31) - 1  # counts are C ints there
@@ -248,7 +250,7 @@ def parse_addresses(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = value.split(",")
     if isinstance(value, int):
-        raise ValueError(f"{value} is only a number; give ':{value}' to listen on that port")
+        raise ValueError(f"{value} is only a number; " + port_advice(str(value), "'"))
     texts = [_text(entry).strip() for entry in _entries(value)]
     addresses = tuple(dict.fromkeys(text for text in texts if text))
     if not addresses:

@@ -78,3 +78,5 @@ def test_where_to_listen_is_said_by_the_last_source_and_half_an_address_complete
 def test_an_address_that_is_none_is_one_line_also_beside_others():
     with pytest.raises(ConfigError, match=r"^s\.toml:1: bind: 8000 is only a number; give ':8000'"):
         settled({"bind": Given(8000, "s.toml:1"), "uds": Given("/x", "s.toml:2")})
+    with pytest.raises(ConfigError, match=r"^s\.toml:1: bind: 80000 is only a number; ports go from 0 to 65535; "):
+        settled({"bind": Given(80000, "s.toml:1")})
