@@ -81,6 +81,7 @@ METAVARS = {
 }  # fmt: skip
 
 COMMANDS = ("serve", "doctor")  # a word before APP; without one it is the first
+OTHER_COMMANDS = ("run", "runserver", "start")  # other programs' names for serve
 
 SWITCHES = {  # option of click's -> the setting, the flag, the value it stands for
     flag[2:].replace("-", "_"): (setting.name, flag, value) for setting in SETTINGS for flag, value in setting.switches
@@ -237,11 +238,22 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
     words = options["words"]
     if words and words[0] in COMMANDS:
         words = words[1:]
+    elif len(words) > 1:
+        raise ConfigError(_too_many(words))
     if len(words) > 1:
         raise ConfigError(f"unexpected argument {words[1]!r}; give one application")
     if words:
         source[APP] = Given(words[0], "command line")
     return source, judged((entry, entry.flags[-1], options[entry.name]) for entry in FOREIGN)
+
+
+def _too_many(words: Sequence[str]) -> str:
+    """What is wrong with more than one word where the application should be: other programs have other commands."""
+    first, second = words[:2]
+    if first.isidentifier() and (":" in second or first in OTHER_COMMANDS or nearest(first, COMMANDS)):
+        command = "doctor" if "doctor" in nearest(first, COMMANDS) else "serve"
+        return f"{first}: there is no such command; did you mean greenhttp {command} {second}?"
+    return f"unexpected argument {second!r}; give one application"
 
 
 def _joined(setting: Setting, given: Any) -> Any:
