@@ -24,7 +24,7 @@ from greenhttp.errors import AppError, ConfigError
 from greenhttp.program import boot, endings
 from greenhttp.program.check import check_settings
 from greenhttp.settings import console
-from greenhttp.settings.console import colourful, keep, kept, paint, say
+from greenhttp.settings.console import colourful, keep, kept, paint, say, say_as_it_is
 from greenhttp.settings.file import is_python, read_python, read_toml
 from greenhttp.settings.foreign import FOREIGN, HOOKS_OF_MANY, judged
 from greenhttp.settings.kinds import LISTS
@@ -361,7 +361,10 @@ def _main(arguments: Sequence[str]) -> int:
             check_settings(settings)
         except ConfigError as error:
             for line in str(error).splitlines():
-                say(line, "red")
+                if line.startswith(" "):  # to be copied
+                    say_as_it_is(f"{line}\n")
+                else:
+                    say(line, "red")
             return MISUSED
         console.hold()
         file = os.path.join(where, path) if (path := _file(options, os.environ)).endswith(".py") else ""

@@ -298,12 +298,43 @@ def test_each_option_of_other_servers_gets_one_line():
     assert set(theirs) <= ours
     assert not set(theirs) & {flag for setting in SETTINGS for flag in setting.flags}
     for entry in FOREIGN:
-        flag, value = entry.flags[0], ["1"] if entry.argument else []
+        flag, value = entry.flags[0], ["x"] if entry.argument else []
         if entry.verdict == "ignored":
             assert read(flag, *value) == Settings()
         else:
-            with pytest.raises(ConfigError, match=f"^{entry.flags[-1]}( 1)?: [^\n]+$"):
+            with pytest.raises(ConfigError, match=f"^{entry.flags[-1]}( x)?: [^\n]+(\n    .+\n    .+)?$"):
                 read(flag, *value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-c", "shop.ini", "web"], ["shop.ini"], ["config:shop.ini"], ["./shop.ini"], ["--paste", "shop.ini"],
+        ["-c", "g.py"],
+    ],
+)  # fmt: skip
+def test_a_file_of_paste_is_refused_with_the_two_lines_that_replace_it(capsys, monkeypatch, tmp_path, arguments):
+    pytest.importorskip("paste.deploy")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "shop.ini").write_text("[app:main]\npaste.app_factory = paste_shop:make\nname = from the file\n")
+    (tmp_path / "paste_shop.py").write_text("def make(global_conf, name):\n    return name\n")
+    (tmp_path / "g.py").write_text('paste = "shop.ini"')
+    assert main(["--no-patch", "--check", *arguments]) in (2, 3)
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first.endswith(": Paste files are not read; write these two lines into wsgi.py, and give wsgi:app as APP:")
+    assert len(lines) == 2
+    names = {}
+    exec("\n".join(line.strip() for line in lines), names)
+    assert names["app"] == "from the file"
+
+
+def test_a_file_of_uwsgi_is_refused_by_name(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "uwsgi.ini").write_text("[uwsgi]\nmodule = web\n")
+    assert main(["-c", "uwsgi.ini", "web"]) == 2
+    said = "uWSGI's files are not read; give the settings as options, or in a .toml file"
+    assert capsys.readouterr().err == f"greenhttp: uwsgi.ini: {said}\n"
 
 
 def test_all_that_is_refused_is_told_in_one_run(capsys):

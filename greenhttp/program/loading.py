@@ -22,6 +22,7 @@ from types import ModuleType, TracebackType
 from typing import Any, NamedTuple
 
 from greenhttp.errors import AppError
+from greenhttp.settings.foreign import instead_of_paste
 from greenhttp.traces import last_line
 
 DEFAULT_NAMES = ("application", "app")
@@ -47,6 +48,8 @@ def load(spec: str, directories: Iterable[str] = ()) -> Callable[..., Any]:
         AppError: there is no such module or attribute, or it cannot serve; one line.
         AppImportError: importing the module, or the factory, raised.
     """
+    if _is_paste(spec):
+        raise AppError(f"{spec}: {instead_of_paste(spec)}")
     module_name, _, attribute = spec.partition(":")
     _check_module_name(spec, module_name)
     name, bracket, _ = attribute.strip().partition("(")
@@ -87,6 +90,12 @@ def warm_up(spec: str, call: bool = True) -> None:
 
 
 # ---- the module
+
+
+def _is_paste(spec: str) -> bool:
+    """Whether it is the name of a file of Paste's; a module may be called ini too."""
+    path = spec.removeprefix("config:").partition("#")[0]
+    return path.endswith(".ini") and (path != spec or os.sep in path or os.path.isfile(path))
 
 
 def _check_module_name(spec: str, name: str) -> None:

@@ -40,6 +40,7 @@ from greenhttp.settings.foreign import (
     HOOKS_OF_WORKER,
     HOOKS_REFUSED,
     ignored,
+    ini_line,
 )
 from greenhttp.settings.sources import APP, HOOKS, PLACES, Given, Source
 from greenhttp.settings.table import BY_NAME, SETTINGS, nearest
@@ -71,7 +72,8 @@ def is_python(path: str) -> bool:
         return True
     if path.endswith(".toml"):
         return False
-    raise ConfigError(f"{path}: the name of a settings file must end in .toml or .py")
+    said = ini_line(path) or "the name of a settings file must end in .toml or .py"
+    raise ConfigError(f"{path}: {said}")
 
 
 def read_toml(path: str) -> tuple[Source, list[str]]:

@@ -6,6 +6,8 @@ In a file of settings the same names are known, without dashes and with `_` for 
 or 0 is what the other server does by itself, and is passed over.
 """
 
+import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -48,7 +50,38 @@ class Foreign:
             return f"{source} ({self.why})"
         if self.verdict == ONLY and text in self.values:
             return ""
-        raise ConfigError(f"{source}{f' {value}' if self.verdict == ONLY else ''}: {self.why}")
+        why = self.why.replace(PASTE, instead_of_paste(str(value)))
+        raise ConfigError(f"{source}{f' {value}' if self.verdict == ONLY else ''}: {why}")
+
+
+PASTE = "(paste)"  # stands in `why` for what to write instead of a file of Paste's
+
+
+def instead_of_paste(name: str) -> str:
+    """What is said of a file of Paste's, `production.ini` or `config:production.ini#name`: three lines."""
+    path, sharp, part = name.removeprefix("config:").partition("#")
+    uri = f"config:{os.path.abspath(path)}{sharp}{part}".replace("\\", r"\\").replace('"', r"\"")
+    return (
+        "Paste files are not read; write these two lines into wsgi.py, and give wsgi:app as APP:\n"
+        "    from paste.deploy import loadapp\n"
+        f'    app = loadapp("{uri}")'
+    )
+
+
+def ini_line(path: str) -> str:
+    """What is said of an .ini file in the place of a file of settings; "" if it is none that is known."""
+    if not path.partition("#")[0].endswith(".ini"):
+        return ""
+    try:
+        with open(path.partition("#")[0], encoding="utf-8", errors="replace") as file:
+            text = file.read(1 << 20)
+    except OSError:
+        return ""
+    if re.search(r"^\[uwsgi\]", text, re.MULTILINE):
+        return "uWSGI's files are not read; give the settings as options, or in a .toml file"
+    if re.search(r"^\[(app|application|composite?|pipeline|server)\b", text, re.MULTILINE):
+        return instead_of_paste(path)
+    return ""
 
 
 def judged(given: Iterable[tuple[Foreign, str, object]]) -> list[str]:
@@ -133,8 +166,11 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--statsd-prefix",), IGNORED, "statsd is not supported"),
     Foreign(("--enable-backlog-metric",), IGNORED, "statsd is not supported", argument=False),
     Foreign(("--default-proc-name",), IGNORED, "the process name is not changed"),
-    Foreign(("--paster", "--paste"), REFUSED, "Paste files are not read; as APP give a module that calls loadapp"),
-    Foreign(("--raw-paste-global-conf", "--paste-global"), REFUSED, "Paste files are not read; leave it out"),
+    Foreign(("--paster", "--paste"), REFUSED, PASTE),
+    Foreign(
+        ("--raw-paste-global-conf", "--paste-global"), REFUSED,
+        "Paste files are not read; give it to loadapp as global_conf",
+    ),
     Foreign(("--proxy-allow-ips", "--proxy-allow-from"), IGNORED, "the PROXY protocol is not supported"),
     Foreign(("--protocol",), ONLY, "only HTTP is supported; leave it out", values=("http",)),
     Foreign(("--uwsgi-allow-ips", "--uwsgi-allow-from"), IGNORED, "the uWSGI protocol is not supported"),

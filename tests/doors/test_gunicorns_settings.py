@@ -80,7 +80,7 @@ def test_it_is_ignored_and_named(read, name):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_it_is_refused(read, name):
-    with pytest.raises(ConfigError, match=rf"^gunicorn\.conf\.py:1: {name}[ :][^\n]+$"):
+    with pytest.raises(ConfigError, match=rf"^gunicorn\.conf\.py:1: {name}[ :][^\n]+(\n    .+\n    .+)?$"):
         read(f"{name} = {REFUSED[name]!r}")
 
 
