@@ -26,7 +26,7 @@ from greenhttp.program.check import check_settings
 from greenhttp.settings import console
 from greenhttp.settings.console import colourful, keep, kept, paint, say, say_as_it_is
 from greenhttp.settings.file import is_python, read_python, read_toml
-from greenhttp.settings.foreign import FOREIGN, HOOKS_OF_MANY, judged
+from greenhttp.settings.foreign import FOREIGN, HOOKS_OF_MANY, OF_COMMAND_LINES, judged
 from greenhttp.settings.kinds import LISTS
 from greenhttp.settings.shown import as_toml
 from greenhttp.settings.sources import (
@@ -79,6 +79,10 @@ METAVARS = {
     "target": "PATH", "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES", "addresses": "ADDRESS",
     "pairs": "NAME=VALUE", "optional": "NAME", "workers": "N", "mode": "OCTAL", "fields": "NAME=VALUE", "json": "JSON",
 }  # fmt: skip
+
+ARGUMENTS = "arguments"  # beside the options: the command line as it was typed
+
+THEIRS = (*FOREIGN, *OF_COMMAND_LINES)  # options of other servers
 
 COMMANDS = ("serve", "doctor")  # a word before APP; without one it is the first
 OTHER_COMMANDS = ("run", "runserver", "start")  # other programs' names for serve
@@ -169,7 +173,7 @@ def _options() -> list[click.Parameter]:
         for flag, _ in setting.switches:
             options.append(click.Option([flag], is_flag=True))
     options.extend(click.Option([f"--{name}", *(["--unix-socket"] if name == "uds" else [])]) for name in PLACES)
-    for entry in FOREIGN:
+    for entry in THEIRS:
         options.append(click.Option([entry.name, *entry.flags], is_flag=not entry.argument, default=None))
     return options
 
@@ -213,13 +217,14 @@ command = _Command(
 
 
 def _parse(arguments: Sequence[str]) -> dict[str, Any]:
-    """Options by name, those given last and in the order of the command line. Raises click's exceptions."""
-    arguments = list(arguments)
+    """Options by name, those given last and in the order of the command line; ARGUMENTS. Raises click's exceptions."""
+    typed, arguments = tuple(arguments), list(arguments)  # the parser empties the latter
     with command.make_context("greenhttp", [*arguments], color=colourful(sys.stdout)) as context:
         options = context.params
         for given in command.make_parser(context).parse_args(arguments)[2]:
             if given.name in options:  # --version, which is not exposed, has ended it before
                 options[given.name] = options.pop(given.name)
+        options[ARGUMENTS] = typed
         return options
 
 
@@ -244,7 +249,8 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
         raise ConfigError(f"unexpected argument {words[1]!r}; give one application")
     if words:
         source[APP] = Given(words[0], "command line")
-    return source, judged((entry, entry.flags[-1], options[entry.name]) for entry in FOREIGN)
+    arguments = options[ARGUMENTS]
+    return source, judged((entry, entry.typed(arguments), options[entry.name]) for entry in THEIRS)
 
 
 def _too_many(words: Sequence[str]) -> str:

@@ -9,10 +9,9 @@ import sys
 import pytest
 
 from greenhttp import __version__
-from greenhttp.cli import _is_supervised, _parse, _settled, command, main
+from greenhttp.cli import THEIRS, _is_supervised, _parse, _settled, command, main
 from greenhttp.errors import ConfigError
 from greenhttp.settings.console import kept, say
-from greenhttp.settings.foreign import FOREIGN
 from greenhttp.settings.table import BY_NAME, SETTINGS
 from greenhttp.settings.values import Settings
 from tests.lines import plain
@@ -293,17 +292,50 @@ def test_what_gunicorn_would_have_read_by_itself_is_named(capsys, monkeypatch, t
 
 def test_each_option_of_other_servers_gets_one_line():
     ours = {flag for parameter in command.params for flag in [*parameter.opts, *parameter.secondary_opts]}
-    theirs = [flag for entry in FOREIGN for flag in entry.flags]
+    theirs = [flag for entry in THEIRS for flag in entry.flags]
     assert len(theirs) == len(set(theirs))
     assert set(theirs) <= ours
     assert not set(theirs) & {flag for setting in SETTINGS for flag in setting.flags}
-    for entry in FOREIGN:
+    for entry in THEIRS:
         flag, value = entry.flags[0], ["x"] if entry.argument else []
         if entry.verdict == "ignored":
             assert read(flag, *value) == Settings()
         else:
-            with pytest.raises(ConfigError, match=f"^{entry.flags[-1]}( x)?: [^\n]+(\n    .+\n    .+)?$"):
+            called = flag if flag.startswith("--") else entry.flags[-1]
+            with pytest.raises(ConfigError, match=f"^{called}( x)?: [^\n]+(\n    .+\n    .+)?$"):
                 read(flag, *value)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--http h2", "--http h2: only HTTP/1 is spoken; leave it out, and give addresses with --bind"),
+        ("--http :8000", "--http :8000: only HTTP/1 is spoken; leave it out, and give addresses with --bind"),
+        ("--ws auto", "--ws auto: WebSocket is not supported yet; leave it out"),
+        ("--ssl-keyfile key.pem", "--ssl-keyfile: TLS is not supported yet; use a proxy in front for it"),
+        ("--ssl-certfile=x", "--ssl-certfile: TLS is not supported yet; use a proxy in front for it"),
+        ("--ssl-keyfile-password x", "--ssl-keyfile-password: TLS is not supported yet; use a proxy in front for it"),
+        ("--wsgi-file web.py", "--wsgi-file: give the module as APP, like module:application"),
+        ("--processes 4", "--processes: use --workers"),
+    ],
+)
+def test_options_of_other_servers_are_recognised(capsys, option, said):
+    assert main([*option.split(), "web"]) == 2
+    assert capsys.readouterr().err == f"greenhttp: {said}\n"
+
+
+def test_options_that_change_nothing_are_accepted(capsys):
+    given = "--http h11 --ws none --lifespan off --no-ws --runtime-mode mt --master --die-on-term"
+    assert read(*given.split()) == Settings()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("greenhttp: ignored (no effect): --no-ws (WebSocket is not supported), --lifespan (")
+
+
+def test_a_name_of_other_servers_in_gunicorns_file_is_its_authors_own(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gunicorn.conf.py").write_text("processes = 3\nsocket = '/x'\nhttp = 'h2'\nworkers = processes\n")
+    assert read("--no-patch", "-c", "gunicorn.conf.py").workers == 3
+    assert capsys.readouterr().err.endswith(": names that are not settings: processes, socket, http\n")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ or 0 is what the other server does by itself, and is passed over.
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from greenhttp.errors import ConfigError
@@ -21,7 +21,7 @@ class Foreign:
     """One option of other servers.
 
     Attributes:
-        flags: its names on their command lines; the last is the one it is called by.
+        flags: its names on their command lines; the last is the one that stands for all.
         verdict: REFUSED, IGNORED, or ONLY: accepted with one of `values`, refused with others.
         why: what is said, after the option's name.
         argument: whether a value follows the flag.
@@ -40,6 +40,11 @@ class Foreign:
     def name(self) -> str:
         """As a Python name: its last flag."""
         return self.flags[-1][2:].replace("-", "_")
+
+    def typed(self, arguments: Sequence[str]) -> str:
+        """The flag by which a command line has it; a short one is called by its long name."""
+        given = {argument.partition("=")[0] for argument in arguments if argument.startswith("--")}
+        return next((flag for flag in self.flags if flag in given), self.flags[-1])
 
     def judge(self, source: str, value: object) -> str:
         """What to say of it as ignored, or "" for nothing. Raises ConfigError if it cannot be served with that."""
@@ -78,7 +83,7 @@ def ini_line(path: str) -> str:
     except OSError:
         return ""
     if re.search(r"^\[uwsgi\]", text, re.MULTILINE):
-        return "uWSGI's files are not read; give the settings as options, or in a .toml file"
+        return _INI
     if re.search(r"^\[(app|application|composite?|pipeline|server)\b", text, re.MULTILINE):
         return instead_of_paste(path)
     return ""
@@ -202,6 +207,131 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--control-socket",), IGNORED, "there is no control socket"),
     Foreign(("--control-socket-mode",), IGNORED, "there is no control socket"),
     Foreign(("--control-socket-disable",), IGNORED, "there is no control socket", argument=False),
+)  # fmt: skip
+
+_ADDRESS = "give addresses with --bind"
+_GREEN = "requests run in green threads; see --concurrency"
+_BUFFERS = "buffers are bounded; see --limit-buffers"
+_WS = "WebSocket is not supported"
+_METRICS = "metrics are not supported yet; leave it out"
+_STATIC = "there is no static-file server; use a proxy in front for it"
+_INI = "uWSGI's files are not read; give the settings as options, or in a .toml file"
+_WATCHING = "--reload watches what --reload-dirs names"
+
+# Of uvicorn, granian, hypercorn, waitress, uWSGI and flask. In a file of gunicorn's such a name is its author's own.
+OF_COMMAND_LINES: tuple[Foreign, ...] = (
+    Foreign(
+        ("--http",), ONLY, f"only HTTP/1 is spoken; leave it out, and {_ADDRESS}",
+        values=("auto", "1", "h11", "httptools"),
+    ),
+    Foreign(("--http2",), REFUSED, _HTTP2, argument=False),
+    Foreign(("--ws",), ONLY, f"{_WS} yet; leave it out", values=("none",)),
+    Foreign(("--no-ws",), IGNORED, _WS, argument=False),
+    Foreign(("--ws-max-size",), IGNORED, _WS),
+    Foreign(("--ws-max-queue",), IGNORED, _WS),
+    Foreign(("--websocket-ping-interval", "--ws-ping-interval"), IGNORED, _WS),
+    Foreign(("--ws-ping-timeout",), IGNORED, _WS),
+    Foreign(("--ws-per-message-deflate",), IGNORED, _WS),
+    Foreign(("--lifespan",), IGNORED, "ASGI is not supported"),
+    Foreign(("--no-factory",), IGNORED, _FACTORY, argument=False),
+    Foreign(("--no-proxy-headers",), IGNORED, _FORWARDED, argument=False),
+    Foreign(("--header",), REFUSED, "fields are not added; do it in the application, or in a proxy in front"),
+    Foreign(("--date-header",), IGNORED, "the Date field is always sent", argument=False),
+    Foreign(("--no-date-header",), REFUSED, "the Date field is always sent; leave it out", argument=False),
+    Foreign(("--use-colors",), IGNORED, "colors are used at a terminal", argument=False),
+    Foreign(("--no-use-colors",), REFUSED, "set the variable NO_COLOR instead", argument=False),
+    Foreign(("--reset-contextvars",), IGNORED, "see --context", argument=False),
+    Foreign(("--reload-delay", "--reload-tick"), IGNORED, _WATCHING),
+    Foreign(("--reload-include",), IGNORED, _WATCHING),
+    Foreign(("--reload-exclude",), IGNORED, _WATCHING),
+    Foreign(("--reload-ignore-dirs",), IGNORED, _WATCHING),
+    Foreign(("--reload-ignore-patterns",), IGNORED, _WATCHING),
+    Foreign(("--reload-ignore-paths",), IGNORED, _WATCHING),
+    Foreign(("--reload-ignore-worker-failure",), IGNORED, "the old workers keep serving", argument=False),
+    Foreign(("--key",), REFUSED, _TLS),
+    Foreign(("--cert",), REFUSED, _TLS),
+    Foreign(("--keyfile-password", "--ssl-keyfile-password"), REFUSED, _TLS),
+    Foreign(("--verify-mode",), REFUSED, _TLS),
+    Foreign(("--ssl-protocol-min",), REFUSED, _TLS),
+    Foreign(("--ssl-crl",), REFUSED, _TLS),
+    Foreign(("--ssl-client-verify",), REFUSED, _TLS, argument=False),
+    Foreign(("--no-ssl-client-verify",), IGNORED, "TLS is not supported", argument=False),
+    Foreign(("--insecure-bind",), REFUSED, f"TLS is not supported yet; {_ADDRESS}"),
+    Foreign(("--quic-bind",), REFUSED, f"HTTP/3 is not supported; {_ADDRESS}"),
+    # granian's
+    Foreign(("--blocking-threads-idle-timeout",), IGNORED, _GREEN),
+    Foreign(("--runtime-threads",), IGNORED, _GREEN),
+    Foreign(("--runtime-blocking-threads",), IGNORED, _GREEN),
+    Foreign(("--runtime-mode",), IGNORED, _GREEN),
+    Foreign(("--task-impl",), IGNORED, _GREEN),
+    Foreign(("--http1-buffer-size",), IGNORED, _BUFFERS),
+    Foreign(
+        ("--http1-header-read-timeout",), REFUSED, "use --header-timeout with a unit, like 10s; granian counts in ms"
+    ),
+    Foreign(("--http1-keep-alive",), IGNORED, "see --keepalive-timeout", argument=False),
+    Foreign(("--no-http1-keep-alive",), REFUSED, "use a short --keepalive-timeout, like 1ms", argument=False),
+    Foreign(("--http1-pipeline-flush",), IGNORED, "answers that are ready leave together", argument=False),
+    Foreign(("--no-http1-pipeline-flush",), IGNORED, "answers that are ready leave together", argument=False),
+    Foreign(("--http2-adaptive-window",), IGNORED, "HTTP/2 is not supported", argument=False),
+    Foreign(("--no-http2-adaptive-window",), IGNORED, "HTTP/2 is not supported", argument=False),
+    Foreign(("--http2-initial-connection-window-size",), IGNORED, "HTTP/2 is not supported"),
+    Foreign(("--http2-initial-stream-window-size",), IGNORED, "HTTP/2 is not supported"),
+    Foreign(("--http2-keep-alive-interval",), IGNORED, "HTTP/2 is not supported"),
+    Foreign(("--http2-keep-alive-timeout",), IGNORED, "HTTP/2 is not supported"),
+    Foreign(("--http2-max-headers-size",), IGNORED, "HTTP/2 is not supported"),
+    Foreign(("--http2-max-send-buffer-size",), IGNORED, "HTTP/2 is not supported"),
+    Foreign(("--log",), IGNORED, "the error log is always written", argument=False),
+    Foreign(("--no-log",), REFUSED, "give --error-logfile /dev/null", argument=False),
+    Foreign(("--respawn-failed-workers",), IGNORED, "workers that die are always replaced", argument=False),
+    Foreign(("--no-respawn-failed-workers",), REFUSED, "workers that die are always replaced; leave it out", False),
+    Foreign(("--respawn-interval",), IGNORED, "the first restart is at once, later ones come more slowly"),
+    Foreign(("--rss-sample-interval",), IGNORED, "see --max-rss"),
+    Foreign(("--rss-samples",), IGNORED, "see --max-rss"),
+    Foreign(("--static-path-route",), REFUSED, _STATIC),
+    Foreign(("--static-path-mount",), REFUSED, _STATIC),
+    Foreign(("--static-path-dir-to-file",), REFUSED, _STATIC),
+    Foreign(("--static-path-expires",), REFUSED, _STATIC),
+    Foreign(("--metrics",), REFUSED, _METRICS, argument=False),
+    Foreign(("--no-metrics",), IGNORED, "metrics are not supported", argument=False),
+    Foreign(("--metrics-scrape-interval",), REFUSED, _METRICS),
+    Foreign(("--metrics-address",), REFUSED, _METRICS),
+    Foreign(("--metrics-port",), REFUSED, _METRICS),
+    # waitress's
+    Foreign(("--no-ipv4",), REFUSED, _ADDRESS, argument=False),
+    Foreign(("--no-ipv6",), REFUSED, _ADDRESS, argument=False),
+    Foreign(("--url-scheme",), REFUSED, _FORWARDED),
+    Foreign(("--ident",), REFUSED, "use --server-header"),
+    Foreign(("--expose-tracebacks",), REFUSED, "use --debug", argument=False),
+    Foreign(("--recv-bytes",), IGNORED, _BUFFERS),
+    Foreign(("--send-bytes",), IGNORED, _BUFFERS),
+    Foreign(("--outbuf-overflow",), IGNORED, _BUFFERS),
+    Foreign(("--outbuf-high-watermark",), IGNORED, _BUFFERS),
+    Foreign(("--inbuf-overflow",), IGNORED, _BUFFERS),
+    Foreign(("--cleanup-interval",), IGNORED, "connections are looked after all the time"),
+    Foreign(("--asyncore-loop-timeout",), IGNORED, "the loop is gevent's"),
+    Foreign(("--asyncore-use-poll",), IGNORED, "the loop is gevent's", argument=False),
+    Foreign(("--channel-request-lookahead",), IGNORED, "see --limit-pipeline"),
+    # uWSGI's
+    Foreign(("--http-socket",), REFUSED, _ADDRESS),
+    Foreign(("--socket",), REFUSED, f"the uWSGI protocol is not supported; {_ADDRESS}"),
+    Foreign(("--wsgi-file",), REFUSED, "give the module as APP, like module:application"),
+    Foreign(("--module",), REFUSED, "give APP without an option, like module:application"),
+    Foreign(("--callable",), REFUSED, "give the name with the module as APP, like module:application"),
+    Foreign(("--processes",), REFUSED, "use --workers"),
+    Foreign(("--harakiri",), REFUSED, "use --request-timeout, and --timeout for workers that hang"),
+    Foreign(("--ini",), REFUSED, _INI),
+    Foreign(("--master",), IGNORED, "workers always have a supervisor", argument=False),
+    Foreign(("--enable-threads",), IGNORED, "threads are always enabled", argument=False),
+    Foreign(("--gevent",), IGNORED, _GREEN),
+    Foreign(("--lazy-apps",), IGNORED, "each worker loads the application, unless there is --preload", argument=False),
+    Foreign(("--need-app",), IGNORED, "there is always an application", argument=False),
+    Foreign(("--vacuum",), IGNORED, "the files of sockets are always removed", argument=False),
+    Foreign(("--die-on-term",), IGNORED, "TERM always stops", argument=False),
+    Foreign(("--buffer-size",), IGNORED, "see --limit-request-head"),
+    Foreign(("--virtualenv",), REFUSED, "run the greenhttp of that environment"),
+    Foreign(("--static-map",), REFUSED, _STATIC),
+    # flask's
+    Foreign(("--app",), REFUSED, "give APP without an option, like module:name"),
 )  # fmt: skip
 
 BY_FOREIGN_NAME = {flag[2:].replace("-", "_"): entry for entry in FOREIGN for flag in entry.flags if flag[:2] == "--"}
