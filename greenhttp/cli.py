@@ -70,8 +70,8 @@ With workers, HUP reads the settings again and replaces all workers, one at a ti
 the same process. TTIN and TTOU add and remove a worker. WINCH drains all workers; HUP starts them again.
 
 Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log file cannot be used, or the exit was forced; 2 wrong
-usage or settings; 3 the application cannot be found or imported, or the workers keep failing. Exit codes of doctor: 0
-nothing blocks; 1 something blocks; 2 and 3 as above.
+usage or settings; 3 the application cannot be found or imported, or it could answer no request, or the workers keep
+failing. Exit codes of doctor: 0 nothing blocks; 1 something blocks; 2 and 3 as above.
 """
 
 METAVARS = {
