@@ -258,21 +258,25 @@ def _start(sock: Listener, backlog: int) -> None:
 # ---- Address -> whether it could be
 
 
-def check(address: Address, owner: str | None = None) -> None:
+def check(address: Address, owner: str | None = None) -> tuple[str, int]:
     """Whether `listen` could open it, as far as that can be told without listening and without making a file.
 
     That another server has the port or the file is no mistake: the check is made beside the one that is to be replaced.
     What `fd://` names is the business of whoever starts the server.
 
+    Returns host and port as numbers, or the absolute name of a file and -1, for who compares several addresses.
+
     Raises ConfigError, as `listen`.
     """
-    if address.kind == "unix":
-        _check_unix(address, owner)
-    elif address.kind == "tcp":
-        _check_tcp(address)
+    if address.kind == "fd":
+        return str(address), -1
+    if address.kind == "tcp":
+        return _check_tcp(address)
+    _check_unix(address, owner)
+    return os.path.abspath(address.path), -1
 
 
-def _check_tcp(address: Address) -> None:
+def _check_tcp(address: Address) -> tuple[str, int]:
     absent: OSError | None = None
     for family, kind, protocol, _, name in _resolved(address):
         try:
@@ -283,7 +287,7 @@ def _check_tcp(address: Address) -> None:
             continue
         if 0 < address.port < _first_free() and os.geteuid() != 0:
             _check_privileged(address, family, kind, protocol, name)
-        return
+        return str(name[0]), address.port
     raise _absent(address, absent)
 
 

@@ -4,6 +4,7 @@ Imports nothing that the patch would come too late for: all else is imported ins
 """
 
 import os
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from greenhttp.settings.values import Settings
 if TYPE_CHECKING:
     from greenhttp.server import Server
     from greenhttp.settings.address import Address
+
+
+EVERY = "0.0.0.0" if sys.platform.startswith("linux") else ""  # on BSD it may have a port beside one of its addresses
 
 
 def check_settings(settings: Settings) -> None:
@@ -38,11 +42,17 @@ def check_settings(settings: Settings) -> None:
 
 
 def check_addresses(settings: Settings, addresses: "Iterable[Address]") -> None:
-    """Whether these could be listened on; they may be in use. Raises ConfigError."""
+    """Whether all of these could be listened on; they may be in use by others. Raises ConfigError."""
     from greenhttp.green.listener import check
 
+    taken: list[tuple[str, int, Address]] = []
     for address in addresses:
-        check(address, socket_owner(settings))
+        host, port = check(address, socket_owner(settings))
+        for other_host, other_port, other in taken:
+            same = host == other_host or EVERY in (host, other_host) and ":" not in host + other_host
+            if port == other_port and port != 0 and same and not (settings.reuse_port and port > 0):
+                raise ConfigError(f"{address}: {other} in the same bind takes it already; leave one of them out")
+        taken.append((host, port, address))
 
 
 def check_files(server: "Server") -> None:

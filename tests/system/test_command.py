@@ -231,6 +231,12 @@ def test_the_kind_of_application_is_said(tmp_path, options, code, said):
         (["-p", "none/x", "web"], 1, "/none/x: No such file or directory"),
         (["-b", "unix:none/s", "web"], 1, "unix:none/s: cannot listen (No such file or directory)"),
         (["-b", ":0,192.0.2.1:80", "web"], 1, "192.0.2.1:80: this machine has no such address"),
+        pytest.param(
+            ["-b", ":7999,127.0.0.1:7999", "web"], 1, "127.0.0.1:7999: :7999 in the same bind takes it already",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it does not"),
+        ),
+        (["-b", "localhost:7999,127.0.0.1:7999", "web"], 1, "127.0.0.1:7999: localhost:7999 in the same bind takes it"),
+        (["-b", "unix:s,unix:./s", "web"], 1, "unix:./s: unix:s in the same bind takes it already; leave one of them"),
         (["-b", "no-such-host.invalid:80", "web"], 1, "no-such-host.invalid:80: the host name cannot be resolved"),
         (["wbe"], 3, "there is no module wbe"),
         (["serve"], 2, "no application; give APP"),
@@ -247,6 +253,17 @@ def test_check_says_what_is_wrong_in_one_line(here, arguments, code, line):
         found, out, err = command.rest()
     assert (found, out, err.count("\n")) == (code, "", 1)
     assert line in err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["-b", ":7999,[::]:7999"], ["-b", ":0,:0,127.0.0.1:0"], ["-b", ":7999,127.0.0.1:7999", "--reuse-port"],
+     ["-b", "127.0.0.1:7999,127.0.0.2:7999,unix:s,unix:t"]],
+)  # fmt: skip
+def test_check_lets_addresses_stand_side_by_side(here, options):
+    with Command(here, "--check", *options, "web") as command:
+        code, out, err = command.rest()
+    assert (code, err) == (0, "") or "[::]:7999: this machine has no such address" in err
 
 
 def test_check_beside_the_server_that_is_checked_says_ok(here):
