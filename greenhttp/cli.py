@@ -71,7 +71,8 @@ the same process. TTIN and TTOU add and remove a worker. WINCH drains all worker
 
 Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log file cannot be used, or the exit was forced; 2 wrong
 usage or settings; 3 the application cannot be found or imported, or it could answer no request, or the workers keep
-failing. Exit codes of doctor: 0 nothing blocks; 1 something blocks; 2 and 3 as above.
+failing. If a green thread of the application calls sys.exit(), running requests finish, and the process ends with that
+code. Exit codes of doctor: 0 nothing blocks; 1 something blocks; 2 and 3 as above.
 """
 
 METAVARS = {

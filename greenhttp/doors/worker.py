@@ -29,6 +29,7 @@ from greenhttp.settings import console
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1, signal.SIGWINCH)
 BEAT = 0.25  # seconds between two beats
 NOT_BOOTED = 3  # the exit code at which gunicorn's master stops instead of trying again
+NEVER_STARTED = (NOT_BOOTED, 4)  # all of those codes
 
 log = logging.getLogger("greenhttp")
 
@@ -161,7 +162,7 @@ class Worker(Base):  # type: ignore[misc]
         from greenhttp.process import forked
         from greenhttp.process.board import Board
         from greenhttp.process.watchdog import Watchdog
-        from greenhttp.program import boot
+        from greenhttp.program import boot, exits
         from greenhttp.server import Server
         from greenhttp.settings.address import Address
 
@@ -194,17 +195,24 @@ class Worker(Base):  # type: ignore[misc]
         beats = gevent.spawn(self._beat)
         try:
             with forked.in_child(self._let_go):
-                self.stopping.wait()
+                exit = exits.until(self.stopping)
+                if exit is not None:
+                    self.alive = False
+                    self.stopping.set()
                 if self.quick:
                     self.cfg.worker_int(self)
-                    self.server.stop(0)
+                    exits.outlast(self.server.stop, 0)
                 else:
-                    self.server.stop(self.cfg.graceful_timeout, self.settings.drain_linger)
+                    exits.outlast(self.server.stop, self.cfg.graceful_timeout, self.settings.drain_linger)
         finally:
             beats.kill()
             dog.stop()
             waker.stop()
             waker.close()
+        if exit is not None:
+            ended = exits.ended(exit)
+            # By these gunicorn means that no worker can be started, and stops; this one has served.
+            raise SystemExit(1) if ended.code in NEVER_STARTED else ended
 
     def _let_go(self) -> None:
         """In a process that the application has forked from this worker: it is none of the master's."""

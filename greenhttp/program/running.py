@@ -27,6 +27,7 @@ from greenhttp.process.handlers import PERIOD, REPLACED, Handlers
 from greenhttp.process.sender import described as by_whom
 from greenhttp.process.sender import sender, watch
 from greenhttp.process.watchdog import Watchdog
+from greenhttp.program import exits
 from greenhttp.program.endings import settle
 from greenhttp.program.loading import FACTORY_NAMES
 from greenhttp.server import Server
@@ -72,7 +73,8 @@ def serve(
         settings: any other setting by name, like `header_timeout="5s"`; settings.typed lists them with types.
 
     TERM lets running requests finish, INT (Ctrl-C) and QUIT stop at once. Must be called in the main thread, where
-    signals arrive; a program that has other plans for them uses Server.
+    signals arrive; a program that has other plans for them uses Server. If a green thread calls sys.exit(), running
+    requests finish as after TERM, and the program ends with that code (SystemExit).
 
     An address, a log or a loop that cannot be used ends the program with one line and exit code 1 (SystemExit): the
     machine is to be changed then, not the program.
@@ -126,7 +128,8 @@ def run(server: Server, name: str, life: "Life | None" = None) -> int:
         name: the application's, for people.
         life: the hooks of this process.
 
-    Raises ConfigError if the log cannot be written or an address cannot be used; HookError.
+    Raises ConfigError if the log cannot be written or an address cannot be used; HookError; SystemExit if a green
+    thread of the application has called sys.exit(), and everything has been stopped as after TERM.
 
     The handlers are Python's, not the loop's: they also run while the application keeps the loop busy, so that a second
     Ctrl-C always gets through.
@@ -153,19 +156,23 @@ def run(server: Server, name: str, life: "Life | None" = None) -> int:
         if written.elsewhere:
             log.info("settings: %s", changed(settings))
         logs.announce(ready)
-        stop.wait()
-        if sent := sender(asked[0]):
+        exit = exits.until(stop)
+        if exit is not None:
+            asked.append(signal.SIGTERM)  # a signal after this one is the second
+        elif sent := sender(asked[0]):
             log.info("received %s, sent by %s", signal.Signals(asked[0]).name, by_whom(*sent))
         if life is not None:
             life.told(asked[0])
         if asked[0] == signal.SIGTERM and settings.graceful_timeout:
             logs.announce(f"stopping; running requests have {settings.graceful_timeout:g} s to finish")
-            server.stop(settings.graceful_timeout, settings.drain_linger)
+            exits.outlast(server.stop, settings.graceful_timeout, settings.drain_linger)
         else:
-            server.stop(timeout=0)
+            exits.outlast(server.stop, 0)
         dog.stop()
         errors.sink = None
         log.info("stopped")
+    if exit is not None:
+        raise exits.ended(exit)
     return STOPPED
 
 

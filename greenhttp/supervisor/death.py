@@ -27,17 +27,18 @@ def held(pid: int) -> str:
         return ""
 
 
-def how(status: int, told: Collection[str] = (), oom_kills: int = 0) -> str:
+def how(status: int, told: Collection[str] = (), oom_kills: int = 0, served: bool = False) -> str:
     """What the status of waitpid(2) means.
 
     Arguments:
         status: as waitpid gives it.
         told: the signals that this program itself has sent, by name.
         oom_kills: how many processes of the memory cgroup the kernel has killed since this worker was started.
+        served: whether it has served: an exit code is the application's then, and means what that wants it to.
     """
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
-        return EXIT_WORDS.get(code, f"exit code {code}")
+        return f"exit code {code}" if served else EXIT_WORDS.get(code, f"exit code {code}")
     name = _name(-code)
     core = ", core dumped" if os.WCOREDUMP(status) else ""
     if name in told:

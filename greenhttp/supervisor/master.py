@@ -102,6 +102,7 @@ class Child:
     timeout: float
     oom_kills: int = 0
     told: list[str] = field(default_factory=list)  # signals it was sent, by name
+    ready: bool = False  # it has said so
     served: bool = False  # it has done all its requests, and has only to end
     unread: bytes = b""
     said: tuple[str, str] | None = None  # what it says went wrong: a traceback or "", and a line
@@ -576,6 +577,7 @@ class Master:
     def _heard(self, child: Child, word: object) -> None:
         match word:
             case {"ready": list(lines)}:
+                child.ready = True
                 if self.policy.workers[child.number].state is State.STARTING:  # else it leaves already
                     self._introduce(child, [str(line) for line in lines])
                 self.policy.ready(child.number, self._read_clock())
@@ -583,8 +585,8 @@ class Master:
                 self.policy.wants_out(child.number, why, self._read_clock(), str(more.get("vain", "")))
             case {"served": True}:
                 child.served = True
-            case {"drains": str(why)}:
-                self.policy.drains(child.number, why, self._read_clock())
+            case {"drains": str(why), **more}:
+                self.policy.drains(child.number, why, self._read_clock(), bool(more.get("fault")))
             case {"failed": str(line), "trace": str(text), "code": int(code)}:
                 child.said, child.code = (text, line), code
 
@@ -632,7 +634,7 @@ class Master:
         os.close(child.pipe)
         del self.children[child.pid]
         self.loads.give_back(child.place)
-        reason = how(status, child.told, self.oom_kills() - child.oom_kills)
+        reason = how(status, child.told, self.oom_kills() - child.oom_kills, child.ready)
         draining = self.policy.workers[child.number].state is State.DRAINING
         if not child.told and not (draining and status == 0):  # 0 too: a handler may have called os._exit(0)
             for age, text in child.board.listed()[:20]:
@@ -644,7 +646,7 @@ class Master:
             log.critical("worker %d ended before it was ready, without an error message: %s", child.number, reason)
         code = child.code if child.code is not None else 3
         self.hooked.gone(child.pid)
-        self.policy.gone(child.number, reason, self._read_clock(), code)
+        self.policy.gone(child.number, reason, self._read_clock(), code, child.served and os.WIFEXITED(status))
 
     def _tell_once(self, text: str, line: str) -> None:
         """Say what went wrong, unless it is what went wrong before.
@@ -813,7 +815,7 @@ class Master:
             board = Board(left.entries, left.board)
             self.children[left.pid] = Child(
                 left.number, left.pid, left.pipe, board, -1, left.timeout, self.oom_kills(),
-                [name for name in left.told.split(",") if name], unread=left.unread.encode("latin-1"),
+                [name for name in left.told.split(",") if name], unread=left.unread.encode("latin-1"), ready=True,
             )  # fmt: skip
             self.poll.register(left.pipe, POLLIN)
             self.hooked.adopt(left.number, left.pid)

@@ -260,12 +260,21 @@ class Policy:
                 self._say("info", f"worker {number} will be replaced: {why}")
             self._reconcile(now)
 
-    def drains(self, number: int, why: str, now: float) -> None:
-        """A worker leaves already: somebody else has told it to."""
+    def drains(self, number: int, why: str, now: float, fault: bool = False) -> None:
+        """A worker leaves already: somebody else has told it to.
+
+        Arguments:
+            fault: its application has. That counts as its death, so that those who do it at once come ever more slowly.
+        """
         worker = self.workers[number]
         if worker.state in (State.STARTING, State.SERVING):
-            worker.state, worker.since, worker.why = State.DRAINING, now, why
             self._say("warning", f"worker {number} drains: {why}")
+            if fault and worker.state is State.SERVING:
+                self._mature(now)
+                del self.workers[number]  # what follows decides about the others
+                self._lost(worker, now, None)
+                self.workers[number] = worker
+            worker.state, worker.since, worker.why = State.DRAINING, now, why
             self._reconcile(now)
 
     def hung(self, number: int, why: str, now: float) -> None:
@@ -276,13 +285,14 @@ class Policy:
             self._kill(worker, why, now, dump=True)
             self._reconcile(now)
 
-    def gone(self, number: int, how: str, now: float, code: int | None = GAVE_UP) -> None:
+    def gone(self, number: int, how: str, now: float, code: int | None = GAVE_UP, done: bool = False) -> None:
         """A worker's process has ended.
 
         Arguments:
             how: for the log, like "exit code 1" or "killed by SIGSEGV".
             code: what this process should end with, if that was the end of the first attempt to start; None: there
                 could be no process, which is not the application's fault. Then there are more attempts.
+            done: it had finished its requests, and ended by itself.
         """
         worker = self.workers.pop(number)
         self._mature(now)
@@ -290,15 +300,22 @@ class Policy:
             self._failed(worker, how, now, code)
         elif worker.state is State.SERVING:
             self._say("error", f"worker {number} died: {how}")
-            if not worker.settled:
-                self._failed(worker, "it died right after it started", now, code)
-            elif not worker.steady and now - worker.since < self.limits.steady:
-                self._crashed(worker, now)
+            self._lost(worker, now, code)
         elif worker.state is State.DRAINING and worker.why == "stop" and not self.limits.graceful:
             pass  # told to leave at once
         elif worker.state is State.DRAINING and how != "exit code 0" and "as ordered" not in how:
-            self._say("warning", f"worker {number} died while it drained: {how}")
+            if done:
+                self._say("info", f"worker {number} finished its requests and ended: {how}")
+            else:
+                self._say("warning", f"worker {number} died while it drained: {how}")
         self._reconcile(now)
+
+    def _lost(self, worker: Worker, now: float, code: int | None) -> None:
+        """A worker that served does so no more, and was not told to. `code`: see `gone`."""
+        if not worker.settled:
+            self._failed(worker, "it died right after it started", now, code)
+        elif not worker.steady and now - worker.since < self.limits.steady:
+            self._crashed(worker, now)
 
     def resize(self, change: int, now: float) -> None:
         """More or fewer workers: one of TTIN and TTOU."""

@@ -1,9 +1,10 @@
 """What a worker does, from the fork on: patch, load, serve, say that it is ready, beat, drain when it is told to.
 
 What it says to the supervisor is lines of JSON in a pipe: {"ready": [lines]}, {"leaving": why, "vain": why},
-{"drains": why}, {"served": true}, {"failed": line, "trace": text or "", "code": exit code}. What it is told are
-signals: TERM drains, QUIT ends at once, USR1 opens the logs again, ABRT asks for a dump. The supervisor's death is the
-end of the lifeline, a pipe that it alone could write to: then it drains by itself.
+{"drains": why, "fault": whether the application told it to}, {"served": true}, {"failed": line, "trace": text or "",
+"code": exit code}. What it is told are signals: TERM drains, QUIT ends at once, USR1 opens the logs again, ABRT asks
+for a dump. The supervisor's death is the end of the lifeline, a pipe that it alone could write to: then it drains by
+itself.
 """
 
 import faulthandler
@@ -150,7 +151,7 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe", life: Life) -> None:
     from greenhttp.process import forked
     from greenhttp.process.sender import described, sender
     from greenhttp.process.watchdog import Watchdog
-    from greenhttp.program import running
+    from greenhttp.program import exits, running
 
     settings = server.settings
     loop = gevent.get_hub().loop
@@ -173,17 +174,23 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe", life: Life) -> None:
         dog = Watchdog(loop, settings.hub_warn, settings.timeout, server.in_progress, birth.board)
         dog.start()
         tell.say(ready=running.introduction(server, birth.name, loop, supervised=True))
-        stop.wait()
+        exit = exits.until(stop)
         keeper.stop()
-        if (sent := sender(asked[0])) and sent[0] != os.getppid():
+        if exit is not None:
+            tell.say(drains=exits.what(exit), fault=True)
+            asked.append(signal.SIGTERM)
+        elif (sent := sender(asked[0])) and sent[0] != os.getppid():
             tell.say(drains=f"{signal.Signals(asked[0]).name}, sent by {described(*sent)}")
         lifeline.stop()
         lifeline.close()
         life.told(asked[0])
         graceful = asked[0] == signal.SIGTERM and settings.graceful_timeout > 0
-        server.stop(settings.graceful_timeout if graceful else 0, settings.drain_linger if graceful else 0)
+        limit, linger = (settings.graceful_timeout, settings.drain_linger) if graceful else (0, 0)
+        exits.outlast(server.stop, limit, linger)
         tell.say(served=True)
         dog.stop()
+    if exit is not None:
+        raise exits.ended(exit)
 
 
 def _supervisor_died(asked: list[int], stop: Any, number: int) -> None:

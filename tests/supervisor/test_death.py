@@ -55,6 +55,10 @@ def test_exit_codes_of_ours_are_explained_and_others_are_given(code, text):
     assert how(status, ["SIGKILL"], 1) == text  # it was told, and something was killed; but it has ended by itself
 
 
+def test_the_exit_code_of_one_that_has_served_is_the_application_s():
+    assert [how(exits(code), served=True) for code in (0, 1, 3)] == ["exit code 0", "exit code 1", "exit code 3"]
+
+
 def test_a_kill_as_ordered_is_nobody_else_s_doing():
     assert how(killed_by(signal.SIGKILL), ["SIGKILL"]) == "killed by SIGKILL as ordered"
     assert how(killed_by(signal.SIGKILL), ["SIGKILL"], 1) == "killed by SIGKILL as ordered"

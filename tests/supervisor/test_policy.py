@@ -676,6 +676,35 @@ def test_one_that_somebody_else_told_to_drain_is_replaced_at_once_and_its_end_is
     assert not world.new_orders() and not any("died" in line for line in world.said)
 
 
+def test_one_whose_application_told_it_to_drain_is_replaced_at_once_and_its_end_is_no_death():
+    world = serving(2)
+    world.pass_time(60)
+    world.policy.drains(1, "sys.exit(3)", world.now, True)
+    world.obey()
+    assert list(world.alive) == [1, 2, 3]
+    world.ready(3)
+    world.policy.gone(1, "exit code 3", world.now, 3, True)
+    world.obey()
+    assert world.said[-2:] == [
+        "warning: worker 1 drains: sys.exit(3)", "info: worker 1 finished its requests and ended: exit code 3",
+    ]  # fmt: skip
+
+
+def test_those_whose_application_tells_them_to_drain_at_once_come_ever_more_slowly():
+    world = serving(1)
+    pauses = []
+    for number in range(2, 6):
+        world.policy.drains(number - 1, "sys.exit(3)", world.now, True)
+        world.obey()
+        began = world.now
+        while number not in world.alive:
+            world.pass_time(0.1)
+            world.obey()
+        pauses.append(round(world.now - began, 1))
+        world.ready(number)
+    assert pauses == sorted(pauses) and pauses[-1] > 2 > 0.2 > pauses[0] - 0.5, pauses
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.integers(1, 8), st.lists(st.tuples(st.sampled_from(["ready", "gone", "gone", "wait"]), st.integers(0, 9))))
 def test_what_is_said_of_the_next_attempt_is_true(target, events):
