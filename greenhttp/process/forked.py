@@ -212,7 +212,10 @@ class _Quarantine:
         if self.before is not None:
             self.before(event, args)
         if not self.settled:
-            self._settle()
+            try:
+                self._settle()
+            except Exception:  # it would be raised in the green thread that is switched to
+                sys.excepthook(*sys.exc_info())
         if id(target) in self.others:
             # Whoever asks for it once more comes in here once more: this switch does not return.
             _switch(self.hub if origin.dead or id(origin) in self.others else origin)
