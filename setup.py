@@ -29,6 +29,7 @@ HOT = [
     "greenhttp.green.acceptor",
     "greenhttp.green.nap",
     "greenhttp.green.lingering",
+    "greenhttp.green.running_loop",
     "greenhttp.green.spawn",
     "greenhttp.http.service",
     "greenhttp.http.body",

@@ -1,9 +1,9 @@
 """`import greenhttp.patch` as the first line of a script: blocking calls of the standard library become cooperative.
 
-It is `gevent.monkey.patch_all()`, a `time.sleep` of our own, and a look at what came too early: a module that had
-taken `time.sleep`, `ssl.SSLContext` or `threading.Lock` out of the standard library before still blocks the whole
-process with it. Such modules are named in one line on stderr, and in `early`. A process that is patched already is left
-as it is.
+It is `gevent.monkey.patch_all()`, a `time.sleep` of our own, an asyncio loop for each green thread that wants one
+(`green/running_loop.pyx`), and a look at what came too early: a module that had taken `time.sleep`, `ssl.SSLContext` or
+`threading.Lock` out of the standard library before still blocks the whole process with it. Such modules are named in one
+line on stderr, and in `early`. In a process that is patched already only asyncio is seen to.
 """
 
 import signal
@@ -90,3 +90,7 @@ def _warn() -> None:
 early = _patch()
 if early:
     _warn()
+
+from greenhttp.green import running_loop  # noqa: E402
+
+running_loop.install()

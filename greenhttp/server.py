@@ -19,10 +19,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent import monkey
 from gevent.event import Event
 
 from greenhttp.errors import ConfigError
-from greenhttp.green import nap
+from greenhttp.green import nap, running_loop
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.deadline import Sweep
 from greenhttp.green.listener import Listener, bound_name, close_listener, listen
@@ -190,6 +191,8 @@ class Server:
             for sock, address in opened:
                 close_listener(sock, address)
             raise
+        if monkey.is_module_patched("select"):
+            running_loop.install()  # where gevent has patched and not greenhttp.patch
         offload.bound(self.settings.offload_threads, self.settings.offload_processes)
         service = self._make_service()
         service.show(board)

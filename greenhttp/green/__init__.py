@@ -11,6 +11,7 @@
     pool        ready connections -> waiting green threads; a connection with nothing to do is parked and holds none
     spawn       stream handlers: a green thread per connection, handler(stream)
     nap         time.sleep of a patched process: one heap and one timer for all that sleep
+    running_loop  asyncio's running loop in a patched process: one for each green thread
     deadline    one list per phase of a connection, one sweep for all
     switch      greenlet's C interface
 
