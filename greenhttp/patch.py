@@ -2,8 +2,8 @@
 
 It is `gevent.monkey.patch_all()`, a `time.sleep` of our own, an asyncio loop for each green thread that wants one
 (`green/running_loop.pyx`), and a look at what came too early: a module that had taken `time.sleep`, `ssl.SSLContext` or
-`threading.Lock` out of the standard library before still blocks the whole process with it. Such modules are named in one
-line on stderr, and in `early`. In a process that is patched already only asyncio is seen to.
+`threading.Lock` out of the standard library before still blocks the whole process with it. Such modules are named in
+one line on stderr, and in `early`. In a process that is patched already only asyncio is seen to.
 """
 
 import signal

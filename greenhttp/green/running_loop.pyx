@@ -16,6 +16,7 @@ asyncio itself is left as it is but for `asyncio.events._set_running_loop`, whic
 and when it has ended. It is replaced when asyncio is imported, so that who needs none does not pay for it.
 """
 
+import os
 import sys
 import threading
 
@@ -235,4 +236,30 @@ def _part_policy(events):
             policy._local = kind._Local()
 
 
-CHANGES = {"asyncio.events": _take_place}
+def _wait_in_threads(unix_events):
+    """Have asyncio wait for its subprocesses in threads, with gevent's `os.waitpid`.
+
+    gevent waits for them too: a short one is gone before asyncio asks for its pidfd, and only that function knows how
+    it ended. asyncio's threads call it up to Python 3.13, since then `os.waitid`, which would stop the whole process.
+    """
+    if monkey.is_module_patched("subprocess"):
+        unix_events.can_use_pidfd = _no_pidfd
+        watcher = getattr(unix_events, "_ThreadedChildWatcher", None) or unix_events.ThreadedChildWatcher
+        watcher._do_waitpid = _do_waitpid
+
+
+def _no_pidfd():
+    return False
+
+
+def _do_waitpid(self, loop, expected_pid, callback, args):
+    try:
+        code = os.waitstatus_to_exitcode(os.waitpid(expected_pid, 0)[1])
+    except ChildProcessError:
+        code = 255          # as asyncio: somebody else has waited for it
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(callback, expected_pid, code, *args)
+    self._threads.pop(expected_pid)
+
+
+CHANGES = {"asyncio.events": _take_place, "asyncio.unix_events": _wait_in_threads}

@@ -257,11 +257,36 @@ async def main(number):
 assert side_by_side(lambda number: asyncio.run(main(number))) == [True, True, True, 7, True, True]
 """
 
+CHILDREN = """
+# A pidfd is asked for too late: gevent has waited for the child by then.
+plain = getattr(os, "pidfd_open", None)
+def pidfd_open(pid, flags=0):
+    if pid != os.getpid():
+        raise ProcessLookupError(3, "No such process")
+    return plain(pid, flags)
+
+if plain is not None:
+    os.pidfd_open = pidfd_open
+
+async def main(number):
+    await together()
+    quick = await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", f"raise SystemExit({number})")
+    slow = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+    turns.append(0)
+    while len(turns) < 6:  # all have a child that goes on until it is told more: nobody may wait for it by itself
+        await asyncio.sleep(0.001)
+    said, _ = await slow.communicate(b"said")
+    return await quick.wait(), said, slow.returncode
+
+turns = []
+assert side_by_side(lambda number: asyncio.run(main(number))) == [(number, b"said", 0) for number in range(6)]
+"""
+
 PROGRAMS = {
     "run": RUN, "runner": RUNNER, "loop_of_its_own": LOOP_OF_ITS_OWN, "blocking": BLOCKING, "elsewhere": ELSEWHERE,
     "generators": GENERATORS, "interrupted": INTERRUPTED, "forgotten": FORGOTTEN, "never_idle": NEVER_IDLE,
     "traced_before": TRACED_BEFORE, "traced_meanwhile": TRACED_MEANWHILE, "real_threads": REAL_THREADS,
-    "forked": FORKED,
+    "forked": FORKED, "children": CHILDREN,
 }  # fmt: skip
 
 
