@@ -262,4 +262,28 @@ def _do_waitpid(self, loop, expected_pid, callback, args):
     self._threads.pop(expected_pid)
 
 
-CHANGES = {"asyncio.events": _take_place, "asyncio.unix_events": _wait_in_threads}
+def _refuse_uvloop(uvloop):
+    """Refuse it when a loop is made, and before one that was made elsewhere begins to run."""
+    kind = uvloop.Loop
+    make, run = kind.__new__, kind.run_forever
+
+    def __new__(cls, *args, **kwargs):
+        _refuse_in_a_green_thread()
+        return make(cls, *args, **kwargs)
+
+    def run_forever(self):
+        _refuse_in_a_green_thread()
+        return run(self)
+
+    kind.__new__, kind.run_forever = __new__, run_forever
+
+
+def _refuse_in_a_green_thread():
+    if current_greenlet().parent is not None:       # else it is a real thread's own
+        raise RuntimeError(
+            "uvloop waits in C, which would stop all other requests of this process; leave uvloop out, so that asyncio"
+            " uses its own loop, or run it on a real thread: greenhttp.offload(asyncio.run, ...)"
+        )
+
+
+CHANGES = {"asyncio.events": _take_place, "asyncio.unix_events": _wait_in_threads, "uvloop": _refuse_uvloop}

@@ -327,3 +327,46 @@ def test_a_process_that_is_not_patched_is_left_alone():
         "assert asyncio.events._set_running_loop is plain\n"
     )
     assert done(server).returncode == 0
+
+
+UVLOOP = """
+import asyncio
+
+class Loop(asyncio.SelectorEventLoop):
+    pass
+
+Loop.__module__ = "uvloop"
+"""
+REFUSED = """
+from greenhttp import offload
+import uvloop
+
+def run(make):
+    loop = make()
+    try:
+        return loop.run_until_complete(asyncio.sleep(0, "ran"))
+    finally:
+        loop.close()
+
+def refused(make):
+    try:
+        return run(make)
+    except RuntimeError as error:
+        return str(error)
+
+made = uvloop.Loop()
+for make in (uvloop.Loop, lambda: made):  # when it is made, or when it is to run
+    print(gevent.spawn(refused, make).get())
+assert run(uvloop.Loop) == gevent.spawn(offload, run, uvloop.Loop).get() == "ran"
+"""
+
+
+def test_uvloop_is_refused_in_green_threads_and_runs_elsewhere(tmp_path):
+    """A stand-in for it: a class of loops by that name."""
+    (tmp_path / "uvloop.py").write_text(UVLOOP)
+    quiet = "import warnings\nwarnings.simplefilter('ignore', RuntimeWarning)\n"  # of the coroutine that never ran
+    ended = done(f"{PROGRAM}{quiet}sys.path.insert(0, {str(tmp_path)!r})\n{REFUSED}assert nothing_left()\n")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    first, second = ended.stdout.splitlines()
+    assert first == second
+    assert first.startswith("uvloop waits in C, ") and "greenhttp.offload(asyncio.run, ...)" in first
