@@ -53,7 +53,13 @@ def restore() -> None:
 
 
 def fill() -> None:
-    """Have descriptors 0 to 2: a socket of a client that got such a number would be sent what is meant for people."""
+    """Have descriptors 0 to 2: a socket of a client that got such a number would be sent what is meant for people.
+
+    And the names of Python's streams: gevent cannot make a thread without sys.stderr.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if not hasattr(sys, name):
+            setattr(sys, name, None)
     while (fd := os.open(os.devnull, os.O_RDWR)) <= ERR:
         os.set_inheritable(fd, True)
     os.close(fd)

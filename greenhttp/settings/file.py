@@ -33,6 +33,7 @@ from types import ModuleType
 from typing import Any
 
 from greenhttp.errors import ConfigError
+from greenhttp.settings import console
 from greenhttp.settings.foreign import (
     BY_FOREIGN_NAME,
     HOOKS_OF_MASTER,
@@ -285,7 +286,9 @@ def run_python(path: str) -> tuple[Source, list[str]]:
 def run_hooks(path: str) -> dict[str, Callable[..., Any]]:
     """Run a Python file for what it does: its hooks by name. Raises ConfigError, also for what the file raises."""
     found = _Mistakes(path, {})
-    hooks = _hooks(_executed(path)[1], found)
+    names = _executed(path)[1]
+    console.fill()  # what it has closed
+    hooks = _hooks(names, found)
     found.tell()
     return hooks
 
