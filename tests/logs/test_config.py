@@ -1,8 +1,11 @@
 """logs/config.py: logging set up by a file as gunicorn takes it, in the log process as far as that is possible."""
 
 import json
+import os
+import signal
 import subprocess
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ from greenhttp.errors import ConfigError
 from greenhttp.logs.config import read
 from greenhttp.settings.values import Settings
 from tests.lines import plain
+from tests.reload import children
 from tests.system.served import serve
 
 __all__ = ["serve"]  # a fixture
@@ -101,6 +105,24 @@ def test_it_says_where_the_log_goes_and_how_each_line_looks(serve, tmp_path, wri
         assert (tmp_path / "err").read_text() == ""
     else:  # an application's own handlers are never asked: one of them may have written it
         assert plain((tmp_path / "err").read_text()).endswith("something odd\n")
+
+
+@pytest.mark.skipif(not Path(f"/proc/self/task/{os.getpid()}/children").exists(), reason="/proc lists no children")
+def test_a_log_process_that_is_made_again_has_its_handlers_too(serve, tmp_path):
+    content = dictionary(tmp_path / "log")
+    content["root"] = content.pop("loggers")["greenhttp"]
+    (tmp_path / "log.json").write_text(json.dumps(content))
+    with open(tmp_path / "err", "wb") as stderr:
+        served = serve(stderr, "-w", "1", "--log-config", "log.json")
+    served.asked()
+    (scribe,) = children(served.process.pid, log=True)
+    os.kill(scribe, signal.SIGKILL)
+    while (fresh := children(served.process.pid, log=True)) in ([], [scribe]):
+        served.asked()
+    served.asked(path="/odd")
+    assert served.stop() == 0 and fresh
+    said = (tmp_path / "log").read_text()
+    assert "something odd\n" in said and " | stopped" in said
 
 
 APP_WITH_HANDLER = """
