@@ -215,6 +215,8 @@ class Plan:
             self.settings["health_path"] = "/health"
         if chance.random() < 0.15:
             self.settings["limit_buffers"], self.settings["limit_pipeline"] = 80 << 10, 16 << 10
+        if self.chance("gathers").random() < 0.2:  # by itself, so that the other worlds are what they were
+            self.settings["gather_chunked"] = 64 << 20
         self.board = chance.choice((0, 4, 200))
         self.access_log = chance.random() < 0.5
         kinds = chance.sample(ADVERSITIES, chance.choice((2, 2, 3, 4)))
