@@ -27,7 +27,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NoReturn
 
 import greenlet as greenlets
@@ -185,6 +185,21 @@ def _leave() -> None:
         _Quarantine(hub, left[0].say).begin()
 
 
+_PROXIES = ["_multiplexwatcher"]  # libuv's watchers of descriptors have no base in common with the others
+
+
+def _of_kinds(kinds: Collection[type | str], objects: list[Any]) -> list[Any]:
+    """Those of these types, or of types of these names. Of hundreds of thousands: so nothing is called for each.
+
+    By the numbers of types, for a metaclass of the application's may have a hash of its own, or none.
+    """
+    numbers = list(map(id, map(type, objects)))
+    known = dict(zip(numbers, map(type, objects), strict=True))
+    types = tuple(kind for kind in kinds if isinstance(kind, type))
+    wanted = {number for number, kind in known.items() if issubclass(kind, types) or kind.__name__ in kinds}
+    return [each for number, each in zip(numbers, objects, strict=True) if number in wanted]
+
+
 class _Quarantine:
     """Keeps the parent's green threads from going on in this process.
 
@@ -199,6 +214,8 @@ class _Quarantine:
         self.others: dict[int, greenlet] = {}
         self.before: Any = None  # another function that is told of switches
         self.settled = False
+        self.sample = hub.loop.run_callback(int)  # gevent has no name for what that makes
+        self.sample.stop()
 
     def begin(self) -> None:
         """From the next switch on."""
@@ -228,7 +245,7 @@ class _Quarantine:
         try:
             fresh = {id(each) for each in gc.get_objects()}
             gc.unfreeze()
-            everything = gc.get_objects()
+            found = _of_kinds((greenlet, self.hub.loop.WatcherType, type(self.sample), *_PROXIES), gc.get_objects())
             gc.freeze()
         finally:
             if collects:
@@ -238,8 +255,7 @@ class _Quarantine:
         while ancestor is not None and ancestor is not self.hub:
             own.add(id(ancestor))  # to which it returns
             ancestor = ancestor.parent
-        inherited = [each for each in everything if id(each) not in fresh]
-        # By type, not isinstance(), which may call what an application has written
+        inherited = [each for each in found if id(each) not in fresh]
         green = [each for each in inherited if issubclass(type(each), greenlet) and id(each) not in own]
         main: greenlet = self.hub.parent
         if id(main) not in own:
@@ -254,19 +270,15 @@ class _Quarantine:
     def _stop(self, inherited: list[Any], fresh: set[int]) -> None:
         """Stop watchers and callbacks of the parent's, but for those of the green thread that forked."""
         loop = self.hub.loop
-        sample = loop.run_callback(int)
-        sample.stop()
         inner = {id(each) for each in getattr(loop, "__dict__", {}).values()}  # libuv's own
         kept = fresh | {id(self.forker)}
         for each in inherited:
-            kind = type(each)
-            is_watcher = issubclass(kind, loop.WatcherType) or kind.__name__ == "_multiplexwatcher"
-            if not is_watcher and kind is not type(sample) or id(each) in inner or hasattr(each, "_multiplex_watchers"):
+            if issubclass(type(each), greenlet) or id(each) in inner or hasattr(each, "_multiplex_watchers"):
                 continue  # the last: libuv's handle, which ends with the last of its watchers
             callback = getattr(each, "callback", None)
             if id(callback) in kept or id(getattr(callback, "__self__", None)) in kept:
                 continue  # started by this process, or a deadline of its own
-            if is_watcher and getattr(each, "loop", loop) is not loop:
+            if getattr(each, "loop", loop) is not loop:
                 continue  # of another thread
             with contextlib.suppress(Exception):
                 _kept.append((callback, getattr(each, "args", None)))  # it may be all that holds a green thread
