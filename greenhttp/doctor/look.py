@@ -137,16 +137,17 @@ def _originals() -> Iterator[Finding]:
 def _loops() -> Iterator[Finding]:
     for module in _own():
         for name, value in list(vars(module).items()):
-            if value is asyncio or isinstance(value, asyncio.AbstractEventLoop):
-                yield Finding("asyncio", module.__name__, f"{module.__name__}.{name}: an asyncio loop runs in one green"
-                              " thread at a time; a second one in the same real thread is refused",
-                              "run coroutines through greenhttp.offload(asyncio.run, ...)", False)  # fmt: skip
+            if isinstance(value, asyncio.AbstractEventLoop):
+                yield Finding("asyncio", module.__name__, f"{module.__name__}.{name}: an asyncio loop that all requests"
+                              " share runs for one of them at a time; a second one gets RuntimeError",
+                              "give each its own: asyncio.run(...)", False)  # fmt: skip
 
 
 def _asynchronous(server: Server) -> Iterator[Finding]:
     for name in sorted({*_flask_views(server.app), *_django_views()}):
-        yield Finding("async", name, f"{name} is an async view: only requests show whether several work at once",
-                      "give its path with --request, or make it a plain function", False)  # fmt: skip
+        yield Finding("async", name, f"{name} is an async view: each request has an asyncio loop of its own, so that what"
+                      " belongs to a loop cannot be kept for the next",
+                      "make clients and connections of asyncio in the view, or make it a plain function", False)  # fmt: skip
 
 
 def _flask_views(app: Any) -> Iterator[str]:

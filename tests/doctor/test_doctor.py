@@ -301,7 +301,7 @@ def test_what_django_does_not_see_is_named(doctor):
 
 
 NOTES = [
-    ("import asyncio", "asyncio"),
+    ("import asyncio\nloop = asyncio.new_event_loop()", "asyncio"),
     ("import multiprocessing", "fork"),
     ("from gevent import monkey\nreal = monkey.get_original('_thread', 'start_new_thread')", "real"),
     ("import signal\nsignal.signal(signal.SIGTERM, lambda *_: None)", "signal"),
@@ -313,6 +313,11 @@ def test_what_is_worth_knowing_is_a_note(doctor, code, kind):
     status, out, _ = doctor(f"{code}\n{APP}", "--json")
     (found,) = findings(out, kind)
     assert (status, found["blocks"]) == (0, False)
+
+
+def test_asyncio_itself_is_no_finding(doctor):
+    status, out, _ = doctor(f"import asyncio\n{APP}", "--json")
+    assert (status, findings(out, "asyncio")) == (0, [])
 
 
 def test_an_answer_that_is_an_error_is_said(doctor):
