@@ -145,9 +145,9 @@ def _loops() -> Iterator[Finding]:
 
 def _asynchronous(server: Server) -> Iterator[Finding]:
     for name in sorted({*_flask_views(server.app), *_django_views()}):
-        yield Finding("async", name, f"{name} is an async view: each request has an asyncio loop of its own, so that what"
-                      " belongs to a loop cannot be kept for the next",
-                      "make clients and connections of asyncio in the view, or make it a plain function", False)  # fmt: skip
+        yield Finding("async", name, f"{name} is an async view: each request has an asyncio loop of its own, so what"
+                      " belongs to that cannot be kept for the next",
+                      "make clients of asyncio in the view, or make it a plain function", False)  # fmt: skip
 
 
 def _flask_views(app: Any) -> Iterator[str]:
