@@ -19,7 +19,7 @@ from tests.http.test_limits import Gate, get
 
 MIB = 1 << 20
 OFFERED = 1 << 30
-# What leaves a client before it learns: what the server reads before it refuses, the 1 MiB it reads while it lingers,
+# What leaves a client before it learns: what the server reads before it refuses, the 1 MiB (limit_linger) it reads while it lingers,
 # and what the buffers of both systems hold.
 TAKEN = 24 * MIB
 
@@ -80,7 +80,7 @@ ENDLESS = {
 def test_a_gigabyte_is_offered_and_little_of_it_is_taken(
     serve: Any, app: Any, begin: bytes, more: bytes, settings: dict[str, Any], status: int
 ) -> None:
-    serving = serve(app, header_timeout=0, body_timeout=0, linger_timeout=3600, **settings)
+    serving = serve(app, header_timeout=0, body_timeout=0, linger_timeout=3600, limit_linger=MIB, **settings)
     client = serving.connect().send(begin)
     offering = gevent.spawn(offer, client, more)
     assert client.answer().status == status
