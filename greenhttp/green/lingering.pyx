@@ -42,7 +42,6 @@ cdef class Lingering(Phase):
         """Drop what has come. Once a call: a fast sender must not keep the hub. False: it is time to close, since the
         peer has finished or has sent too much."""
         cdef Py_ssize_t n = stream.drop(max(LEAST, min(LARGEST, A_TURN // max(1, self.count))))
-        cdef double now
         if n == 0:
             return False
         if n > 0:
@@ -50,13 +49,19 @@ cdef class Lingering(Phase):
             stream.taken += n
             if stream.wait.dropped > self.most:
                 return False
-            if stream.taken >= PROGRESS:
-                stream.taken = 0
-                now = clock()
-                if now + self.duration < stream.wait.read_until:
-                    one.enter(self)
+            self.renew(one, stream)
         stream.watch_read()
         return True
+
+    cdef int renew(self, Timed one, Stream stream) except -1:
+        """Something has been taken: if that is progress, silence begins anew, within `total`."""
+        cdef double now
+        if stream.taken >= PROGRESS:
+            stream.taken = 0
+            now = clock()
+            if now + self.duration < stream.wait.read_until:
+                one.enter(self)
+        return 0
 
     cdef str why(self, Stream stream, double now):
         """What is to be said of a peer that is closed while it may still send; None of one that has been silent."""
@@ -69,10 +74,10 @@ cdef class Lingering(Phase):
         return None
 
 
-cdef Lingering lingering(object settings, int64_t connections):
-    """The phase, for `connections` open ones at most."""
+cdef Lingering lingering(str name, object settings, int64_t connections):
+    """The phase of that name, for `connections` open ones at most."""
     cdef double total = settings.linger_timeout
-    cdef Lingering made = Lingering("lingering", min(total, <double>SILENCE))
+    cdef Lingering made = Lingering(name, min(total, <double>SILENCE))
     made.total = total
     made.most = settings.limit_linger
     made.crowd = max(CROWD, connections // 4)

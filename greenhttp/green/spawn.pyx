@@ -46,7 +46,7 @@ cdef class Spawner:
         self.fresh = Phase("fresh")
         self.running = Phase("running")
         self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
-        self.lingering = lingering(s, connections)
+        self.lingering = lingering("lingering", s, connections)
         self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.phases = (self.fresh, self.running, self.flushing, self.lingering, self.writing)
         self.pool = Pool(connections, connections, hub=hub)

@@ -43,7 +43,7 @@ cdef class Connection(Exchange):
     cdef int proceed(self) except -1
     cdef int park(self) except -1
     cdef int shed(self) except -1
-    cdef int drain(self) except -1
+    cdef int drain(self, bint first) except -1
     cdef int linger(self) except -1
     cdef int end_lingering(self, double now) except -1
     cdef int see_off(self) except -1

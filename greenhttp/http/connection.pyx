@@ -248,7 +248,7 @@ cdef class Connection(Exchange):
             if self.state == State.FLUSH:
                 self.settle()
             elif self.state == State.DRAIN:
-                self.drain()
+                self.drain(False)
             elif self.state == State.LINGER:
                 self.linger()
         except OSError:
@@ -363,8 +363,7 @@ cdef class Connection(Exchange):
             if not self.service.lingers and self.rest.left() > stream.in_end - stream.in_pos:
                 return self.close(False)        # no time to wait for the rest of the body
             self.state = State.DRAIN
-            self.enter(self.service.draining)
-            return self.drain()
+            return self.drain(True)
         self.state = State.HEAD
         if stream.in_end > stream.in_pos or self.head is not None:
             self.enter(self.service.heading)
@@ -431,7 +430,7 @@ cdef class Connection(Exchange):
             return self.close(True)             # it cannot be told anything: it does not read
         return self.turn_away(431, None, reason)
 
-    cdef int drain(self) except -1:
+    cdef int drain(self, bint first) except -1:
         cdef StreamBody rest = self.rest
         cdef bint at_end
         try:
@@ -446,6 +445,10 @@ cdef class Connection(Exchange):
         if not at_end:
             if not self.service.lingers:
                 return self.close(False)        # no time to wait for more chunks: the phase has none and would not end
+            if not first:
+                self.service.draining.renew(self, self.stream)
+            elif self.service.draining.begin(self, self.stream):
+                self.service.noise("overload", self.service.draining.crowded, "warning")
             self.stream.watch_read()
             return 0
         rest.detach()

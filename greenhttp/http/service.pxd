@@ -20,7 +20,7 @@ cdef class Service:
     cdef readonly Phase running     # in the application
     cdef readonly Phase overdue     # in the application, and told that its time is up
     cdef readonly Phase flushing    # the answer is complete, the peer reads slowly
-    cdef readonly Phase draining    # the rest of a body is read and dropped
+    cdef readonly Lingering draining    # the rest of a body is read and dropped
     cdef readonly Lingering lingering   # closed for writing, what still comes is dropped
     cdef readonly Phase body        # a green thread waits for content
     cdef readonly Phase writing     # a green thread waits for the peer to read

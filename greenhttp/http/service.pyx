@@ -54,8 +54,8 @@ cdef class Service:
         self.running = Phase("running", s.request_timeout)
         self.overdue = Phase("overdue")
         self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
-        self.draining = Phase("draining", s.linger_timeout)
-        self.lingering = lingering(s, connections)
+        self.draining = lingering("draining", s, connections)
+        self.lingering = lingering("lingering", s, connections)
         self.body = Phase("body", s.body_timeout, s.body_min_rate, s.min_rate_after, "body")
         self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.phases = (

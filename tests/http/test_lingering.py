@@ -128,6 +128,38 @@ def test_it_ends_at_linger_timeout_for_who_sends_for_ever_and_says_so(
     assert line.endswith("the connection was closed: 0.3 s after its answer it still sent (linger_timeout)")
 
 
+@pytest.mark.parametrize("phase", ["draining", "lingering"])
+def test_silence_ends_it_before_linger_timeout(serve: Any, phase: str) -> None:
+    """Both: a stop of the server waits for them."""
+    service = serve(hello).server._service
+    assert getattr(service, phase).duration == 5
+    assert getattr(serve(hello, linger_timeout=1).server._service, phase).duration == 1
+
+
+def test_silence_begins_anew_with_each_chunk_that_nobody_reads(serve: Any) -> None:
+    serving = serve(hello)
+    draining = serving.server._service.draining
+    clients = [serving.connect() for _ in range(2)]
+    for client in clients:
+        client.send(request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked"))
+        assert client.answer().status == 200
+    first, second = serving.until(lambda: len(list(draining.members())) == 2) or draining.members()
+    clients[0].send(b"%x\r\n%b\r\n" % (len(PIECE), PIECE))
+    serving.until(lambda: list(draining.members()) == [second, first])  # the order in which they would expire
+    assert clients[0].ask(b"0\r\n\r\n" + request()).status == 200
+
+
+def test_chunks_that_nobody_reads_and_that_do_not_end_do_at_linger_timeout(serve: Any) -> None:
+    serving = serve(hello, linger_timeout=0.3)
+    client = serving.connect().send(request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked"))
+    assert client.answer().status == 200
+    chunk = b"%x\r\n%b\r\n" % (len(PIECE), PIECE)
+    with pytest.raises(OSError):
+        while True:
+            client.send(chunk)
+    serving.until(lambda: serving.count("connections") == 0)
+
+
 def test_of_one_that_says_nothing_more_nothing_is_said(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     serving = serve(hello, linger_timeout=0.1)

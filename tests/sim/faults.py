@@ -124,7 +124,7 @@ FAULTS = (
     Fault(
         "17",
         "a client that goes on sending has no more time than a silent one",
-        (Change(LINGERING, "Lingering.read_on", "one.enter(self)", "pass"),),
+        (Change(LINGERING, "Lingering.renew", "one.enter(self)", "pass"),),
     ),
 )  # fmt: skip
 
