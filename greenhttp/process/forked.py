@@ -275,13 +275,13 @@ class _Quarantine:
         for each in inherited:
             if issubclass(type(each), greenlet) or id(each) in inner or hasattr(each, "_multiplex_watchers"):
                 continue  # the last: libuv's handle, which ends with the last of its watchers
-            callback = getattr(each, "callback", None)
-            if id(callback) in kept or id(getattr(callback, "__self__", None)) in kept:
-                continue  # started by this process, or a deadline of its own
+            callback, arguments = getattr(each, "callback", None), getattr(each, "args", None) or ()
+            if any(id(one) in kept for one in (callback, getattr(callback, "__self__", None), *arguments)):
+                continue  # started by this process, or a gevent.Timeout of its green thread
             if getattr(each, "loop", loop) is not loop:
                 continue  # of another thread
             with contextlib.suppress(Exception):
-                _kept.append((callback, getattr(each, "args", None)))  # it may be all that holds a green thread
+                _kept.append((callback, arguments))  # they may be all that holds a green thread
                 each.stop()
 
     def _have_ground(self, main: greenlet) -> None:

@@ -1,0 +1,160 @@
+"""What a forked process may do, in a program that has a Server of its own. The ways to fork, and real servers:
+tests/system/test_fork.py."""
+
+import json
+import sys
+
+from greenlet import greenlet
+
+from greenhttp.process.forked import _of_kinds
+from tests.system.process import Process
+
+PROGRAM = '''
+import json, os, signal, sys
+import gevent, gevent.socket
+from gevent.event import Event
+from greenhttp.server import Server
+
+def ask(server):
+    with gevent.socket.create_connection(server.address) as peer:
+        peer.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n")
+        data = b""
+        while piece := peer.recv(65536):
+            data += piece
+    return data.rpartition(b"\\n")[2].decode()
+
+class Odd(type):
+    """The classes of an application may be anything."""
+    __hash__ = None
+    def __getattr__(cls, name):
+        raise RuntimeError(name)
+
+odd = Odd("odd", (), {})()
+said = {}
+server = Server(lambda request: str(os.getpid()), bind="127.0.0.1:0")
+server.start()
+own, woken, told = os.getpid(), [], Event()
+
+def other():
+    try:
+        told.wait()
+        woken.append("event")
+    finally:
+        woken.append("finally")
+
+others = [gevent.spawn(other), gevent.spawn_later(0.01, woken.append, "later")]
+gevent.sleep(0)
+gevent.spawn(woken.append, "spawned")       # not started when the fork comes
+near, far = gevent.socket.socketpair()
+PLACE
+'''
+
+CHILD = '''
+    said["state"] = repr(server).split()[-1].rstrip(">"), server.statistics(), server.stop(1)
+    told.set()                              # the other waits for it, in the parent
+    gevent.sleep(0.05)                      # later than the one who wakes later
+    said["woken"] = woken[:]
+    gevent.spawn(far.send, b"x")
+    said["socket"] = near.recv(1).decode()  # it was made before the fork
+    said["spawned"] = gevent.spawn(lambda: 5).get()
+    try:
+        Event().wait()
+    except gevent.hub.LoopExit:
+        said["end"] = True
+    mine = Server(lambda request: str(os.getpid()), bind="127.0.0.1:0")
+    mine.start()
+    said["own server"] = ask(mine) == str(os.getpid())
+    mine.stop(1)
+    pid = os.fork()
+    if pid == 0:
+        gevent.sleep(0.01)
+        os._exit(4)
+    said["grandchild"] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+'''
+
+PARENT = '''
+others[1].join()
+child = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+print(json.dumps({"child": child, "woken": woken, "answers": ask(server) == str(own), "stopped": server.stop(5)}))
+'''
+
+MAIN = f'''
+pid = os.fork()
+if pid == 0:
+{CHILD}
+    print(json.dumps(said), flush=True)
+    sys.exit(9)
+{PARENT}
+'''
+
+SPAWNED = f'''
+def forks():
+    global pid
+    with gevent.Timeout(0.3) as timer:      # started before the fork, and of this green thread
+        pid = os.fork()
+        if pid:
+            return
+        try:
+            gevent.sleep(60)
+        except gevent.Timeout as reached:
+            said["timeout"] = reached is timer
+    signal.alarm(60)
+{CHILD}
+    print(json.dumps(said), flush=True)
+    sys.exit(9)
+
+gevent.spawn(forks).join()
+{PARENT}
+'''
+
+
+def run(directory, place):
+    with Process(directory, "-c", PROGRAM.replace("PLACE", place)) as process:
+        code, out, err = process.rest()
+    assert (code, err) == (0, "")
+    first, second = map(json.loads, out.splitlines())
+    return first, second
+
+
+EXPECTED = {
+    "state": ["stopped", {}, True], "woken": [], "socket": "x", "spawned": 5, "end": True, "own server": True,
+    "grandchild": 4,
+}  # fmt: skip
+OF_THE_PARENT = {"child": 9, "woken": ["spawned", "later"], "answers": True, "stopped": True}
+
+
+def test_forked_by_the_main_green_thread(tmp_path):
+    assert run(tmp_path, MAIN) == (EXPECTED, OF_THE_PARENT)
+
+
+def test_forked_by_another_green_thread(tmp_path):
+    child, parent = run(tmp_path, SPAWNED)
+    assert child == {"timeout": True, **EXPECTED, "woken": ["spawned"]}  # that one ran before the fork
+    assert parent == OF_THE_PARENT
+
+
+def test_a_process_in_which_nothing_serves_any_more_is_left_alone(tmp_path):
+    place = """
+server.stop(1)
+pid = os.fork()
+others[1].join()
+os.write(1, json.dumps(woken).encode() + b"\\n")
+if pid:
+    os.waitpid(pid, 0)
+else:
+    os._exit(0)
+"""
+    first, second = run(tmp_path, place)
+    assert first == second == ["spawned", "later"]  # as gevent does it
+
+
+def test_objects_are_told_by_type_whatever_their_classes_do():
+    class Odd(type):
+        __hash__ = None
+
+        def __instancecheck__(cls, _):
+            raise RuntimeError("asked")
+
+    green = greenlet(print)
+    found = _of_kinds((greenlet, "Odd"), [green, 1, Odd("Odd", (), {})(), Odd("Even", (), {})(), sys])
+    assert [type(each).__name__ for each in found] == ["greenlet", "Odd"]
