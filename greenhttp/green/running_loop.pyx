@@ -179,25 +179,17 @@ def install():
     if installed:
         return
     installed = True
-    coming = {}
+    sys.meta_path.insert(0, _Coming())
     for name, change in CHANGES.items():
-        module = sys.modules.get(name)
-        if module is None:
-            coming[name] = change
-        else:
-            change(module)
-    if coming:
-        sys.meta_path.insert(0, _Coming(coming))
+        if name in sys.modules:
+            change(sys.modules[name])
 
 
 class _Coming:
     """Finds modules as they are found otherwise, and has each of them changed whenever it has been executed."""
 
-    def __init__(self, changes):
-        self.changes = changes
-
     def find_spec(self, name, path=None, target=None):
-        if name not in self.changes:
+        if name not in CHANGES:
             return None
         others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
         spec = next(filter(None, others), None)
