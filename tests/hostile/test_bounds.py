@@ -19,8 +19,8 @@ from tests.http.test_limits import Gate, get
 
 MIB = 1 << 20
 OFFERED = 1 << 30
-# What leaves a client before it learns: what the server reads before it refuses, the 1 MiB (limit_linger) it reads while it lingers,
-# and what the buffers of both systems hold.
+# What leaves a client before it learns: what the server reads before it refuses, the 1 MiB (limit_linger) it reads
+# while it lingers, and what the buffers of both systems hold.
 TAKEN = 24 * MIB
 
 
