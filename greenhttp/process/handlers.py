@@ -8,7 +8,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-PERIOD = 0.25  # seconds between two looks
+PERIOD = 1.0  # seconds between two looks
 REPLACED = "the application has replaced the handler of %s; the server's own is back: use atexit, or code after serve()"
 
 _signal, _getsignal = signal.signal, signal.getsignal  # the system's own in a supervisor: gevent's differ for SIGCHLD
