@@ -345,7 +345,7 @@ def test_a_name_of_other_servers_in_gunicorns_file_is_its_authors_own(capsys, mo
         ["-c", "g.py"],
     ],
 )  # fmt: skip
-def test_a_file_of_paste_is_refused_with_the_two_lines_that_replace_it(capsys, monkeypatch, tmp_path, arguments):
+def test_a_file_of_paste_is_refused_with_the_two_lines_that_replace_it(capfd, monkeypatch, tmp_path, arguments):
     pytest.importorskip("paste.deploy")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -353,7 +353,7 @@ def test_a_file_of_paste_is_refused_with_the_two_lines_that_replace_it(capsys, m
     (tmp_path / "paste_shop.py").write_text("def make(global_conf, name):\n    return name\n")
     (tmp_path / "g.py").write_text('paste = "shop.ini"')
     assert main(["--no-patch", "--check", *arguments]) in (2, 3)
-    first, *lines = capsys.readouterr().err.splitlines()
+    first, *lines = capfd.readouterr().err.splitlines()
     assert first.endswith(": Paste files are not read; write these two lines into wsgi.py, and give wsgi:app as APP:")
     assert len(lines) == 2
     names = {}

@@ -87,7 +87,7 @@ from gevent import monkey
 import socket, time
 assert monkey.is_module_patched("socket") and monkey.is_module_patched("threading")
 assert not [m for m in sys.modules if m.startswith("greenhttp.")
-            and m not in ("greenhttp.patch", "greenhttp.green", "greenhttp.green.nap", "greenhttp.green.running_loop")]
+            and m[10:] not in ("patch", "errors", "green", "green.loop", "green.nap", "green.running_loop")]
 first = socket.socket
 del sys.modules["greenhttp.patch"]
 import greenhttp.patch

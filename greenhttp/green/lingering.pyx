@@ -45,23 +45,27 @@ cdef class Lingering(Phase):
         if n == 0:
             return False
         if n > 0:
-            stream.wait.dropped += n
             stream.taken += n
-            if stream.wait.dropped > self.most:
+            if not self.renew(one, stream):
                 return False
-            self.renew(one, stream)
         stream.watch_read()
         return True
 
-    cdef int renew(self, Timed one, Stream stream) except -1:
-        """Something has been taken: if that is progress, silence begins anew, within `total`."""
+    cdef bint renew(self, Timed one, Stream stream) except -1:
+        """`stream.taken` more bytes have come: if that is progress, silence begins anew, within `total`. False: it was
+        too much."""
+        cdef int64_t before = stream.waiting().dropped
+        cdef int64_t dropped = before + stream.taken
         cdef double now
-        if stream.taken >= PROGRESS:
-            stream.taken = 0
+        stream.wait.dropped = dropped
+        stream.taken = 0
+        if dropped > self.most:
+            return False
+        if before // PROGRESS != dropped // PROGRESS:
             now = clock()
             if now + self.duration < stream.wait.read_until:
                 one.enter(self)
-        return 0
+        return True
 
     cdef str why(self, Stream stream, double now):
         """What is to be said of a peer that is closed while it may still send; None of one that has been silent."""

@@ -80,6 +80,9 @@ def listen(
     return _listen_tcp(address, backlog, reuse_port)
 
 
+ROOM = "raise the limit with ulimit -n"
+
+
 def _resolved(address: Address) -> list[Any]:
     """What getaddrinfo knows. Raises ConfigError."""
     try:
@@ -99,8 +102,10 @@ def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False) -> Lis
     for family, kind, protocol, _, name in _resolved(address):
         try:
             sock = Listener(family, kind, protocol)
-        except OSError as error:  # IPv6 is switched off
-            absent = absent or error
+        except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise ConfigError(f"{address}: no socket can be had: {error.strerror}; {ROOM}") from None
+            absent = absent or error  # IPv6 is switched off
             continue
         try:
             sock.setsockopt(constants.SOL_SOCKET, constants.SO_REUSEADDR, 1)
@@ -138,7 +143,10 @@ def _listen_unix(address: Address, backlog: int, mode: int | None, owner: str | 
     path = address.path
     ids = (-1, -1) if owner is None else owner_ids(owner, "socket_owner")
     _remove_stale(path)
-    sock = Listener(constants.AF_UNIX, constants.SOCK_STREAM)
+    try:
+        sock = Listener(constants.AF_UNIX, constants.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigError(f"{address}: no socket can be had: {error.strerror}; {ROOM}") from None
     try:
         if mode is not None:  # not by chmod alone: until then others could connect. A process has but one umask
             before = os.umask(0o777 & ~mode)

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport Phase, flag
+from greenhttp.green.lingering cimport Lingering
 from greenhttp.green.pool cimport Worker
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport StreamBody
@@ -45,7 +46,7 @@ cdef class Connection(Exchange):
     cdef int shed(self) except -1
     cdef int drain(self, bint first) except -1
     cdef int linger(self) except -1
-    cdef int end_lingering(self, double now) except -1
+    cdef int end_lingering(self, Lingering phase, double now) except -1
     cdef int see_off(self) except -1
     cdef int give_way(self) except -1
     cdef int run_out(self, Phase phase, double now) except -1

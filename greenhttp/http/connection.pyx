@@ -17,6 +17,7 @@ from libc.string cimport memcmp
 
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport Node, Phase, owner
+from greenhttp.green.lingering cimport Lingering
 from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Worker
 from greenhttp.green.chunks cimport held_bytes
 from greenhttp.green.stream cimport FilePart, Stream
@@ -435,7 +436,7 @@ cdef class Connection(Exchange):
         cdef bint at_end
         try:
             # Nobody knows how many chunks will come, so no close was announced, and behind them the client may send
-            # its next request: they are dropped to their end, as long as limit_request_body and the phase's time allow.
+            # its next request: they are dropped to their end, as long as limit_request_body and the phase allow.
             if rest.left() > DRAIN_BYTES:
                 raise BodyError(400, "more than is worth reading")
             at_end = rest.discard_now()
@@ -445,10 +446,11 @@ cdef class Connection(Exchange):
         if not at_end:
             if not self.service.lingers:
                 return self.close(False)        # no time to wait for more chunks: the phase has none and would not end
-            if not first:
-                self.service.draining.renew(self, self.stream)
-            elif self.service.draining.begin(self, self.stream):
-                self.service.noise("overload", self.service.draining.crowded, "warning")
+            if first:
+                if self.service.draining.begin(self, self.stream):
+                    self.service.noise("overload", self.service.draining.crowded, "warning")
+            elif not self.service.draining.renew(self, self.stream):
+                return self.end_lingering(self.service.draining, clock())
             self.stream.watch_read()
             return 0
         rest.detach()
@@ -458,10 +460,10 @@ cdef class Connection(Exchange):
     cdef int linger(self) except -1:
         if self.service.lingering.read_on(self, self.stream):
             return 0
-        return self.end_lingering(clock())
+        return self.end_lingering(self.service.lingering, clock())
 
-    cdef int end_lingering(self, double now) except -1:
-        cdef str why = self.service.lingering.why(self.stream, now)
+    cdef int end_lingering(self, Lingering phase, double now) except -1:
+        cdef str why = phase.why(self.stream, now)
         if why is not None:
             self.service.noise("disconnections", f"{self.stream.about()}the connection was closed: {why}")
         return self.close(False)
@@ -589,8 +591,8 @@ cdef class Connection(Exchange):
             how = f"the peer read {phase.broken(slowly)}; its connection was aborted"
             service.noise("disconnections", f"{self.stream.about()}{how}")
             self.close(True)
-        elif phase is service.lingering:
-            self.end_lingering(now)
+        elif phase is service.lingering or phase is service.draining:
+            self.end_lingering(<Lingering>phase, now)
         else:
             self.close(False)
         return 0

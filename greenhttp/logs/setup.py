@@ -187,7 +187,11 @@ class Log:
     def __init__(self, settings: Settings, make: Make) -> None:
         self.settings = settings
         self.held = console.hold()
-        self.pipe = LogPipe()
+        try:
+            self.pipe = LogPipe()
+        except OSError as error:
+            console.release()
+            raise ConfigError(f"the log needs a pipe: {error.strerror}; raise the limit with ulimit -n") from None
         self.process = os.getpid()
         self.path = None if settings.error_logfile == "-" else os.path.abspath(settings.error_logfile)
         try:

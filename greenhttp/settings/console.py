@@ -7,6 +7,7 @@ So a process that is going to load one calls `hold` first: from then on everythi
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -23,7 +24,8 @@ _held: dict[int, tuple[int, bool]] = {}  # OUT, ERR -> the duplicate, and whethe
 
 
 def hold() -> bool:
-    """From now on lines go where descriptors 1 and 2 lead now, until `release`. Whether this was the first call."""
+    """From now on lines go where descriptors 1 and 2 lead now, until `release`. Whether this was the first call, and
+    there were descriptors for it."""
     if _held:
         return False
     for number, stream, before in ((OUT, sys.stdout, sys.__stdout__), (ERR, sys.stderr, sys.__stderr__)):
@@ -31,7 +33,10 @@ def hold() -> bool:
             if stream is before is None:  # closed before Python began: the number may be anybody's
                 raise OSError
             fd = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3)
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.EINVAL):  # the last: the limit is below 3
+                release()  # whoever needs more of them will say so
+                return False
             fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         _held[number] = fd, _colourful(lambda fd=fd: os.isatty(fd))  # type: ignore[misc]
     return True

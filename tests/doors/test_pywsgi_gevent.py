@@ -17,7 +17,6 @@ TIMEOUT = 120  # seconds; only a hang takes as long
 
 HOST = "HTTP/1.1 without Host is refused with 400 (RFC 9112 3.2)"
 LENGTHS = "both lengths at once are refused with 400, and HTTP/1.1 without Host too: ambiguous (RFC 9112 6.1)"
-BYTES = "content must be bytes, as PEP 3333 says; a bytearray is a TypeError"
 TEXT = "it is a ValueError, but with greenhttp's text, which names the field"
 ERRORS = "what an application raises is written to error_log; gevent gives it to the hub"
 UPGRADE = "there are no upgrades yet: wsgi.input is the content of the request, never the bare connection"
@@ -33,10 +32,6 @@ DIFFERENT = {
     " whether its content still comes, nobody knows",
     "MultipleCookieHeadersTest.test": "only Cookie is joined with `; `; Cookie2 is a field like others (RFC 6265)",
     "TestBody304.test_err": "content of a 304 is dropped, not an error: frameworks make it for HEAD and GET alike",
-    "TestBytearray.test_basic": BYTES,
-    "TestBytearray.test_connection_close": BYTES,
-    "TestBytearray.test_pipeline": BYTES,
-    "TestCloseIter.test_close_is_called": BYTES,
     "TestConnectionUpgrades.test_connection_upgrade": UPGRADE,
     "TestConnectionUpgrades.test_upgrade_websocket": "a WebSocket is refused with 501 until there are some",
     "TestContentLength304.test_err": "a 304 may say the length that a 200 would have (RFC 9110 8.6)",

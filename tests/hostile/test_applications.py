@@ -301,7 +301,7 @@ HANDLERS: dict[str, tuple[Callable[..., Any], tuple[Any, Any], str | None]] = {
     "a class": (lambda request: Response, FAILED, "TypeError"),
     "itself": (lambda request: request, FAILED, "TypeError"),
     "the content of the request": (lambda request: request.body, (200, b""), None),
-    "an error that is none": (lambda request: throw(HTTPError(200)), FAILED, "HTTPError"),
+    "an error that is none": (lambda request: throw(HTTPError(200)), FAILED, "ValueError"),
     "an error with evil fields": (
         lambda request: throw(HTTPError(404, "x", [("A", "b\r\nX-Split: yes")])), FAILED, "ResponseError"
     ),

@@ -34,7 +34,7 @@ PATIENT = {"header_timeout": 0, "body_timeout": 0, "write_timeout": 0, "write_mi
 def patient(tmp_path_factory: Any) -> Iterator[Process]:
     """A server without a time-out: what ends an attack is a limit."""
     log = tmp_path_factory.mktemp("patient") / "log"
-    with Process(log, limit_request_body=BODY, log_level="warning", **PATIENT) as process:
+    with Process(log, limit_request_body=BODY, limit_linger=MIB, log_level="warning", **PATIENT) as process:
         yield process
 
 

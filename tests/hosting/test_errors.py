@@ -6,7 +6,7 @@ import sys
 import gevent
 import pytest
 
-from greenhttp.doors.worker import Worker
+from greenhttp.doors.worker import Worker, _Passed
 from greenhttp.hosting import errors
 from greenhttp.hosting.errors import Errors, Source
 from greenhttp.process.board import Board
@@ -105,8 +105,9 @@ def test_under_gunicorn_it_goes_where_its_errors_go_and_to_no_handler_of_the_app
 
     seen = []
     worker = Worker.__new__(Worker)
-    worker.log = type("Log", (), {"error_log": logging.Logger("gunicorn.error")})
-    worker.log.error_log.addHandler(Own())
+    error_log = logging.Logger("gunicorn.error")
+    error_log.addHandler(Own())
+    worker.passed = _Passed(error_log)
     worker._from_application(("127.0.0.1:1", "GET /x"), "odd\n")
     assert seen == ["127.0.0.1:1: GET /x: odd"]
     assert not caplog.records
