@@ -10,7 +10,6 @@ supervisor never go there, for a handler may wait.
 
 import contextlib
 import errno
-import faulthandler
 import io
 import logging
 import os
@@ -430,21 +429,19 @@ class Crash:
 
     def __init__(self) -> None:
         self.path = current.path if current is not None else None
-        self.fd = console.descriptor(console.ERR)
+        # Of its own: those of `console` are closed before the functions at exit run, in which it may hang.
+        self.fd = os.dup(console.descriptor(console.ERR))
         with contextlib.suppress(OSError):
             if self.path is not None:
-                self.fd = opened(self.path)
+                fresh = opened(self.path)
+                os.dup2(fresh, self.fd, inheritable=False)
+                os.close(fresh)
 
     def reopen(self) -> None:
         """Open the file again under its name. Raises OSError, and goes on with the one it has, if there can be none."""
         if self.path is None:
             return
         fresh = opened(self.path)
-        if self.fd == console.descriptor(console.ERR):
-            self.fd = fresh
-            if faulthandler.is_enabled():
-                faulthandler.enable(fresh)
-            return
         try:
             os.dup2(fresh, self.fd, inheritable=False)
         finally:
