@@ -12,6 +12,7 @@ cdef class Lingering(Phase):
     cdef bint begin(self, Timed one, Stream stream) except -1
     cdef bint read_on(self, Timed one, Stream stream) except -1
     cdef bint renew(self, Timed one, Stream stream) except -1
+    cdef bint heard(self, Timed one, Stream stream, double now) except -1
     cdef str why(self, Stream stream, double now)
 
 cdef Lingering lingering(str name, object settings, int64_t connections)

@@ -67,6 +67,11 @@ cdef class Lingering(Phase):
                 one.enter(self)
         return True
 
+    cdef bint heard(self, Timed one, Stream stream, double now) except -1:
+        """Its time is up, and it has left this phase. True: not the peer was silent, but the loop did not turn; what
+        has come meanwhile was progress, and it is back in the phase."""
+        return one.node.expiry <= now and self.read_on(one, stream) and one.phase is not None
+
     cdef str why(self, Stream stream, double now):
         """What is to be said of a peer that is closed while it may still send; None of one that has been silent."""
         if stream.at_end or stream.wait is None or not stream.wait.dropped:

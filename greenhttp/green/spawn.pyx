@@ -246,7 +246,10 @@ cdef class SpawnedJob(Job):
                 self.close(True)        # whatever the log does: it is in no phase now
             return 0
         if phase is self.spawner.lingering:
-            return self.end_lingering(now)
+            try:
+                return 0 if self.spawner.lingering.heard(self, self.stream, now) else self.end_lingering(now)
+            except OSError:
+                return self.close(True)
         return self.close(False)
 
     cdef bint is_slow(self, double now) noexcept:

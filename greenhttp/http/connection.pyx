@@ -591,8 +591,20 @@ cdef class Connection(Exchange):
             how = f"the peer read {phase.broken(slowly)}; its connection was aborted"
             service.noise("disconnections", f"{self.stream.about()}{how}")
             self.close(True)
-        elif phase is service.lingering or phase is service.draining:
-            self.end_lingering(<Lingering>phase, now)
+        elif phase is service.lingering:
+            try:
+                if not service.lingering.heard(self, self.stream, now):
+                    self.end_lingering(service.lingering, now)
+            except OSError:
+                self.close(True)
+        elif phase is service.draining:
+            try:
+                if self.node.expiry <= now:     # earlier: there are too many
+                    self.drain(False)           # also here the loop may have been held up
+                if self.phase is None and self.state != State.CLOSED:
+                    self.end_lingering(service.draining, now)
+            except OSError:
+                self.close(True)
         else:
             self.close(False)
         return 0

@@ -50,7 +50,7 @@ log = logging.getLogger("greenhttp")
 _serving: list["Serving"] = []
 _calls: list[Callable[[], object]] = []
 _kept: list[Any] = []  # the parent's, and never to be freed
-_masks: dict[int, set[signal.Signals | int]] = {}  # of threads that are forking
+_masks: dict[int, "_Mask"] = {}  # of threads that are forking
 _registered = False
 _ident = monkey.get_original("_thread", "get_ident")
 _switch = greenlet.switch  # gevent's classes, and ours, have their own
@@ -143,26 +143,45 @@ def _code(error: SystemExit) -> int:
 # ---- around the fork
 
 
+class _Mask:
+    """That of a thread before it forked. Several of its green threads may be on their way to a fork: what is called
+    before one may wait, for the lock of `logging` say."""
+
+    def __init__(self) -> None:
+        self.forks = 0
+        self.before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+
+
 def _hold() -> None:
     if _serving:
-        _masks[_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+        ident = _ident()
+        if ident not in _masks:
+            _masks[ident] = _Mask()
+        _masks[ident].forks += 1
 
 
 def _let_go() -> None:
+    if (mask := _masks.get(_ident())) is not None:
+        mask.forks -= 1
+        if not mask.forks:
+            _free()
+
+
+def _free() -> None:
     if (mask := _masks.pop(_ident(), None)) is not None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask.before)
 
 
 # ---- in the child
 
 
 def _after_in_child() -> None:
-    if not _serving:
-        return
     try:
-        _leave()
+        if _serving:
+            _leave()
     finally:
-        _let_go()
+        _free()
+        _masks.clear()  # other threads are not here
 
 
 def _leave() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent import monkey
 
 from greenhttp.server import Server
 from tests.http.apps import hello, request
@@ -134,6 +135,21 @@ def test_silence_ends_it_before_linger_timeout(serve: Any, phase: str) -> None:
     service = serve(hello).server._service
     assert getattr(service, phase).duration == 5
     assert getattr(serve(hello, linger_timeout=1).server._service, phase).duration == 1
+
+
+@pytest.mark.parametrize("case", ["refused", "chunks not read"])
+def test_a_loop_that_stood_still_does_not_take_its_own_silence_for_that_of_the_client(serve: Any, case: str) -> None:
+    (app, head, pieces), status = CASES[case]
+    client = serve(app).connect()
+    client.send(head)
+    gevent.sleep(0.1)
+    client.send(pieces[0])  # the system has it
+    monkey.get_original("time", "sleep")(5.2)
+    gevent.sleep(0.2)
+    for piece in pieces[1:]:
+        client.send(piece)
+    answer = client.answer()
+    assert (answer.status, client.finish().rest()) == (status, b"")
 
 
 def test_silence_begins_anew_with_each_chunk_that_nobody_reads(serve: Any) -> None:

@@ -108,8 +108,8 @@ gevent.spawn(forks).join()
 '''
 
 
-def run(directory, place):
-    with Process(directory, "-c", PROGRAM.replace("PLACE", place)) as process:
+def run(directory, place, program=PROGRAM):
+    with Process(directory, "-c", program.replace("PLACE", place)) as process:
         code, out, err = process.rest()
     assert (code, err) == (0, "")
     first, second = map(json.loads, out.splitlines())
@@ -131,6 +131,36 @@ def test_forked_by_another_green_thread(tmp_path):
     child, parent = run(tmp_path, SPAWNED)
     assert child == {"timeout": True, **EXPECTED, "woken": ["spawned"]}  # that one ran before the fork
     assert parent == OF_THE_PARENT
+
+
+HELD = """
+import json, os, signal
+import gevent
+from greenhttp.server import Server
+
+os.register_at_fork(before=lambda: gevent.sleep(0.01))     # called behind ours, as that of logging's lock
+
+def blocked():
+    return len(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(blocked())
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+server = Server(lambda request: "", bind="127.0.0.1:0")
+server.start()
+forks = [gevent.spawn(fork) for _ in range(3)]
+gevent.joinall(forks)
+print(json.dumps([fork.value for fork in forks]))
+print(json.dumps(blocked()))
+server.stop(1)
+"""
+
+
+def test_signals_are_held_no_longer_than_for_the_forks_though_what_comes_before_them_waits(tmp_path):
+    assert run(tmp_path, "", HELD) == ([0, 0, 0], 0)
 
 
 def test_a_process_in_which_nothing_serves_any_more_is_left_alone(tmp_path):
