@@ -744,6 +744,20 @@ def test_descriptors_that_were_closed_are_not_given_to_sockets(tmp_path):
     assert (tmp_path / "said").read_text() == "True True True False\n"
 
 
+@pytest.mark.parametrize("name", ["http", "resource", "mimetypes", "contextvars"])
+def test_a_file_beside_the_application_that_is_called_like_a_module_that_serves(tmp_path, name):
+    (tmp_path / f"{name}.py").write_text("mine = True\n")
+    (tmp_path / "web.py").write_text(APP)
+    # Not with -m, where Python itself puts the current directory first
+    run = [sys.executable, "-c", "import sys; sys.path.remove(''); from greenhttp.cli import main; sys.exit(main())"]
+    where = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(__file__))}
+    ended = subprocess.run(
+        [*run, "--check", "web:app"], cwd=tmp_path, env=where, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("ok: web:app at ")
+
+
 def test_an_interrupt_during_the_import_is_quiet(tmp_path):
     (tmp_path / "web.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n")
     with Process(tmp_path, "web:app") as process:

@@ -67,6 +67,9 @@ def patch_once(patch: bool, loop: str) -> None:
 def configure(settings: Settings) -> None:
     """Patch, and make what is beside a Python file of settings importable, as it is for the application."""
     patch(settings)
+    # First all that serves: files there may be called like modules of the standard library, http.py or resource.py
+    from greenhttp.hosting import interface  # noqa: F401
+    from greenhttp.program import running  # noqa: F401
     from greenhttp.program.loading import look_in
 
     look_in()
