@@ -426,7 +426,8 @@ def _is_supervised(settings: Settings, origins: Source) -> bool:
     systemd = os.environ.get("LISTEN_PID") == str(os.getpid())
     if "workers" not in origins:  # one that systemd waits for, or opens sockets for, is told of by a supervisor
         hooks = not _hooks(origins).isdisjoint(HOOKS_OF_MANY)
-        return bool(asking) or hooks or systemd or "NOTIFY_SOCKET" in os.environ
+        upgraded = "GREENHTTP_TAKEOVER" in os.environ  # supervisor.takeover: sockets and workers are handed over
+        return bool(asking) or hooks or systemd or upgraded or "NOTIFY_SOCKET" in os.environ
     if settings.workers == 0 and systemd:
         raise ConfigError("sockets opened by systemd (LISTEN_FDS) need a supervisor, but workers is 0; give 1 or more")
     if settings.workers == 0 and asking:

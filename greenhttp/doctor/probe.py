@@ -97,7 +97,10 @@ def probe(
 
     Returns what was found, and the packages that were called on real threads alone.
     """
-    server = Server(server.app, server.settings.replace(bind="127.0.0.1:0", access_logfile=None))
+    # With room for all that is asked: what the server itself would refuse is none of the application's faults
+    room = max(server.settings.queue, CROWD)
+    settings = server.settings.replace(bind="127.0.0.1:0", access_logfile=None, queue=room, queue_timeout=0)
+    server = Server(server.app, settings)
     calls = _Calls()
     server.start()
     try:

@@ -374,10 +374,11 @@ def close_listener(sock: PlainSocket, address: Address) -> None:
     """
     if isinstance(sock, Listener) and sock.file is not None and address.kind == "unix":
         made, sock.file = sock.file, None
+        path = sock.place or address.path  # the first also where an application has left the directory
         with contextlib.suppress(OSError):
-            there = os.lstat(address.path)
+            there = os.lstat(path)
             if (there.st_dev, there.st_ino) == made:
-                os.unlink(address.path)
+                os.unlink(path)
     sock.close()
 
 

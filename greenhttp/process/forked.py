@@ -219,6 +219,14 @@ def _of_kinds(kinds: Collection[type | str], objects: list[Any]) -> list[Any]:
     return [each for number, each in zip(numbers, objects, strict=True) if number in wanted]
 
 
+def _take_signals_back() -> None:
+    """A watcher of a signal that is stopped leaves its default, also where this process has set a handler meanwhile."""
+    for number in signal.valid_signals() - {signal.SIGCHLD}:  # which is the loop's
+        if (handler := signal.getsignal(number)) not in (None, signal.SIG_DFL):
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, handler)
+
+
 class _Quarantine:
     """Keeps the parent's green threads from going on in this process.
 
@@ -282,6 +290,8 @@ class _Quarantine:
         others = {id(each): each for each in green}
         _kept.append(others)
         self._stop(inherited, fresh)
+        if any(type(each).__name__ == "signal" for each in inherited):  # gevent's
+            _take_signals_back()
         if id(main) not in own:
             self._have_ground(main)
         self.others = others  # last: this may run in one of them

@@ -37,8 +37,17 @@ def check_settings(settings: Settings) -> None:
     parse(settings.access_log_format)
     read(settings)
     for path in settings.pythonpath:
-        if not os.path.exists(path):  # a file may be meant: Python imports from archives too
+        if not _is_there(path):
             raise ConfigError(f"pythonpath: {path}: there is no such directory or archive")
+
+
+def _is_there(path: str) -> bool:
+    """Whether Python could import from it: a directory, an archive, or a directory in an archive."""
+    while path and not os.path.exists(path):
+        path = os.path.dirname(path)
+        if os.path.isdir(path):
+            return False
+    return bool(path)
 
 
 def check_addresses(settings: Settings, addresses: "Iterable[Address]") -> None:
