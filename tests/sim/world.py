@@ -378,8 +378,8 @@ class World:
             self.bound = PATIENCE
             for client in self.clients:
                 client.rude()
-        if rude + sum(client.manner == "slow" for client in self.clients) >= places:
-            self.bound += 60 * (rude + 2)
+        if rude + sum(client.manner in ("slow", "uploader") for client in self.clients) >= places:
+            self.bound += 60 * (rude + 2)  # an uploader may hold a place while part of what it sends is waited for
         # A green thread that foreign code holds up while it begins is a place that cannot be had, and nobody may queue.
         held_up = settings.get("queue") == 0 and any(
             kind in ("collector", "signals") for _, kind in self.plan.adversities
