@@ -3,20 +3,22 @@
 It is `gevent.monkey.patch_all()`, a `time.sleep` of our own, an asyncio loop for each green thread that wants one
 (`green/running_loop.pyx`), and a look at what came too early: a module that had taken `time.sleep`, `ssl.SSLContext` or
 `threading.Lock` out of the standard library before still blocks the whole process with it. Such modules are named in
-one line on stderr, and in `early`. In a process that is patched already only asyncio is seen to.
+one line on stderr, and in `early`. In a process that is patched already only asyncio and libuv are seen to.
 """
 
+import os
 import signal
 import sys
 import time
 import warnings
+from contextlib import suppress
 from types import ModuleType
 
 _LOADED = frozenset(sys.modules)
 
 from gevent import monkey  # noqa: E402
 
-from greenhttp.green.loop import BROUGHT  # noqa: E402
+from greenhttp.green.loop import BROUGHT, mend  # noqa: E402
 
 # Where blocking calls live, and what gevent replaces there although it makes nobody wait.
 _WAITING = ("_thread", "os", "queue", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time")
@@ -94,3 +96,6 @@ if early:
 from greenhttp.green import running_loop  # noqa: E402
 
 running_loop.install()
+if "libuv" in os.environ.get("GEVENT_LOOP", ""):  # else a server will; to ask gevent would fix its choice already now
+    with suppress(ImportError):  # there is none: whoever makes the hub is told
+        mend()

@@ -1,7 +1,10 @@
 """patch.py in processes of its own: what came too early is named, once, and gevent says nothing on top."""
 
+import os
 import subprocess
 import sys
+
+import pytest
 
 MODULE = """
 import sys, types
@@ -94,3 +97,18 @@ except KeyboardInterrupt:
     command = [sys.executable, "-c", restore + code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "True set()\n"
+
+
+def test_what_gevents_libuv_leaves_undone_is_done_where_the_environment_names_it():
+    pytest.importorskip("cffi")
+    kind = "from gevent import get_hub\nassert type(get_hub().loop).__module__ == 'gevent.libuv.loop'\n"
+    for loop, code in (
+        ("libuv-cffi", f"{kind}from gevent.libuv.watcher import child\nassert child.tells_who_waits_late"),
+        ("", f"import os\nos.environ['GEVENT_LOOP'] = 'libuv-cffi'\n{kind}"),  # there is no choice yet
+        ("libuv-nonsense", "import os\nos._exit(0)"),  # whoever makes the hub is told, also the end of the program
+    ):
+        kept = {key: value for key, value in os.environ.items() if key != "GEVENT_LOOP"}
+        environ = {**kept, "GEVENT_LOOP": loop} if loop else kept
+        program = [sys.executable, "-W", "error", "-c", f"import greenhttp.patch\n{code}"]
+        done = subprocess.run(program, env=environ, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")

@@ -18,6 +18,7 @@ import importlib.util
 import os
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 _before = frozenset(sys.modules)
 
@@ -109,8 +110,14 @@ def choose(name: str = "auto") -> None:
     except ImportError as error:
         why = NO_LIBUV if isinstance(error, ModuleNotFoundError) else error
         raise ConfigError(f"GEVENT_LOOP={os.environ.get('GEVENT_LOOP', '')}: {why}") from None
+    mend()
+
+
+def mend() -> None:
+    """Do what gevent's libuv leaves undone, where it is the loop. May be repeated. ImportError: there is none."""
     if gevent.config.loop.__module__ == "gevent.libuv.loop":
         _close_what_is_dropped()
+        _tell_who_waits_late()
 
 
 def _close_what_is_dropped() -> None:
@@ -122,6 +129,34 @@ def _close_what_is_dropped() -> None:
     watcher = importlib.import_module("gevent._ffi.watcher").watcher
     if not hasattr(watcher, "__del__"):
         watcher.__del__ = lambda self: self.close()
+
+
+def _tell_who_waits_late() -> None:
+    """Let libuv's watchers of a child know that it has ended also when they are started just then.
+
+    gevent notes who watches a child when it asks the system how it ended, and tells them a turn or two of the loop
+    later. Whoever comes in between, `os.waitpid` in a green thread, was never told and waited for ever.
+    """
+    child = importlib.import_module("gevent.libuv.watcher").child
+    if hasattr(child, "tells_who_waits_late"):
+        return
+    child.tells_who_waits_late = True
+    watched = importlib.import_module("gevent.os")._watched_children
+    register, tell = child._register_loop_callback, child._set_waitpid_status
+
+    def _register_loop_callback(self: Any) -> None:
+        register(self)
+        first = watched.get(self.pid)  # started with the child; once it was called, a tuple
+        if isinstance(first, child) and first.rpid is not None:
+            self.loop.run_callback(self._set_waitpid_status, first.rpid, first.rstatus)
+
+    def _set_waitpid_status(self: Any, pid: int, status: int) -> None:
+        late = (each for each in self.loop._child_watchers.get(pid, ()) if each.rpid is None and each is not self)
+        for each in (self, *late):
+            if each._async is not None and each.callback is not None:  # else it was stopped meanwhile
+                tell(each, pid, status)
+
+    child._register_loop_callback, child._set_waitpid_status = _register_loop_callback, _set_waitpid_status
 
 
 def _facts() -> Facts:

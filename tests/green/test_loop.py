@@ -141,6 +141,45 @@ def test_timeouts_that_an_application_only_cancels_do_not_break_libuv():
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
+LATE = """
+import os
+import gevent
+from gevent.os import fork_and_watch, waitpid
+from greenhttp.green.loop import choose
+choose("libuv")
+loop = gevent.get_hub().loop
+collect = loop._sigchld_callback
+for early in (True, False):  # whether they come before those who are noted are told, or just after that
+
+    def collect_meanwhile():
+        late = [gevent.spawn(waitpid, pid, 0) for _ in range(2)] if early else []
+        collect()
+        waiting.extend(late or [gevent.spawn(waitpid, pid, 0) for _ in range(2)])
+
+    waiting = []
+    loop._sigchld_callback = collect_meanwhile
+    goes_on, tell = os.pipe()
+    pid = fork_and_watch()
+    if not pid:
+        os.read(goes_on, 1)
+        os._exit(7)
+    waiting.append(gevent.spawn(waitpid, pid, 0))
+    gevent.sleep(0)
+    os.write(tell, b"!")
+    gevent.sleep(0.5)
+    gevent.joinall(waiting, timeout=5)
+    print(len(waiting), {each.value == (pid, 7 << 8) for each in waiting}, dict(loop._child_watchers))
+"""
+
+
+def test_who_waits_for_a_child_that_has_just_been_collected_is_told_on_libuv():
+    pytest.importorskip("cffi")
+    quiet = "-W", "ignore:This process:DeprecationWarning"
+    program = [sys.executable, "-W", "error", *quiet, "-c", LATE]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3 {True} {}\n" * 2, "")
+
+
 def test_a_backend_from_the_environment():
     assert applied("auto", GEVENT_BACKEND="select")[1][1] == "gevent.libev.corecext select"
     assert applied("libev", GEVENT_BACKEND="select")[1][1] == "gevent.libev.corecext select"
