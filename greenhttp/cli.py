@@ -297,6 +297,8 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
     if environ.get("GUNICORN_CMD_ARGS"):
         notices.append("GUNICORN_CMD_ARGS is set but is not read; give its options on the command line")
     settings, origins = settled(platform, file, environment, given)
+    if environ.get("SCRIPT_NAME") or any(pair.startswith("SCRIPT_NAME=") for pair in settings.env):
+        notices.append("SCRIPT_NAME is set but is not followed; let the proxy remove the prefix, or use a middleware")
     for line in [*misspelt(environ), *notices]:
         keep(line)
     return settings, origins

@@ -183,7 +183,9 @@ class Server:
             if listeners is None:
                 ways = self.settings
                 for address in self._wanted:
-                    sock = listen(address, ways.backlog, ways.socket_mode, ways.socket_owner, ways.reuse_port)
+                    sock = listen(
+                        address, ways.backlog, ways.socket_mode, ways.socket_owner, ways.reuse_port, self._wanted
+                    )
                     opened.append((sock, address))
             if self._access is not None:
                 self._access.open(self._report)

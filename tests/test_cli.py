@@ -278,6 +278,14 @@ def test_a_command_line_of_gunicorn_runs_and_what_means_nothing_here_is_said_onc
     ]
 
 
+@pytest.mark.parametrize("variable", [False, True])
+def test_a_script_name_that_is_not_followed_is_named(capsys, monkeypatch, variable):
+    if variable:
+        monkeypatch.setenv("SCRIPT_NAME", "/below")
+    assert main(["--print-config", *([] if variable else ["-e", "SCRIPT_NAME=/below"])]) == 0
+    assert "SCRIPT_NAME is set but is not followed" in capsys.readouterr().err
+
+
 def test_what_gunicorn_would_have_read_by_itself_is_named(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gunicorn.conf.py").touch()

@@ -19,6 +19,7 @@ import socket as constants  # constants; what gevent may have replaced comes fro
 import stat
 import struct
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from greenhttp.errors import ConfigError
@@ -53,14 +54,15 @@ class Listener(PlainSocket):
 
 
 def listen(
-    address: Address, backlog: int = 2048, mode: int | None = None, owner: str | None = None, reuse_port: bool = False
-) -> Listener:
+    address: Address, backlog: int = 2048, mode: int | None = None, owner: str | None = None, reuse_port: bool = False,
+    others: Iterable[Address] = (),
+) -> Listener:  # fmt: skip
     """Opens, or for `fd://` adopts, the listening socket of an address: non-blocking, not inherited by children.
 
     A host name may stand for several addresses: the first, in the system's order, that this machine has is bound, and
     only that one (`localhost` may be 127.0.0.1 or ::1: write the number to be sure). A busy port is an error, never a
-    reason to try the next. An IPv6 listener takes IPv6 alone: so `0.0.0.0:80` and `[::]:80` can be bound side by side
-    and no peer is called `::ffff:192.0.2.1`.
+    reason to try the next. `[::]:80` takes IPv4 too, unless `others` have an IPv4 address with that port; other IPv6
+    listeners take IPv6 alone.
 
     TCP_NODELAY is set here once: Linux and the BSDs (macOS) copy it to every accepted socket.
 
@@ -68,6 +70,7 @@ def listen(
         backlog: connections the kernel holds until they are accepted.
         mode: permissions of a Unix socket's file, like 0o660; None: what the umask leaves.
         owner: `user:group`, `user` or `:group`, who is to have that file; None: this process.
+        others: addresses that are bound beside this one.
         reuse_port: share the port with other sockets that say the same (SO_REUSEPORT); the kernel spreads connections.
 
     Raises:
@@ -77,7 +80,13 @@ def listen(
         return _listen_unix(address, backlog, mode, owner)
     if address.kind == "fd":
         return _adopt(address, backlog)
-    return _listen_tcp(address, backlog, reuse_port)
+    return _listen_tcp(address, backlog, reuse_port, takes_ipv4(address, others))
+
+
+def takes_ipv4(address: Address, others: Iterable[Address]) -> bool:
+    """Whether an IPv6 address is to take IPv4 as well: that of everything, where nothing else has the port."""
+    taken = any(other.kind == "tcp" and ":" not in other.host and other.port == address.port for other in others)
+    return address.host == "::" and not (taken and address.port)
 
 
 ROOM = "raise the limit with ulimit -n"
@@ -97,7 +106,7 @@ def _resolved(address: Address) -> list[Any]:
     return found
 
 
-def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False) -> Listener:
+def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False, both: bool = False) -> Listener:
     absent: OSError | None = None
     for family, kind, protocol, _, name in _resolved(address):
         try:
@@ -110,7 +119,7 @@ def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False) -> Lis
         try:
             sock.setsockopt(constants.SOL_SOCKET, constants.SO_REUSEADDR, 1)
             if family == constants.AF_INET6:
-                sock.setsockopt(constants.IPPROTO_IPV6, constants.IPV6_V6ONLY, 1)
+                sock.setsockopt(constants.IPPROTO_IPV6, constants.IPV6_V6ONLY, 0 if both else 1)
             sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
             if reuse_port:
                 sock.setsockopt(constants.SOL_SOCKET, constants.SO_REUSEPORT, 1)

@@ -144,6 +144,11 @@ cdef extern from *:
         }
         if (peer->ss_family == AF_INET6) {
             struct sockaddr_in6* v6 = (struct sockaddr_in6*)peer;
+            if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {     /* of a listener that takes both: an IPv4 peer */
+                memcpy(address, (unsigned char*)&v6->sin6_addr + 12, 4);
+                *port = ntohs(v6->sin6_port);
+                return AF_INET;
+            }
             memcpy(address, &v6->sin6_addr, 16);
             *port = ntohs(v6->sin6_port);
             return AF_INET6;

@@ -159,7 +159,8 @@ _ANSWERS, _LOGS = "Requests and answers", "Logs"
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "bind", "addresses", "127.0.0.1:8000", "",
-        "Where to listen: host:port, :port (every IPv4 address), [::]:port, unix:/path or fd://N. May be repeated.",
+        "Where to listen: host:port, :port (every IPv4 address), [::]:port (every address), unix:/path or fd://N. May"
+        " be repeated.",
         _SERVE, ("-b", "--bind", "--listen"),
     ),
     Setting(

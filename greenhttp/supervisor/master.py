@@ -430,7 +430,8 @@ class Master:
 
     def _listener(self, address: Address) -> Listener:
         ways = self.settings
-        return listen(address, ways.backlog, ways.socket_mode, socket_owner(ways), ways.reuse_port)
+        others = [parse_address(text) for text in ways.bind]
+        return listen(address, ways.backlog, ways.socket_mode, socket_owner(ways), ways.reuse_port, others)
 
     def _are_waiting(self) -> bool:
         """Whether there are connections that nobody has accepted."""

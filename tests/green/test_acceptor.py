@@ -51,6 +51,16 @@ def test_the_address_of_the_peer_comes_with_the_connection(accepting, address):
     assert [stream.peer for stream in streams] == [client.getsockname()[:2] for client in clients]
 
 
+@ipv6
+def test_an_ipv4_peer_of_a_listener_that_takes_both_is_one(accepting):
+    _, connect, streams, _ = accepting("[::]:0")
+    port = connect().getpeername()[1]
+    until(lambda: streams)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        until(lambda: len(streams) == 2)
+        assert streams[1].peer == client.getsockname()
+
+
 def test_a_unix_peer_has_no_address(accepting):
     _, connect, streams, _ = accepting("unix:s")
     connect()

@@ -34,8 +34,8 @@ def opened():
     """listen() whose sockets are closed at the end."""
     listeners = []
 
-    def open_one(address, backlog=16):
-        sock = listen(address, backlog)
+    def open_one(address, backlog=16, others=()):
+        sock = listen(address, backlog, others=others)
         listeners.append((sock, address))
         return sock
 
@@ -181,9 +181,27 @@ def test_an_empty_host_is_every_ipv4_address(opened):
 @ipv6
 def test_ipv4_and_ipv6_can_be_bound_side_by_side(opened):
     port = bound_name(opened(Address("tcp", "0.0.0.0", 0))).port
-    sock = opened(Address("tcp", "::", port))
+    address = Address("tcp", "::", port)
+    sock = opened(address, others=[address, Address("tcp", "0.0.0.0", port)])
     assert str(bound_name(sock)) == f"[::]:{port}"
     assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
+
+@ipv6
+@pytest.mark.parametrize(
+    "others", [[], [Address("tcp", "::", 0)], [Address("tcp", "127.0.0.1", 1), Address("unix", path="s")]]
+)
+def test_every_ipv6_address_is_every_ipv4_address_too(opened, others):
+    port = bound_name(opened(Address("tcp", "::", 0), others=others)).port
+    with socket.create_connection(("127.0.0.1", port), 10), socket.create_connection(("::1", port), 10):
+        pass
+
+
+@ipv6
+def test_another_ipv6_address_takes_ipv6_alone(opened):
+    port = bound_name(opened(Address("tcp", "::1", 0))).port
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 10)
 
 
 def test_a_host_name_binds_one_address(opened):
