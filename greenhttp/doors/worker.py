@@ -22,7 +22,7 @@ from greenhttp.doors.translated import settings_of
 from greenhttp.errors import ConfigError
 from greenhttp.hosting.hooks import around
 from greenhttp.logs.lines import TextFormatter
-from greenhttp.logs.setup import can_write, entry
+from greenhttp.logs.setup import can_write, entry, reached
 from greenhttp.process.handlers import REPLACED, Handlers
 from greenhttp.settings import console
 
@@ -35,29 +35,49 @@ log = logging.getLogger("greenhttp")
 
 
 class _Passed(logging.Handler):
-    """What greenhttp logs goes where gunicorn's errors go: to the handlers that their logger has now.
+    """What greenhttp logs goes where gunicorn's errors go: by the level, the filters and the handlers that their logger
+    has now, and those of the loggers that it propagates to.
 
     The application may disable that logger, take its handlers away, or close stderr, so they get a
-    stream of their own for that. Where none of them can write, lines go there too.
+    stream of their own for that. Where none of them can write, lines go to those from before it was loaded, else there.
     """
 
     def __init__(self, to: logging.Logger) -> None:
         super().__init__()
-        self.handlers = to.handlers[:]
+        self.to = to
+        self.before = reached(to)
         stderr = console.descriptor(console.ERR)
-        for handler in self.handlers:
+        for handler in self.before:
             if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
                 handler.setStream(os.fdopen(stderr, "w", 1, "utf-8", "backslashreplace", closefd=False))
         self.setFormatter(TextFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
-        written = False
-        for handler in filter(can_write, self.handlers):
-            with contextlib.suppress(Exception):
-                handler.handle(record)
-                written = True
-        if not written:
+        if record.levelno < self.to.getEffectiveLevel():
+            return
+        with contextlib.suppress(Exception):
+            kept = self.to.filter(record)
+            if not kept:
+                return
+            record = kept if isinstance(kept, logging.LogRecord) else record  # CPython 3.12+: it may be another one
+        if not self._passed(record, [handler for handler in reached(self.to) if handler is not self]):
+            self.keep(record)
+
+    def keep(self, record: logging.LogRecord) -> None:
+        """Write it by none of the application's handlers."""
+        if not self._passed(record, self.before):
             console.say_as_it_is(f"{self.format(record)}\n")
+
+    @staticmethod
+    def _passed(record: logging.LogRecord, handlers: list[logging.Handler]) -> bool:
+        """Whether any of these can write. One may not want it, by its level."""
+        able = False
+        for handler in filter(can_write, handlers):
+            with contextlib.suppress(Exception):
+                if record.levelno >= handler.level:
+                    handler.handle(record)
+                able = True
+        return able
 
 
 class Worker(Base):  # type: ignore[misc]
@@ -246,7 +266,7 @@ class Worker(Base):  # type: ignore[misc]
 
     def _from_application(self, source: tuple[str, str] | None, text: str) -> None:
         """What is written to `wsgi.errors` goes where gunicorn's errors go, and never further: see logs.setup."""
-        self.passed.emit(entry(source, text))
+        self.passed.keep(entry(source, text))
 
     def _own(self, name: str) -> Any:
         """The hook of that name, or None where gunicorn's own stands, which only says at debug that it was called."""

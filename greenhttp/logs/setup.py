@@ -81,12 +81,16 @@ def others() -> list[logging.Handler]:
     """Handlers of the application's that what is logged here would reach, as far as they can write."""
     if current is not None and current.apart:
         return []
+    return [handler for handler in reached(log) if not isinstance(handler, PipeHandler) and can_write(handler)]
+
+
+def reached(logger: logging.Logger | None) -> list[logging.Handler]:
+    """Its handlers, and those of the loggers that it propagates to."""
     found: list[logging.Handler] = []
-    logger: logging.Logger | None = log
     while logger is not None:
         found += logger.handlers
         logger = logger.parent if logger.propagate else None
-    return [handler for handler in found if not isinstance(handler, PipeHandler) and can_write(handler)]
+    return found
 
 
 def can_write(handler: logging.Handler) -> bool:

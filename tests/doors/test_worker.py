@@ -26,7 +26,7 @@ def app(environ, start_response):
         while not os.path.exists("go"):
             time.sleep(0.01)
     if path == "/do":
-        exec(environ["HTTP_X_CODE"], globals())
+        exec(environ["HTTP_X_CODE"], {**globals(), "environ": environ})
     if path == "/fail":
         raise LookupError(environ["QUERY_STRING"])
     if path == "/stuck":
@@ -302,3 +302,53 @@ def test_whatever_the_application_does_to_its_process_the_log_speaks_and_term_st
             server.said(f"LookupError: mark{number}$")
         server.send_signal(signal.SIGTERM)
         assert server.ended() == 0
+
+
+def failed(tmp_path, config, code, file):
+    """What is in that file once a request has failed, and what is on stderr."""
+    with Gunicorn(tmp_path, config=config) as server:
+        server.ask("/do", **{"X-Code": code})
+        server.ask("/fail?mark")
+        server.ask("/do", **{"X-Code": "print('written', file=environ['wsgi.errors'])"})
+        server.send_signal(signal.SIGTERM)
+        assert server.ended() == 0
+    return (tmp_path / file).read_text(), "".join(server.lines)
+
+
+LOGGED = """
+logconfig_dict = {
+    "version": 1, "disable_existing_loggers": False, "formatters": {"plain": {"format": "%(message)s"}},
+    "handlers": {"file": {"class": "logging.FileHandler", "filename": "log", "formatter": "plain"}},
+    "root": {"level": "INFO", "handlers": ["file"]},
+    "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
+}
+import sys
+def when_ready(server): print("Listening at:", server.LISTENERS[0], file=sys.stderr, flush=True)
+"""
+
+
+def test_lines_go_to_the_handlers_that_gunicorns_errors_are_propagated_to(tmp_path):
+    log, stderr = failed(tmp_path, LOGGED, "", "log")
+    assert log.count("LookupError: mark") == log.count("written") == 1
+    assert "LookupError" not in stderr and "written" not in stderr
+
+
+def test_lines_go_to_a_handler_that_the_application_adds_to_gunicorns_errors(tmp_path):
+    code = "import logging; logging.getLogger('gunicorn.error').addHandler(logging.FileHandler('log'))"
+    log, stderr = failed(tmp_path, "", code, "log")
+    assert log.count("LookupError: mark") == stderr.count("LookupError: mark") == 1
+    assert stderr.count("written") == 1 and "written" not in log  # it may be one that writes there itself
+
+
+QUIET = [
+    "log.setLevel('CRITICAL')",
+    "log.addFilter(lambda record: 'mark' not in str(record.exc_info))",
+    "[handler.setLevel('CRITICAL') for handler in log.handlers]",
+]
+
+
+@pytest.mark.parametrize("deed", QUIET)
+def test_level_and_filters_of_gunicorns_errors_are_those_of_the_lines(tmp_path, deed):
+    code = f"import logging; log = logging.getLogger('gunicorn.error'); {deed}; open('log', 'w').close()"
+    _, stderr = failed(tmp_path, "", code, "log")
+    assert "LookupError: mark" not in stderr
