@@ -62,15 +62,23 @@ class _Ours(logging.Logger):
                 current.writer.emit(record)
 
     def callHandlers(self, record: logging.LogRecord) -> None:
-        """The application's, and our own also where they have thrown it out."""
+        """The application's, and our own also where they have thrown it out.
+
+        Those of the application by the method of the class, as it is now: tools that watch logging replace it.
+        """
         ours = current.handler if current is not None else None
-        if ours is None:
+        if current is None or ours is None:
             super().callHandlers(record)
             return
-        for handler in others():
-            if record.levelno >= handler.level:
-                handler.handle(record)
-        if ours.filter(record):
+        failed = False
+        if not current.apart:  # there nothing may wait
+            reaches = logging.Logger(self.name)
+            reaches.handlers = others() or [logging.NullHandler()]  # without any, stderr would have the line
+            try:
+                logging.Logger.callHandlers(reaches, record)
+            except Exception:  # in the hub, also that a handler waits
+                failed = True
+        if ours.filter(record) or failed:
             ours.emit(record)
 
 

@@ -342,3 +342,31 @@ def test_a_handler_that_was_there_and_has_gone_leaves_the_log_to_the_server(capf
         logging.getLogger().removeHandler(own)
         logs.log.warning("careful")
     assert capfd.readouterr().err.endswith(" WARNING careful\n")
+
+
+@silence()
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.parametrize("thrown_out", [True, False])
+def test_who_replaces_callhandlers_sees_each_record_once_and_no_line_is_lost_or_doubled(
+    capfd, monkeypatch, own, fails, thrown_out
+):
+    plain, seen, stream = logging.Logger.callHandlers, [], io.StringIO()
+
+    def watch(logger, record):  # as the integrations of Sentry and New Relic do it
+        plain(logger, record)
+        seen.append((logger.name, record.getMessage()))
+        if fails:
+            raise LookupError("no such shelf")
+
+    with logs.set_up(Settings()):
+        monkeypatch.setattr(logging.Logger, "callHandlers", watch)
+        if own:
+            logging.getLogger().addHandler(logging.StreamHandler(stream))
+        if thrown_out:
+            clear()
+        logs.log.warning("careful")
+        monkeypatch.undo()
+    assert seen == [("greenhttp", "careful")]
+    assert stream.getvalue() == "careful\n" * own
+    assert capfd.readouterr().err.count("careful") == (fails or not own)
