@@ -14,6 +14,7 @@ from typing import Any
 from greenhttp.errors import ConfigError
 from greenhttp.hosting.handler import Handler
 from greenhttp.hosting.wsgi import WSGI
+from greenhttp.settings.signatures import signature
 from greenhttp.settings.values import Settings
 
 NATIVE, STREAM = "native", "stream"
@@ -32,7 +33,7 @@ Hooks = Callable[[dict[str, Any]], Callable[[int, int, bytes], object]]
 def interface_of(app: Callable[..., Any]) -> str:
     """`"native"` or `"wsgi"`, by the rule above; `"wsgi"` for what has no signature (some of what is written in C)."""
     try:
-        parameters = inspect.signature(app, follow_wrapped=False).parameters.values()
+        parameters = signature(app, follow_wrapped=False).parameters.values()
     except (TypeError, ValueError):
         return "wsgi"
     kinds = [parameter.kind for parameter in parameters]
@@ -80,7 +81,7 @@ def doubt(app: Callable[..., Any]) -> str | None:
 
 def _is_for_streams(app: Callable[..., Any]) -> bool:
     """Whether a native handler's argument has the name or the annotation that those of stream handlers have."""
-    first = next(iter(inspect.signature(app, follow_wrapped=False).parameters.values()))
+    first = next(iter(signature(app, follow_wrapped=False).parameters.values()))
     kind = getattr(first.annotation, "__name__", first.annotation)
     return first.name == "stream" or isinstance(kind, str) and kind.rpartition(".")[2] == "Stream"
 
@@ -168,11 +169,11 @@ def _misfit(app: Callable[..., Any], interface: str, call: str) -> str:
 def _takes(app: Callable[..., Any], count: int) -> bool:
     """Whether it can be called with so many arguments."""
     try:
-        signature = inspect.signature(app, follow_wrapped=False)
+        known = signature(app, follow_wrapped=False)
     except (TypeError, ValueError):
         return True  # nobody knows
     try:
-        signature.bind(*[None] * count)
+        known.bind(*[None] * count)
     except TypeError:
         return False
     return True

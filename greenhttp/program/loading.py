@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from greenhttp.errors import AppError
 from greenhttp.settings.foreign import instead_of_paste
+from greenhttp.settings.signatures import signature
 from greenhttp.traces import last_line
 
 DEFAULT_NAMES = ("application", "app")
@@ -206,7 +207,7 @@ def _create(spec: str, factory: Any, name: str, given: Given) -> Any:
     if not callable(factory):
         raise AppError(f"{spec}: {name} is {_a(factory)} and cannot be called")
     try:
-        inspect.signature(factory).bind(*given.positional, **given.named)
+        signature(factory).bind(*given.positional, **given.named)
     except TypeError as error:
         raise AppError(f"{spec}: {name} cannot be called like that ({error}); {CALL}") from None
     except ValueError:  # a signature that cannot be known

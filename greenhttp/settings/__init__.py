@@ -8,6 +8,7 @@
     sources     which of the places a setting comes from wins
     file        those of a file, TOML or Python; gunicorn's too
     foreign     what other servers call theirs
+    signatures  what a hook, a factory or an application can be called with
     shown       settings as TOML, for --print-config
     console     lines and colours on the terminal
 

@@ -20,7 +20,6 @@ refused, are told at once.
 
 import ast
 import contextlib
-import inspect
 import mmap
 import os
 import pickle
@@ -43,6 +42,7 @@ from greenhttp.settings.foreign import (
     ignored,
     ini_line,
 )
+from greenhttp.settings.signatures import signature
 from greenhttp.settings.sources import APP, HOOKS, PLACES, Given, Source
 from greenhttp.settings.table import BY_NAME, SETTINGS, nearest
 from greenhttp.traces import last_line
@@ -332,12 +332,12 @@ def _hooks(names: Mapping[str, Any], found: _Mistakes) -> dict[str, Callable[...
 def _fitting(hook: Callable[..., Any], given: tuple[str, ...]) -> Callable[..., Any] | None:
     """The hook as it can be called, or None; one of post_request may leave out resp, and environ too, as there."""
     try:
-        signature = inspect.signature(hook)
+        known = signature(hook)
     except (TypeError, ValueError):  # one written in C: nobody knows
         return hook
     for many in (4, 3, 2) if given[-1] == "resp" else (len(given),):
         try:
-            signature.bind(*given[:many])
+            known.bind(*given[:many])
         except TypeError:
             continue
         return hook if many == len(given) else lambda *words, many=many: hook(*words[:many])
