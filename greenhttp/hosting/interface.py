@@ -97,13 +97,16 @@ def unfit(app: Callable[..., Any], interface: str, call: str) -> str:
         interface: as the setting.
         call: what to give if it is a factory, like `module:create()`; "" if it is what a factory has returned.
     """
+    kind = interface_of(app) if interface == "auto" else interface  # as it is served: what is cached has no signature
+    cached = False
     if type(app) is _Cached:
-        app = app.__wrapped__  # it is called with the same arguments
+        cached, app = True, app.__wrapped__  # it is called with the same arguments
     if not _is_plain(app):
         return ""
-    kind = interface_of(app) if interface == "auto" else interface
     if not _takes(app, 2 if kind == "wsgi" else 1):
-        return _misfit(app, interface, call)
+        hidden = cached and interface == "auto" and _takes(app, 1) and not _takes(app, 0)
+        line = _misfit(app, kind if hidden else interface, call)
+        return f"{line}; lru_cache hides its signature: give --interface native" if hidden else line
     if not inspect.isclass(app) or kind == STREAM or _may_answer(app, kind):
         return ""
     what = "iterable" if kind == "wsgi" else "what a handler may return"

@@ -344,6 +344,11 @@ NEITHER = "takes neither one argument (request) nor two (environ, start_response
             " every request will fail",
         ),
         (
+            functools.cache(native), "auto",
+            "native does not take the two arguments of a WSGI application (environ, start_response);"
+            " every request will fail; lru_cache hides its signature: give --interface native",
+        ),
+        (
             Configured, "auto",
             "Configured is a class, and its instances are not what a handler may return; every request will fail;"
             " give an instance of it",
