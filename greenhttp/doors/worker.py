@@ -26,7 +26,7 @@ from greenhttp.logs.setup import can_write, entry, reached
 from greenhttp.process.handlers import REPLACED, Handlers
 from greenhttp.settings import console
 
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1, signal.SIGWINCH)
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1)
 BEAT = 0.25  # seconds between two beats
 NOT_BOOTED = 3  # the exit code at which gunicorn's master stops instead of trying again
 NEVER_STARTED = (NOT_BOOTED, 4)  # all of those codes
@@ -187,8 +187,10 @@ class Worker(Base):  # type: ignore[misc]
         from greenhttp.settings.address import Address
 
         console.fill()  # what the application has closed
+        replaced = [number for number, handler in self.handlers.items() if signal.getsignal(number) != handler]
         self.kept = Handlers(self.handlers)
         self.kept.look()
+        self._tell(replaced)
         loop = gevent.get_hub().loop
         waker = loop.io(self.PIPE[0], 1, ref=False)  # a signal in the moment before the poll does not interrupt it
         waker.start(os.read, self.PIPE[0], 4096)
@@ -250,8 +252,7 @@ class Worker(Base):  # type: ignore[misc]
 
         while True:
             self.notify()
-            if replaced := self.kept.look():
-                log.warning(REPLACED, ", ".join(signal.Signals(number).name for number in replaced))
+            self._tell(self.kept.look())
             if not self.stopping.is_set():
                 self.nr = self.server.statistics().get("requests", 0)
                 if self.nr >= self.max_requests:
@@ -263,6 +264,12 @@ class Worker(Base):  # type: ignore[misc]
                 if not self.alive:
                     self.stopping.set()
             gevent.sleep(BEAT)
+
+    @staticmethod
+    def _tell(replaced: list[int]) -> None:
+        """Whose handlers of signals the application, or a hook, had replaced."""
+        if replaced:
+            log.warning(REPLACED, ", ".join(signal.Signals(number).name for number in replaced))
 
     def _from_application(self, source: tuple[str, str] | None, text: str) -> None:
         """What is written to `wsgi.errors` goes where gunicorn's errors go, and never further: see logs.setup."""

@@ -315,15 +315,18 @@ def failed(tmp_path, config, code, file):
     return (tmp_path / file).read_text(), "".join(server.lines)
 
 
-LOGGED = """
+WHEN_READY = """
+import os, sys
+terminal = os.fdopen(os.dup(2), "w")
+def when_ready(server): print("Listening at:", server.LISTENERS[0], file=terminal, flush=True)
+"""
+LOGGED = WHEN_READY + """
 logconfig_dict = {
     "version": 1, "disable_existing_loggers": False, "formatters": {"plain": {"format": "%(message)s"}},
     "handlers": {"file": {"class": "logging.FileHandler", "filename": "log", "formatter": "plain"}},
     "root": {"level": "INFO", "handlers": ["file"]},
     "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
 }
-import sys
-def when_ready(server): print("Listening at:", server.LISTENERS[0], file=sys.stderr, flush=True)
 """
 
 
@@ -352,3 +355,24 @@ def test_level_and_filters_of_gunicorns_errors_are_those_of_the_lines(tmp_path, 
     code = f"import logging; log = logging.getLogger('gunicorn.error'); {deed}; open('log', 'w').close()"
     _, stderr = failed(tmp_path, "", code, "log")
     assert "LookupError: mark" not in stderr
+
+
+SIGNALS = """
+import signal
+def post_worker_init(worker):
+    signal.signal(signal.SIGWINCH, lambda *_: open("winch", "w").close())
+    signal.signal(signal.SIGABRT, lambda *_: None)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+"""
+
+
+def test_handlers_that_a_hook_sets_are_kept_or_named(tmp_path):
+    with Gunicorn(tmp_path, config=SIGNALS) as server:
+        pid = int(server.ask("/pid"))
+        server.said("replaced the handler of SIGTERM, SIGABRT; the server's own is back")
+        os.kill(pid, signal.SIGWINCH)
+        while not (tmp_path / "winch").exists():
+            server.ask("/")
+        server.send_signal(signal.SIGTERM)
+        assert server.ended() == 0
+        assert sum("replaced" in line for line in server.lines) == 1
