@@ -104,6 +104,7 @@ class Server:
         self._token: forked.Serving | None = None  # while it serves
         self._stopped = Event()
         self._stopping = self._cutting = False
+        self._forked = False  # this process is a child of the one that serves
         self._entries: deque[tuple[int, str, BaseException | None]] = deque()
         self._entries_lost = 0
         self._log_writer: gevent.Greenlet | None = None
@@ -177,7 +178,7 @@ class Server:
         if self._service is not None:
             return
         self._stopped.clear()
-        self._stopping = self._cutting = False
+        self._stopping = self._cutting = self._forked = False
         opened: list[tuple[Listener, Address]] = []
         try:
             if listeners is None:
@@ -235,7 +236,12 @@ class Server:
             self._service.announce_close()
 
     def serve_forever(self) -> None:
-        """Serve until `stop` has been called, from another green thread, and is done."""
+        """Serve until `stop` has been called, from another green thread, and is done.
+
+        Raises ConfigError as `start` does, and in a process that was forked after the start.
+        """
+        if self._forked:
+            raise ConfigError(forked.serves_nothing())
         self.start()
         self._stopped.wait()
 
@@ -370,6 +376,7 @@ class Server:
         kept = self._service, self._sweep, self._doors, self._log_writer, list(self._entries)
         if self._service is None or self._sweep is None:
             return kept
+        self._forked = True
         if ours:
             for door in self._doors:
                 door.shut()

@@ -41,6 +41,7 @@ from greenhttp.http.service import Service
 from greenhttp.observe.access import LIMIT
 from greenhttp.observe.atoms import Step
 from greenhttp.observe.entries import Entries
+from greenhttp.process import forked
 from greenhttp.server import Server
 from greenhttp.settings.address import Address
 from greenhttp.settings.kinds import LONGEST, MOST, MOST_RUNNING
@@ -190,6 +191,12 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
             self._serving = serving
         else:
             self._serving.go_on()
+
+    def serve_forever(self, stop_timeout: float | None = None) -> None:
+        """Serve until `stop`. Raises ConfigError in a process that was forked since the start."""
+        if self.started and self._serving is None:
+            raise ConfigError(forked.serves_nothing())
+        super().serve_forever(stop_timeout)
 
     def stop_accepting(self) -> None:
         if self._serving is not None:

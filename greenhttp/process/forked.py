@@ -18,6 +18,9 @@ in the child only the green thread that forked goes on:
 gevent's hub itself goes on, as after any fork: the child can sleep, use sockets, start green threads and processes. If
 nothing is left that could wake it, LoopExit is raised in the green thread that forked, as gevent does in the main one;
 if that has ended, the process ends.
+
+A program that starts a server and then becomes a daemon, or forks siblings, has forked in its main green thread. Where
+such a child goes on to wait, does not serve soon and is none of `multiprocessing`, a line says what is wrong with that.
 """
 
 import contextlib
@@ -44,6 +47,8 @@ HELD = {
     signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN,
     signal.SIGTTOU, signal.SIGWINCH,
 }  # fmt: skip
+
+SETTLED = 0.5  # seconds that a forked process has to start a server of its own, before the line
 
 log = logging.getLogger("greenhttp")
 
@@ -97,6 +102,14 @@ def in_child(call: Callable[[], object]) -> Iterator[None]:
     finally:
         if call in _calls:
             _calls.remove(call)
+
+
+def serves_nothing() -> str:
+    """What is wrong with a forked process that is meant to serve."""
+    return (
+        f"process {os.getpid()} was forked after the server was started, and serves nothing:"
+        " fork first, start the server afterwards"
+    )
 
 
 def came_back(what: str, error: BaseException | None, say: Say | None = None) -> NoReturn:
@@ -227,6 +240,12 @@ def _take_signals_back() -> None:
                 signal.signal(number, handler)
 
 
+def _origin() -> object:
+    """By which process `multiprocessing` has made this one, if it has."""
+    module = sys.modules.get("multiprocessing.process")
+    return None if module is None else module.parent_process()
+
+
 class _Quarantine:
     """Keeps the parent's green threads from going on in this process.
 
@@ -239,6 +258,7 @@ class _Quarantine:
         self.hub, self.say = hub, say
         self.forker = getcurrent()
         self.others: dict[int, greenlet] = {}
+        self.origin = _origin()
         self.before: Any = None  # another function that is told of switches
         self.settled = False
         self.sample = hub.loop.run_callback(int)  # gevent has no name for what that makes
@@ -294,7 +314,18 @@ class _Quarantine:
             _take_signals_back()
         if id(main) not in own:
             self._have_ground(main)
+        if self.forker is main and _origin() is self.origin:
+            timer = self.hub.loop.timer(SETTLED, ref=False)  # not here: whoever writes may wait
+            _kept.append(timer)
+            timer.start(gevents.spawn_raw, self._tell, timer)
         self.others = others  # last: this may run in one of them
+
+    def _tell(self, timer: Any) -> None:
+        timer.stop()
+        timer.close()
+        if not _serving:
+            with contextlib.suppress(Exception):
+                _say(self.say, logging.ERROR, serves_nothing(), None)
 
     def _stop(self, inherited: list[Any], fresh: set[int]) -> None:
         """Stop watchers and callbacks of the parent's, but for those of the green thread that forked."""

@@ -2,8 +2,10 @@
 tests/system/test_fork.py."""
 
 import json
+import re
 import sys
 
+import pytest
 from greenlet import greenlet
 
 from greenhttp.process.forked import _of_kinds
@@ -188,3 +190,65 @@ def test_objects_are_told_by_type_whatever_their_classes_do():
     green = greenlet(print)
     found = _of_kinds((greenlet, "Odd"), [green, 1, Odd("Odd", (), {})(), Odd("Even", (), {})(), sys])
     assert [type(each).__name__ for each in found] == ["greenlet", "Odd"]
+
+
+STARTS = """
+import multiprocessing, os, sys
+import gevent
+from greenhttp.errors import ConfigError
+from greenhttp.pywsgi import WSGIServer
+from greenhttp.server import Server
+
+class Log:
+    write = staticmethod(lambda text: os.write(2, text.encode()))
+
+def server(start=True):
+    made = MAKE
+    if start:
+        made.start()
+    return made
+
+def last(work):
+    try:
+        work()
+    except ConfigError as error:
+        os.write(2, f"raised: {error}\\n".encode())
+    os._exit(0)
+
+def forked(work):
+    pid = os.fork()
+    if pid == 0:
+        last(work)
+    assert os.waitpid(pid, 0)[1] == 0
+
+own = server()
+"""
+MAKES = {
+    "Server": "Server(lambda environ, start_response: [], bind='127.0.0.1:0', interface='wsgi')",
+    "pywsgi": "WSGIServer(('127.0.0.1', 0), lambda environ, start_response: [], log=None, error_log=Log)",
+}
+
+CURE = "fork first, start the server afterwards"
+NOTHING = rf"process \d+ was forked after the server was started, and serves nothing: {CURE}"
+PLACES = {
+    "waits": ("forked(lambda: [gevent.sleep(0.01), gevent.sleep(0.8)])", NOTHING + "\n"),
+    "daemon": ("forked(lambda: forked(lambda: gevent.sleep(0.8)))", NOTHING + "\n"),
+    "serves": ("forked(own.serve_forever)", f"raised: {NOTHING}\n"),
+    "starts": ("forked(lambda: [server(), gevent.sleep(0.8)])", ""),
+    "computes": ("forked(lambda: sum(range(9)))", ""),
+    "multiprocessing": (
+        "child = multiprocessing.get_context('fork').Process(target=gevent.sleep, args=(0.8,)); child.start();"
+        " child.join()",
+        "",
+    ),
+    "another": ("gevent.spawn(forked, lambda: gevent.sleep(0.8)).join()", ""),
+}
+
+
+@pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
+@pytest.mark.parametrize(("place", "said"), PLACES.values(), ids=PLACES)
+def test_a_program_that_forks_after_the_start_is_told_that_the_child_serves_nothing(tmp_path, make, place, said):
+    with Process(tmp_path, "-c", STARTS.replace("MAKE", make) + place) as process:
+        code, _, err = process.rest()
+    assert code == 0, err
+    assert re.fullmatch(said, err), err
