@@ -169,6 +169,9 @@ class Worker(Base):  # type: ignore[misc]
 
     def _reopen(self) -> None:
         self.log.reopen_files()
+        captured = getattr(self.log, "logfile", None)  # capture_output: where stdout and stderr go
+        if captured is not None:
+            console.move(captured.fileno())
         self.server.reopen()
 
     # ---- serving

@@ -49,6 +49,12 @@ def release() -> None:
     _held.clear()
 
 
+def move(fd: int) -> None:
+    """From now on lines go where this descriptor leads, if `hold` has been called."""
+    for duplicate, _ in _held.values():
+        os.dup2(fd, duplicate, inheritable=False)
+
+
 def restore() -> None:
     """Descriptors 1 and 2 lead where they led at `hold`, and so do sys.stdout and sys.stderr."""
     for number, (fd, _) in _held.items():

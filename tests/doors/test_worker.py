@@ -376,3 +376,21 @@ def test_handlers_that_a_hook_sets_are_kept_or_named(tmp_path):
         server.send_signal(signal.SIGTERM)
         assert server.ended() == 0
         assert sum("replaced" in line for line in server.lines) == 1
+
+
+def test_stacks_of_a_hung_worker_go_to_the_file_that_usr1_has_opened(tmp_path):
+    options = ["--capture-output", "--error-logfile", "log", "-t", "3"]
+    with Gunicorn(tmp_path, *options, config=WHEN_READY) as server:
+        server.ask("/")
+        os.rename(tmp_path / "log", tmp_path / "old")
+        server.send_signal(signal.SIGUSR1)
+        while not (tmp_path / "log").exists():
+            server.ask("/")
+        pid = int(server.ask("/pid"))
+        with pytest.raises((OSError, http.client.HTTPException)):
+            server.ask("/stuck")
+        assert int(server.ask("/pid")) != pid
+        server.send_signal(signal.SIGTERM)
+        assert server.ended() == 0
+    assert "most recent call first" in (tmp_path / "log").read_text()
+    assert "most recent call first" not in (tmp_path / "old").read_text()
