@@ -197,6 +197,13 @@ def test_there_is_a_supervisor_where_a_setting_asks_for_one(arguments, environ, 
     assert _is_supervised(*_settled(_parse([*arguments, "web"]), environ)) is supervised
 
 
+def test_what_an_upgrade_starts_is_a_supervisor_too(monkeypatch):
+    """Of systemd's sockets, which had asked for one, the variables are gone by then."""
+    monkeypatch.setenv("GREENHTTP_TAKEOVER", "{}")
+    assert _is_supervised(*_settled(_parse(["web"]), {})) is True
+    assert _is_supervised(*_settled(_parse(["-w", "0", "web"]), {})) is False
+
+
 def test_a_port_that_does_not_count_is_not_read(tmp_path):
     path = tmp_path / "s.toml"
     path.write_text('port = "x"')

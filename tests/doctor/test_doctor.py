@@ -109,6 +109,13 @@ def test_what_waits_cooperatively_is_no_finding(doctor):
     assert code == 0, out
 
 
+def test_what_the_servers_own_limits_would_refuse_is_no_finding(doctor):
+    code = "import time\n\ndef app(request):\n    time.sleep(0.02)\n    return 'fine'\n"
+    status, out, err = doctor(code, "--concurrency", "1", "--queue", "0")
+    assert (status, err) == (0, "")
+    assert ": blocking: nothing, " in out
+
+
 def test_an_offloaded_call_is_no_finding(doctor):
     patient = BLOCKS.replace("plain_sleep(0.5)", "__import__('greenhttp').offload(plain_sleep, 0.5)")
     assert doctor(patient, "--request", "/slow")[0] == 0

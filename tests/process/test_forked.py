@@ -252,3 +252,33 @@ def test_a_program_that_forks_after_the_start_is_told_that_the_child_serves_noth
         code, _, err = process.rest()
     assert code == 0, err
     assert re.fullmatch(said, err), err
+
+
+HANDLED = """
+import json, os, signal
+import gevent
+from greenhttp.server import Server
+
+def request(number):
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(number, lambda *_: os._exit(7))      # after the fork, and before it waits for the first time
+        gevent.spawn_later(0.01, os.kill, os.getpid(), number)
+        gevent.sleep(5)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+server = Server(lambda request: "", bind="127.0.0.1:0")
+gevent.signal_handler(signal.SIGTERM, server.stop)
+gevent.signal_handler(signal.SIGINT, server.stop)
+server.start()
+for number in signal.SIGTERM, signal.SIGINT:
+    child = gevent.spawn(request, number)
+    child.join()
+    print(json.dumps(child.value))
+server.stop(1)
+"""
+
+
+def test_a_handler_that_a_child_sets_is_its_own_also_where_gevent_had_one_for_the_parent(tmp_path):
+    assert run(tmp_path, "", HANDLED) == (7, 7)

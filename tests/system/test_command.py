@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,27 @@ def test_an_unknown_option_names_the_nearest_and_exit_code_2(here):
         code, _, err = command.rest()
     assert (code, err.count("\n")) == (2, 1)
     assert "--bind" in err
+
+
+def test_pythonpath_may_lead_into_an_archive(here):
+    with zipfile.ZipFile(here / "libs.zip", "w") as archive:
+        archive.writestr("inner/packed.py", "def app(request):\n    return 'packed'\n")
+    with Command(here, "--check", "--pythonpath", "libs.zip/inner", "packed:app") as command:
+        assert command.rest()[0] == 0
+    for path in "libs.zip.none/inner", "none/inner":
+        with Command(here, "--check", "--pythonpath", path, "packed:app") as command:
+            code, _, err = command.rest()
+            assert code == 2 and f"pythonpath: {path}: there is no such directory or archive" in err
+
+
+def test_the_file_of_a_unix_socket_is_removed_where_a_preloaded_application_has_left_the_directory(here):
+    (here / "leaving.py").write_text("import os\nos.chdir('/')\ndef app(request):\n    return 'ok'\n")
+    with Command(here, "-b", "unix:x.sock", "-w", "1", "--preload", "leaving:app") as command:
+        command.until("worker 1 serves")
+        assert (here / "x.sock").exists()
+        command.terminate()
+        assert command.rest()[0] == 0
+    assert not (here / "x.sock").exists()
 
 
 def test_a_unix_socket_is_served_and_its_file_removed(here):
