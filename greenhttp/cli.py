@@ -10,9 +10,11 @@ settings and the errors; everything else is imported inside functions.
 A user's mistake is one line on stderr, never a traceback. The exit codes stand in the help text below.
 """
 
+import atexit
 import contextlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from greenhttp.program.hooks import Life
 
 STOPPED, BROKEN, MISUSED, APP_FAILED = 0, 1, 2, 3
+GRACE = 2  # seconds that functions registered for the exit have at the end of a check
 
 ABOUT = """\
 Serve the application APP: module, module:name, module:create() or module:create("production", workers=2). The current
@@ -311,16 +314,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit code."""
     _have_streams()
     endings.prepare()
+    options: dict[str, Any] = {}
     try:
-        return _main(sys.argv[1:] if arguments is None else arguments)
+        code = _main(sys.argv[1:] if arguments is None else arguments, options)
     except BrokenPipeError:  # what reads the output, like `head`, has seen enough
-        return STOPPED
+        code = STOPPED
     except KeyboardInterrupt:  # before the server runs; afterwards signals are handled
-        return STOPPED
+        code = STOPPED
     finally:
         _say_kept()
         _give_up_streams()
         console.release()
+    if options.get("check") and arguments is None:
+        _end_at_once(code)
+    return code
+
+
+def _end_at_once(code: int) -> None:
+    """End the process of a check, which threads that the application has started would keep alive for ever.
+
+    What is registered for the exit still runs, since it may end processes of the application, but not for long.
+    """
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(code))
+    signal.alarm(GRACE)
+    try:
+        atexit._run_exitfuncs()
+        _give_up_streams()
+    finally:
+        os._exit(code)
 
 
 def _say_kept() -> None:
@@ -350,9 +371,14 @@ def _have_streams() -> None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
-def _main(arguments: Sequence[str]) -> int:
+def _main(arguments: Sequence[str], options: dict[str, Any]) -> int:
+    """Returns the exit code.
+
+    Arguments:
+        options: empty; filled with those on the command line, for whoever calls.
+    """
     try:
-        options = _parse(arguments)
+        options.update(_parse(arguments))
         try:
             settings, origins = _settled(options, os.environ)
             app = str(origins[APP].value) if APP in origins else ""

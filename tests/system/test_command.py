@@ -277,6 +277,39 @@ def test_check_says_what_is_wrong_in_one_line(here, arguments, code, line):
     assert line in err
 
 
+THREAD = """
+import threading
+threading.Thread(target=time.sleep, args=(20,)).start()
+"""
+
+CHILD = """
+import multiprocessing
+
+def wait():
+    os.closerange(1, 100)  # whoever reads the output is not to wait for it
+    time.sleep(20)
+
+child = multiprocessing.get_context("fork").Process(target=wait)
+child.start()
+atexit.register(child.kill) if KILL else None
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--no-patch"]])
+@pytest.mark.parametrize(("code", "status"), [("", 0), ("1 / 0\n", 3)])
+@pytest.mark.parametrize("started", [THREAD, CHILD.replace("KILL", "True"), CHILD.replace("KILL", "False")])
+def test_check_ends_whatever_the_application_has_started(here, options, started, code, status):
+    before = "import atexit, os, time\natexit.register(print, 'bye')\n"
+    (here / "starts.py").write_text(APP + before + started + code)
+    begun = time.monotonic()
+    with Command(here, "--check", *options, "starts") as command:
+        found, out, _ = command.rest()
+    assert time.monotonic() - begun < 15
+    assert found == status
+    assert out.startswith("ok: " if status == 0 else "")
+    assert out.endswith("bye\n") or "False" in started  # for that one the exit waits, until it is cut short
+
+
 @pytest.mark.parametrize(
     "options",
     [["-b", ":7999,[::]:7999"], ["-b", ":0,:0,127.0.0.1:0"], ["-b", ":7999,127.0.0.1:7999", "--reuse-port"],
