@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from greenhttp.program.hooks import Life
 
 STOPPED, BROKEN, MISUSED, APP_FAILED = 0, 1, 2, 3
+INTERRUPTED = 130  # as a shell has it
 GRACE = 2  # seconds that functions registered for the exit have at the end of a check
 
 ABOUT = """\
@@ -74,8 +75,8 @@ the same process. TTIN and TTOU add and remove a worker. WINCH drains all worker
 
 Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log file cannot be used, or the exit was forced; 2 wrong
 usage or settings; 3 the application cannot be found or imported, or it could answer no request, or the workers keep
-failing. If a green thread of the application calls sys.exit(), running requests finish, and the process ends with that
-code. Exit codes of doctor: 0 nothing blocks; 1 something blocks; 2 and 3 as above.
+failing; 130 --check was interrupted. If a green thread of the application calls sys.exit(), running requests finish,
+and the process ends with that code. Exit codes of doctor: 0 nothing blocks; 1 something blocks; 2 and 3 as above.
 """
 
 METAVARS = {
@@ -320,7 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # what reads the output, like `head`, has seen enough
         code = STOPPED
     except KeyboardInterrupt:  # before the server runs; afterwards signals are handled
-        code = STOPPED
+        code = INTERRUPTED if options.get("check") else STOPPED  # nothing was found to be in order
     finally:
         _say_kept()
         _give_up_streams()

@@ -779,6 +779,13 @@ def test_an_interrupt_during_the_import_is_quiet(tmp_path):
         assert process.rest() == (0, "", "")
 
 
+@pytest.mark.parametrize("code", ["os.kill(os.getpid(), signal.SIGINT)\nwhile True: pass", "raise KeyboardInterrupt"])
+def test_a_check_that_is_interrupted_has_found_nothing_to_be_in_order(tmp_path, code):
+    (tmp_path / "web.py").write_text(f"import os, signal\n{code}\n")
+    with Process(tmp_path, "--check", "web:app") as process:
+        assert process.rest() == (130, "", "")
+
+
 def test_a_misspelt_variable_is_pointed_out_and_those_of_others_are_not(tmp_path):
     (tmp_path / "web.py").write_text(APP)
     theirs = {"GREENHTTP_SERVICE_HOST": "10.0.0.1", "GREENHTTP_PORT": "tcp://10.0.0.1:80"}
