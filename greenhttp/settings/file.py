@@ -1,6 +1,6 @@
 """The file of settings: TOML, or Python.
 
-    settings.toml      names at the top level, or all of them in a table [greenhttp]
+    settings.toml      names at the top level, or all of them in a table [greenhttp]; beside that they are mistakes
     pyproject.toml     the table [tool.greenhttp]
     settings.py        executed; what is assigned to a setting's name is its value
 
@@ -64,6 +64,7 @@ NAMES: dict[str, str] = {  # a name in a file -> the setting's
     "wsgi_app": APP,
     "reload_extra_files": "reload_dirs",
 }
+TABLES = ("pairs", "fields", "json")  # kinds of settings whose values may be tables
 OF_THE_COMMAND_LINE = ("config", "check_config", "print_config")  # gunicorn takes them from a file too
 
 
@@ -94,6 +95,8 @@ def read_toml(path: str) -> tuple[Source, list[str]]:
     if not isinstance(table, Mapping):
         raise ConfigError(f"{path}: there is no table [{header}]")
     found = _Mistakes(path, _toml_lines(text, header))
+    if header == "greenhttp":
+        found.take(_beside(path, text, document))
     for name in table:
         if name not in NAMES and name not in BY_FOREIGN_NAME:
             found.add(name, f"there is no such setting{nearest(name, NAMES)}")
@@ -167,6 +170,9 @@ class _Mistakes:
     def add_line(self, name: str, line: str) -> None:
         self._found.append((self.lines.get(name, 0), line))
 
+    def take(self, others: "_Mistakes") -> None:
+        self._found += others._found
+
     def tell(self) -> None:
         """Raises ConfigError if there is any, in the order of the file."""
         if self._found:
@@ -181,6 +187,20 @@ def _table(path: str, document: dict[str, Any]) -> tuple[str, Any]:
     if "greenhttp" in document:
         return "greenhttp", document["greenhttp"]
     return "", document
+
+
+def _beside(path: str, text: str, document: dict[str, Any]) -> _Mistakes:
+    """Names beside the table [greenhttp] that are meant as settings; others may be those of another program."""
+    found = _Mistakes(path, _toml_lines(text, ""))
+    for name, value in document.items():
+        known, near = name in NAMES or name in BY_FOREIGN_NAME, ""
+        if isinstance(value, Mapping):
+            known = name in BY_NAME and BY_NAME[name].kind in TABLES
+        elif not known:
+            near = nearest(name, NAMES, 0.8)
+        if known or near:
+            found.add(name, f"it stands beside the table [greenhttp], so it is not read; move it there{near}")
+    return found
 
 
 def read_python(path: str, prepare: Callable[[], None]) -> tuple[Source, list[str]]:
