@@ -11,6 +11,7 @@ from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport REASONS, Delivery, FileBody, file_range, wants_json
 
 import os
+from collections.abc import Coroutine
 from mimetypes import guess_type
 from operator import index
 
@@ -215,8 +216,12 @@ cdef str what_is(object result):
 
 
 cdef str hint_for(object result, bint whole):
-    """What to write instead of a tuple: other frameworks take one for content and status."""
+    """What to write instead: other frameworks take a tuple for content and status, and run coroutines."""
     if not isinstance(result, tuple):
+        if whole and callable(result):
+            return ". If it is a factory, call it in APP: module:create(...)"
+        if isinstance(result, Coroutine):
+            return ". To run a coroutine: asyncio.run(...)"
         return ""
     if result and all([isinstance(each, bytes) for each in <tuple>result]):
         return ". For bytes one after the other: Response(iter(...))"

@@ -28,7 +28,9 @@ from greenhttp.traces import last_line
 
 DEFAULT_NAMES = ("application", "app")
 CALL = 'give a call with literals, like module:create("production", workers=2)'
-FACTORY_NAMES = ("create_app", "make_app", "create_application")
+FACTORY_NAMES = (
+    "create_app", "make_app", "create_application", "app_factory", "get_app", "factory", "create", "make",
+)  # fmt: skip
 
 
 class AppImportError(AppError):

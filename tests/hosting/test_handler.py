@@ -135,7 +135,6 @@ def test_the_shapes_of_content(make: Any, content: bytes, kind: str, framing: st
         (object(), "object"),
         ({b"a"}, "set"),
         (frozenset(), "frozenset"),
-        (print, "builtin_function_or_method"),
     ],
     ids=repr,
 )
@@ -146,6 +145,15 @@ def test_what_cannot_be_sent_is_a_500_and_the_log_says_what_to_return(result: An
     assert failure(lambda request: Response(result)) == (
         f"GET /x: TypeError in the application: the body of the Response is {name}; {WANTED_BODY}"
     )
+
+
+@pytest.mark.parametrize("made", [lambda environ, start_response: [], exchange, print], ids=["wsgi", "own", "in C"])
+def test_what_a_factory_returns_is_a_500_and_the_log_says_how_to_call_it(made: Any) -> None:
+    assert failure(lambda request: made) == (
+        f"GET /x: TypeError in the application: the handler returned {type(made).__name__}; {WANTED}."
+        " If it is a factory, call it in APP: module:create(...)"
+    )
+    assert "factory" not in failure(lambda request: Response(made))
 
 
 @pytest.mark.parametrize(
@@ -258,7 +266,7 @@ def test_a_coroutine_function_is_no_handler() -> None:
     with pytest.warns(RuntimeWarning, match="never awaited"):
         said = failure(handler)
         gc.collect()
-    assert f"the handler returned coroutine; {WANTED}" in said
+    assert f"the handler returned coroutine; {WANTED}. To run a coroutine: asyncio.run(...)" in said
 
 
 def test_text_that_has_no_utf_8() -> None:

@@ -119,6 +119,7 @@ def test_a_module_in_a_package(write):
         ("web:leaves()", r"leaves\(\) called sys.exit\(4\)$"),
         ("empty", "empty has neither application nor app; give the name: empty:NAME$"),
         ("factory", r"factory has a factory; give factory:create_app\(\)$"),
+        ("other", r"other has a factory; give other:create\(\)$"),
         ("leaving", r"leaving called sys.exit\('bye'\) while it was imported$"),
     ],
 )
@@ -133,6 +134,7 @@ def test_one_line_for_a_name_that_leads_nowhere(write, spec, line):
     write("shop/web.py", APP)
     write("empty.py")
     write("factory.py", "def create_app(): pass")
+    write("other.py", "def create(env): pass")
     write("leaving.py", "raise SystemExit('bye')")
     with pytest.raises(AppError, match=line) as caught:
         load(spec)

@@ -376,11 +376,14 @@ def test_what_cannot_answer_is_not_served(here, arguments, line):
     ("name", "said"),
     [
         ("create_app", "create_app takes one argument, so it is served as a handler; if it is a factory, call it in"),
+        ("create", "create takes one argument, so it is served as a handler; if it is a factory, call it in"),
         ("echo", "the handler's argument looks like a stream; if it is a stream handler, give --interface"),
     ],
 )
 def test_check_names_what_may_not_be_meant(here, name, said):
-    (here / "web.py").write_text("def create_app(config): pass\ndef echo(stream): pass\n")
+    (here / "web.py").write_text(
+        "def create_app(config): pass\ndef create(env, workers=1): pass\ndef echo(stream): pass\n"
+    )
     with Command(here, "--check", f"web:{name}") as command:
         ok = f"ok: web:{name} at 127.0.0.1:8000, interface: native handler (detected)\n"
         code, out, err = command.rest()
