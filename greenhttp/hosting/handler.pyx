@@ -308,6 +308,9 @@ cdef bint is_for_streams(object error, type stream) except -1:
     if type(error) is AttributeError:
         if isinstance(error.obj, Request):
             return isinstance(error.name, str) and hasattr(stream, error.name)
+        kind, _, rest = f"{error}".partition("' object has no attribute '")
+        if kind == f"'{Request.__module__}.Request":    # of an assignment CPython says only the text
+            return hasattr(stream, rest.partition("'")[0])
         return error.args == ("__enter__",)     # CPython 3.10 does not say of what
     return type(error) is TypeError and f"{error}".startswith(f"'{Request.__module__}.Request' object ") and (
         f"{error}".endswith(("is not iterable", "is not an iterator", "does not support the context manager protocol"))

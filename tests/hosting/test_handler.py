@@ -857,13 +857,17 @@ def by_hand(stream: Any) -> None:
     next(stream)
 
 
+def with_time_out(conn: Any) -> None:
+    conn.timeout = 60
+
+
 USED = (
     "the handler uses its argument as a stream, but was given a request; if it is a stream handler, give --interface"
     " stream, or call serve_stream"
 )
 
 
-@pytest.mark.parametrize("handler", [of_lines, of_blocks, with_it, by_hand])
+@pytest.mark.parametrize("handler", [of_lines, of_blocks, with_it, by_hand, with_time_out])
 def test_the_first_failure_of_a_stream_handler_served_as_http_says_so(handler: Any) -> None:
     outcome = exchange(handler, [GET * 2])
     assert [each.status for each in answers(outcome.sent)] == [500, 500]
@@ -877,6 +881,7 @@ def test_the_first_failure_of_a_stream_handler_served_as_http_says_so(handler: A
     [
         lambda request: request.no_such_name,
         lambda request: request["read"],
+        lambda request: setattr(request, "no_such_name", 1),
         lambda request: None.read(),  # type: ignore[attr-defined]
         lambda request: iter(3),  # type: ignore[call-overload]
         lambda request: request.method.write(b"x"),
