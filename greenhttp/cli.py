@@ -261,6 +261,8 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
 def _too_many(words: Sequence[str]) -> str:
     """What is wrong with more than one word where the application should be: other programs have other commands."""
     first, second = words[:2]
+    if first == "check":
+        return f"{first}: there is no such command; did you mean greenhttp --check {second}?"
     if first.isidentifier() and (":" in second or first in OTHER_COMMANDS or nearest(first, COMMANDS)):
         command = "doctor" if "doctor" in nearest(first, COMMANDS) else "serve"
         return f"{first}: there is no such command; did you mean greenhttp {command} {second}?"
@@ -416,6 +418,7 @@ def _main(arguments: Sequence[str], options: dict[str, Any]) -> int:
     except click.NoSuchOption as error:
         known = [flag for setting in SETTINGS for flag in setting.flags] + [f"--{place}" for place in PLACES]
         known += ["--config", "--check", "--print-config", "--version", "--help", "--no-patch"]
+        known += ["--request", "--accept", "--json"]
         say(f"{error.option_name}: there is no such option{nearest(error.option_name, known)}", "red")
         return MISUSED
     except click.UsageError as error:

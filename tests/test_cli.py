@@ -229,6 +229,8 @@ def test_a_host_takes_the_port_of_the_file(tmp_path):
     [
         (["--bnd", "x", "web"], "--bnd: there is no such option; did you mean --bind\\?$"),
         (["--keepalive-tiemout=3", "web"], "no such option; did you mean --keepalive-timeout"),
+        (["doctor", "--reqest", "/", "web"], r"--reqest: there is no such option; did you mean --request\?$"),
+        (["doctor", "--acept", "x", "web"], r"--acept: there is no such option; did you mean --accept\?$"),
         (["-Z", "web"], "-Z: there is no such option$"),
         (["-w", "0", "-p", "81", "web"], r"pid needs a supervisor \(--pid\), but workers is 0; give 1 or more$"),
         ([], "no application; give APP"),
@@ -243,7 +245,8 @@ def test_a_host_takes_the_port_of_the_file(tmp_path):
         (["run", "shop:app"], r"run: there is no such command; did you mean greenhttp serve shop:app\?$"),
         (["run", "shop"], r"run: there is no such command; did you mean greenhttp serve shop\?$"),
         (["sevre", "shop"], r"sevre: there is no such command; did you mean greenhttp serve shop\?$"),
-        (["check", "shop:app"], r"check: there is no such command; did you mean greenhttp serve shop:app\?$"),
+        (["check", "shop:app"], r"check: there is no such command; did you mean greenhttp --check shop:app\?$"),
+        (["check", "shop"], r"check: there is no such command; did you mean greenhttp --check shop\?$"),
         (["docter", "shop"], r"docter: there is no such command; did you mean greenhttp doctor shop\?$"),
         (["--chdir", "/no/such/place", "web"], "chdir: /no/such/place: No such file"),
         (["-c", "/no/such/place.toml", "web"], "/no/such/place.toml: No such file"),

@@ -22,7 +22,7 @@ from types import ModuleType, TracebackType
 from typing import Any, NamedTuple
 
 from greenhttp.errors import AppError
-from greenhttp.settings.foreign import instead_of_paste
+from greenhttp.settings.foreign import ini_line, instead_of_paste
 from greenhttp.settings.signatures import signature
 from greenhttp.traces import last_line
 
@@ -51,8 +51,8 @@ def load(spec: str, directories: Iterable[str] = ()) -> Callable[..., Any]:
         AppError: there is no such module or attribute, or it cannot serve; one line.
         AppImportError: importing the module, or the factory, raised.
     """
-    if _is_paste(spec):
-        raise AppError(f"{spec}: {instead_of_paste(spec)}")
+    if _is_ini(spec):
+        raise AppError(f"{spec}: {_instead_of_ini(spec)}")
     module_name, _, attribute = spec.partition(":")
     _check_module_name(spec, module_name)
     name, bracket, _ = attribute.strip().partition("(")
@@ -95,20 +95,34 @@ def warm_up(spec: str, call: bool = True) -> None:
 # ---- the module
 
 
-def _is_paste(spec: str) -> bool:
-    """Whether it is the name of a file of Paste's; a module may be called ini too."""
+def _is_ini(spec: str) -> bool:
+    """Whether it is the name of an .ini file; a module may be called ini too."""
     path = spec.removeprefix("config:").partition("#")[0]
     return path.endswith(".ini") and (path != spec or os.sep in path or os.path.isfile(path))
+
+
+def _instead_of_ini(spec: str) -> str:
+    """What to do instead, by what is in the file: Paste's where nobody can know."""
+    path = spec.removeprefix("config:")
+    if said := ini_line(path):
+        return said
+    if path == spec and os.path.isfile(path):
+        return f"{path} is a file name; give module or module:name"
+    return instead_of_paste(spec)
 
 
 def _check_module_name(spec: str, name: str) -> None:
     if not name:
         raise AppError(f"{spec or repr(spec)}: no module; give module or module:name")
+    if name.endswith(".toml"):
+        raise AppError(f"{spec}: {name} is a file name; give module or module:name, and settings with -c {name}")
     if name.endswith(".py") or "/" in name or os.sep in name:
         directory, file = os.path.split(name)
         module = file.removesuffix(".py")
         chdir = f"--chdir {directory} " if directory else ""
-        raise AppError(f"{spec}: {name} is a file name; give the module: {chdir}{module}{spec[len(name):]}")
+        settings = f"; settings are given with -c {name}" if spec == name and name.endswith(".py") else ""
+        call = f"{chdir}{module}{spec[len(name):]}"
+        raise AppError(f"{spec}: {name} is a file name; give the module: {call}{settings}")
     if not all(part.isidentifier() for part in name.split(".")):
         raise AppError(f"{spec}: {name!r} is not a module name; give module or module:name")
 

@@ -78,7 +78,10 @@ def test_a_module_in_a_package(write):
     [
         ("", "no module"),
         (":app", "no module"),
-        ("web.py", "web.py is a file name; give the module: web$"),
+        ("web.py", "web.py is a file name; give the module: web; settings are given with -c web.py$"),
+        ("s.toml", "s.toml is a file name; give module or module:name, and settings with -c s.toml$"),
+        ("log.ini", "log.ini is a file name; give module or module:name$"),
+        ("uwsgi.ini", "uwsgi.ini: uWSGI's files are not read; give the settings as options, or in a .toml file$"),
         ("web.py:app", "give the module: web:app$"),
         ("src/web.py:app", "give the module: --chdir src web:app$"),
         ("we b", "'we b' is not a module name"),
@@ -134,6 +137,8 @@ def test_one_line_for_a_name_that_leads_nowhere(write, spec, line):
     write("shop/web.py", APP)
     write("empty.py")
     write("factory.py", "def create_app(): pass")
+    write("log.ini", "[loggers]\nkeys = root\n")
+    write("uwsgi.ini", "[uwsgi]\nmodule = web\n")
     write("other.py", "def create(env): pass")
     write("leaving.py", "raise SystemExit('bye')")
     with pytest.raises(AppError, match=line) as caught:
