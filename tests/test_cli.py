@@ -335,6 +335,19 @@ def test_each_option_of_other_servers_gets_one_line():
         ("--ssl-keyfile-password x", "--ssl-keyfile-password: TLS is not supported yet; use a proxy in front for it"),
         ("--wsgi-file web.py", "--wsgi-file: give the module as APP, like module:application"),
         ("--processes 4", "--processes: use --workers"),
+        ("--py-autoreload 1", "--py-autoreload: use --reload"),
+        ("--stats :1717", "--stats: metrics are not supported yet; leave it out"),
+        ("--emperor .", "--emperor: start a greenhttp for each application, with systemd say"),
+        (
+            "--daemonize x.log",
+            "--daemonize: greenhttp runs in the foreground; use systemd, a container or another process manager,"
+            " and --error-logfile for the log",
+        ),
+        (
+            "--trusted-proxy 10.0.0.1",
+            "--trusted-proxy: only the scheme is taken from a proxy's fields; give the proxy's addresses with"
+            " --forwarded-allow-ips",
+        ),
     ],
 )
 def test_options_of_other_servers_are_recognised(capsys, option, said):

@@ -300,6 +300,7 @@ OF_COMMAND_LINES: tuple[Foreign, ...] = (
     Foreign(("--no-ipv4",), REFUSED, _ADDRESS, argument=False),
     Foreign(("--no-ipv6",), REFUSED, _ADDRESS, argument=False),
     Foreign(("--url-scheme",), REFUSED, _FORWARDED),
+    Foreign(("--trusted-proxy",), REFUSED, _FORWARDED),
     Foreign(("--ident",), REFUSED, "use --server-header"),
     Foreign(("--expose-tracebacks",), REFUSED, "use --debug", argument=False),
     Foreign(("--recv-bytes",), IGNORED, _BUFFERS),
@@ -330,7 +331,12 @@ OF_COMMAND_LINES: tuple[Foreign, ...] = (
     Foreign(("--buffer-size",), IGNORED, "see --limit-request-head"),
     Foreign(("--virtualenv",), REFUSED, "run the greenhttp of that environment"),
     Foreign(("--static-map",), REFUSED, _STATIC),
-    # flask's
+    Foreign(("--py-autoreload",), REFUSED, "use --reload"),
+    Foreign(("--emperor",), REFUSED, "start a greenhttp for each application, with systemd say"),
+    Foreign(("--stats",), REFUSED, _METRICS),
+    Foreign(("--daemonize",), REFUSED, f"{_BACKGROUND}, and --error-logfile for the log"),
+    # flask's, and of others
+    Foreign(("--run",), IGNORED, "serving needs no option", argument=False),
     Foreign(("--app",), REFUSED, "give APP without an option, like module:name"),
 )  # fmt: skip
 
