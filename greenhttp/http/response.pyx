@@ -22,10 +22,10 @@ import tempfile
 from greenhttp.errors import ResponseError
 from greenhttp.http.accept import prefers_json
 from greenhttp.http.json_text import error_as_json
-from greenhttp.wire.response import REASONS as reasons
+from greenhttp.wire.response import REASONS as _reasons
 
 
-cdef dict REASONS = reasons
+cdef dict REASONS = _reasons
 
 
 cdef bytes bytes_of(object data):

@@ -363,8 +363,8 @@ def _typed(server: Server, name: str) -> str:
 
 
 def _clickable(url: str, colours: bool) -> str:
-    for wildcard, local, family in (("//0.0.0.0:", "//127.0.0.1:", "IPv4"), ("//[::]:", "//[::1]:", "IPv6")):
+    for wildcard, local, family in (("//0.0.0.0:", "//127.0.0.1:", "IPv4 "), ("//[::]:", "//[::1]:", "")):
         if wildcard in url:
             mine = paint(url.replace(wildcard, local), "bold", "cyan", on=colours)
-            return f"{mine} (and every other {family} address of this machine)"
+            return f"{mine} (and every other {family}address of this machine)"
     return paint(url, "bold", "cyan", on=colours)
