@@ -101,7 +101,7 @@ def test_a_port_alone_means_both_families_as_with_gevent(run):
         running = run(lambda e, s: [s("200 OK", []) and e["REMOTE_ADDR"].encode()], listener=0)
     except OSError as error:
         pytest.skip(f"no IPv6: {error}")
-    assert running.ask().content == b"::ffff:127.0.0.1"
+    assert running.ask().content == b"127.0.0.1"  # gevent's: ::ffff:127.0.0.1, which no list of addresses knows
 
 
 @pytest.mark.parametrize("make", [socket.socket, gevent.socket.socket])
