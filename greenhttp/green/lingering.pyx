@@ -27,7 +27,7 @@ cdef class Lingering(Phase):
     cdef bint begin(self, Timed one, Stream stream) except -1:
         """The last answer has left. True: too many linger, and whoever has for longest was told that its time is up."""
         cdef Timed longest
-        stream.waiting().read_until = clock() + self.total
+        stream.waiting().lingers_until = clock() + self.total
         stream.wait.dropped = 0
         stream.taken = 0
         one.enter(self)
@@ -63,7 +63,7 @@ cdef class Lingering(Phase):
             return False
         if before // PROGRESS != dropped // PROGRESS:
             now = clock()
-            if now + self.duration < stream.wait.read_until:
+            if now + self.duration < stream.wait.lingers_until:
                 one.enter(self)
         return True
 
@@ -78,7 +78,7 @@ cdef class Lingering(Phase):
             return None
         if stream.wait.dropped > self.most:
             return f"it had sent {stream.wait.dropped} bytes after its answer, more than {self.most} (limit_linger)"
-        if now + 1 >= stream.wait.read_until:
+        if now + 1 >= stream.wait.lingers_until:
             return f"{self.total:g} s after its answer it still sent (linger_timeout)"
         return None
 

@@ -25,7 +25,8 @@ cdef class Wait(Timed):
     cdef double write_until
     cdef double waited                  # seconds spent in `reading` phases: for its minimum rate
     cdef double waits_since
-    cdef int64_t dropped                # bytes that came after the last answer, and that nobody will read
+    cdef double lingers_until           # when reading on ends, whatever comes
+    cdef int64_t dropped                # bytes that came meanwhile, and that nobody will read
     cdef double slow_since              # output began to wait then; 0: none waits
     cdef int64_t slow_moved             # bytes sent since
     cdef uint32_t slow_backlog          # `backlog` at that moment

@@ -216,3 +216,23 @@ def test_in_one_turn_no_more_is_dropped_of_one_than_its_share(serve: Any) -> Non
     assert not sender.dead
     flooding.close()
     sender.get()
+
+
+def test_the_time_of_what_nobody_reads_is_not_that_of_the_next_content(serve: Any) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/read":
+            environ["wsgi.input"].read()
+        return hello(environ, start_response)
+
+    serving = serve(app, linger_timeout=0.3)
+    client = serving.connect()
+    client.send(request(b"POST / HTTP/1.1", b"Content-Length: 2000"))
+    assert client.answer().status == 200
+    serving.until(lambda: serving.count("draining"))
+    client.send(bytes(2000))
+    serving.until(lambda: serving.count("idle"))
+    client.send(request(b"POST /read HTTP/1.1", b"Content-Length: 5"))
+    serving.until(lambda: serving.count("body"))
+    gevent.sleep(0.5)  # longer than reading on would have been allowed to
+    client.send(b"whole")
+    assert client.answer().status == 200
