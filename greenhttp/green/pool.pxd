@@ -66,6 +66,7 @@ cdef class Pool:
     cdef int submit(self, Job job) except -1
     cdef int again(self, Job job) except -1
     cdef int kick(self) except -1
+    cdef int unwatch(self, bint ours) except -1
     cdef int drain(self) except -1
     cdef bint wanting(self) noexcept
     cdef Worker hire(self)

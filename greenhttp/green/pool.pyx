@@ -219,14 +219,20 @@ cdef class Pool:
 
     def stop(self):
         """Let go of the loop and of the idle green threads. Jobs still running finish in theirs."""
-        for watcher in (self.check, self.spin):
-            if watcher is not None:
-                watcher.stop()
-                watcher.close()
-        self.check = self.spin = None
-        self.spinning = False
+        self.unwatch(True)
         # A green thread that ends returns to the hub: only from there may it be told to.
         self.loop.run_callback(self._dismiss_all)
+
+    cdef int unwatch(self, bint ours) except -1:
+        """The loop calls this pool no more. `ours`: see `abandon`."""
+        if ours:
+            for watcher in (self.check, self.spin):
+                if watcher is not None:
+                    watcher.stop()
+                    watcher.close()
+        self.check = self.spin = None
+        self.spinning = False
+        return 0
 
     def abandon(self, phases, bint ours, forked):
         """In a forked process: no job is done here any more, and nothing of them is freed.
@@ -246,13 +252,7 @@ cdef class Pool:
         self.ready, self.later, self.urgent = Queue(), Queue(), Queue()
         self.idle = []
         self.patience = Phase(self.patience.name)
-        if ours:
-            for watcher in (self.check, self.spin):
-                if watcher is not None:
-                    watcher.stop()
-                    watcher.close()
-        self.check = self.spin = None
-        self.spinning = False
+        self.unwatch(ours)
         for phase in phases:
             for timed in phase.abandon():
                 if isinstance(timed, Job):

@@ -104,20 +104,13 @@ cdef extern from *:
         return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
     }
 
-    /* Takes bytes that nobody wants. Linux throws those of TCP away where they lie; else they are copied to where all
-       such bytes go. */
+    /* Where bytes go that nobody wants, unless the kernel throws them away where they lie: Linux does, those of TCP. */
     static char greenhttp_bin[262144];
-
-    static ssize_t greenhttp_discard(int fd, size_t size, int tcp) {
-        int flags = 0;
-        if (size > sizeof greenhttp_bin)
-            size = sizeof greenhttp_bin;
     #if defined(__linux__)
-        if (tcp)
-            flags = MSG_TRUNC;
+    #define GREENHTTP_THROW_AWAY MSG_TRUNC
+    #else
+    #define GREENHTTP_THROW_AWAY 0
     #endif
-        return recv(fd, greenhttp_bin, size, flags);
-    }
 
     static void greenhttp_reset_on_close(int fd) {
         struct linger at_once = {1, 0};
@@ -161,7 +154,8 @@ cdef extern from *:
     int greenhttp_backlog(int fd) noexcept
     int greenhttp_gone(int fd) noexcept
     int greenhttp_ended(int fd) noexcept
-    ssize_t greenhttp_discard(int fd, size_t size, int tcp) noexcept
+    char greenhttp_bin[262144]
+    int GREENHTTP_THROW_AWAY
     void greenhttp_reset_on_close(int fd) noexcept
     int greenhttp_peer_process(int fd) noexcept
     int greenhttp_peer(sockaddr_storage* peer, unsigned char* address, unsigned short* port) noexcept
@@ -207,6 +201,20 @@ cdef SocketStream adopt(int fd, sockaddr_storage* peer):
     if peer != NULL:
         stream.set_peer(peer)
     return stream
+
+
+cdef inline Py_ssize_t received(SocketStream stream, char* into, size_t size, int flags) except -2:
+    """What recv(2) gives; -1 when nothing is there."""
+    cdef ssize_t n
+    while True:
+        n = recv(stream.fd, into, size, flags)
+        if n >= 0:
+            return n
+        if errno == EAGAIN:
+            return -1
+        if errno != EINTR:
+            stream.failed = True
+            PyErr_SetFromErrno(OSError)             # raises
 
 
 cdef class SocketStream(Stream):
@@ -288,28 +296,12 @@ cdef class SocketStream(Stream):
         return self.lost or self.gone() or self.in_end == self.in_pos and (self.at_end or greenhttp_ended(self.fd))
 
     cdef Py_ssize_t take(self, char* into, size_t size) except -2:
-        cdef ssize_t n
-        while True:
-            n = recv(self.fd, into, size, 0)
-            if n >= 0:
-                return n
-            if errno == EAGAIN:
-                return -1
-            if errno != EINTR:
-                self.failed = True
-                PyErr_SetFromErrno(OSError)         # raises
+        return received(self, into, size, 0)
 
     cdef Py_ssize_t discard(self, size_t size) except -2:
-        cdef ssize_t n
-        while True:
-            n = greenhttp_discard(self.fd, size, self.family != 0)
-            if n >= 0:
-                return n
-            if errno == EAGAIN:
-                return -1
-            if errno != EINTR:
-                self.failed = True
-                PyErr_SetFromErrno(OSError)         # raises
+        return received(
+            self, greenhttp_bin, min(size, sizeof(greenhttp_bin)), GREENHTTP_THROW_AWAY if self.family != 0 else 0
+        )
 
     cdef Py_ssize_t give(self, iovec* parts, int count) except -2:
         cdef ssize_t n

@@ -1,6 +1,7 @@
 """What it costs to read on after the last answer: 64 KiB sent and dropped, and the same sent and read into memory."""
 
 import socket
+from collections.abc import Callable
 
 import gevent
 
@@ -8,6 +9,17 @@ from greenhttp.server import Server
 from perf.micro import best_of
 
 PIECE = bytes(65536)
+
+
+def send(client: socket.socket, times: int, whenever_full: Callable[[], object]) -> None:
+    client.setblocking(False)
+    for _ in range(times):
+        at = 0
+        while at < len(PIECE):
+            try:
+                at += client.send(PIECE[at:] if at else PIECE)
+            except BlockingIOError:
+                whenever_full()
 
 
 def run() -> list[tuple[str, float]]:
@@ -24,14 +36,7 @@ def run() -> list[tuple[str, float]]:
         with socket.create_connection(server.address) as client:
             turn()
             assert client.recv(3) == b"bye"
-            client.setblocking(False)
-            for _ in range(times):
-                at = 0
-                while at < len(PIECE):
-                    try:
-                        at += client.send(PIECE[at:] if at else PIECE)
-                    except BlockingIOError:
-                        turn()
+            send(client, times, turn)
             turn()
 
     def read(times: int) -> None:
@@ -39,18 +44,8 @@ def run() -> list[tuple[str, float]]:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             client = socket.create_connection(listener.getsockname())
             peer, _ = listener.accept()
-        with client:
-            client.setblocking(False)
-            peer.setblocking(False)
-            with peer:
-                for _ in range(times):
-                    at = 0
-                    while at < len(PIECE):
-                        try:
-                            at += client.send(PIECE[at:] if at else PIECE)
-                        except BlockingIOError:
-                            turn()
-                            peer.recv_into(memory)
+        with client, peer:
+            send(client, times, lambda: (turn(), peer.recv_into(memory)))
 
     measured = [
         ("(64 KiB sent, and read into memory)", best_of(read, 2_000)),

@@ -5,11 +5,11 @@ import time
 
 import gevent
 from gevent.selectors import GeventSelector
-from greenlet import getcurrent, greenlet
 
 from greenhttp import offload
 from greenhttp.green import running_loop
 from perf.micro import best_of
+from perf.micro.hub_switch import switch
 
 TOGETHER = 100
 
@@ -23,18 +23,6 @@ def _run(main):
         loop.close()
 
 
-def _switch(times: int) -> None:
-    main = getcurrent()
-
-    def other():
-        while True:
-            main.switch()
-
-    switch = greenlet(other).switch
-    for _ in range(times):
-        switch()
-
-
 def _while_loops_run(count: int) -> float:
     """ns per switch between two green threads without a loop, while others wait in theirs."""
     ended = []
@@ -45,14 +33,14 @@ def _while_loops_run(count: int) -> float:
 
     others = [gevent.spawn(_run, wait()) for _ in range(count)]
     gevent.sleep(0.01)
-    took = best_of(_switch, 100_000) / 2
+    took = best_of(switch, 100_000) / 2
     ended.append(True)
     gevent.joinall(others)
     return took
 
 
 async def _in_a_loop() -> float:
-    return best_of(_switch, 100_000) / 2
+    return best_of(switch, 100_000) / 2
 
 
 async def _three_waits() -> None:
@@ -75,7 +63,7 @@ def _each(call, times: int = 20) -> float:
 def run() -> list[tuple[str, float]]:
     running_loop.install()
     return [
-        ("a switch, no loop runs", best_of(_switch, 100_000) / 2),
+        ("a switch, no loop runs", best_of(switch, 100_000) / 2),
         ("a switch, one loop waits elsewhere", _while_loops_run(1)),
         ("a switch, 100 loops wait elsewhere", _while_loops_run(100)),
         ("a switch out of a green thread with a loop or into one", _run(_in_a_loop())),

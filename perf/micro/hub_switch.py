@@ -14,16 +14,17 @@ def _empty(times: int) -> None:
         pass
 
 
-def _switch(times: int) -> None:
+def switch(times: int) -> None:
+    """To another green thread and back."""
     main = getcurrent()
 
     def other():
         while True:
             main.switch()
 
-    switch = greenlet(other).switch
+    there = greenlet(other).switch
     for _ in range(times):
-        switch()
+        there()
 
 
 def _through_hub(times: int) -> None:
@@ -54,7 +55,7 @@ def run() -> list[tuple[str, float]]:
     nothing = lambda: None  # noqa: E731
     kept = contextvars.Context()
     measured = [
-        ("greenlet switch, there and back", best_of(_switch, times)),
+        ("greenlet switch, there and back", best_of(switch, times)),
         ("greenlet made, run once, dropped", best_of(_spawn, times // 4)),
         ("gevent.sleep(0): hub and back", best_of(_through_hub, times // 4)),
         ("loop.now()", best_of(_call(loop.now), times)),
