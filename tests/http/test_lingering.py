@@ -140,12 +140,12 @@ def test_silence_ends_it_before_linger_timeout(serve: Any, phase: str) -> None:
 @pytest.mark.parametrize("case", ["refused", "chunks not read"])
 def test_a_loop_that_stood_still_does_not_take_its_own_silence_for_that_of_the_client(serve: Any, case: str) -> None:
     (app, head, pieces), status = CASES[case]
-    client = serve(app).connect()
+    serving = serve(app)
+    client = serving.connect()
     client.send(head)
-    gevent.sleep(0.1)
+    serving.until(lambda: serving.count("lingering") or serving.count("draining"))
     client.send(pieces[0])  # the system has it
     monkey.get_original("time", "sleep")(5.2)
-    gevent.sleep(0.2)
     for piece in pieces[1:]:
         client.send(piece)
     answer = client.answer()

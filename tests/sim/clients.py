@@ -297,8 +297,6 @@ class Client:
                     ) from None
                 while len(self.times) < self.answers.whole:
                     self.times.append(world.now())
-                if n < size:
-                    break
             elif n == 0:
                 break
             else:
