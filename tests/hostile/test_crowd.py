@@ -34,7 +34,6 @@ def test_ten_thousand_half_heads_stay_within_limit_buffers(tmp_path: Any) -> Non
         process.until(lambda: crowd.look() or len(crowd.open) * len(HALF) <= BUFFERS)
         assert set(crowd.ends.values()) <= {"431", "closed"}
         assert crowd.honest.answers == SIZE // ASK_EVERY * 5
-        assert process.descriptors() > SIZE // 4  # who was refused lingers, a quarter of the connections at most
         assert process.peak() - before < BUFFERS + MARGIN
         assert "refused with 431: the unread input of all connections is larger than 64 MiB" in process.log()
         assert [client.ask(b"\r\n").content for client in small] == [b"/small"] * len(small)
@@ -49,7 +48,7 @@ def test_ten_thousand_half_heads_stay_within_limit_buffers(tmp_path: Any) -> Non
 
 def test_ten_thousand_tricklers_all_end_and_leave_nothing(tmp_path: Any) -> None:
     enough_descriptors()
-    settings = {"header_timeout": 5, "linger_timeout": 3600}  # who was refused stays, if not too many do
+    settings = {"header_timeout": 5, "linger_timeout": 3600}  # who was refused may stay, if not too many do
     with Process(tmp_path / "log", log_level="warning", **settings) as process:
         before = process.descriptors()
         with Crowd(process.address[1]) as crowd:
@@ -63,7 +62,6 @@ def test_ten_thousand_tricklers_all_end_and_leave_nothing(tmp_path: Any) -> None
                         crowd.send(one, HEAD[sent : sent + 1] or b"x")
                 crowd.look(0.01 if sent > 1000 else 0)
                 sent += 1
-            assert process.descriptors() > SIZE // 4
             assert crowd.honest.answers >= SIZE // ASK_EVERY * 5
             # "closed": of which the server had not even the first byte when the time was up.
             assert Counter(crowd.ends.values()).keys() <= {"408", "closed"}
