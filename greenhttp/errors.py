@@ -4,7 +4,8 @@
     ├── ConfigError            a setting, an address or an application that cannot be used
     │   └── AppError           the application could not be found or imported
     ├── WireError              bytes that break HTTP; carries the status to answer with
-    │   └── LimitError         bytes that are well formed but more than a limit allows
+    │   ├── LimitError         bytes that are well formed but more than a limit allows
+    │   └── RequestRefused     a whole request that is not for the application: its proxy, its host or its path
     ├── BodyError              the request body ended early or was malformed (an OSError, as PEP 3333 apps expect)
     │   └── BodyTimeout        the client was silent or too slow while the application waited for the body
     ├── HTTPError              for native handlers: raised, it is the answer
@@ -57,6 +58,11 @@ class LimitError(WireError):
     def __init__(self, status: int, reason: str, limit: int = 0) -> None:
         super().__init__(status, reason)
         self.limit = limit
+
+
+class RequestRefused(WireError):
+    """A whole request that never reaches the application: what its proxy says of it cannot be (400), its path is outside
+    of `root_path` (404), its host is not one of `allowed_hosts` (421)."""
 
 
 class BodyError(GreenError, OSError):

@@ -14,7 +14,6 @@ cdef class HandlerDelivery(Delivery):
 
 cdef class Handler(App):
     cdef object handler
-    cdef object settings
     cdef bint hinted            # it has been said once that this looks like a stream handler
 
     cdef int suspect(self, Request request, object error) except -1

@@ -6,7 +6,6 @@ times, unless its content is an iterator or a file, which can be read only once.
 """
 
 from greenhttp.http.application cimport App, take_spare
-from greenhttp.http.forwarded cimport Forwarded
 from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport REASONS, Delivery, FileBody, file_range, wants_json
 
@@ -263,15 +262,10 @@ cdef class Handler(App):
 
     Arguments:
         handler: called with a Request; returns a Response, str, bytes, a dict or list, an iterator of bytes or a file.
-        settings: `forwarded_allow_ips` and `secure_scheme_headers` decide what `Request.scheme` says.
     """
 
-    def __init__(self, handler, settings):
+    def __init__(self, handler):
         self.handler = handler
-        self.settings = settings
-
-    cdef object prepare(self, object name, object port):
-        return Forwarded(self.settings)
 
     cdef Delivery respond(self, Request request):
         cdef HandlerDelivery delivery = <HandlerDelivery>take_spare(self)

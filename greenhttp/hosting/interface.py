@@ -60,7 +60,7 @@ def hosted(
     interface = interface_of(app) if settings.interface == "auto" else settings.interface
     if interface == STREAM:
         raise ConfigError("interface: a stream handler gets connections, not requests; give wsgi, native or auto")
-    return Handler(app, settings) if interface == NATIVE else WSGI(app, settings, hooks, keeps_environ)
+    return Handler(app) if interface == NATIVE else WSGI(app, settings, hooks, keeps_environ)
 
 
 def doubt(app: Callable[..., Any]) -> str | None:

@@ -4,7 +4,6 @@ from greenhttp.http.response cimport Delivery
 cdef class WSGIDelivery(Delivery):
     cdef bint called        # start_response was
 
-    cdef int contradicted(self) except -1
     cdef int writable(self) except -1
     cdef object write(self, object data)
 

@@ -14,12 +14,12 @@ from libc.string cimport memcmp, memcpy, memset
 
 from greenhttp.green.pool cimport Worker
 from greenhttp.green.transport cimport SocketStream
-from greenhttp.http.forwarded cimport CONTRADICTED, Forwarded
 from greenhttp.http.application cimport App, take_spare
 from greenhttp.http.body cimport NOTHING
 from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.request cimport Request, trailers_of
-from greenhttp.http.response cimport Delivery, bytes_of, file_range, kind_of_said, said, wants_json
+from greenhttp.http.origin cimport Origin
+from greenhttp.http.response cimport Delivery, bytes_of, file_range
 from greenhttp.wire.head cimport Field, Form, Framing, Head
 
 import sys
@@ -61,7 +61,6 @@ cdef str K_LENGTH = sys.intern("CONTENT_LENGTH")
 cdef str K_ACCEPT = sys.intern("HTTP_ACCEPT")
 cdef str HTTP_1_0 = "HTTP/1.0"
 cdef str HTTP_1_1 = "HTTP/1.1"
-cdef str HTTPS = "https"
 cdef str GET = "GET"
 
 cdef enum:
@@ -163,7 +162,6 @@ cdef class Base:
 
     cdef dict few
     cdef dict many
-    cdef Forwarded forwarded
     cdef unsigned char address[16]
     cdef int family                 # 0: a UNIX socket, or nobody yet
 
@@ -197,7 +195,7 @@ cdef class Base:
 
 
 cdef dict make_environ(Request request):
-    """The environ; None: what it says of its scheme contradicts itself."""
+    """The environ."""
     cdef Head head = request.head
     cdef Base base = <Base>request.base
     cdef const char* p = head.base
@@ -206,7 +204,7 @@ cdef dict make_environ(Request request):
     cdef uint64_t seen[4]
     cdef Field* field
     cdef object key, value, raw
-    cdef int i, secure
+    cdef int i
     cdef dict repeated = None
     cdef bint collide = bool(head.allow_names)      # a name with `_` let through may have taken a known name's key
     if type(request.exchange.stream) is SocketStream:
@@ -274,15 +272,17 @@ cdef dict make_environ(Request request):
         environ.pop(K_CODING, None)
         if request.body.gathered is not None:
             environ[K_LENGTH] = request.body.gathered
-    if seen[0] & base.forwarded.known[0] | seen[1] & base.forwarded.known[1] | base.forwarded.unknown:
-        secure = base.forwarded.secure(head, request.exchange.stream)
-        if secure == CONTRADICTED:
-            return None
-        if secure:
-            PyDict_SetItem(environ, K_SCHEME, HTTPS)
     if head.form == Form.ABSOLUTE:
         environ[K_HOST] = text(p + head.host_at, head.host_len)
+    if request.origin is not None:
+        correct(environ, request.origin)
     return environ
+
+
+cdef int correct(dict environ, Origin origin) except -1:
+    """What differs from what connection and head say."""
+    environ[K_SCHEME] = origin.scheme
+    return 0
 
 
 class FileWrapper:
@@ -361,18 +361,6 @@ cdef class WSGIDelivery(Delivery):
         self.piece(data)
         self.exchange.flush()
 
-    cdef int contradicted(self) except -1:
-        """Answer for the application: who cannot say by what scheme the request came is not to be believed at all."""
-        cdef bint as_json = wants_json(self.request)
-        what = "refused with 400: the fields that tell the scheme contradict each other (secure_scheme_headers)"
-        self.service.noise("refusals", f"{self.request.describe()}: {what}")
-        self.begin("400 Bad Request")
-        self.add("Content-Type", kind_of_said(as_json))
-        self.add("Connection", "close")
-        self.called = True
-        self.content = [said(400, as_json)]
-        return 0
-
     cdef int start(self, int64_t known) except -1:
         if not self.called:
             raise AssertionError("the application sent content without calling start_response")
@@ -407,8 +395,7 @@ cdef class WSGI(App):
 
     Arguments:
         app: the application callable.
-        settings: concurrency and workers decide what `wsgi.multithread` and `wsgi.multiprocess` say,
-            `forwarded_allow_ips` and `secure_scheme_headers` what `wsgi.url_scheme` does.
+        settings: concurrency and workers decide what `wsgi.multithread` and `wsgi.multiprocess` say.
         hooks: called with each environ before the application is; what it returns is called after the answer, with
             its status, the bytes of its content, and its head as it went out (0, 0, b"" if none did). None: nobody.
         keeps_environ: leave the environ with the request, for the observer.
@@ -423,7 +410,6 @@ cdef class WSGI(App):
 
     cdef object prepare(self, object name, object port):
         cdef Base base = Base.__new__(Base)
-        base.forwarded = Forwarded(self.settings)
         base.fill({
             K_METHOD: GET, K_PATH: "", K_URI: "", K_INPUT: NOTHING, K_QUERY: "", K_PROTOCOL: HTTP_1_1,
             K_ADDR: "", K_PORT: "",
@@ -451,15 +437,12 @@ cdef class WSGI(App):
         response.bind(request)
         environ = make_environ(request)
         request.take_input()
-        if environ is None:
-            response.contradicted()
+        if self.keeps_environ:
+            request.environ = environ
+        if self.hooks is None:
+            self.call(environ, response)
         else:
-            if self.keeps_environ:
-                request.environ = environ
-            if self.hooks is None:
-                self.call(environ, response)
-            else:
-                self.call_between(environ, response)
+            self.call_between(environ, response)
         return response
 
     cdef inline int call(self, dict environ, WSGIDelivery response) except -1:

@@ -8,6 +8,7 @@ from greenhttp.green.deadline cimport Phase
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport NOTHING, Body, PythonBody
 from greenhttp.http.exchange cimport Exchange, Reach
+from greenhttp.http.origin cimport concerns
 from greenhttp.http.request cimport Request, new_request
 from greenhttp.http.response cimport Delivery, head_wants_json, plain, refusing, said, wants_json
 from greenhttp.http.service cimport Service
@@ -18,7 +19,7 @@ from greenhttp.wire.response cimport ResponseHead
 from contextlib import suppress
 from math import ceil
 
-from greenhttp.errors import BodyError, RequestTimeout, StreamClosed, StreamTimeout, WireError
+from greenhttp.errors import BodyError, RequestRefused, RequestTimeout, StreamClosed, StreamTimeout, WireError
 from greenhttp.http.refusals import beyond
 from greenhttp.traces import trace
 from greenhttp.wire.response import Transfer
@@ -101,6 +102,8 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
         elif service.gather and head.framing == Framing.CHUNKED:
             request.keep()                      # the head's bytes stand before those of the content
             body.gather(service.gather)
+        if concerns(service.origins, head):
+            request.origin = service.origins.of(head, exchange.stream)
         response = (<App>service.app).respond(request)
         if service.pool.forked is not None:
             service.pool.forked(request.describe(), None)   # the answer is the parent's; does not return
@@ -173,6 +176,10 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
     elif reach == Reach.LOST and isinstance(error, StreamClosed):
         service.report("error", f"{what}: {error}")
         return exchange.abort()
+    elif isinstance(error, RequestRefused):
+        status = error.status
+        service.noise("refusals", f"{what}: refused with {status}: {error.reason}")
+        last = status == 400
     elif isinstance(error, RequestTimeout):
         status = 503
         service.report("error", f"{what}: {error}", error)

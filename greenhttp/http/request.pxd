@@ -2,6 +2,7 @@ cimport cython
 
 from greenhttp.http.body cimport Body
 from greenhttp.http.exchange cimport Exchange
+from greenhttp.http.origin cimport Origin
 from greenhttp.wire.head cimport Head
 
 
@@ -29,6 +30,7 @@ cdef class Request:
     cdef str sent_target            # as it was sent; made by whoever needs it first
     cdef str accept                 # where the head's bytes do not stay: its Accept, for an error; None without one
     cdef object base                # what the application prepared for the address this came in by
+    cdef readonly Origin origin     # what is known beyond connection and head; None: nothing
     cdef bint input_taken
     cdef bint head_out              # the head of an answer is in the output
     cdef dict environ               # what a WSGI application was given, for the observer; None unless it asks

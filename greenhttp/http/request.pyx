@@ -6,7 +6,6 @@ from libc.stdint cimport int64_t
 
 from greenhttp.http.body cimport UNLIMITED, Body
 from greenhttp.http.exchange cimport Exchange
-from greenhttp.http.forwarded cimport CONTRADICTED, Forwarded
 from greenhttp.wire.head cimport Framing, Head
 
 from json import JSONDecodeError, loads
@@ -207,16 +206,8 @@ cdef class Request:
 
     @property
     def scheme(self):
-        """`http`, or `https` where a proxy may say so (`forwarded_allow_ips`) and does (`secure_scheme_headers`).
-
-        Raises HTTPError (400) if the fields that say it contradict each other.
-        """
-        cdef int secure = 0
-        if type(self.base) is Forwarded:
-            secure = (<Forwarded>self.base).secure(self.known(), self.exchange.stream)
-            if secure == CONTRADICTED:
-                raise HTTPError(400, "the fields that tell the scheme contradict each other")
-        return "https" if secure else "http"
+        """`http`, or `https` where a proxy may say so (`forwarded_allow_ips`) and does."""
+        return "http" if self.origin is None else self.origin.scheme
 
     @property
     def peer(self):

@@ -5,10 +5,12 @@ from greenhttp.green.deadline cimport Phase
 from greenhttp.green.lingering cimport Lingering
 from greenhttp.green.pool cimport Pool
 from greenhttp.green.stream cimport Stream
+from greenhttp.http.origin cimport Origins
 from greenhttp.wire.head cimport Head
 
 cdef class Service:
     cdef readonly object settings
+    cdef readonly Origins origins   # whom to ask where a request comes from
     cdef object app                 # a response.App
     cdef object observer            # a response.Observer, or None
     cdef readonly Pool pool

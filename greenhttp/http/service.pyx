@@ -8,6 +8,7 @@ from greenhttp.green.deadline cimport Phase
 from greenhttp.green.lingering cimport lingering
 from greenhttp.green.pool cimport Pool, in_progress
 from greenhttp.green.stream cimport Stream
+from greenhttp.http.origin cimport Origins
 from greenhttp.wire.head cimport Head
 
 from time import gmtime
@@ -65,6 +66,7 @@ cdef class Service:
         self.health_path = None if s.health_path is None else s.health_path.encode("ascii")
         reserve = 0 if self.health_path is None else RESERVE
         self.pool = Pool(s.concurrency, s.queue, self.queued, hub, reserve, s.context == "thread")
+        self.origins = Origins(s)
         self.limit_body = s.limit_request_body
         self.gather = s.gather_chunked
         self.limit_buffers = s.limit_buffers

@@ -2,6 +2,8 @@
 
     kinds       a value as given -> as kept: durations, sizes, lists
     table       every setting once: name, kind, default, help
+    checks      what its value must be beyond its kind
+    peers       what a list of trusted peers says: text -> Network
     typed       the same for type checkers, generated from it
     values      Settings: a value for each
     address     what --bind says: text -> Address

@@ -113,7 +113,7 @@ def ignored(words: Iterable[str]) -> list[str]:
 
 _TLS = "TLS is not supported yet; use a proxy in front for it"
 _BACKGROUND = "greenhttp runs in the foreground; use systemd, a container or another process manager"
-_FORWARDED = "only the scheme is taken from a proxy's fields; give the proxy's addresses with --forwarded-allow-ips"
+_FORWARDED = "fields of the proxies in --forwarded-allow-ips are believed; --forwarded-field says which"
 _FACTORY = "factories are called by their name; give APP as module:create()"
 _LOGGING = "logger classes are not supported; use --log-config, or configure logging in the application"
 _SENDFILE = "sendfile is used for regular files wherever possible"
@@ -142,9 +142,7 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--ssl-ciphers", "--ciphers"), REFUSED, _TLS),
     Foreign(("--http-protocols",), ONLY, _HTTP2, values=("h1",)),
     Foreign(("-D", "--daemon"), REFUSED, _BACKGROUND, argument=False),
-    Foreign(("--proxy-headers",), REFUSED, _FORWARDED, argument=False),
-    Foreign(("--proxy-protocol",), ONLY, "the PROXY protocol is not supported yet; leave it out", values=("off",)),
-    Foreign(("--url-prefix", "--url-path-prefix", "--root-path"), REFUSED, "prefixes are not supported; leave it out"),
+    Foreign(("--proxy-headers",), IGNORED, _FORWARDED, argument=False),
     Foreign(("--call", "--factory"), REFUSED, _FACTORY, argument=False),
     Foreign(("--env-files", "--env-file"), REFUSED, "environment files are not supported; give -e NAME=VALUE"),
     Foreign(("--capture-output",), REFUSED, "output is not redirected; redirect it in the shell", argument=False),
@@ -176,7 +174,6 @@ FOREIGN: tuple[Foreign, ...] = (
         ("--raw-paste-global-conf", "--paste-global"), REFUSED,
         "Paste files are not read; give it to loadapp as global_conf",
     ),
-    Foreign(("--proxy-allow-ips", "--proxy-allow-from"), IGNORED, "the PROXY protocol is not supported"),
     Foreign(("--protocol",), ONLY, "only HTTP is supported; leave it out", values=("http",)),
     Foreign(("--uwsgi-allow-ips", "--uwsgi-allow-from"), IGNORED, "the uWSGI protocol is not supported"),
     Foreign(("--ssl-version",), REFUSED, _TLS),
@@ -234,7 +231,7 @@ OF_COMMAND_LINES: tuple[Foreign, ...] = (
     Foreign(("--ws-per-message-deflate",), IGNORED, _WS),
     Foreign(("--lifespan",), IGNORED, "ASGI is not supported"),
     Foreign(("--no-factory",), IGNORED, _FACTORY, argument=False),
-    Foreign(("--no-proxy-headers",), IGNORED, _FORWARDED, argument=False),
+    Foreign(("--no-proxy-headers",), REFUSED, "use --forwarded-field none", argument=False),
     Foreign(("--header",), REFUSED, "fields are not added; do it in the application, or in a proxy in front"),
     Foreign(("--date-header",), IGNORED, "the Date field is always sent", argument=False),
     Foreign(("--no-date-header",), REFUSED, "the Date field is always sent; leave it out", argument=False),

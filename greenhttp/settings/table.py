@@ -10,64 +10,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from greenhttp.settings.kinds import KINDS, LARGEST, LARGEST_HEAD, LISTS, MOST_RUNNING, TOKEN
+from greenhttp.settings import checks
+from greenhttp.settings.kinds import KINDS, LARGEST_HEAD, LISTS, MOST_RUNNING
 
 DESCRIPTORS_KEPT = 128  # descriptors left to the application, its databases and logs when `connections` is derived
-
-# ---- checks: each takes the value its kind has produced and returns the one to keep, or raises ValueError
-
-
-def _at_least(least: int, why: str = "", most: int = LARGEST) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        if value < least:
-            raise ValueError(f"{value} is too small; give {least} or more" + (f" ({why})" if why else ""))
-        if value > most:
-            raise ValueError(f"{value} is too large; give {most} or less")
-        return value
-
-    return check
-
-
-def _not_too_many(value: int | str) -> int | str:
-    if value != "auto" and int(value) > 1000:
-        raise ValueError(f"{value} is too large; give 1000 or less")
-    return value
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if value not in choices:
-            raise ValueError(f"{value!r} is not known; give {', '.join(choices[:-1])} or {choices[-1]}")
-        return value
-
-    return check
-
-
-def _field_names(value: tuple[str, ...]) -> tuple[str, ...]:
-    for name in value:
-        if not TOKEN.fullmatch(name):
-            raise ValueError(f"{name!r} is not a field name; give names like X_Forwarded_For")
-    return tuple(dict.fromkeys(name.lower() for name in value))
-
-
-def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
-    from ipaddress import ip_network  # only for this: it is no small module
-
-    for text in value:
-        try:
-            if text != "*":
-                ip_network(text)
-        except ValueError as error:
-            raise ValueError(f"{error}; give addresses like 10.0.0.1, networks like 10.0.0.0/8, or *") from None
-    return value
-
-
-def _methods(value: tuple[str, ...]) -> tuple[str, ...]:
-    for name in value:
-        if name not in ("CONNECT", "TRACE"):
-            raise ValueError(f"{name!r} is not a method to allow here; give CONNECT or TRACE, in capitals")
-    return value
-
 
 # ---- the table
 
@@ -154,7 +100,7 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
 
 _SERVE, _APP, _WORK, _LIMITS, _TIME = "Serving", "The application", "Work", "Limits", "Time"
 _PROCESSES = "Processes"
-_ANSWERS, _LOGS = "Requests and answers", "Logs"
+_ANSWERS, _PROXY, _LOGS = "Requests and answers", "Behind a proxy", "Logs"
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
@@ -182,17 +128,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "backlog", "count", 2048, "connections",
         "Connections that wait in the kernel until they are accepted, per address. The kernel may limit it further.",
-        _SERVE, ("--backlog",), _at_least(1),
+        _SERVE, ("--backlog",), checks.at_least(1),
     ),
     Setting(
         "loop", "choice", "auto", "",
         "The event loop: auto, libev or libuv.",
-        _SERVE, ("--loop",), _one_of("auto", "libev", "libuv"),
+        _SERVE, ("--loop",), checks.one_of("auto", "libev", "libuv"),
     ),
     Setting(
         "interface", "choice", "auto", "",
         "Type of the application: wsgi, native, stream, or auto: wsgi or native, detected from its signature.",
-        _APP, ("--interface",), _one_of("auto", "wsgi", "native", "stream"),
+        _APP, ("--interface",), checks.one_of("auto", "wsgi", "native", "stream"),
     ),
     Setting(
         "patch", "bool", True, "",
@@ -222,7 +168,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "concurrency", "count", 1000, "requests",
         "Maximum number of requests that run at the same time; more wait in the queue. Idle connections do not count.",
-        _WORK, ("--concurrency", "--limit-concurrency", "--backpressure"), _at_least(1, "", MOST_RUNNING),
+        _WORK, ("--concurrency", "--limit-concurrency", "--backpressure"), checks.at_least(1, "", MOST_RUNNING),
     ),
     Setting(
         "queue", "count", None, "requests",
@@ -237,7 +183,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "offload_threads", "count", 16, "threads",
         "Maximum number of `greenhttp.offload` calls on threads at a time; more wait.",
-        _WORK, ("--offload-threads",), _at_least(1),
+        _WORK, ("--offload-threads",), checks.at_least(1),
     ),
     Setting(
         "offload_processes", "count", 0, "processes",
@@ -254,19 +200,19 @@ SETTINGS: tuple[Setting, ...] = (
         "context", "choice", "request", "",
         "Context variables. request: each request starts with an empty context. thread: variables leak between"
         " requests, possibly between users.",
-        _WORK, ("--context",), _one_of("request", "thread"),
+        _WORK, ("--context",), checks.one_of("request", "thread"),
     ),
     Setting(
         "connections", "count", None, "connections",
         "Maximum number of open connections, idle ones included; then the longest idle one is closed."
         f" Default: the open-file limit minus {DESCRIPTORS_KEPT}.",
-        _WORK, ("--connections", "--worker-connections", "--connection-limit"), _at_least(1),
+        _WORK, ("--connections", "--worker-connections", "--connection-limit"), checks.at_least(1),
     ),
     Setting(
         "workers", "workers", 0, "processes",
         "Worker processes; a supervisor replaces those that end. auto: one per CPU. 0: a single process (options such"
         " as --max-requests start a supervisor).",
-        _PROCESSES, ("-w", "--workers"), _not_too_many,
+        _PROCESSES, ("-w", "--workers"), checks.not_too_many,
     ),
     Setting(
         "preload", "bool", False, "",
@@ -336,18 +282,18 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "limit_request_line", "size", 8 << 10, "bytes",
         "Maximum size of the request line; more gets 414.",
-        _LIMITS, ("--limit-request-line",), _at_least(64, "a line like GET / HTTP/1.1 must fit", LARGEST_HEAD),
+        _LIMITS, ("--limit-request-line",), checks.at_least(64, "a line like GET / HTTP/1.1 must fit", LARGEST_HEAD),
     ),
     Setting(
         "limit_request_head", "size", 64 << 10, "bytes",
         "Maximum size of all request fields together, without the request line; more gets 431.",
         _LIMITS, ("--limit-request-head", "--max-request-header-size"),
-        _at_least(256, "a Host field must fit", LARGEST_HEAD),
+        checks.at_least(256, "a Host field must fit", LARGEST_HEAD),
     ),
     Setting(
         "limit_request_fields", "count", 100, "fields",
         "Maximum number of request fields; more get 431.",
-        _LIMITS, ("--limit-request-fields",), _at_least(1, "HTTP/1.1 requires Host", LARGEST_HEAD),
+        _LIMITS, ("--limit-request-fields",), checks.at_least(1, "HTTP/1.1 requires Host", LARGEST_HEAD),
     ),
     Setting(
         "limit_request_body", "size", 1 << 30, "bytes",
@@ -373,7 +319,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "limit_pipeline", "size", 64 << 10, "bytes",
         "Maximum data read ahead on a connection while a request runs; then reading pauses until there is room.",
-        _LIMITS, ("--limit-pipeline",), _at_least(16 << 10, "that much is received at once"),
+        _LIMITS, ("--limit-pipeline",), checks.at_least(16 << 10, "that much is received at once"),
     ),
     Setting(
         "limit_buffers", "size", 256 << 20, "bytes",
@@ -458,19 +404,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "allow_headers", "names", (), "",
         "Request fields to accept that are dropped by default: names with _ in them, and Proxy. Separated by commas.",
-        _ANSWERS, ("--allow-headers",), _field_names,
-    ),
-    Setting(
-        "forwarded_allow_ips", "names", "127.0.0.1,::1", "",
-        "Addresses and networks of trusted proxies; their --secure-scheme-headers tell whether a request came by https."
-        " *: trust everybody. Clients of a UNIX socket are always trusted. Separated by commas.",
-        _ANSWERS, ("--forwarded-allow-ips",), _networks,
-    ),
-    Setting(
-        "secure_scheme_headers", "fields",
-        ("x-forwarded-protocol=ssl", "x-forwarded-proto=https", "x-forwarded-ssl=on"), "",
-        "Request fields that mean https, each with its value. If they contradict each other: 400. off: none.",
-        _ANSWERS, ("--secure-scheme-headers",),
+        _ANSWERS, ("--allow-headers",), checks.field_names,
     ),
     Setting(
         "gather_chunked", "size", 0, "bytes",
@@ -482,7 +416,76 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "allow_methods", "names", (), "",
         "Methods to accept that are answered with 501 by default: CONNECT, TRACE.",
-        _ANSWERS, ("--allow-methods",), _methods,
+        _ANSWERS, ("--allow-methods",), checks.methods,
+    ),
+    Setting(
+        "forwarded_allow_ips", "names", "127.0.0.1,::1,unix", "",
+        "Trusted proxies: addresses, networks, unix (whoever connects over a UNIX socket), or * for everybody, which lets"
+        " any client forge its address. Separated by commas.",
+        _PROXY, ("--forwarded-allow-ips",), checks.networks,
+    ),
+    Setting(
+        "forwarded_field", "choice", "x-forwarded", "",
+        "Fields of trusted proxies that are believed: x-forwarded (X-Forwarded-For and -Proto), forwarded (RFC 7239), or"
+        " none. The others are ignored: a proxy that sets one passes on what a client writes into the other.",
+        _PROXY, ("--forwarded-field",), checks.one_of("x-forwarded", "forwarded", "none"),
+    ),
+    Setting(
+        "forwarded_host", "bool", False, "",
+        "Believe X-Forwarded-Host, -Port of trusted proxies as well. Only for proxies that set or remove both: nginx passes"
+        " on those of a client.",
+        _PROXY, ("--forwarded-host",),
+    ),
+    Setting(
+        "forwarded_strip", "bool", False, "",
+        "Remove fields of proxies that are not believed, so that the application does not see them. no: they stay among"
+        " the other fields.",
+        _PROXY, ("--forwarded-strip",),
+    ),
+    Setting(
+        "secure_scheme_headers", "fields",
+        ("x-forwarded-protocol=ssl", "x-forwarded-proto=https", "x-forwarded-ssl=on"), "",
+        "Fields of trusted proxies that mean https, each with its value, with --forwarded-field x-forwarded. If they"
+        " contradict each other: 400. off: none.",
+        _PROXY, ("--secure-scheme-headers",),
+    ),
+    Setting(
+        "proxy_protocol", "choice", "off", "",
+        "Expect the PROXY protocol at the beginning of each connection: v1, v2, any, or off. A connection without it is"
+        " closed.",
+        _PROXY, ("--proxy-protocol",), checks.proxy_protocol,
+    ),
+    Setting(
+        "proxy_allow_from", "names", "127.0.0.1,::1", "",
+        "Who may connect with --proxy-protocol: as for --forwarded-allow-ips. Connections of others are closed.",
+        _PROXY, ("--proxy-allow-from", "--proxy-allow-ips"), checks.networks,
+    ),
+    Setting(
+        "proxy_timeout", "duration", 10.0, "seconds",
+        "Maximum time for the whole PROXY header; then the connection is closed. 0: no limit.",
+        _PROXY, ("--proxy-timeout",),
+    ),
+    Setting(
+        "root_path", "target", "off", "",
+        "Path prefix of the application, like /below: SCRIPT_NAME. It is cut from the paths of requests; others get 404.",
+        _PROXY, ("--root-path", "--script-name", "--url-prefix", "--url-path-prefix"), checks.root_path,
+    ),
+    Setting(
+        "root_path_header", "optional", "off", "",
+        "Field in which trusted proxies say the prefix that they have removed from the path, like X-Forwarded-Prefix. It"
+        " is put before --root-path. off: none.",
+        _PROXY, ("--root-path-header",), checks.field_name,
+    ),
+    Setting(
+        "allowed_hosts", "names", (), "",
+        "Hosts to answer for, like example.com or .example.com (with all below it); others get 421. Default: any.",
+        _PROXY, ("--allowed-hosts",), checks.hosts,
+    ),
+    Setting(
+        "request_id_header", "optional", "off", "",
+        "Field in which answers tell the ID of their request, and trusted proxies give it, like X-Request-Id. off: IDs are"
+        " taken from X-Request-Id and not sent.",
+        _PROXY, ("--request-id-header",), checks.field_name,
     ),
     Setting(
         "access_logfile", "file", "off", "",
@@ -502,12 +505,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "log_level", "choice", "info", "",
         "Lowest level that is logged: debug, info, warning, error or critical.",
-        _LOGS, ("--log-level", "--loglevel"), _one_of("debug", "info", "warning", "error", "critical"),
+        _LOGS, ("--log-level", "--loglevel"), checks.one_of("debug", "info", "warning", "error", "critical"),
     ),
     Setting(
         "log_format", "choice", "text", "",
         "Format of these lines: text, or json with an object in each line.",
-        _LOGS, ("--log-format",), _one_of("text", "json"),
+        _LOGS, ("--log-format",), checks.one_of("text", "json"),
     ),
     Setting(
         "log_config", "file", "off", "",

@@ -51,10 +51,20 @@ class StreamSettings(TypedDict, total=False):
     debug: bool | str
     server_header: str | bool | None
     allow_headers: Texts
-    forwarded_allow_ips: Texts
-    secure_scheme_headers: Texts | Mapping[str, str] | Off
     gather_chunked: int | str  # bytes
     allow_methods: Texts
+    forwarded_allow_ips: Texts
+    forwarded_field: str
+    forwarded_host: bool | str
+    forwarded_strip: bool | str
+    secure_scheme_headers: Texts | Mapping[str, str] | Off
+    proxy_protocol: str
+    proxy_allow_from: Texts
+    proxy_timeout: float | str  # seconds
+    root_path: str | Off
+    root_path_header: str | int | None
+    allowed_hosts: Texts
+    request_id_header: str | int | None
     access_logfile: str | bool | None
     access_log_format: str
     error_logfile: str

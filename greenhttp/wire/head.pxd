@@ -39,6 +39,7 @@ cdef class Head:
     cdef readonly int minor              # HTTP/1.<minor>: 0, or 1 for everything above
     cdef Field* field
     cdef readonly int count
+    cdef uint64_t known[2]               # a bit for each field of KNOWN_NAMES that it has, by index
     cdef readonly Framing framing
     cdef readonly int64_t content_length  # -1 unless framing is LENGTH
     cdef readonly bint keep_alive

@@ -179,6 +179,7 @@ cdef class Head:
         self.form = Form.ORIGIN
         self.minor = 1
         self.count = 0
+        self.known[0] = self.known[1] = 0
         self.framing = Framing.NO_BODY
         self.content_length = -1
         self.keep_alive = self.wants_continue = self.has_connection_upgrade = False
@@ -400,8 +401,10 @@ cdef class Head:
         if (kinds & UNDERSCORE_CHAR or known == KNOWN_PROXY) and self.drops(p + start, i - start):
             return 0
         self.count += 1
-        if 0 <= known < KNOWN_PROXY:
-            self.special_field(p, f)
+        if known >= 0:
+            self.known[known >> 6] |= <uint64_t> 1 << (known & 63)
+            if known < KNOWN_PROXY:
+                self.special_field(p, f)
         return 0
 
     cdef bint drops(self, const unsigned char* name, Py_ssize_t size) except -1:

@@ -150,12 +150,16 @@ def test_who_is_not_trusted_cannot_contradict_either():
 
 
 @pytest.mark.parametrize("app", [wsgi, native])
-def test_who_connects_over_a_unix_socket_is_trusted(app, tmp_path):
-    server = Server(app, bind=f"unix:{tmp_path}/s", forwarded_allow_ips="10.0.0.1")
+@pytest.mark.parametrize(("values", "scheme"), [
+    ({}, b"https"), ({"forwarded_allow_ips": "10.0.0.1, unix"}, b"https"), ({"forwarded_allow_ips": "*"}, b"https"),
+    ({"forwarded_allow_ips": "10.0.0.1, ::/0, 0.0.0.0/0"}, b"http"),
+])  # fmt: skip
+def test_who_connects_over_a_unix_socket_is_trusted_if_that_is_named(app, values, scheme, tmp_path):
+    server = Server(app, bind=f"unix:{tmp_path}/s", **values)
     server.start()
     try:
         data = HEAD + b"X-Forwarded-Proto: https\r\nConnection: close\r\n\r\n"
-        assert said(server, data).endswith(b"\r\n\r\nhttps")
+        assert said(server, data).endswith(b"\r\n\r\n" + scheme)
     finally:
         server.stop(0)
 

@@ -1,0 +1,30 @@
+from libc.stdint cimport uint32_t, uint64_t
+
+from greenhttp.green.peers cimport Peers
+from greenhttp.green.stream cimport Stream
+from greenhttp.wire.head cimport Head
+
+cdef class Origin:
+    cdef readonly object peer       # (host, port) of the client; None: the other end of the connection
+    cdef readonly str scheme        # "http" or "https"
+    cdef readonly str host          # `name[:port]` that was asked for; None: what the head says
+    cdef readonly str root_path     # before the paths of the application: "" or "/below"
+    cdef uint32_t cut               # bytes of the path, as sent, that are not the application's
+    cdef readonly str id            # of the request; None: it has none yet
+
+cdef class Origins:
+    cdef uint64_t known[2]          # a bit for each field of KNOWN_NAMES that has to be looked at
+    cdef bint always                # every request has to be looked at
+    cdef readonly Peers trusted
+    cdef bint unknown               # a field that is not of KNOWN_NAMES may tell the scheme
+    cdef dict schemes               # name in small letters -> the value that means https, as bytes
+    cdef list values                # the same by index in KNOWN_NAMES; None: says nothing about it
+
+    cdef int watch(self, str name) except -1
+    cdef bint trusts(self, Stream stream) except -1
+    cdef Origin of(self, Head head, Stream stream)
+    cdef int scheme_of(self, Head head) except -1
+
+cdef inline bint concerns(Origins origins, Head head) noexcept:
+    """Whether there is anything to ask. That is all that a request without such fields pays."""
+    return origins.always or (head.known[0] & origins.known[0] | head.known[1] & origins.known[1]) != 0

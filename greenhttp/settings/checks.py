@@ -1,0 +1,89 @@
+"""What a setting's value must be beyond its kind.
+
+Each check takes the value that its kind has produced, and returns the one to keep or raises ValueError("what is wrong;
+what to do").
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from greenhttp.settings.kinds import LARGEST, TOKEN
+from greenhttp.settings.peers import parse_network
+
+
+def at_least(least: int, why: str = "", most: int = LARGEST) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if value < least:
+            raise ValueError(f"{value} is too small; give {least} or more" + (f" ({why})" if why else ""))
+        if value > most:
+            raise ValueError(f"{value} is too large; give {most} or less")
+        return value
+
+    return check
+
+
+def not_too_many(value: int | str) -> int | str:
+    if value != "auto" and int(value) > 1000:
+        raise ValueError(f"{value} is too large; give 1000 or less")
+    return value
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r} is not known; give {', '.join(choices[:-1])} or {choices[-1]}")
+        return value
+
+    return check
+
+
+def field_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if not TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} is not a field name; give names like X_Forwarded_For")
+    return tuple(dict.fromkeys(name.lower() for name in value))
+
+
+def networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for text in value:
+        parse_network(text)
+    return value
+
+
+def methods(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if name not in ("CONNECT", "TRACE"):
+            raise ValueError(f"{name!r} is not a method to allow here; give CONNECT or TRACE, in capitals")
+    return value
+
+
+def field_name(value: str | None) -> str | None:
+    if value is not None and not TOKEN.fullmatch(value):
+        raise ValueError(f"{value!r} is not a field name; give a name like X-Request-Id, or off")
+    return value
+
+
+_SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")
+
+
+def root_path(value: str | None) -> str | None:
+    text = "" if value is None else value.rstrip("/")
+    if any(part in (".", "..") or not _SEGMENT.fullmatch(part) for part in text.split("/")[1:]) or text[:1] not in "/":
+        raise ValueError(f"{value!r} is not a path prefix; give one like /below, without escapes, or off")
+    return text or None
+
+
+_HOST = re.compile(r"\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]|\*")
+
+
+def hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.lower().removesuffix(".") for text in value))
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise ValueError(f"{name!r} is not a host; give names like example.com, .example.com or [::1], without a port")
+    return names
+
+
+def proxy_protocol(value: str) -> str:
+    return one_of("off", "v1", "v2", "any")({"auto": "any", "false": "off", "no": "off"}.get(value, value))

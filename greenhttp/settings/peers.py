@@ -1,0 +1,50 @@
+"""Who is trusted: a text of `forwarded_allow_ips` or `proxy_allow_from` -> a Network, or a word.
+
+    10.0.0.1  10.0.0.0/8  ::1  fd00::/8  fe80::1%eth0  ::ffff:10.0.0.1      a Network
+    unix                                                                    whoever connects over a UNIX socket
+    *                                                                       everybody
+
+An IPv4 address that is written as IPv6 is that IPv4 address, for so are peers shown, logged and compared.
+"""
+
+from typing import NamedTuple
+
+UNIX, EVERYBODY = "unix", "*"
+MAPPED = b"\0" * 10 + b"\xff\xff"  # what an IPv4 address written as IPv6 begins with (RFC 4291 2.5.5.2)
+
+
+class Network(NamedTuple):
+    """Addresses that begin alike.
+
+    Attributes:
+        address: 4 or 16 bytes.
+        bits: how many of them, from the first, an address must have in common with it.
+        zone: name or number of the interface they must come in by, "" for any.
+    """
+
+    address: bytes
+    bits: int
+    zone: str = ""
+
+
+def parse_network(text: str) -> Network | None:
+    """The network that a text means; None: it is one of the two words.
+
+    Raises ValueError("what is wrong; what to do").
+    """
+    from ipaddress import ip_network  # only for this: it is no small module
+
+    if text in (UNIX, EVERYBODY):
+        return None
+    host, percent, zone = text.partition("%")
+    try:
+        if percent and (not zone or "/" in zone or not host.lower().startswith("fe80:")):
+            raise ValueError(f"{text!r}: only an address like fe80::1%eth0 has an interface")
+        network = ip_network(host)
+    except ValueError as error:
+        how = f"give addresses like 10.0.0.1, networks like 10.0.0.0/8, {UNIX}, or {EVERYBODY}"
+        raise ValueError(f"{error}; {how}") from None
+    address, bits = network.network_address.packed, network.prefixlen
+    if address.startswith(MAPPED) and bits >= 96:
+        address, bits = address[12:], bits - 96
+    return Network(address, bits, zone)
