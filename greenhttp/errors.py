@@ -61,8 +61,11 @@ class LimitError(WireError):
 
 
 class RequestRefused(WireError):
-    """A whole request that never reaches the application: what its proxy says of it cannot be (400), its path is outside
-    of `root_path` (404), its host is not one of `allowed_hosts` (421)."""
+    """A whole request that never reaches the application.
+
+    What its proxy says of it cannot be (400), its path is outside of `root_path` (404), or its host is not one of
+    `allowed_hosts` (421).
+    """
 
 
 class BodyError(GreenError, OSError):

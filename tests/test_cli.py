@@ -346,7 +346,8 @@ def test_each_option_of_other_servers_gets_one_line():
         ),
         (
             "--trusted-proxy 10.0.0.1",
-            "--trusted-proxy: fields of the proxies in --forwarded-allow-ips are believed; --forwarded-field says which",
+            "--trusted-proxy: fields of the proxies in --forwarded-allow-ips are believed; --forwarded-field says"
+            " which",
         ),
     ],
 )

@@ -6,7 +6,6 @@ from typing_extensions import Buffer, Self, disjoint_base
 from greenhttp.http.application import App
 from greenhttp.http.request import Request
 from greenhttp.http.response import Delivery
-from greenhttp.settings.values import Settings
 
 _Body: TypeAlias = str | Buffer | dict[Any, Any] | list[Any] | Iterable[bytes | bytearray | memoryview] | IO[bytes]
 _Headers: TypeAlias = Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str]]
@@ -27,6 +26,6 @@ class HandlerDelivery(Delivery): ...
 
 @disjoint_base
 class Handler(App):
-    def __init__(self, handler: Callable[[Request], Any], settings: Settings) -> None: ...
+    def __init__(self, handler: Callable[[Request], Any]) -> None: ...
 
 def blocks_of(file: IO[bytes]) -> Iterator[bytes]: ...

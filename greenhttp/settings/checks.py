@@ -81,7 +81,8 @@ def hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(text.lower().removesuffix(".") for text in value))
     for name in names:
         if not _HOST.fullmatch(name):
-            raise ValueError(f"{name!r} is not a host; give names like example.com, .example.com or [::1], without a port")
+            how = "give names like example.com, .example.com or [::1], without a port"
+            raise ValueError(f"{name!r} is not a host; {how}")
     return names
 
 

@@ -420,20 +420,20 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "forwarded_allow_ips", "names", "127.0.0.1,::1,unix", "",
-        "Trusted proxies: addresses, networks, unix (whoever connects over a UNIX socket), or * for everybody, which lets"
-        " any client forge its address. Separated by commas.",
+        "Trusted proxies: addresses, networks, unix (whoever connects over a UNIX socket), or * for everybody, which"
+        " lets any client forge its address. Separated by commas.",
         _PROXY, ("--forwarded-allow-ips",), checks.networks,
     ),
     Setting(
         "forwarded_field", "choice", "x-forwarded", "",
-        "Fields of trusted proxies that are believed: x-forwarded (X-Forwarded-For and -Proto), forwarded (RFC 7239), or"
-        " none. The others are ignored: a proxy that sets one passes on what a client writes into the other.",
+        "Fields of trusted proxies that are believed: x-forwarded (X-Forwarded-For and -Proto), forwarded (RFC 7239),"
+        " or none. The others are ignored: a proxy that sets one passes on what a client writes into the other.",
         _PROXY, ("--forwarded-field",), checks.one_of("x-forwarded", "forwarded", "none"),
     ),
     Setting(
         "forwarded_host", "bool", False, "",
-        "Believe X-Forwarded-Host, -Port of trusted proxies as well. Only for proxies that set or remove both: nginx passes"
-        " on those of a client.",
+        "Believe X-Forwarded-Host and -Port of trusted proxies as well. Only for proxies that set or remove both: nginx"
+        " passes on those of a client.",
         _PROXY, ("--forwarded-host",),
     ),
     Setting(
@@ -467,13 +467,14 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "root_path", "target", "off", "",
-        "Path prefix of the application, like /below: SCRIPT_NAME. It is cut from the paths of requests; others get 404.",
+        "Path prefix of the application, like /below (SCRIPT_NAME). It is cut from the paths of requests; others get"
+        " 404.",
         _PROXY, ("--root-path", "--script-name", "--url-prefix", "--url-path-prefix"), checks.root_path,
     ),
     Setting(
         "root_path_header", "optional", "off", "",
-        "Field in which trusted proxies say the prefix that they have removed from the path, like X-Forwarded-Prefix. It"
-        " is put before --root-path. off: none.",
+        "Field in which trusted proxies say the prefix that they have removed from the path, like X-Forwarded-Prefix."
+        " It is put before --root-path. off: none.",
         _PROXY, ("--root-path-header",), checks.field_name,
     ),
     Setting(
@@ -483,8 +484,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "request_id_header", "optional", "off", "",
-        "Field in which answers tell the ID of their request, and trusted proxies give it, like X-Request-Id. off: IDs are"
-        " taken from X-Request-Id and not sent.",
+        "Field in which answers tell the ID of their request, and trusted proxies give it, like X-Request-Id. off: IDs"
+        " are taken from X-Request-Id and not sent.",
         _PROXY, ("--request-id-header",), checks.field_name,
     ),
     Setting(
