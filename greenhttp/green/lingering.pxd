@@ -9,10 +9,16 @@ cdef class Lingering(Phase):
     cdef readonly Py_ssize_t crowd      # connections at once
     cdef readonly str crowded           # what the log says when there are more
 
+    cdef int meanwhile(self, Stream stream) except -1
+    cdef bint dropped(self, Stream stream) except -1
+    cdef bint hears(self, Stream stream) noexcept
+    cdef int moved(self, Stream stream) except -2
     cdef bint begin(self, Timed one, Stream stream) except -1
     cdef bint read_on(self, Timed one, Stream stream) except -1
     cdef bint renew(self, Timed one, Stream stream) except -1
     cdef bint heard(self, Timed one, Stream stream, double now) except -1
     cdef str why(self, Stream stream, double now)
+
+cdef Py_ssize_t share(Py_ssize_t count) noexcept
 
 cdef Lingering lingering(str name, object settings, int64_t connections)

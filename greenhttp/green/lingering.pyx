@@ -2,7 +2,8 @@
 answer may be lost with it (RFC 9112 9.6). A client in the middle of an upload looks for an answer only behind it.
 
 What comes is dropped where it lies: on Linux the kernel throws a TCP stream's bytes away without copying them. Nobody
-waits for it: no green thread, no buffer.
+waits for it: no green thread, no buffer. The same where an answer cannot leave, because its client does not read
+before it has sent everything.
 
 Bounds. Time: `linger_timeout` in all, and SILENCE without progress, by which a few bytes now and then are not meant.
 Bytes: `limit_linger`. All lingering connections together: a share of the connections that there may be; and of each
@@ -27,9 +28,7 @@ cdef class Lingering(Phase):
     cdef bint begin(self, Timed one, Stream stream) except -1:
         """The last answer has left. True: too many linger, and whoever has for longest was told that its time is up."""
         cdef Timed longest
-        stream.waiting().lingers_until = clock() + self.total
-        stream.wait.dropped = 0
-        stream.taken = 0
+        self.meanwhile(stream)
         one.enter(self)
         if self.count <= self.crowd:
             return False
@@ -38,10 +37,29 @@ cdef class Lingering(Phase):
         longest.expired(self, clock())
         return True
 
+    cdef int meanwhile(self, Stream stream) except -1:
+        """From now on what comes is dropped, also while the answer still leaves."""
+        stream.waiting().lingers_until = clock() + self.total
+        stream.wait.dropped = 0
+        stream.taken = 0
+        return 0
+
+    cdef bint hears(self, Stream stream) noexcept:
+        """Whether there is more to drop while the answer leaves: the peer has not finished, nor sent too much."""
+        return self.total > 0 and not stream.at_end and stream.wait is not None and stream.wait.dropped <= self.most
+
+    cdef bint dropped(self, Stream stream) except -1:
+        """What has come while the answer leaves was dropped. Whether that is progress: then a peer that reads nothing
+        yet is not slow."""
+        cdef bint moved = self.moved(stream) > 0
+        if moved:
+            stream.hold_up()
+        return moved
+
     cdef bint read_on(self, Timed one, Stream stream) except -1:
         """Drop what has come. Once a call: a fast sender must not keep the hub. False: it is time to close, since the
         peer has finished or has sent too much."""
-        cdef Py_ssize_t n = stream.drop(max(LEAST, min(LARGEST, A_TURN // max(1, self.count))))
+        cdef Py_ssize_t n = stream.drop(share(self.count))
         if n == 0:
             return False
         if n > 0:
@@ -54,18 +72,20 @@ cdef class Lingering(Phase):
     cdef bint renew(self, Timed one, Stream stream) except -1:
         """`stream.taken` more bytes have come: if that is progress, silence begins anew, within `total`. False: it was
         too much."""
+        cdef int moved = self.moved(stream)
+        if moved > 0:
+            one.enter(self)
+        return moved >= 0
+
+    cdef int moved(self, Stream stream) except -2:
+        """Count `stream.taken` as dropped. 1: that is progress, within `total`. 0: it is not. -1: it was too much."""
         cdef int64_t before = stream.waiting().dropped
         cdef int64_t dropped = before + stream.taken
-        cdef double now
         stream.wait.dropped = dropped
         stream.taken = 0
         if dropped > self.most:
-            return False
-        if before // PROGRESS != dropped // PROGRESS:
-            now = clock()
-            if now + self.duration < stream.wait.lingers_until:
-                one.enter(self)
-        return True
+            return -1
+        return before // PROGRESS != dropped // PROGRESS and clock() + self.duration < stream.wait.lingers_until
 
     cdef bint heard(self, Timed one, Stream stream, double now) except -1:
         """Its time is up, and it has left this phase. True: not the peer was silent, but the loop did not turn; what
@@ -81,6 +101,11 @@ cdef class Lingering(Phase):
         if now + 1 >= stream.wait.lingers_until:
             return f"{self.total:g} s after its answer it still sent (linger_timeout)"
         return None
+
+
+cdef Py_ssize_t share(Py_ssize_t count) noexcept:
+    """Bytes that one of so many connections may have dropped in a turn of the loop."""
+    return max(LEAST, min(LARGEST, A_TURN // max(1, count)))
 
 
 cdef Lingering lingering(str name, object settings, int64_t connections):

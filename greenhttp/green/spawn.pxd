@@ -39,6 +39,7 @@ cdef class SpawnedJob(Job):
     cdef str listed(self)
     cdef int lost(self, object error) except -1
     cdef int settle(self) except -1
+    cdef int drop_ahead(self) except -1
     cdef int linger(self) except -1
     cdef int end_lingering(self, double now) except -1
     cdef int close(self, bint reset) except -1

@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase
-from greenhttp.green.lingering cimport lingering
+from greenhttp.green.lingering cimport Lingering, lingering, share
 from greenhttp.green.pool cimport TO_CUT, Job, Pool, Worker, in_progress
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport SocketStream, adopt, sockaddr_storage
@@ -152,8 +152,10 @@ cdef class SpawnedJob(Job):
         return self.spawner.writing if self.spawner is not None else None
 
     cdef bint ready(self, bint writing) except -1:
-        if not self.done or writing == self.hung_up:
+        if not self.done:
             return False                        # unread bytes stay where they are
+        if writing == self.hung_up and (writing or not self.spawner.lingering.hears(self.stream)):
+            return False
         self.spawner.pool.wake(self)
         return not self.busy                    # if it is, whoever is will have it watched again
 
@@ -178,6 +180,7 @@ cdef class SpawnedJob(Job):
             elif self.hung_up:
                 self.linger()
             else:
+                self.drop_ahead()
                 self.settle()
         except OSError:
             self.close(True)
@@ -199,6 +202,10 @@ cdef class SpawnedJob(Job):
                 if not stalled or stream.pending() < before:
                     stream.progressed()
                     self.enter(spawner.flushing)
+                if not stalled:
+                    spawner.lingering.meanwhile(stream)
+                if spawner.lingering.hears(stream):
+                    stream.watch_read()
                 stream.watch_write(True)
                 return 0
             stream.watch_write(False)
@@ -213,6 +220,23 @@ cdef class SpawnedJob(Job):
             if not stream.closed:
                 self.lost(error)
             return self.close(True)
+
+    cdef int drop_ahead(self) except -1:
+        """Its output has not left, perhaps because the peer does not read before it has sent all: that is dropped
+        meanwhile."""
+        cdef Lingering lingering = self.spawner.lingering
+        cdef Py_ssize_t n
+        if self.phase is not self.spawner.flushing or not lingering.hears(self.stream):
+            return 0
+        try:
+            n = self.stream.drop(share(self.phase.count))
+        except OSError:
+            return 0                            # reset: whoever sends the rest of the output meets it, and says so
+        if n > 0:
+            self.stream.taken += n
+        if lingering.dropped(self.stream):
+            self.enter(self.spawner.flushing)
+        return 0
 
     cdef int linger(self) except -1:
         if self.spawner.lingering.read_on(self, self.stream):

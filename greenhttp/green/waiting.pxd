@@ -76,6 +76,7 @@ cdef class Waiting:
     cdef bint reads_slowly(self, Phase phase, double now) noexcept
     cdef bint writes_slowly(self, Phase phase, double now) noexcept
     cdef bint held_up(self, double now) noexcept
+    cdef void hold_up(self) noexcept
     cdef int progressed(self) except -1
     cdef int takes_enough(self, Phase phase, double now) except -1
     cdef int share(self, Py_ssize_t size) except -1

@@ -326,6 +326,14 @@ cdef class Waiting:
         wait.slow_backlog = 0
         return True
 
+    cdef void hold_up(self) noexcept:
+        """The peer has something else to do first: what it takes of the output counts from here."""
+        cdef Wait wait = self.wait
+        if wait is not None and wait.slow_since > 0:
+            wait.slow_since = clock()
+            wait.slow_moved = 0
+            wait.slow_backlog = self.backlog()
+
     cdef int progressed(self) except -1:
         """Whether the peer has taken some of what the system holds for it since this was asked last."""
         cdef Wait wait = self.waiting()

@@ -41,6 +41,8 @@ cdef class Connection(Exchange):
     cdef int serve(self) except -1
     cdef int overloaded(self, str reason) except -1
     cdef int settle(self) except -1
+    cdef bint hears(self) noexcept
+    cdef int drop_ahead(self) except -1
     cdef int proceed(self) except -1
     cdef int park(self) except -1
     cdef int shed(self) except -1

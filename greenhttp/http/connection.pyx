@@ -17,7 +17,7 @@ from libc.string cimport memcmp
 
 from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.deadline cimport Node, Phase, owner
-from greenhttp.green.lingering cimport Lingering
+from greenhttp.green.lingering cimport Lingering, share
 from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Worker
 from greenhttp.green.chunks cimport held_bytes
 from greenhttp.green.stream cimport FilePart, Stream
@@ -235,7 +235,7 @@ cdef class Connection(Exchange):
             self.state == State.HEAD and self.head is not None and self.head.head_size
         ):
             return False                        # its request is complete, and waits for a green thread
-        if (self.state == State.FLUSH) != writing:
+        if (self.state == State.FLUSH) != writing and (writing or not self.hears()):
             return False
         self.service.pool.wake(self)
         return True
@@ -247,6 +247,7 @@ cdef class Connection(Exchange):
             if self.state == State.HEAD:
                 return self.head is not None and self.head.head_size > 0 or self.receive()
             if self.state == State.FLUSH:
+                self.drop_ahead()
                 self.settle()
             elif self.state == State.DRAIN:
                 self.drain(False)
@@ -337,6 +338,11 @@ cdef class Connection(Exchange):
                         self.stream.progressed()
                         self.enter(self.service.flushing)       # its silence begins anew
                     self.stream.pack()
+                    if self.rest is not None:
+                        if not stalled:
+                            self.service.lingering.meanwhile(self.stream)
+                        if self.hears():
+                            self.stream.watch_read()
                     self.stream.watch_write(True)
                     if held_bytes() > <size_t>self.service.limit_buffers:
                         self.shed()             # what it has sent ahead counts too
@@ -347,6 +353,32 @@ cdef class Connection(Exchange):
                 return self.close(True)
             self.stream.watch_write(False)
         return self.proceed()
+
+    cdef bint hears(self) noexcept:
+        """Whether there is content to drop while an answer leaves."""
+        return self.rest is not None and self.service.lingering.hears(self.stream)
+
+    cdef int drop_ahead(self) except -1:
+        """The answer has not left, perhaps because its client does not read before it has sent all that nobody wants to
+        read: that is dropped meanwhile."""
+        cdef Py_ssize_t n
+        if not self.hears():
+            return 0
+        try:
+            if self.closing:
+                n = self.stream.drop(share(self.service.flushing.count))
+                if n > 0:
+                    self.stream.taken += n
+            elif self.rest.discard_now():
+                self.rest.detach()
+                self.rest = None
+        except (BodyError, WireError):
+            self.closing = True                 # the position in the stream is unknown
+        except OSError:
+            return 0                            # reset: whoever sends the rest of the answer meets it, and says so
+        if self.service.lingering.dropped(self.stream):
+            self.enter(self.service.flushing)
+        return 0
 
     cdef int proceed(self) except -1:
         """Every answer has left."""

@@ -439,6 +439,17 @@ def test_a_peer_that_goes_while_the_rest_is_sent(serve: Any) -> None:
     serving.until(connections=0)
 
 
+def test_output_larger_than_all_buffers_does_not_wait_for_a_peer_that_first_sends_everything(serve: Any) -> None:
+    serving = serve(fill, write_timeout=3600, linger_timeout=3600)
+    peer = serving.connect(receive_buffer=4096)
+    serving.until(flushing=1)
+    for _ in range(400):
+        peer.send(bytes(65536))
+    serving.until(flushing=1)
+    peer.finish().rest()
+    serving.until(connections=0)
+
+
 # ---- how many
 
 

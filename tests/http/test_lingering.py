@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -68,6 +69,50 @@ def test_who_looks_for_an_answer_behind_the_upload_gets_it(server: Any, case: st
         client.send(piece)
     answer = client.answer()
     assert (answer.status, client.finish().rest()) == (status, b"")
+    client.close()
+
+
+def large(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("413 Content Too Large", [("Content-Type", "text/plain")])
+    return [bytes(UPLOAD)]
+
+
+def keeps(app: Any) -> tuple[Any, bytes, Any]:
+    """Content that is dropped to keep the connection: less than 256 KiB, but more than the first packets have."""
+    return app, request(b"POST / HTTP/1.1", b"Content-Length: %d" % (3 * len(PIECE))), [PIECE] * 3
+
+
+@pytest.mark.parametrize("server", ["tcp", "unix"], indirect=True)
+@pytest.mark.parametrize("case", [sized, chunked, keeps])
+def test_an_answer_larger_than_all_buffers_does_not_wait_for_a_client_that_first_sends_everything(
+    server: Any, case: Any
+) -> None:
+    app, head, pieces = case(large)
+    started = server(app, write_timeout=3600, linger_timeout=3600)
+    client = Client(started.address)
+    client.send(head)
+    for piece in pieces:
+        client.send(piece)
+    answer = client.answer()
+    assert (answer.status, len(answer.content)) == (413, UPLOAD)
+    if case is sized:
+        assert client.finish().rest() == b""  # which was announced
+    else:
+        assert client.send(request()).answer().status == 413  # the connection was kept: nothing of it is lost
+    client.close()
+
+
+def test_to_upload_is_not_to_be_slow_at_reading(serve: Any) -> None:
+    """The answer cannot leave; as long as the client sends, the minimum rate and the silence are not judged."""
+    serving = serve(large, write_timeout=0.2, write_min_rate="1g", min_rate_after=0.2, linger_timeout=3600)
+    client = serving.connect().send(request(b"POST / HTTP/1.1", b"Content-Length: %d" % (1 << 30)))
+    serving.until(lambda: serving.count("flushing") == 1)
+    until = time.monotonic() + 1.5  # twice the second in which rates are judged
+    while time.monotonic() < until:
+        client.send(PIECE)
+        gevent.sleep(0.01)
+    assert serving.count("flushing") == 1
+    serving.until(lambda: serving.count("connections") == 0)  # and now it is
     client.close()
 
 

@@ -218,8 +218,8 @@ class Client:
         c, world = self.world.c, self.world
         if self.number is None:
             buffer = self.chance.choice(BUFFERS)
-            if self.manner == "uploader":
-                buffer = BUFFERS[-1]  # it reads nothing while it sends: the answer must have room
+            if self.manner == "uploader" and self.asked[0].style not in WHOLE:
+                buffer = BUFFERS[-1]  # it reads nothing while it sends: what a green thread writes must have room
             self.number = c.connect(world.plan.family, buffer, not self.eager)
             world.connections += 1
             world.by_number.append(self)
@@ -361,6 +361,7 @@ class Client:
             raise Wrong("an upload was cut off", f"{self.name}: {self.bytes_sent} bytes {self.asked[0].story()}")
 
 
+WHOLE = ("list", "file", "bytes", "str")  # answers that leave without a green thread
 BUFFERS = (2048, 8192, 16384, 65536, 300000, 1 << 20)
 GARBAGE = (
     b"BAD\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",

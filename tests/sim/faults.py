@@ -126,6 +126,11 @@ FAULTS = (
         "a client that goes on sending has no more time than a silent one",
         (Change(LINGERING, "Lingering.renew", "one.enter(self)", "pass"),),
     ),
+    Fault(
+        "18a",
+        "an answer that cannot leave waits for a client that first sends everything",
+        (Change(CONNECTION, "Connection.hears", "return self.rest is not None and", "return False and"),),
+    ),
 )  # fmt: skip
 
 

@@ -173,10 +173,10 @@ class World:
         """Where a green thread is."""
         if green is self.hub:
             return "hub"
-        if not self.real and id(green) in self.loop.sharing:
-            return "share"
         if green is self.stopper:
             return "stop"
+        if not self.real and id(green) in self.loop.sharing:
+            return "share"
         visit = self.visit_of(green)
         if visit is None:
             return "between" if type(green).__name__ == "Worker" else "other"
@@ -378,8 +378,11 @@ class World:
             self.bound = PATIENCE
             for client in self.clients:
                 client.rude()
-        if rude + sum(client.manner in ("slow", "uploader") for client in self.clients) >= places:
-            self.bound += 60 * (rude + 2)  # an uploader may hold a place while part of what it sends is waited for
+        if rude + sum(client.manner in ("slow", "uploader") for client in self.clients) >= min(
+            places, settings["connections"]
+        ):
+            # An uploader may hold a place while part of what it sends is waited for, or dropped behind its answer.
+            self.bound += 60 * (rude + 2)
         # A green thread that foreign code holds up while it begins is a place that cannot be had, and nobody may queue.
         held_up = settings.get("queue") == 0 and any(
             kind in ("collector", "signals") for _, kind in self.plan.adversities
