@@ -30,7 +30,7 @@ def defects(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 @pytest.fixture(autouse=True)
 def not_for_ever() -> Iterator[None]:
     """A safety net far beyond what any test takes."""
-    with gevent.Timeout(30, AssertionError("the test did not come to an end")):
+    with gevent.Timeout(180, AssertionError("the test did not come to an end")):
         yield
 
 
