@@ -65,7 +65,7 @@ Durations: 90, 1.5, 90s, 1m30s, 250ms; 0 turns a time-out off. Sizes: 65536, 64k
 
 If a setting is given several times, the command line wins, then the environment (GREENHTTP_<NAME>, like
 GREENHTTP_HEADER_TIMEOUT=5s), then the settings file (header_timeout = "5s"), then PORT=n (as --bind 0.0.0.0:n),
-WEB_CONCURRENCY=n (as --workers n) and FORWARDED_ALLOW_IPS.
+WEB_CONCURRENCY=n (as --workers n), FORWARDED_ALLOW_IPS and SCRIPT_NAME=/below (as --root-path /below).
 
 TERM stops gracefully: no new connections, running requests finish. INT (Ctrl-C) and QUIT stop at once. A repeated TERM
 is ignored. INT or QUIT after another signal forces the exit. USR1 reopens the log files.
@@ -81,8 +81,9 @@ and the process ends with that code. Exit codes of doctor: 0 nothing blocks; 1 s
 
 METAVARS = {
     "duration": "TIME", "size": "SIZE", "rate": "RATE", "count": "N", "text": "TEXT", "header": "TEXT",
-    "target": "PATH", "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES", "addresses": "ADDRESS",
-    "pairs": "NAME=VALUE", "optional": "NAME", "workers": "N", "mode": "OCTAL", "fields": "NAME=VALUE", "json": "JSON",
+    "target": "PATH", "prefix": "PATH", "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES",
+    "addresses": "ADDRESS", "pairs": "NAME=VALUE", "optional": "NAME", "workers": "N", "mode": "OCTAL",
+    "fields": "NAME=VALUE", "json": "JSON",
 }  # fmt: skip
 
 ARGUMENTS = "arguments"  # beside the options: the command line as it was typed
@@ -303,8 +304,6 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
     if environ.get("GUNICORN_CMD_ARGS"):
         notices.append("GUNICORN_CMD_ARGS is set but is not read; give its options on the command line")
     settings, origins = settled(platform, file, environment, given)
-    if environ.get("SCRIPT_NAME") or any(pair.startswith("SCRIPT_NAME=") for pair in settings.env):
-        notices.append("SCRIPT_NAME is set but is not followed; let the proxy remove the prefix, or use a middleware")
     for line in [*misspelt(environ), *notices]:
         keep(line)
     return settings, origins

@@ -108,7 +108,7 @@ def test_every_setting_has_an_option_and_a_variable():
     assert {flag for setting in SETTINGS for flag in setting.flags} <= flags
     examples = {"duration": "3s", "size": "1m", "rate": "9", "count": "1", "bool": "no", "addresses": "a:1",
                 "names": "x", "pairs": "A=1", "file": "x", "path": "x", "text": "x", "header": "x",
-                "target": "/x", "optional": "x", "workers": "3", "mode": "027", "fields": "X-A=1",
+                "target": "/x", "prefix": "/x", "optional": "x", "workers": "3", "mode": "027", "fields": "X-A=1",
                 "json": '{"a": 1}'}  # fmt: skip
     named = {"interface": "native", "allow_methods": "TRACE", "limit_buffers": "300m", "loop": "libev",
              "log_level": "error", "log_format": "json", "context": "thread",
@@ -289,12 +289,67 @@ def test_a_command_line_of_gunicorn_runs_and_what_means_nothing_here_is_said_onc
     ]
 
 
-@pytest.mark.parametrize("variable", [False, True])
-def test_a_script_name_that_is_not_followed_is_named(capsys, monkeypatch, variable):
-    if variable:
-        monkeypatch.setenv("SCRIPT_NAME", "/below")
-    assert main(["--print-config", *([] if variable else ["-e", "SCRIPT_NAME=/below"])]) == 0
-    assert "SCRIPT_NAME is set but is not followed" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "variables", "root_path", "origin"),
+    [
+        ([], {"SCRIPT_NAME": "/below"}, "/below", "SCRIPT_NAME"),
+        ([], {"SCRIPT_NAME": "/below/"}, "/below", "SCRIPT_NAME"),
+        ([], {"SCRIPT_NAME": "/"}, "off", "SCRIPT_NAME"),
+        ([], {"SCRIPT_NAME": ""}, "off", "default"),
+        (["-e", "SCRIPT_NAME=/below"], {}, "/below", "--env SCRIPT_NAME"),
+        (["-e", "SCRIPT_NAME=/below"], {"SCRIPT_NAME": "/outside"}, "/below", "--env SCRIPT_NAME"),
+        (["-e", "SCRIPT_NAME="], {"SCRIPT_NAME": "/outside"}, "off", "default"),
+        (["-e", "SCRIPT=/x", "-e", "MY_SCRIPT_NAME=/y"], {}, "off", "default"),
+        ([], {"GREENHTTP_ENV": "SCRIPT_NAME=/below"}, "/below", "GREENHTTP_ENV SCRIPT_NAME"),
+        (["-c", "s.toml"], {"SCRIPT_NAME": "/outside"}, "/of-the-file", "s.toml:1: env: SCRIPT_NAME"),
+        (["-c", "s.py"], {}, "/of-python", "s.py:1: env: SCRIPT_NAME"),
+        (["-c", "s.toml", "-e", "A=1"], {"SCRIPT_NAME": "/outside"}, "/outside", "SCRIPT_NAME"),
+        (["-c", "own.toml"], {"SCRIPT_NAME": "not a prefix"}, "/own", "own.toml:1"),
+        ([], {"SCRIPT_NAME": "/x", "GREENHTTP_ROOT_PATH": "/own"}, "/own", "GREENHTTP_ROOT_PATH"),
+        (["--root-path", "off", "-e", "SCRIPT_NAME=/x"], {"SCRIPT_NAME": "run.sh"}, "off", "--root-path"),
+        (["--script-name", "/own"], {"SCRIPT_NAME": "/x"}, "/own", "--root-path"),
+        (["--url-prefix", "/own"], {}, "/own", "--root-path"),
+    ],
+)
+def test_script_name_is_the_root_path_where_that_is_not_given(
+    capsys, monkeypatch, tmp_path, arguments, variables, root_path, origin
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.toml").write_text('env = ["SCRIPT_NAME=/of-the-file"]\n')
+    (tmp_path / "s.py").write_text('env = ["SCRIPT_NAME=/of-python"]\n')
+    (tmp_path / "own.toml").write_text('root_path = "/own"\nenv = ["SCRIPT_NAME=/x"]\n')
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert main(["--print-config", *arguments]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    (line,) = [line for line in said.out.splitlines() if line.startswith("root_path ")]
+    assert [part.strip() for part in line.replace("=", "#").split("#", 2)] == ["root_path", f'"{root_path}"', origin]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value", "line"),
+    [
+        ([], "run.sh", "SCRIPT_NAME: 'run.sh' is not a path prefix; give one like /below"),
+        ([], "off", "SCRIPT_NAME: 'off' is not a path prefix; give one like /below"),
+        ([], "/a/../x", "SCRIPT_NAME: '/a/../x' is not a path prefix; give one like /below, without escapes, or off"),
+        ([], "//x", "SCRIPT_NAME: '//x' is not a path prefix; give one like /below, without escapes, or off"),
+        ([], "/a?b", "SCRIPT_NAME: '/a?b' is not a path prefix; give one like /below, without escapes, or off"),
+        (
+            ["-e", "SCRIPT_NAME=/a%20b"], "",
+            "--env SCRIPT_NAME: '/a%20b' is not a path prefix; give one like /below, without escapes, or off",
+        ),
+        (["-c", "s.toml"], "", "s.toml:1: env: SCRIPT_NAME: 'x' is not a path prefix; give one like /below"),
+    ],
+)  # fmt: skip
+def test_a_script_name_that_is_no_prefix_is_refused_by_its_place(
+    capsys, monkeypatch, tmp_path, arguments, value, line
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.toml").write_text('env = ["SCRIPT_NAME=x"]\n')
+    monkeypatch.setenv("SCRIPT_NAME", value)
+    assert main(["--print-config", *arguments]) == 2
+    assert capsys.readouterr().err.splitlines() == [f"greenhttp: {line}; or give --root-path, which wins"]
 
 
 def test_what_gunicorn_would_have_read_by_itself_is_named(capsys, monkeypatch, tmp_path):

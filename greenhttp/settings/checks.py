@@ -64,16 +64,6 @@ def field_name(value: str | None) -> str | None:
     return value
 
 
-_SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")
-
-
-def root_path(value: str | None) -> str | None:
-    text = "" if value is None else value.rstrip("/")
-    if any(part in (".", "..") or not _SEGMENT.fullmatch(part) for part in text.split("/")[1:]) or text[:1] not in "/":
-        raise ValueError(f"{value!r} is not a path prefix; give one like /below, without escapes, or off")
-    return text or None
-
-
 _HOST = re.compile(r"\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]|\*")
 
 

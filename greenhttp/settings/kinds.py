@@ -14,6 +14,7 @@ A value may come as Python says it (`header_timeout=2.5`) or as a person types i
     file        "access.log", "-", "off", False                     str, or None for off
     header      "greenhttp", "off", False                           str, or None for off
     target      "/healthz", "off", False                            str, or None for off
+    prefix      "/below", "/below/", "/", "", "off", False          str without the last /, or None for off
     optional    "www-data", "off", False                            str, or None for off
     workers     4, "4", "auto"                                      int, or "auto"
     mode        "660", "0o660", 0o660, "off"                        int, or None for off
@@ -51,6 +52,7 @@ _PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(?:([kmgt])(?:i?b)?|b)?")
 _SIZE_UNITS = {None: 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _PATH = re.compile(r"/[!-\"$->@-~]*")  # neither # nor ?
+_PREFIX = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?")  # no escapes, no segments . and ..
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TRUE = frozenset(("1", "true", "yes", "on"))
 _FALSE = frozenset(("0", "false", "no", "off"))
@@ -192,6 +194,15 @@ def parse_target(value: object) -> str | None:
     return value.strip()
 
 
+def parse_prefix(value: object) -> str | None:
+    """What paths begin with, without a / at its end, or None for none: a text, off/no/False/None, nothing or /."""
+    if value is None or value is False or str(value).strip().lower() in _FALSE:
+        return None
+    if not isinstance(value, str) or not _PREFIX.fullmatch(value.strip()):
+        raise ValueError(f"{value!r} is not a path prefix; give one like /below, without escapes, or off")
+    return value.strip().removesuffix("/") or None
+
+
 def parse_optional(value: object) -> str | None:
     """A text, or None for none: off/no/False/None."""
     if value is None or value is False or str(value).strip().lower() in ("", "off", "no", "none", "false"):
@@ -318,6 +329,7 @@ KINDS: dict[str, Callable[[object], Any]] = {
     "file": parse_file,
     "header": parse_header,
     "target": parse_target,
+    "prefix": parse_prefix,
     "optional": parse_optional,
     "workers": parse_workers,
     "mode": parse_mode,

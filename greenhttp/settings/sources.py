@@ -1,6 +1,6 @@
 """Where settings come from, and which source wins.
 
-    default < PORT, WEB_CONCURRENCY, FORWARDED_ALLOW_IPS < the file < GREENHTTP_<NAME> < the command line
+    default < PORT, WEB_CONCURRENCY, FORWARDED_ALLOW_IPS, SCRIPT_NAME < the file < GREENHTTP_<NAME> < the command line
 
 A source is a `Source`: raw values by the setting's name, each with its origin as a person would call it (`--flag`,
 `GREENHTTP_NAME`, `file:line`). Only the values that win are read, so a command line can replace what is wrong, or not
@@ -9,9 +9,12 @@ settings.
 
 Where to listen is one question: the last source that says anything about it (bind, host, port, uds, fd) answers it.
 Only a host without a port, or a port without a host, is completed from the sources before.
+
+SCRIPT_NAME among the variables that are set for the application (`env`) counts as if it had come from outside.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from greenhttp.errors import ConfigError
@@ -33,13 +36,13 @@ class Given(NamedTuple):
 Source = dict[str, Given]
 
 TRUSTED = "FORWARDED_ALLOW_IPS"
+SCRIPT = "SCRIPT_NAME"
 
-
-PLATFORM = {"PORT": "port", "WEB_CONCURRENCY": "workers", TRUSTED: "forwarded_allow_ips"}
+PLATFORM = {"PORT": "port", "WEB_CONCURRENCY": "workers", TRUSTED: "forwarded_allow_ips", SCRIPT: "root_path"}
 
 
 def from_platform(environ: Mapping[str, str]) -> Source:
-    """PORT, WEB_CONCURRENCY and FORWARDED_ALLOW_IPS, as platforms set them.
+    """PORT, WEB_CONCURRENCY, FORWARDED_ALLOW_IPS and SCRIPT_NAME, as platforms set them.
 
     An empty variable is none, but that of whom to trust then says: nobody.
     """
@@ -106,6 +109,20 @@ def _port(given: Given) -> int:
     return int(text)
 
 
+def _script_name(won: Source) -> Given | None:
+    """SCRIPT_NAME among the variables for the application, where that counts; an empty one takes away that of outside.
+
+    Raises ConfigError for variables that cannot be.
+    """
+    if "env" in won and ("root_path" not in won or won["root_path"].origin == SCRIPT):
+        for pair in _parsed("env", won["env"]):
+            name, _, value = pair.partition("=")
+            if name == SCRIPT:
+                origin = won["env"].origin
+                return Given(value, f"{origin} {SCRIPT}" if _tells_name(origin) else f"{origin}: env: {SCRIPT}")
+    return None
+
+
 def settled(*sources: Source) -> tuple[Settings, Source]:
     """The settings, and what was given for them where; a later source wins.
 
@@ -117,6 +134,11 @@ def settled(*sources: Source) -> tuple[Settings, Source]:
     if where := _addresses(sources):
         won["bind"] = where
     values, wrong = {}, []
+    with suppress(ConfigError):  # which is said below
+        if given := _script_name(won):
+            won["root_path"] = given
+    if "root_path" in won and _is_script_name(won["root_path"]) and not str(won["root_path"].value).strip():
+        del won["root_path"]
     for name, given in won.items():
         if name in BY_NAME:
             try:
@@ -130,11 +152,23 @@ def settled(*sources: Source) -> tuple[Settings, Source]:
 
 def _parsed(name: str, given: Given) -> Any:
     try:
+        if _is_script_name(given) and not str(given.value).startswith("/"):  # like `off`, which is for flags
+            raise ValueError(f"{given.value!r} is not a path prefix; give one like /below")
         return BY_NAME[name].parse(given.value)
     except ValueError as error:
+        if _is_script_name(given):
+            raise ConfigError(f"{given.origin}: {error}; or give --root-path, which wins") from None
         raise ConfigError(f"{_named(name, given.origin)}: {error}") from None
+
+
+def _is_script_name(given: Given) -> bool:
+    return given.origin.endswith(SCRIPT)
 
 
 def _named(name: str, origin: str) -> str:
     """The origin alone where it contains the name, as a flag and a variable do; a place in a file does not."""
-    return origin if origin.startswith("--") or origin.isupper() else f"{origin}: {name}"
+    return origin if _tells_name(origin) else f"{origin}: {name}"
+
+
+def _tells_name(origin: str) -> bool:
+    return origin.startswith("--") or origin.isupper()

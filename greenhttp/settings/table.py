@@ -466,10 +466,10 @@ SETTINGS: tuple[Setting, ...] = (
         _PROXY, ("--proxy-timeout",),
     ),
     Setting(
-        "root_path", "target", "off", "",
+        "root_path", "prefix", "off", "",
         "Path prefix of the application, like /below (SCRIPT_NAME). It is cut from the paths of requests; others get"
         " 404.",
-        _PROXY, ("--root-path", "--script-name", "--url-prefix", "--url-path-prefix"), checks.root_path,
+        _PROXY, ("--root-path", "--script-name", "--url-prefix", "--url-path-prefix"),
     ),
     Setting(
         "root_path_header", "optional", "off", "",

@@ -351,6 +351,31 @@ def test_a_health_path_that_is_none(given):
         Settings(health_path=given)
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("/below", "/below"), (" /below/ ", "/below"), ("/a/b-c.d_e~", "/a/b-c.d_e~"), ("/...", "/..."), ("/", None),
+        ("", None), ("off", None), (False, None), (None, None),
+    ],
+)  # fmt: skip
+def test_root_path(given, kept):
+    settings = Settings(root_path=given)
+    assert settings.root_path == kept
+    assert BY_NAME["root_path"].parse(BY_NAME["root_path"].typed(kept)) == kept
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "below", "//", "//a", "/a//b", "/a//", "/.", "/..", "/a/../b", "/./a", "/a%20b", "/a b", "/a\\b", "/\u20ac",
+        "/a?b", "/a#b", '/a"b', "/<b>", "/\x7f", True, 7,
+    ],
+)  # fmt: skip
+def test_a_root_path_that_is_none(given):
+    with pytest.raises(ConfigError, match="root_path: .* is not a path prefix; give one like /below, without escapes"):
+        Settings(root_path=given)
+
+
 def test_allowed_headers_are_lower_case_tokens():
     assert Settings(allow_headers="X_Real_IP, Proxy,x_real_ip").allow_headers == ("x_real_ip", "proxy")
     with pytest.raises(ConfigError, match="allow_headers: 'a b' is not a field name"):

@@ -24,6 +24,7 @@ SAMPLES = {
     "file": ["a", True, False, None],
     "header": ["a", True, False, None],
     "target": ["/a", False, None],
+    "prefix": ["/a", False, None],
     "optional": ["a", 1, False, None],
     "workers": [1, "auto"],
     "mode": ["660", 0o660, False, None],

@@ -33,6 +33,7 @@ TYPES = {
     "file": "str | bool | None",
     "header": "str | bool | None",
     "target": "str | Off",
+    "prefix": "str | Off",
     "optional": "str | int | None",
     "workers": "int | str",
     "mode": "str | int | None",

@@ -19,7 +19,7 @@ def needs(program):
 
 
 # What is set outside must not decide what is tested; of FORCE_COLOR Python 3.13 sees even an empty one.
-NOT_INHERITED = "GREENHTTP_", "PORT", "WEB_CONCURRENCY", "FORCE_COLOR"
+NOT_INHERITED = "GREENHTTP_", "PORT", "WEB_CONCURRENCY", "SCRIPT_NAME", "FORCE_COLOR"
 
 
 class Process(subprocess.Popen):
