@@ -57,11 +57,11 @@ def run(
 
     Arguments:
         file: a Python file of settings, as for boot.run_file.
-        requests: as `parse_request` takes them; without any, GET /.
+        requests: as `parse_request` takes them; without any, GET / below the root path.
         accepted: kinds or subjects of findings that do not count.
         failed: says why an application could not be examined, and gives the exit code.
     """
-    asked = [parse_request(text) for text in requests or ["GET /"]]
+    asked = [parse_request(text) for text in requests or [f"GET {settings.root_path or ''}/"]]
     stage = Stage()
     stage("before it was loaded")
     pid = os.fork()

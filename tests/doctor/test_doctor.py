@@ -52,6 +52,13 @@ def test_a_clean_application_is_healthy(doctor):
     assert "blocks  " not in out
 
 
+def test_it_asks_below_the_root_path(doctor):
+    code, out, err = doctor(APP, "--root-path", "/below")
+    assert (code, err) == (0, "")
+    assert "was answered with" not in out
+    assert out.endswith(" (tried: GET /below/)\n")
+
+
 BLOCKS = APP + """
 from gevent import monkey
 plain_sleep = monkey.get_original("time", "sleep")
