@@ -46,6 +46,7 @@ cdef str cgi_name(str name):
 cdef tuple KEYS = tuple([sys.intern(cgi_name(name)) for name in KNOWN_NAMES])
 
 cdef str K_METHOD = sys.intern("REQUEST_METHOD")
+cdef str K_SCRIPT = sys.intern("SCRIPT_NAME")
 cdef str K_PATH = sys.intern("PATH_INFO")
 cdef str K_QUERY = sys.intern("QUERY_STRING")
 cdef str K_URI = sys.intern("RAW_URI")
@@ -220,11 +221,13 @@ cdef dict make_environ(Request request):
     if head.form == Form.ASTERISK:
         pass                    # `*` is no path: PATH_INFO stays empty (RFC 3875 4.1.5), RAW_URI tells
     elif not head.path_plain:
-        PyDict_SetItem(environ, K_PATH, unquoted(p + head.path_at, head.path_len))
-    elif head.path_len == head.target_len:
+        PyDict_SetItem(
+            environ, K_PATH, unquoted(p + head.path_at + request.prefix, head.path_len - request.prefix)
+        )
+    elif head.path_len - request.prefix == head.target_len:
         PyDict_SetItem(environ, K_PATH, raw)
     else:
-        PyDict_SetItem(environ, K_PATH, text(p + head.path_at, head.path_len))
+        PyDict_SetItem(environ, K_PATH, text(p + head.path_at + request.prefix, head.path_len - request.prefix))
     if head.query_len:
         PyDict_SetItem(environ, K_QUERY, text(p + head.query_at, head.query_len))
     if head.minor == 0:
@@ -276,6 +279,9 @@ cdef dict make_environ(Request request):
         environ[K_HOST] = text(p + head.host_at, head.host_len)
     if request.origin is not None:
         correct(environ, request.origin)
+        environ[K_SCRIPT] = request.below()
+    elif request.outside:
+        environ[K_SCRIPT] = ""
     return environ
 
 
@@ -413,7 +419,7 @@ cdef class WSGI(App):
         base.fill({
             K_METHOD: GET, K_PATH: "", K_URI: "", K_INPUT: NOTHING, K_QUERY: "", K_PROTOCOL: HTTP_1_1,
             K_ADDR: "", K_PORT: "",
-            "SCRIPT_NAME": "",
+            K_SCRIPT: self.settings.root_path or "",
             "SERVER_NAME": str(name),
             "SERVER_PORT": str(port),
             "SERVER_SOFTWARE": f"greenhttp/{__version__}",

@@ -8,7 +8,7 @@ from greenhttp.green.deadline cimport Phase
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport NOTHING, Body, PythonBody
 from greenhttp.http.exchange cimport Exchange, Reach
-from greenhttp.http.origin cimport concerns
+from greenhttp.http.origin cimport OUTSIDE, concerns
 from greenhttp.http.request cimport Request, new_request
 from greenhttp.http.response cimport Delivery, head_wants_json, plain, refusing, said, wants_json
 from greenhttp.http.service cimport Service
@@ -85,6 +85,7 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
     cdef Delivery response = None
     cdef int64_t began = 0
     cdef bint sound = False, left
+    cdef int judged
     exchange.settling = False
     service.requests += 1
     if service.dropped:
@@ -96,14 +97,20 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
         began = nanoseconds()
     exchange.worker.errand = <void*>request     # borrowed, so it costs nothing; taken back before `request` can go
     try:
+        if concerns(service.origins, head):
+            request.origin = service.origins.of(head, exchange.stream)
+        if service.origins.rules:
+            judged = service.origins.admit(head)
+            if judged == OUTSIDE:
+                request.outside = True
+            else:
+                request.prefix = judged
         if head.framing == Framing.LENGTH:
             if head.content_length > service.limit_body:
                 raise BodyError(413, beyond("limit_request_body", service.limit_body))
         elif service.gather and head.framing == Framing.CHUNKED:
             request.keep()                      # the head's bytes stand before those of the content
             body.gather(service.gather)
-        if concerns(service.origins, head):
-            request.origin = service.origins.of(head, exchange.stream)
         response = (<App>service.app).respond(request)
         if service.pool.forked is not None:
             service.pool.forked(request.describe(), None)   # the answer is the parent's; does not return

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from greenhttp.green.peers cimport Peers
 from greenhttp.green.stream cimport Stream
@@ -9,7 +9,6 @@ cdef class Origin:
     cdef readonly str scheme        # "http" or "https"
     cdef readonly str host          # `name[:port]` that was asked for; None: what the head says
     cdef readonly str root_path     # before the paths of the application: "" or "/below"
-    cdef uint32_t cut               # bytes of the path, as sent, that are not the application's
     cdef readonly str id            # of the request; None: it has none yet
 
 cdef class Origins:
@@ -20,10 +19,23 @@ cdef class Origins:
     cdef dict schemes               # name in small letters -> the value that means https, as bytes
     cdef list values                # the same by index in KNOWN_NAMES; None: says nothing about it
 
+    cdef bint rules                 # each request is judged by its path
+    cdef readonly str root_path     # before the paths of the application: "" or "/below"
+    cdef bytes root                 # the same; None without one
+    cdef bytes health_path          # excepted; None without one
+    cdef bytes prefix_name          # field that says what a proxy has removed from the path; None: none does
+    cdef int prefix_known           # its index in KNOWN_NAMES, or -1
+    cdef tuple last_prefix          # (value, prefix) of the one seen last
+
     cdef int watch(self, str name) except -1
     cdef bint trusts(self, Stream stream) except -1
     cdef Origin of(self, Head head, Stream stream)
     cdef int scheme_of(self, Head head) except -1
+    cdef str prefix_of(self, Head head)
+    cdef int admit(self, Head head) except -2
+
+cdef enum:
+    OUTSIDE = -1                    # Origins.admit: the path is not below the root path, and yet admitted
 
 cdef inline bint concerns(Origins origins, Head head) noexcept:
     """Whether there is anything to ask. That is all that a request without such fields pays."""

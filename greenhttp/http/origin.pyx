@@ -5,18 +5,79 @@ otherwise, or where the operator does; only peers in `forwarded_allow_ips` are b
 fields. Whatever a stranger writes into such a field decides nothing.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 
 from greenhttp.green.peers cimport Peers
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport SocketStream
-from greenhttp.wire.head cimport Field, Head
+from greenhttp.wire.head cimport Field, Form, Head
+from greenhttp.wire.names cimport find_known, same_name
+
+import re
 
 from greenhttp.errors import RequestRefused
+from greenhttp.http.refusals import shown
 from greenhttp.wire.names import KNOWN_NAMES
 
 assert len(KNOWN_NAMES) <= 128, "Head.known and Origins.known have two words"
+
+cdef enum:
+    LONGEST_PREFIX = 256        # bytes
+
+# What --root-path may be, and nothing else: an escape, a `//` or a backslash may be read in another way by somebody who
+# makes a link of it. Not even a comma, by which some proxies join several fields.
+cdef object PREFIX = re.compile(rb"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~!$&'()*+;=:@-]+)*/?")
+
+
+cdef inline int digit(unsigned char c) noexcept nogil:
+    """The value of a hexadecimal digit, -1 for anything else."""
+    if c'0' <= c <= c'9':
+        return c - c'0'
+    c |= 0x20
+    return c - c'a' + 10 if c'a' <= c <= c'f' else -1
+
+
+cdef inline bint unreserved(unsigned char c) noexcept nogil:
+    """Whether it means the same with and without an escape (RFC 3986 2.3)."""
+    return (
+        c'a' <= (c | 0x20) <= c'z' or c'0' <= c <= c'9' or c == c'-' or c == c'.' or c == c'_' or c == c'~'
+    )
+
+
+cdef Py_ssize_t below(const unsigned char* path, Py_ssize_t size, bytes root, bint plain) noexcept:
+    """How many bytes of the path, as sent, are the root path, in whole segments; 0: it is not below it."""
+    cdef const unsigned char* wanted = <const unsigned char*>PyBytes_AS_STRING(root)
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(root), at = 0, i
+    cdef unsigned char c
+    cdef int high, low
+    if size < length:
+        return 0
+    if memcmp(path, wanted, length) == 0:
+        at = length
+    elif plain:
+        return 0
+    else:
+        for i in range(length):
+            if at >= size:
+                return 0
+            c = path[at]
+            at += 1
+            if c == c'%':
+                if at + 1 >= size:
+                    return 0
+                high = digit(path[at])
+                low = digit(path[at + 1])
+                if high < 0 or low < 0:
+                    return 0
+                c = <unsigned char>(high << 4 | low)
+                if not unreserved(c):
+                    return 0            # a `%2F` is no `/`
+                at += 2
+            if c != wanted[i]:
+                return 0
+    return at if at == size or path[at] == c'/' else 0
 
 
 cdef class Origin:
@@ -45,6 +106,18 @@ cdef class Origins:
             else:
                 self.unknown = True
             self.watch(name)
+        self.root_path = settings.root_path or ""
+        self.root = self.root_path.encode("ascii") or None
+        self.rules = self.root is not None
+        self.health_path = None if settings.health_path is None else settings.health_path.encode("ascii")
+        self.last_prefix = (b"", "")
+        if settings.root_path_header is not None:
+            name = settings.root_path_header.lower()
+            self.prefix_name = name.encode("ascii")
+            self.prefix_known = find_known(
+                <const unsigned char*>PyBytes_AS_STRING(self.prefix_name), PyBytes_GET_SIZE(self.prefix_name)
+            )
+            self.watch(name)
 
     cdef int watch(self, str name) except -1:
         """Requests with that field have to be looked at."""
@@ -68,7 +141,11 @@ cdef class Origins:
         """
         cdef Origin origin = Origin.__new__(Origin)
         cdef bint trusted = self.trusts(stream)
-        origin.root_path = ""
+        origin.root_path = self.root_path
+        if trusted and self.prefix_name is not None:
+            prefix = self.prefix_of(head)
+            if prefix:
+                origin.root_path = prefix + self.root_path
         origin.scheme = "https" if trusted and self.scheme_of(head) else "http"
         return origin
 
@@ -98,3 +175,59 @@ cdef class Origins:
                 )
             said = says
         return said == 1
+
+    cdef str prefix_of(self, Head head):
+        """The path prefix that a trusted proxy says it has removed (`root_path_header`); "" without one."""
+        cdef const char* p = head.base
+        cdef Field* field
+        cdef Field* found = NULL
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(self.prefix_name)
+        cdef const char* name = PyBytes_AS_STRING(self.prefix_name)
+        cdef bytes value, known
+        cdef int i
+        for i in range(head.count):
+            field = &head.field[i]
+            if field.known != self.prefix_known:
+                continue
+            if field.known < 0 and (
+                field.name_len != <size_t>size or not same_name(<const unsigned char*>p + field.name, name, size)
+            ):
+                continue
+            if found != NULL:       # the same prefix twice may have been removed twice, or once
+                raise RequestRefused(400, f"more than one {self.prefix_name.decode('ascii')} (root_path_header)")
+            found = field
+        if found == NULL:
+            return ""
+        known = <bytes>self.last_prefix[0]
+        if found.value_len == <size_t>PyBytes_GET_SIZE(known) \
+                and memcmp(p + found.value, PyBytes_AS_STRING(known), found.value_len) == 0:
+            return <str>self.last_prefix[1]
+        value = p[found.value:found.value + found.value_len]
+        if len(value) > LONGEST_PREFIX or not PREFIX.fullmatch(value):
+            raise RequestRefused(
+                400, f"{self.prefix_name.decode('ascii')} is not a path prefix: {shown(value)} (root_path_header)"
+            )
+        self.last_prefix = (value, value.rstrip(b"/").decode("ascii"))
+        return <str>self.last_prefix[1]
+
+    cdef int admit(self, Head head) except -2:
+        """Judge the request by its path; asked only where there are `rules`.
+
+        Returns how many bytes of the path, as sent, are the root path's; OUTSIDE for `health_path` where it is not
+        below. Raises RequestRefused.
+        """
+        cdef const unsigned char* path = <const unsigned char*>head.base + head.path_at
+        cdef bytes health = self.health_path
+        cdef Py_ssize_t size
+        cdef bint healthy = (
+            health is not None and head.path_len == <size_t>PyBytes_GET_SIZE(health)
+            and memcmp(path, PyBytes_AS_STRING(health), head.path_len) == 0
+        )
+        if self.root is None or head.form == Form.ASTERISK or head.form == Form.AUTHORITY:
+            return 0                    # the last two have no path
+        size = below(path, head.path_len, self.root, head.path_plain)
+        if size:
+            return <int>size
+        if healthy:
+            return OUTSIDE
+        raise RequestRefused(404, f"the path is not below {self.root_path} (root_path)")

@@ -14,6 +14,7 @@ BEYOND = {  # setting -> what is beyond it
     "limit_buffers": "the unread input of all connections is larger than {} and this one has the most",
 }
 COUNTED = ("limit_request_fields",)  # all others are sizes
+SHOWN = 100  # bytes of what a client sent
 UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 OTHERS = (  # how something else begins, and what it is
@@ -46,3 +47,8 @@ def other_protocol(data: bytes) -> str | None:
     if data == b"\x16":
         data = b"\x16\x03"
     return next((text for start, text in OTHERS if data.startswith(start)), None)
+
+
+def shown(value: bytes) -> str:
+    """What a client or a proxy sent, for a line of the log: quoted, in printable ASCII, not too long."""
+    return ascii(value[:SHOWN].decode("latin-1")) + ("..." if len(value) > SHOWN else "")

@@ -1,4 +1,5 @@
 cimport cython
+from libc.stdint cimport uint32_t
 
 from greenhttp.http.body cimport Body
 from greenhttp.http.exchange cimport Exchange
@@ -31,6 +32,8 @@ cdef class Request:
     cdef str accept                 # where the head's bytes do not stay: its Accept, for an error; None without one
     cdef object base                # what the application prepared for the address this came in by
     cdef readonly Origin origin     # what is known beyond connection and head; None: nothing
+    cdef uint32_t prefix            # bytes of the path, as sent, that are the root path's
+    cdef bint outside               # it was let in although its path is not below the root path
     cdef bint input_taken
     cdef bint head_out              # the head of an answer is in the output
     cdef dict environ               # what a WSGI application was given, for the observer; None unless it asks
@@ -47,6 +50,7 @@ cdef class Request:
     cdef int keep(self) except -1
     cdef bint kept(self, Py_ssize_t known) noexcept
     cdef int take_input(self) except -1
+    cdef str below(self)
     cdef str describe(self)
 
 cdef Headers trailers_of(Body content)

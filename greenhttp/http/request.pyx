@@ -149,12 +149,23 @@ cdef class Request:
 
     @property
     def path(self):
-        """The path, %-decoded as UTF-8; what is not UTF-8 becomes U+FFFD. Only `target` tells a `%2F` from a `/`."""
+        """The path, %-decoded as UTF-8; what is not UTF-8 becomes U+FFFD. Only `target` tells a `%2F` from a `/`.
+
+        Without `root_path`: "" for exactly that.
+        """
         cdef Head head = self.known()
         if self.made_path is None:
-            text = head.text(head.path_at, head.path_len)
+            text = head.text(head.path_at + self.prefix, head.path_len - self.prefix)
             self.made_path = text if head.path_plain else unquote(text, errors="replace")
         return self.made_path
+
+    @property
+    def root_path(self):
+        """The path prefix of the application, to be put before its paths in links: "", or like "/below".
+
+        It is that of `--root-path`, behind the one that a trusted proxy has removed (`--root-path-header`).
+        """
+        return self.below()
 
     @property
     def query_string(self):
@@ -295,6 +306,12 @@ cdef class Request:
             self.input_taken = True
             self.exchange.head_used(self.head)
         return 0
+
+    cdef str below(self):
+        """What the application's paths are below."""
+        cdef str own = self.exchange.service.origins.root_path
+        cdef str path = own if self.origin is None else self.origin.root_path
+        return path.removesuffix(own) if self.outside else path
 
     cdef str describe(self):
         """Peer, method, path, for the log. Without `keep`, the head's bytes are gone once `take_input` was called."""

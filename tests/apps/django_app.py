@@ -10,7 +10,8 @@ from django.contrib import admin
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.http import FileResponse, HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
-from django.urls import path
+from django.templatetags.static import static as static_url
+from django.urls import get_script_prefix, path, reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST, require_safe
 from django.views.static import serve
@@ -43,7 +44,7 @@ settings.configure(
     ],
     DEFAULT_AUTO_FIELD="django.db.models.AutoField",
     DATA_UPLOAD_MAX_MEMORY_SIZE=None,
-    STATIC_URL="/assets/",
+    STATIC_URL="assets/",
 )  # fmt: skip
 django.setup()
 
@@ -72,6 +73,21 @@ def login(request):
 @require_GET
 def me(request):
     return HttpResponse(request.user.username or "nobody")
+
+
+@require_GET
+def links(request):
+    return JsonResponse(
+        {
+            "here": request.build_absolute_uri(), "prefix": get_script_prefix(), "path": request.path_info,
+            "me": reverse("me"), "static": static_url("a.css"), "outside": request.build_absolute_uri(reverse("me")),
+        }
+    )  # fmt: skip
+
+
+@require_GET
+def to_me(request):
+    return HttpResponseRedirect(reverse("me"))
 
 
 @require_GET
@@ -123,10 +139,10 @@ def fails(request):
 
 
 urlpatterns = [
-    path("", index), path("moved", moved), path("login", login), path("me", me), path("users", users),
+    path("", index), path("moved", moved), path("login", login), path("me", me, name="me"), path("users", users),
     path("upload", upload), path("json", from_json), path("echo", echo), path("stream", stream),
     path("text/<path:text>", text), path("file", static), path("download", download), path("fails", fails),
-    path("admin/", admin.site.urls),
+    path("links", links), path("to-me", to_me), path("admin/", admin.site.urls),
 ]  # fmt: skip
 if not Path(os.environ["DATABASE"]).exists():
     call_command("migrate", verbosity=0)

@@ -2,7 +2,7 @@
 
 import os
 
-from flask import Flask, Response, jsonify, redirect, request, send_file, session
+from flask import Flask, Response, jsonify, redirect, request, send_file, session, url_for
 
 app = Flask(__name__)
 app.secret_key = "of a test"
@@ -27,6 +27,19 @@ def login():
 @app.get("/me")
 def me():
     return session.get("user", "nobody")
+
+
+@app.get("/links")
+def links():
+    return jsonify(
+        here=request.url, prefix=request.script_root, path=request.path, me=url_for("me"),
+        static=url_for("static", filename="a.css"), outside=url_for("me", _external=True),
+    )  # fmt: skip
+
+
+@app.get("/to-me")
+def to_me():
+    return redirect(url_for("me"))
 
 
 @app.post("/upload")

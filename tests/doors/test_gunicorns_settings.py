@@ -15,7 +15,7 @@ TAKEN = {
     "wsgi_app": "app:app", "bind": ["127.0.0.1:1"], "backlog": 7, "workers": 3, "worker_connections": 7,
     "max_requests": 7, "max_requests_jitter": 7, "timeout": 7, "graceful_timeout": 7, "keepalive": 7,
     "limit_request_line": 777, "limit_request_fields": 7, "reload": True, "reload_extra_files": ["x"],
-    "reuse_port": True,
+    "reuse_port": True, "root_path": "/x",
     "preload_app": True, "chdir": "/", "raw_env": ["A=1"], "pidfile": "x", "user": "x", "group": "x", "umask": 0o27,
     "secure_scheme_headers": {"X-A": "on"}, "forwarded_allow_ips": "10.0.0.1", "accesslog": "-",
     "access_log_format": "%(h)s", "errorlog": "x", "loglevel": "debug", "pythonpath": "x",
@@ -40,7 +40,7 @@ REFUSED = {
     "proxy_protocol": "v1", "protocol": "uwsgi", "keyfile": "x", "certfile": "x", "ssl_version": 2, "cert_reqs": 2,
     "ca_certs": "x", "ciphers": "x", "http_protocols": ["h2", "h1"], "http2_cleartext": "on",
     "permit_obsolete_folding": True, "strip_header_spaces": True, "permit_unconventional_http_version": True,
-    "casefold_http_method": True, "forwarder_headers": "X_A", "header_map": "dangerous", "root_path": "/x",
+    "casefold_http_method": True, "forwarder_headers": "X_A", "header_map": "dangerous",
     "dirty_apps": ["x"], "dirty_workers": 1,
 }  # fmt: skip
 HOOKS = {s.name for s in config.KNOWN_SETTINGS if s.section in ("Server Hooks", "Dirty Arbiter Hooks")}
