@@ -100,7 +100,7 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
         if concerns(service.origins, head):
             request.origin = service.origins.of(head, exchange.stream)
         if service.origins.rules:
-            judged = service.origins.admit(head)
+            judged = service.origins.admit(head, request.origin)
             if judged == OUTSIDE:
                 request.outside = True
             else:

@@ -19,20 +19,23 @@ cdef class Origins:
     cdef dict schemes               # name in small letters -> the value that means https, as bytes
     cdef list values                # the same by index in KNOWN_NAMES; None: says nothing about it
 
-    cdef bint rules                 # each request is judged by its path
+    cdef bint rules                 # each request is judged: by its path, by its host
     cdef readonly str root_path     # before the paths of the application: "" or "/below"
     cdef bytes root                 # the same; None without one
     cdef bytes health_path          # excepted; None without one
     cdef bytes prefix_name          # field that says what a proxy has removed from the path; None: none does
     cdef int prefix_known           # its index in KNOWN_NAMES, or -1
     cdef tuple last_prefix          # (value, prefix) of the one seen last
+    cdef object hosts               # hosts.Hosts; None: any will do
+    cdef bytes last_host            # the one that was allowed last, as sent
 
     cdef int watch(self, str name) except -1
     cdef bint trusts(self, Stream stream) except -1
     cdef Origin of(self, Head head, Stream stream)
     cdef int scheme_of(self, Head head) except -1
     cdef str prefix_of(self, Head head)
-    cdef int admit(self, Head head) except -2
+    cdef int admit(self, Head head, Origin origin) except -2
+    cdef int check_host(self, Head head, Origin origin) except -1
 
 cdef enum:
     OUTSIDE = -1                    # Origins.admit: the path is not below the root path, and yet admitted

@@ -18,6 +18,7 @@ from greenhttp.wire.names cimport find_known, same_name
 import re
 
 from greenhttp.errors import RequestRefused
+from greenhttp.http.hosts import Hosts
 from greenhttp.http.refusals import shown
 from greenhttp.wire.names import KNOWN_NAMES
 
@@ -108,9 +109,13 @@ cdef class Origins:
             self.watch(name)
         self.root_path = settings.root_path or ""
         self.root = self.root_path.encode("ascii") or None
-        self.rules = self.root is not None
+        self.hosts = Hosts(settings.allowed_hosts) if settings.allowed_hosts else None
+        if self.hosts is not None and self.hosts.any:
+            self.hosts = None
+        self.rules = self.root is not None or self.hosts is not None
         self.health_path = None if settings.health_path is None else settings.health_path.encode("ascii")
         self.last_prefix = (b"", "")
+        self.last_host = b""
         if settings.root_path_header is not None:
             name = settings.root_path_header.lower()
             self.prefix_name = name.encode("ascii")
@@ -210,8 +215,8 @@ cdef class Origins:
         self.last_prefix = (value, value.rstrip(b"/").decode("ascii"))
         return <str>self.last_prefix[1]
 
-    cdef int admit(self, Head head) except -2:
-        """Judge the request by its path; asked only where there are `rules`.
+    cdef int admit(self, Head head, Origin origin) except -2:
+        """Judge the request by its host and its path; asked only where there are `rules`.
 
         Returns how many bytes of the path, as sent, are the root path's; OUTSIDE for `health_path` where it is not
         below. Raises RequestRefused.
@@ -223,6 +228,8 @@ cdef class Origins:
             health is not None and head.path_len == <size_t>PyBytes_GET_SIZE(health)
             and memcmp(path, PyBytes_AS_STRING(health), head.path_len) == 0
         )
+        if self.hosts is not None and not healthy:
+            self.check_host(head, origin)
         if self.root is None or head.form == Form.ASTERISK or head.form == Form.AUTHORITY:
             return 0                    # the last two have no path
         size = below(path, head.path_len, self.root, head.path_plain)
@@ -231,3 +238,20 @@ cdef class Origins:
         if healthy:
             return OUTSIDE
         raise RequestRefused(404, f"the path is not below {self.root_path} (root_path)")
+
+    cdef int check_host(self, Head head, Origin origin) except -1:
+        """Raise RequestRefused unless the host that was asked for is one of `allowed_hosts`."""
+        cdef bytes host = self.last_host
+        if origin is not None and origin.host is not None:      # as a proxy says
+            host = origin.host.encode("latin-1", "replace")
+        elif head.host_len and head.host_len == <size_t>PyBytes_GET_SIZE(host) \
+                and memcmp(head.base + head.host_at, PyBytes_AS_STRING(host), head.host_len) == 0:
+            return 0
+        else:
+            host = head.base[head.host_at:head.host_at + head.host_len]
+        if not host:
+            raise RequestRefused(421, "no host was named (allowed_hosts)")
+        if not self.hosts.allow(host):
+            raise RequestRefused(421, f"the host {shown(host)} is not allowed (allowed_hosts)")
+        self.last_host = host
+        return 0

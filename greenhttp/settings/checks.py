@@ -6,6 +6,7 @@ what to do").
 
 import re
 from collections.abc import Callable
+from ipaddress import IPv6Address
 from typing import Any
 
 from greenhttp.settings.kinds import LARGEST, TOKEN
@@ -64,16 +65,30 @@ def field_name(value: str | None) -> str | None:
     return value
 
 
-_HOST = re.compile(r"\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]|\*")
+_HOST = re.compile(r"\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\*")
 
 
 def hosts(value: tuple[str, ...]) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(text.lower().removesuffix(".") for text in value))
-    for name in names:
-        if not _HOST.fullmatch(name):
-            how = "give names like example.com, .example.com or [::1], without a port"
-            raise ValueError(f"{name!r} is not a host; {how}")
-    return names
+    return tuple(dict.fromkeys(_host(text) for text in value))
+
+
+def _host(text: str) -> str:
+    """In the form that is compared: small letters, no dot at the end, IPv6 addresses as short as can be."""
+    name = text.lower().removesuffix(".")
+    if name.startswith("[") and name.endswith("]") and "%" not in name:
+        try:
+            return f"[{IPv6Address(name[1:-1]).compressed}]"
+        except ValueError:
+            pass
+    elif _HOST.fullmatch(name):
+        return name
+    if not name.isascii():  # which of the forms a browser sends depends on its version of IDNA
+        how = "write it as it is sent, in the xn-- form"
+    elif name.startswith("*."):
+        how = f"give {name[1:]} for all below it"
+    else:
+        how = "give names like example.com, .example.com or [::1], without a port"
+    raise ValueError(f"{text!r} is not a host; {how}")
 
 
 def proxy_protocol(value: str) -> str:

@@ -479,7 +479,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "allowed_hosts", "names", (), "",
-        "Hosts to answer for, like example.com or .example.com (with all below it); others get 421. Default: any.",
+        "Hosts to answer for, like example.com, .example.com (with all below it) or [::1], without ports; others get"
+        " 421. Separated by commas. * or nothing: any.",
         _PROXY, ("--allowed-hosts",), checks.hosts,
     ),
     Setting(

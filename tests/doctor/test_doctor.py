@@ -52,8 +52,8 @@ def test_a_clean_application_is_healthy(doctor):
     assert "blocks  " not in out
 
 
-def test_it_asks_below_the_root_path(doctor):
-    code, out, err = doctor(APP, "--root-path", "/below")
+def test_it_asks_below_the_root_path_for_whichever_host(doctor):
+    code, out, err = doctor(APP, "--root-path", "/below", "--allowed-hosts", "example.com")
     assert (code, err) == (0, "")
     assert "was answered with" not in out
     assert out.endswith(" (tried: GET /below/)\n")
