@@ -8,7 +8,6 @@ from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
 
 @disjoint_base
 class Origin:
-    def __init__(self) -> None: ...
     @property
     def peer(self) -> tuple[str, int] | None: ...
     @property

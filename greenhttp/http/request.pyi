@@ -3,6 +3,7 @@ from typing import Any, TypeVar, final, overload
 
 from greenhttp.http.body import Body
 from greenhttp.http.form import Form
+from greenhttp.http.origin import Origin
 from greenhttp.http.values import Values
 
 _T = TypeVar("_T")
@@ -30,6 +31,8 @@ class Request:
     def method(self) -> str: ...
     @property
     def body(self) -> Body: ...
+    @property
+    def origin(self) -> Origin | None: ...
     @property
     def target(self) -> str: ...
     @property

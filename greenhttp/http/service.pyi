@@ -5,6 +5,7 @@ from typing_extensions import disjoint_base
 
 from greenhttp.green.deadline import Phase
 from greenhttp.green.pool import Pool
+from greenhttp.http.origin import Origins
 from greenhttp.process.board import Board
 from greenhttp.settings.values import Settings
 
@@ -20,6 +21,8 @@ class Service:
     ) -> None: ...
     @property
     def settings(self) -> Settings: ...
+    @property
+    def origins(self) -> Origins: ...
     @property
     def pool(self) -> Pool: ...
     @property
