@@ -182,15 +182,15 @@ def test_other_things_that_a_request_is_asked_are_as_they_were_sent(app: Any) ->
     seen: list[Any] = []
 
     def asked(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        seen.append((environ["QUERY_STRING"], environ["RAW_URI"]))
+        seen.append((environ["PATH_INFO"], environ["QUERY_STRING"], environ["RAW_URI"]))
         raise RuntimeError("on purpose")
 
     def asked_too(request: Any) -> str:
-        seen.append((request.query_string, request.target))
+        seen.append((request.path, request.query_string, request.target))
         raise RuntimeError("on purpose")
 
     outcome = exchange(asked if app is wsgi else asked_too, [get("/below/x?y=/below")], root_path="/below")
-    assert seen == [("y=/below", "/below/x?y=/below")]
+    assert seen == [("/x", "y=/below", "/below/x?y=/below")]
     assert outcome.log[0].message == "GET /below/x: RuntimeError in the application"
 
 
