@@ -14,6 +14,7 @@ from setuptools.command.build_ext import build_ext
 HOT = [
     "greenhttp.wire.names",
     "greenhttp.wire.host",
+    "greenhttp.wire.forwarded",
     "greenhttp.wire.head",
     "greenhttp.wire.body",
     "greenhttp.wire.response",

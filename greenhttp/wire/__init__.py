@@ -5,6 +5,7 @@
     response    status and fields -> bytes; framing, and whether the connection persists
     names       known field names and their lookup
     host        host [":" port], checked
+    forwarded   what proxies write of the client: X-Forwarded-For and the like, Forwarded (RFC 7239)
     scan        inline loops over bytes
 
 Bytes that break a rule raise errors.WireError, which carries the status to answer with; nothing more may be read as

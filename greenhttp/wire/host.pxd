@@ -4,3 +4,5 @@ cdef struct Authority:
 
 
 cdef bint parse_authority(const unsigned char* text, Py_ssize_t size, Authority* out) noexcept nogil
+cdef bint is_ipv4(const unsigned char* p, Py_ssize_t size) noexcept nogil
+cdef bint is_ipv6(const unsigned char* p, Py_ssize_t size) noexcept nogil

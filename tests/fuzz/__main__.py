@@ -32,6 +32,7 @@ TARGETS = {
     "body": Target(4, 512),
     "host": Target(1, 64),
     "names": Target(1, 40),
+    "forwarded": Target(1, 256, True),
     "response": Target(2, 512, True),
     "connection": Target(4, 1500, True),
 }

@@ -15,6 +15,7 @@ from typing import Any
 from greenhttp.errors import ResponseError, WireError
 from greenhttp.testing import every_split
 from greenhttp.wire.body import ChunkedDecoder
+from greenhttp.wire.forwarded import elements, forwarded, node
 from greenhttp.wire.head import Head
 from greenhttp.wire.host import is_authority
 from greenhttp.wire.names import KNOWN_NAMES, known_index
@@ -140,6 +141,14 @@ def check_host(data: bytes) -> None:
 def check_names(data: bytes) -> None:
     lower = data.decode("latin-1").lower()
     assert known_index(data) == (KNOWN_NAMES.index(lower) if lower in KNOWN_NAMES else -1)
+
+
+def check_forwarded(data: bytes) -> None:
+    assert forwarded(data) == rules.read_forwarded(data), (forwarded(data), rules.read_forwarded(data))
+    assert elements(data) == rules.read_elements(data)
+    for text in {data, *elements(data), *[each["for"] for each in forwarded(data) or () if "for" in each]}:
+        for strict in (False, True):
+            assert node(text, strict) == rules.read_node(text, strict), (text, strict, node(text, strict))
 
 
 # Response heads -------------------------------------------------------------------------------------------------------
@@ -323,6 +332,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "body": check_body,
     "host": check_host,
     "names": check_names,
+    "forwarded": check_forwarded,
     "response": check_response,
     "connection": check_connection,
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from ipaddress import AddressValueError, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Any
 
 from greenhttp.wire.body import FORBIDDEN_TRAILERS
@@ -29,6 +29,11 @@ REG_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+"  # RFC 3986 3.2.2
 AUTHORITY = re.compile(rb"(" + REG_NAME + rb"|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?")
 SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + EXTENSION + rb"(?:[ \t]*" + EXTENSION + rb")*)?)\r\n")
 TRAILER_LINE = re.compile(rb"(" + TOKEN + rb"):" + TEXT + rb"\r\n")
+
+PAIR = rb"(" + TOKEN + rb")=(" + TOKEN + rb"|" + QUOTED + rb")"  # RFC 7239 4, with white space beside semicolons
+ELEMENT = re.compile(rb"[ \t]*(?:" + PAIR + rb"[ \t]*)?(?:;[ \t]*(?:" + PAIR + rb"[ \t]*)?)*")
+HIDDEN = rb"_[A-Za-z0-9._-]+"
+NODE = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9.]+|(?i:unknown)|" + HIDDEN + rb")(?::([0-9]{1,5}|" + HIDDEN + rb"))?")
 
 BIGGEST = 2**63 - 1  # bytes of a body that can be counted
 FORBIDDEN = {name.encode() for name in FORBIDDEN_TRAILERS}
@@ -156,6 +161,51 @@ def read_host(parts: dict[str, bytes], hosts: list[bytes], minor: int) -> bytes 
     if hosts and normal(hosts[0]) != normal(parts["authority"]):
         return None
     return parts["authority"]
+
+
+def read_forwarded(text: bytes) -> list[dict[str, bytes]] | None:
+    """`for`, `proto` and `host` of each element of a Forwarded field that has a parameter (RFC 7239 4)."""
+    found = []
+    parts = re.findall(rb"(?:" + QUOTED + rb'|[^",])+', text)
+    if not re.fullmatch(rb"(?:" + ELEMENT.pattern + rb")(?:,(?:" + ELEMENT.pattern + rb"))*", text):
+        return None
+    for part in parts:
+        pairs = [(name.lower().decode(), value) for name, value in re.findall(PAIR, part)]
+        element = dict(pairs)
+        if len(element) < len(pairs):
+            return None
+        for name, value in pairs:
+            if value.startswith(b'"'):
+                element[name] = re.sub(rb"(?s)\\(.)", rb"\1", value[1:-1])
+        if pairs:
+            found.append({name: value for name, value in element.items() if name in ("for", "proto", "host")})
+    return found
+
+
+def read_elements(text: bytes) -> list[bytes]:
+    """The elements of a list without quotes that are not empty (RFC 9110 5.6.1)."""
+    return [part for element in text.split(b",") if (part := element.strip(b" \t"))]
+
+
+def read_node(text: bytes, strict: bool) -> tuple[str, int] | None:
+    """What a proxy names (RFC 7239 6), and its port; not `strict`: as X-Forwarded-For has it."""
+    match = NODE.fullmatch(text)
+    name, port = (match[1], match[2] or b"0") if match else (text, b"0")
+    if not match and (strict or not re.fullmatch(rb"[0-9A-Fa-f:.]+", text)):
+        return None
+    if (port.startswith(b"_") and not strict) or (not port.startswith(b"_") and int(port) > 65535):
+        return None
+    try:
+        if name.startswith(b"["):
+            name = name[1:-1]
+            IPv6Address(name.decode())
+        elif re.fullmatch(rb"[0-9.]+", name):
+            IPv4Address(name.decode())
+        elif not match:
+            IPv6Address(name.decode())
+    except AddressValueError:
+        return None
+    return name.decode(), 0 if port.startswith(b"_") else int(port)
 
 
 def read_length(values: list[bytes]) -> int | None:

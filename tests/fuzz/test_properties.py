@@ -19,7 +19,7 @@ WORDS = [
     re.sub(rb"\\x(..)|\\(.)", lambda m: bytes([int(m[1], 16)]) if m[1] else m[2], word)
     for word in re.findall(rb'^"(.*)"$', (HERE / "http.dict").read_bytes(), re.MULTILINE)
 ]
-EXAMPLES = {"head": 250, "body": 250, "host": 300, "names": 300, "response": 300, "connection": 60}
+EXAMPLES = {"head": 250, "body": 250, "host": 300, "names": 300, "forwarded": 400, "response": 300, "connection": 60}
 
 
 def mutated(target: str) -> st.SearchStrategy[bytes]:
@@ -62,6 +62,7 @@ def test_the_corpus_holds_accepted_and_refused_inputs(target: str) -> None:
         "body": lambda data: rules.read_chunked(data).size is not None,
         "host": lambda data: rules.read_authority(data) is not None,
         "names": lambda data: re.fullmatch(rules.TOKEN, data) is not None,
+        "forwarded": lambda data: rules.read_forwarded(data) is not None,
         "response": lambda data: b"\r" not in data and b"\n" not in data,
         "connection": lambda data: any(message.whole for message in rules.read_connection(data, {}, {})),
     }[target]
@@ -81,6 +82,9 @@ def test_the_corpus_holds_accepted_and_refused_inputs(target: str) -> None:
         ("body", "space_after", "SIZE_LINE", rb"([0-9A-Fa-f]{1,16}) ?()\r\n"),
         ("body", "trailer_space_before_colon", "TRAILER_LINE", rb"([^:]+?) ?:.*\r\n"),
         ("host", "user", "AUTHORITY", rb"(?:user@)?([a-z]+)(?::([0-9]{0,5}))?"),
+        ("forwarded", "open_quote", "ELEMENT", rb"[^,]*"),
+        ("forwarded", "one", "ELEMENT", rb"(?!for)[^,]*"),
+        ("forwarded", "v4_port", "NODE", rb"([0-9.]+)(?::([0-9]{1,4}))?"),
         ("response", "crlf_in_value", "VALUE", r"(?s).*"),
         ("response", "obs_text", "VALUE", r"[\t -~]*"),
         ("connection", "post", "FIELD_LINE", rb"((?!Content-Length)[A-Za-z-]+):(.*)"),
