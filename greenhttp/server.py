@@ -50,8 +50,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("greenhttp")
 
-# What a line about a connection begins with, see Stream.about: for logs that keep it apart
-PREFIX = re.compile(r"(\[[^] ]+\]:\d+|[\d.]+:\d+|a UNIX peer(?: \(process \d+\))?): (?:([^\s:]+ /[^\s:]*): )?")
+# What a line about a connection or a request begins with, see Stream.who and Origin.who: for logs that keep it apart
+PREFIX = re.compile(
+    r"((?:\[[^] ]+\]|\d+(?:\.\d+){3})(?::\d+)?|a UNIX peer(?: \(process \d+\))?|an unknown client|client _[\w.-]+): "
+    r"(?:([^\s:]+ /[^\s:]*): )?"
+)
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 LOG_ENTRIES = 1000  # waiting to be written at most

@@ -288,6 +288,14 @@ cdef dict make_environ(Request request):
 cdef int correct(dict environ, Origin origin) except -1:
     """What differs from what connection and head say."""
     environ[K_SCHEME] = origin.scheme
+    if origin.peer is not None:
+        host, port = origin.peer
+        environ[K_ADDR] = host
+        environ[K_PORT] = str(port)
+    if origin.host is not None:
+        environ[K_HOST] = origin.host
+        environ["SERVER_NAME"] = origin.name
+        environ["SERVER_PORT"] = str(origin.port)
     return 0
 
 
@@ -390,10 +398,12 @@ cdef class Ending:
 
 
 def peer_of(green):
-    """The peer whose request this green thread serves, for people; None: it serves none."""
-    if isinstance(green, Worker) and isinstance((<Worker>green).job, Exchange):
-        return (<Exchange>(<Worker>green).job).stream.who()
-    return None
+    """The client whose request this green thread serves, for people; None: it serves none."""
+    if not isinstance(green, Worker) or not isinstance((<Worker>green).job, Exchange):
+        return None
+    if (<Worker>green).errand != NULL:
+        return (<Request>(<Worker>green).errand).who()
+    return (<Exchange>(<Worker>green).job).stream.who()
 
 
 cdef class WSGI(App):

@@ -8,7 +8,7 @@ from greenhttp.green.deadline cimport Phase
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport NOTHING, Body, PythonBody
 from greenhttp.http.exchange cimport Exchange, Reach
-from greenhttp.http.origin cimport OUTSIDE, concerns
+from greenhttp.http.origin cimport OUTSIDE, concerns, new_origin
 from greenhttp.http.request cimport Request, new_request
 from greenhttp.http.response cimport Delivery, head_wants_json, plain, refusing, said, wants_json
 from greenhttp.http.service cimport Service
@@ -98,7 +98,8 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
     exchange.worker.errand = <void*>request     # borrowed, so it costs nothing; taken back before `request` can go
     try:
         if concerns(service.origins, head):
-            request.origin = service.origins.of(head, exchange.stream)
+            request.origin = new_origin()
+            service.origins.ask(request.origin, head, exchange.stream)
         if service.origins.rules:
             judged = service.origins.admit(head, request.origin)
             if judged == OUTSIDE:

@@ -2,19 +2,29 @@ from libc.stdint cimport uint64_t
 
 from greenhttp.green.peers cimport Peers
 from greenhttp.green.stream cimport Stream
+from greenhttp.wire.forwarded cimport Hops
 from greenhttp.wire.head cimport Head
 
 cdef class Origin:
     cdef readonly object peer       # (host, port) of the client; None: the other end of the connection
+    cdef readonly tuple proxies     # the trusted ones on the way, nearest to the client first; () where none has said so
     cdef readonly str scheme        # "http" or "https"
     cdef readonly str host          # `name[:port]` that was asked for; None: what the head says
+    cdef readonly str name          # the same without its port; None like `host`
+    cdef readonly int port          # where `host` is told: its port, or that of the scheme
     cdef readonly str root_path     # before the paths of the application: "" or "/below"
     cdef readonly str id            # of the request; None: it has none yet
+
+    cdef str who(self)
+
+cdef Origin new_origin()
 
 cdef class Origins:
     cdef uint64_t known[2]          # a bit for each field of KNOWN_NAMES that has to be looked at
     cdef bint always                # every request has to be looked at
     cdef readonly Peers trusted
+    cdef str family                 # forwarded_field
+    cdef bint believes_host         # forwarded_host
     cdef bint unknown               # a field that is not of KNOWN_NAMES may tell the scheme
     cdef dict schemes               # name in small letters -> the value that means https, as bytes
     cdef list values                # the same by index in KNOWN_NAMES; None: says nothing about it
@@ -31,8 +41,12 @@ cdef class Origins:
 
     cdef int watch(self, str name) except -1
     cdef bint trusts(self, Stream stream) except -1
-    cdef Origin of(self, Head head, Stream stream)
-    cdef int scheme_of(self, Head head) except -1
+    cdef int watch_scheme(self, str name, bytes value) except -1
+    cdef int ask(self, Origin origin, Head head, Stream stream) except -1
+    cdef int x_forwarded(self, Origin origin, Head head, Stream stream) except -1
+    cdef int forwarded(self, Origin origin, Head head, Stream stream) except -1
+    cdef int walk(self, Origin origin, Head head, Stream stream, Hops hops, bint strict) except -2
+    cdef int scheme_of(self, Head head, int count, int client) except -2
     cdef str prefix_of(self, Head head)
     cdef int admit(self, Head head, Origin origin) except -2
     cdef int check_host(self, Head head, Origin origin) except -1

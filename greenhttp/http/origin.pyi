@@ -4,6 +4,7 @@ from typing_extensions import disjoint_base
 
 from greenhttp.errors import RequestRefused as RequestRefused
 from greenhttp.green.peers import Peers
+from greenhttp.settings.peers import UNIX as UNIX
 from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
 
 @disjoint_base
@@ -11,9 +12,15 @@ class Origin:
     @property
     def peer(self) -> tuple[str, int] | None: ...
     @property
+    def proxies(self) -> tuple[str, ...]: ...
+    @property
     def scheme(self) -> str: ...
     @property
     def host(self) -> str | None: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def port(self) -> int: ...
     @property
     def root_path(self) -> str: ...
     @property

@@ -3,26 +3,63 @@
 What the connection and the head say themselves needs no answer. An Origin is made where a field of a proxy may say
 otherwise, or where the operator does; only peers in `forwarded_allow_ips` are believed, and of them one family of
 fields. Whatever a stranger writes into such a field decides nothing.
+
+Each proxy adds the address it was asked from, at the right end of a list. So the list is walked from there: the direct
+peer is trusted, or nothing is read at all; what it says is believed; if that is an address in `forwarded_allow_ips`,
+what *that* one has said is believed, and so on. The first that is not trusted is the client. Whatever stands to the
+left of it was written by it, and is not looked at. (wire/forwarded.pyx reads the bytes.)
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint64_t
-from libc.string cimport memcmp
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
 
-from greenhttp.green.peers cimport Peers
+from greenhttp.green.peers cimport Peers, read_address
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport SocketStream
+from greenhttp.wire.forwarded cimport (
+    ADDRESS,
+    HAS_FOR,
+    HAS_HOST,
+    HAS_PROTO,
+    MALFORMED,
+    Hop,
+    Hops,
+    Node,
+    Span,
+    parse_node,
+    unescaped,
+)
 from greenhttp.wire.head cimport Field, Form, Head
-from greenhttp.wire.names cimport find_known, same_name
+from greenhttp.wire.host cimport Authority, parse_authority
+from greenhttp.wire.names cimport (
+    KNOWN_FORWARDED,
+    KNOWN_X_FORWARDED_FOR,
+    KNOWN_X_FORWARDED_HOST,
+    KNOWN_X_FORWARDED_PORT,
+    KNOWN_X_FORWARDED_PROTO,
+    find_known,
+    same_name,
+)
 
 import re
 
 from greenhttp.errors import RequestRefused
 from greenhttp.http.hosts import Hosts
 from greenhttp.http.refusals import shown
+from greenhttp.settings.peers import UNIX
 from greenhttp.wire.names import KNOWN_NAMES
 
 assert len(KNOWN_NAMES) <= 128, "Head.known and Origins.known have two words"
+
+cdef extern from "<arpa/inet.h>":
+    const char* inet_ntop(int family, const void* address, char* into, unsigned int size) noexcept
+
+cdef str MALFORMED_HOST = "a malformed host in the fields of a proxy"
+
+cdef enum:
+    NOT_SAID = -1
+    LONGEST_ADDRESS = 45            # IPv6 with an IPv4 address at its end, all digits written
 
 cdef enum:
     LONGEST_PREFIX = 256        # bytes
@@ -87,6 +124,28 @@ cdef class Origin:
     def __init__(self):
         raise TypeError("made by Origins only")
 
+    cdef str who(self):
+        """The client, for people: `192.0.2.1:4711`, without a port where none is known; None: the connection's peer."""
+        cdef str host
+        cdef object port
+        if self.peer is None:
+            return None
+        host, port = self.peer
+        if host[0] == "_":
+            return f"client {host}"
+        if host.lower() == "unknown":
+            return "an unknown client"
+        host = f"[{host}]" if ":" in host else host
+        return f"{host}:{port}" if port else host
+
+
+cdef Origin new_origin():
+    cdef Origin origin = Origin.__new__(Origin)
+    origin.proxies = ()
+    origin.scheme = "http"
+    origin.root_path = ""
+    return origin
+
 
 cdef class Origins:
     """The rules, for all requests of a server.
@@ -97,16 +156,20 @@ cdef class Origins:
 
     def __init__(self, settings):
         self.trusted = Peers(settings.forwarded_allow_ips)
+        self.family = settings.forwarded_field
         self.schemes = {}
         self.values = [None] * len(KNOWN_NAMES)
-        for pair in settings.secure_scheme_headers:
-            name, _, value = pair.partition("=")
-            self.schemes[name.encode("latin-1")] = value.encode("latin-1")
-            if name in KNOWN_NAMES:
-                self.values[KNOWN_NAMES.index(name)] = value.encode("latin-1")
-            else:
-                self.unknown = True
-            self.watch(name)
+        if self.family == "x-forwarded":
+            self.watch("x-forwarded-for")
+            for pair in settings.secure_scheme_headers:
+                name, _, value = pair.partition("=")
+                self.watch_scheme(name, value.encode("latin-1"))
+            self.believes_host = settings.forwarded_host
+            if self.believes_host:
+                self.watch("x-forwarded-host")
+                self.watch("x-forwarded-port")
+        elif self.family == "forwarded":
+            self.watch("forwarded")
         self.root_path = settings.root_path or ""
         self.root = self.root_path.encode("ascii") or None
         self.hosts = Hosts(settings.allowed_hosts) if settings.allowed_hosts else None
@@ -124,6 +187,14 @@ cdef class Origins:
             )
             self.watch(name)
 
+    cdef int watch_scheme(self, str name, bytes value) except -1:
+        if name in KNOWN_NAMES:
+            self.values[KNOWN_NAMES.index(name)] = value
+        else:
+            self.schemes[name.encode("latin-1")] = value
+            self.unknown = True
+        return self.watch(name)
+
     cdef int watch(self, str name) except -1:
         """Requests with that field have to be looked at."""
         if name in KNOWN_NAMES:
@@ -139,29 +210,139 @@ cdef class Origins:
             return True                     # in memory
         return self.trusted.trust(<SocketStream>stream)
 
-    cdef Origin of(self, Head head, Stream stream):
-        """What there is to know of a request; asked only where `concerns` says so.
+    cdef int ask(self, Origin origin, Head head, Stream stream) except -1:
+        """Find out what there is to know of a request; called only where `concerns` says so.
 
-        Raises RequestRefused.
+        `origin` is the request's already: whoever is refused from here is named as far as that is known. Raises
+        RequestRefused.
         """
-        cdef Origin origin = Origin.__new__(Origin)
         cdef bint trusted = self.trusts(stream)
         origin.root_path = self.root_path
+        if trusted and self.family == "x-forwarded":
+            self.x_forwarded(origin, head, stream)
+        elif trusted and self.family == "forwarded":
+            self.forwarded(origin, head, stream)
         if trusted and self.prefix_name is not None:
             prefix = self.prefix_of(head)
             if prefix:
                 origin.root_path = prefix + self.root_path
-        origin.scheme = "https" if trusted and self.scheme_of(head) else "http"
-        return origin
+        return 0
 
-    cdef int scheme_of(self, Head head) except -1:
-        """Whether the fields of `secure_scheme_headers` say https. gunicorn's rules: each says https if its value is
-        exactly the one that is set, else http."""
+    cdef int x_forwarded(self, Origin origin, Head head, Stream stream) except -1:
+        """X-Forwarded-For, -Proto and the like, -Host and -Port."""
+        cdef Hops hops = listed(head, KNOWN_X_FORWARDED_FOR)
+        cdef int client = self.walk(origin, head, stream, hops, False)
+        cdef int secure = self.scheme_of(head, hops.count, client)
+        cdef Span host, port
+        if secure != NOT_SAID:
+            origin.scheme = "https" if secure else "http"
+        if self.believes_host:
+            host.size = port.size = 0
+            choose(head, KNOWN_X_FORWARDED_HOST, hops.count, client, &host)
+            choose(head, KNOWN_X_FORWARDED_PORT, hops.count, client, &port)
+            if host.size or port.size:
+                set_host(origin, head, head.base + host.at, host.size, head.base + port.at, port.size)
+        return 0
+
+    cdef int forwarded(self, Origin origin, Head head, Stream stream) except -1:
+        """Forwarded (RFC 7239)."""
+        cdef Hops hops = Hops.__new__(Hops)
         cdef const char* p = head.base
         cdef Field* field
+        cdef Hop* hop
+        cdef bytes value
+        cdef int i, client
+        for i in range(head.count):
+            field = &head.field[i]
+            if field.known == KNOWN_FORWARDED and not hops.read_forwarded(p, field.value, field.value_len):
+                raise RequestRefused(400, "a malformed Forwarded field")
+        client = self.walk(origin, head, stream, hops, True)
+        if client == NOT_SAID:
+            return 0
+        hop = &hops.hop[client]
+        if hop.has & HAS_PROTO:
+            value = unescaped(p + hop.proto.at, hop.proto.size).lower()     # schemes have no case (RFC 3986 3.1)
+            if value == b"https" or value == b"wss":
+                origin.scheme = "https"
+            elif value == b"http" or value == b"ws":
+                origin.scheme = "http"
+            else:
+                raise RequestRefused(400, "an unknown scheme in the Forwarded field")
+        if hop.has & HAS_HOST:
+            value = unescaped(p + hop.host.at, hop.host.size)
+            if not value:
+                raise RequestRefused(400, MALFORMED_HOST)
+            set_host(origin, head, value, <uint32_t>len(value), NULL, 0)
+        return 0
+
+    cdef int walk(self, Origin origin, Head head, Stream stream, Hops hops, bint strict) except -2:
+        """Find the client: peer and proxies of `origin`. The index of its hop; NOT_SAID: there are no hops.
+
+        `strict`: nodes are those of RFC 7239.
+        """
+        cdef unsigned char packed[16]
+        cdef char written[LONGEST_ADDRESS + 1]
+        cdef const char* p
+        cdef Hop* hop
+        cdef Node node
+        cdef bytes value
+        cdef list passed
+        cdef object name = stream.peer
+        cdef int i = hops.count, family
+        cdef bint trusted
+        if i == 0:
+            return NOT_SAID
+        passed = [name[0] if name else UNIX]        # from the direct peer to the one nearest to the client
+        while True:
+            i -= 1
+            hop = &hops.hop[i]
+            if not hop.has & HAS_FOR:
+                name, node.port, trusted = "unknown", 0, self.trusted.everybody
+            else:
+                p = head.base + hop.node.at
+                node.size = hop.node.size
+                if hop.escaped & HAS_FOR:
+                    value = unescaped(p, node.size)
+                    p = value
+                    node.size = <uint32_t>len(value)
+                parse_node(<const unsigned char*>p, node.size, strict, &node)
+                trusted = self.trusted.everybody
+                if node.kind == ADDRESS:
+                    family = 0
+                    if node.size <= LONGEST_ADDRESS:
+                        memcpy(written, p + node.at, node.size)
+                        written[node.size] = 0
+                        family = read_address(written, packed)
+                    if family == 0 or inet_ntop(family, packed, written, sizeof(written)) == NULL:
+                        node.kind = MALFORMED
+                    else:
+                        name = (<const char*>written).decode("ascii")
+                        trusted = self.trusted.have(family, packed, 0)
+                else:
+                    name = p[node.at:node.at + node.size].decode("latin-1")
+                if node.kind == MALFORMED:
+                    raise RequestRefused(
+                        400, f"{'Forwarded' if strict else 'X-Forwarded-For'} names no address where the client is told"
+                    )
+            if i == 0 or not trusted:
+                break
+            passed.append(name)
+        passed.reverse()
+        origin.peer = name, node.port
+        origin.proxies = tuple(passed)
+        return i
+
+    cdef int scheme_of(self, Head head, int count, int client) except -2:
+        """Whether the fields of `secure_scheme_headers` say https. gunicorn's rules: each says https if its value is
+        exactly the one that is set, else http. Of X-Forwarded-Proto, which may be a list, what is of the client counts.
+        """
+        cdef const char* p = head.base
+        cdef Field* field
+        cdef Span value
         cdef object wanted
         cdef bytes meant
-        cdef int i, says, said = -1
+        cdef int i, says, said = NOT_SAID
+        cdef bint chosen = False
         for i in range(head.count):
             field = &head.field[i]
             if field.known >= 0:
@@ -172,14 +353,23 @@ cdef class Origins:
                 continue
             if wanted is None:
                 continue
+            value.at, value.size = field.value, field.value_len
+            if field.known == KNOWN_X_FORWARDED_PROTO:
+                if chosen:
+                    continue
+                chosen = True
+                value.size = 0
+                choose(head, KNOWN_X_FORWARDED_PROTO, count, client, &value)
             meant = <bytes>wanted
-            says = field.value_len == <size_t>len(meant) and memcmp(p + field.value, <char*>meant, len(meant)) == 0
-            if said >= 0 and said != says:
+            says = same(p, &value, meant) or (
+                field.known == KNOWN_X_FORWARDED_PROTO and meant == b"https" and same(p, &value, b"wss")
+            )
+            if said != NOT_SAID and said != says:
                 raise RequestRefused(
                     400, "the fields that tell the scheme contradict each other (secure_scheme_headers)"
                 )
             said = says
-        return said == 1
+        return said
 
     cdef str prefix_of(self, Head head):
         """The path prefix that a trusted proxy says it has removed (`root_path_header`); "" without one."""
@@ -255,3 +445,78 @@ cdef class Origins:
             raise RequestRefused(421, f"the host {shown(host)} is not allowed (allowed_hosts)")
         self.last_host = host
         return 0
+
+
+cdef Hops listed(Head head, int known):
+    """The elements of all fields of that name."""
+    cdef Hops hops = Hops.__new__(Hops)
+    cdef Field* field
+    cdef int i
+    for i in range(head.count):
+        field = &head.field[i]
+        if field.known == known:
+            hops.read_list(head.base, field.value, field.value_len)
+    return hops
+
+
+cdef bint same(const char* p, Span* value, bytes text) noexcept:
+    return value.size == <uint32_t>len(text) and memcmp(p + value.at, <const char*>text, len(text)) == 0
+
+
+cdef int choose(Head head, int known, int count, int client, Span* out) except -1:
+    """What the fields of that name say of the client; `out` stays as it is if they say nothing.
+
+    A proxy that appends to X-Forwarded-For may append here as well. Then the lists are equally long: `count` elements,
+    of which one is the client's. Any other list must say one thing: which element is whose cannot be told.
+    """
+    cdef Hops hops = listed(head, known)
+    cdef Span* first
+    cdef Span* other
+    cdef int i
+    if hops.count == 0:
+        return 0
+    first = &hops.hop[0].node
+    if hops.count == count:
+        first = &hops.hop[client].node
+    else:
+        for i in range(1, hops.count):
+            other = &hops.hop[i].node
+            if other.size != first.size or memcmp(head.base + other.at, head.base + first.at, first.size) != 0:
+                name = "-".join([word.capitalize() for word in KNOWN_NAMES[known].split("-")])
+                raise RequestRefused(400, f"{name} is a list of different values, and not as long as X-Forwarded-For")
+    out[0] = first[0]
+    return 0
+
+
+cdef int set_host(
+    Origin origin, Head head, const char* host, uint32_t size, const char* port, uint32_t port_size
+) except -1:
+    """The host that a client has asked a proxy for, and the port, each as far as it is told; not both are empty.
+
+    A port in the host counts more than one beside it.
+    """
+    cdef Authority authority
+    cdef int number = -1, i
+    cdef int usual = 443 if origin.scheme == "https" else 80
+    if port_size:
+        number = 0
+        for i in range(<int>port_size):
+            if not c"0" <= port[i] <= c"9" or i == 5:
+                number = 65536
+                break
+            number = number * 10 + (port[i] - c"0")
+        if not 0 < number <= 65535:
+            raise RequestRefused(400, "X-Forwarded-Port is no port")
+    if not size:
+        host = head.base + head.host_at
+        size = head.host_len
+        if not size:
+            return 0                        # HTTP/1.0 without a Host
+    if not parse_authority(<const unsigned char*>host, size, &authority):
+        raise RequestRefused(400, MALFORMED_HOST)
+    origin.name = host[:authority.name_size].decode("latin-1")
+    if authority.port >= 0:
+        number = authority.port
+    origin.port = usual if number < 0 else number
+    origin.host = origin.name if origin.port == usual and authority.port < 0 else f"{origin.name}:{origin.port}"
+    return 0

@@ -51,6 +51,7 @@ cdef class Request:
     cdef bint kept(self, Py_ssize_t known) noexcept
     cdef int take_input(self) except -1
     cdef str below(self)
+    cdef str who(self)
     cdef str describe(self)
 
 cdef Headers trailers_of(Body content)

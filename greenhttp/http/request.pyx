@@ -207,8 +207,12 @@ cdef class Request:
 
     @property
     def host(self):
-        """The host that was asked for, with its port if one was given; "" if none was (HTTP/1.0)."""
-        return self.known().host
+        """The host that was asked for, with its port if one was given; "" if none was (HTTP/1.0).
+
+        Behind a trusted proxy that says it, and is believed about it (`forwarded_host`, `forwarded_field`), the host
+        that the client has asked the proxy for.
+        """
+        return self.known().host if self.origin is None or self.origin.host is None else self.origin.host
 
     @property
     def version(self):
@@ -222,8 +226,23 @@ cdef class Request:
 
     @property
     def peer(self):
-        """The other end of the connection: (host, port), or "" over a UNIX socket. Behind a proxy that is the proxy."""
-        return self.exchange.stream.peer
+        """The client: (host, port), or "" over a UNIX socket.
+
+        It is the other end of the connection, unless that is a trusted proxy (`forwarded_allow_ips`) that says who the
+        client is. Then the port is 0 if the proxy does not say it, and the host may be the word `unknown`, or a name
+        that begins with `_` (RFC 7239 6).
+        """
+        return self.exchange.stream.peer if self.origin is None or self.origin.peer is None else self.origin.peer
+
+    @property
+    def proxies(self):
+        """The addresses of the trusted proxies between `peer` and here, a tuple of str, the one nearest to the client
+        first.
+
+        The last one is the other end of the connection, `unix` over a UNIX socket. Empty if no proxy has said who the
+        client is.
+        """
+        return () if self.origin is None else self.origin.proxies
 
     @property
     def gone(self):
@@ -313,15 +332,21 @@ cdef class Request:
         cdef str path = own if self.origin is None else self.origin.root_path
         return path.removesuffix(own) if self.outside else path
 
+    cdef str who(self):
+        """The client, for people."""
+        cdef str said = None if self.origin is None else self.origin.who()
+        return self.exchange.stream.who() if said is None else said
+
     cdef str describe(self):
-        """Peer, method, path, for the log. Without `keep`, the head's bytes are gone once `take_input` was called."""
+        """Client, method, path, for the log. Without `keep`, the head's bytes are gone once `take_input` was called."""
         cdef Head head = self.head
         if self.sent_target is None:
             if self.input_taken and head.owned is None:
                 self.sent_target = ""
             else:
                 self.sent_target = head.text(head.target_at, head.target_len)
-        return f"{self.exchange.stream.about()}{self.method} {self.sent_target.partition('?')[0]}"
+        who = self.who()
+        return f"{who}{': ' if who else ''}{self.method} {self.sent_target.partition('?')[0]}"
 
 
 cdef Request new_request(Exchange exchange, Head head, Body body, object base):

@@ -184,9 +184,9 @@ def test_14_names_with_underscores_and_proxy_are_dropped_and_logged_once() -> No
         start_response("200 OK", [])
         return []
 
-    data = request(b"GET / HTTP/1.1", b"X_Forwarded_For: evil", b"X-Forwarded-For: good", b"Proxy: http://evil/")
+    data = request(b"GET / HTTP/1.1", b"X_Real_Ip: evil", b"X-Real-Ip: good", b"Proxy: http://evil/")
     outcome = exchange(app, [data * 3])
-    assert [environ["HTTP_X_FORWARDED_FOR"] for environ in got] == ["good"] * 3
+    assert [environ["HTTP_X_REAL_IP"] for environ in got] == ["good"] * 3
     assert all("HTTP_PROXY" not in environ for environ in got)
     assert [record.level for record in outcome.log] == ["warning"]
 
