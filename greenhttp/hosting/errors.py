@@ -23,7 +23,7 @@ class Source(NamedTuple):
     """The request that has written something.
 
     Attributes:
-        peer: `127.0.0.1:4711`.
+        peer: the client: `127.0.0.1:4711`, or as a trusted proxy names it.
         request: `GET /path`; "" where the process has no board.
     """
 
@@ -39,7 +39,7 @@ class Errors(io.TextIOBase):
     """One for all requests of a server.
 
     Arguments:
-        peer_of: the peer whose request a green thread serves, for people, or None.
+        peer_of: the client whose request a green thread serves, for people, or None.
 
     Attributes:
         board: on which its requests are listed, or None.

@@ -9,7 +9,7 @@ Access log
     json        an object a line, see below
     a text      with gunicorn's atoms
 
-Atoms: %(h)s peer address, %(l)s "-", %(u)s the name in Basic credentials, which the server does not check, %(t)s
+Atoms: %(h)s client address, %(l)s "-", %(u)s the name in Basic credentials, which the server does not check, %(t)s
 time, %(r)s request line, %(s)s status, %(b)s bytes or "-" for none, %(B)s bytes, %(f)s referer, %(a)s user agent, %(m)s
 method, %(U)s path and %(q)s query as they were sent, %(H)s version, %(T)s %(M)s %(D)s %(L)s duration in seconds,
 milliseconds, microseconds, and seconds with a fraction, %(p)s process; not of gunicorn: %(c)s "cut" where a stop of the
@@ -21,6 +21,8 @@ Keys of json: time (ISO 8601, UTC), peer, method, target (as sent), version, sta
 (whether the whole answer was made), cut (whether a stop of the server has cut the request), referer, user_agent; null
 is what is unknown or absent. Bytes beyond ASCII are read as latin-1, so that none is lost.
 
+- Peer is the client that a trusted proxy has named (`forwarded_allow_ips`). Where none has, and where the server
+  refused before it knew, it is the other end of the connection.
 - There is one entry for each answer: also where the server refused (408, 431, 503 ...), with "-" for what is not known
   of the request, and where the connection ended before an answer began: status 499, nginx's number for it, which was
   never sent. Half a request that nobody answered has none.

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t
 
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.application cimport Observer
+from greenhttp.http.origin cimport Origin
 from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport Delivery
 from greenhttp.wire.head cimport Head
@@ -35,13 +36,14 @@ cdef class Entries(Observer):
     cdef int stamp_size
 
     cdef void gather(
-        self, Stream stream, Head head, bytes line, Delivery answer, list texts, int status, int64_t sent, int64_t took,
-        bint cut,
+        self, Stream stream, Origin origin, Head head, bytes line, Delivery answer, list texts, int status,
+        int64_t sent, int64_t took, bint cut,
     ) noexcept
     cdef int write(
-        self, Stream stream, Head head, bytes line, Delivery answer, list texts, int status, int64_t sent, int64_t took,
-        bint cut,
+        self, Stream stream, Origin origin, Head head, bytes line, Delivery answer, list texts, int status,
+        int64_t sent, int64_t took, bint cut,
     ) except -1
+    cdef int client(self, tuple peer, int atom) except -1
     cdef int of_line(self, bytes line, int atom) except -1
     cdef int of_request(self, Head head, Part* part) except -1
     cdef int request_field(self, Head head, Part* part) except -1

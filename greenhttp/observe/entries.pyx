@@ -17,6 +17,7 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.application cimport NO_ANSWER, Observer
+from greenhttp.http.origin cimport Origin
 from greenhttp.http.request cimport CUT_SHORT, Request
 from greenhttp.http.response cimport Delivery
 from greenhttp.process.clock cimport nanoseconds
@@ -169,25 +170,28 @@ cdef class Entries(Observer):
         cdef list texts = self.made_ahead(request.head, environ)
         request.environ = None              # it may refer to the request
         cdef Stream stream = request.exchange.stream
+        cdef Origin origin = request.origin
         if request.cut > CUT_SHORT:         # whatever the application did afterwards has reached nobody
-            self.gather(stream, request.head, None, None, texts, request.cut, request.cut_sent, took, True)
+            self.gather(stream, origin, request.head, None, None, texts, request.cut, request.cut_sent, took, True)
         elif answer is None:
-            self.gather(stream, request.head, None, None, texts, NO_ANSWER, 0, took, request.cut != 0)
+            self.gather(stream, origin, request.head, None, None, texts, NO_ANSWER, 0, took, request.cut != 0)
         else:
-            self.gather(stream, request.head, None, answer, texts, answer.status, answer.sent, took, request.cut != 0)
+            self.gather(
+                stream, origin, request.head, None, answer, texts, answer.status, answer.sent, took, request.cut != 0
+            )
 
     cdef void refused(self, Stream stream, Head head, bytes line, int status, int64_t sent, bint cut) noexcept:
-        self.gather(stream, head, line, None, self.made_ahead(head, None), status, sent, -1, cut)
+        self.gather(stream, None, head, line, None, self.made_ahead(head, None), status, sent, -1, cut)
 
     cdef void gather(
-        self, Stream stream, Head head, bytes line, Delivery answer, list texts, int status, int64_t sent, int64_t took,
-        bint cut,
+        self, Stream stream, Origin origin, Head head, bytes line, Delivery answer, list texts, int status,
+        int64_t sent, int64_t took, bint cut,
     ) noexcept:
         """One entry. `took`: ns, negative if no application was asked. `texts`: see `made_ahead`."""
         cdef Py_ssize_t before = self.size
         if self.held < self.limit:
             try:
-                self.write(stream, head, line, answer, texts, status, sent, took, cut)
+                self.write(stream, origin, head, line, answer, texts, status, sent, took, cut)
                 self.held += self.size - before
                 self.count += 1
             except BaseException:       # no memory. Nothing that happens here may reach the request
@@ -223,8 +227,8 @@ cdef class Entries(Observer):
         return self.awake
 
     cdef int write(
-        self, Stream stream, Head head, bytes line, Delivery answer, list texts, int status, int64_t sent, int64_t took,
-        bint cut,
+        self, Stream stream, Origin origin, Head head, bytes line, Delivery answer, list texts, int status,
+        int64_t sent, int64_t took, bint cut,
     ) except -1:
         """Nothing in here runs foreign code, nor allocates what the collector counts: an entry is never torn."""
         cdef Py_ssize_t size, ahead = 0
@@ -235,6 +239,8 @@ cdef class Entries(Observer):
             part = &self.parts[i]
             if part.atom == TEXT:
                 self.raw(PyBytes_AS_STRING(self.texts) + part.at, part.size)
+            elif (part.atom == PEER or part.atom == PORT) and origin is not None and origin.peer is not None:
+                self.client(<tuple>origin.peer, part.atom)
             elif part.atom == PEER:
                 size = peer_text(stream)
                 self.text(last_text, size) if size else self.absent()
@@ -284,6 +290,15 @@ cdef class Entries(Observer):
             else:
                 self.absent()
         return self.raw(b"\n", 1)
+
+    cdef int client(self, tuple peer, int atom) except -1:
+        """Address or port of a client that a proxy has told."""
+        cdef Py_ssize_t size
+        cdef const char* host
+        if atom == PORT:
+            return self.number(<int>peer[1])
+        host = PyUnicode_AsUTF8AndSize(peer[0], &size)
+        return self.text(host, size)
 
     cdef int of_request(self, Head head, Part* part) except -1:
         """What only a request has of which at least the first line is known."""
