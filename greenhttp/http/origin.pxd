@@ -7,7 +7,7 @@ from greenhttp.wire.head cimport Head
 
 cdef class Origin:
     cdef readonly object peer       # (host, port) of the client; None: the other end of the connection
-    cdef readonly tuple proxies     # the trusted ones on the way, nearest to the client first; () where none has said so
+    cdef readonly tuple proxies     # the trusted ones on the way, nearest to the client first; (): none has told it
     cdef readonly str scheme        # "http" or "https"
     cdef readonly str host          # `name[:port]` that was asked for; None: what the head says
     cdef readonly str name          # the same without its port; None like `host`
@@ -25,6 +25,8 @@ cdef class Origins:
     cdef readonly Peers trusted
     cdef str family                 # forwarded_field
     cdef bint believes_host         # forwarded_host
+    cdef bint strips                # forwarded_strip
+    cdef dict fates                 # then: name in small letters, as bytes -> what becomes of such a field
     cdef bint unknown               # a field that is not of KNOWN_NAMES may tell the scheme
     cdef dict schemes               # name in small letters -> the value that means https, as bytes
     cdef list values                # the same by index in KNOWN_NAMES; None: says nothing about it
@@ -42,11 +44,13 @@ cdef class Origins:
     cdef int watch(self, str name) except -1
     cdef bint trusts(self, Stream stream) except -1
     cdef int watch_scheme(self, str name, bytes value) except -1
+    cdef int strip_all(self, object settings) except -1
     cdef int ask(self, Origin origin, Head head, Stream stream) except -1
     cdef int x_forwarded(self, Origin origin, Head head, Stream stream) except -1
     cdef int forwarded(self, Origin origin, Head head, Stream stream) except -1
     cdef int walk(self, Origin origin, Head head, Stream stream, Hops hops, bint strict) except -2
     cdef int scheme_of(self, Head head, int count, int client) except -2
+    cdef int strip(self, Head head, bint trusted) except -1
     cdef str prefix_of(self, Head head)
     cdef int admit(self, Head head, Origin origin) except -2
     cdef int check_host(self, Head head, Origin origin) except -1

@@ -61,6 +61,10 @@ cdef enum:
     NOT_SAID = -1
     LONGEST_ADDRESS = 45            # IPv6 with an IPv4 address at its end, all digits written
 
+cdef enum:                          # Origins.fates, what forwarded_strip does with a field
+    REMOVED = 1                     # of everybody
+    KEPT_IF_TRUSTED = 2
+
 cdef enum:
     LONGEST_PREFIX = 256        # bytes
 
@@ -186,6 +190,8 @@ cdef class Origins:
                 <const unsigned char*>PyBytes_AS_STRING(self.prefix_name), PyBytes_GET_SIZE(self.prefix_name)
             )
             self.watch(name)
+        if settings.forwarded_strip:
+            self.strip_all(settings)
 
     cdef int watch_scheme(self, str name, bytes value) except -1:
         if name in KNOWN_NAMES:
@@ -194,6 +200,26 @@ cdef class Origins:
             self.schemes[name.encode("latin-1")] = value
             self.unknown = True
         return self.watch(name)
+
+    cdef int strip_all(self, object settings) except -1:
+        """Have every request looked at, and fields that are not believed removed."""
+        believed = set()
+        if self.family == "x-forwarded":
+            believed.add("x-forwarded-for")
+            believed.update([pair.partition("=")[0] for pair in settings.secure_scheme_headers])
+            if self.believes_host:
+                believed |= {"x-forwarded-host", "x-forwarded-port"}
+        elif self.family == "forwarded":
+            believed.add("forwarded")
+        believed.add((settings.request_id_header or "x-request-id").lower())
+        if settings.root_path_header:
+            believed.add(settings.root_path_header.lower())
+        told = {"forwarded", "x-real-ip", "x-request-id", *believed}
+        told.update([pair.partition("=")[0] for pair in settings.secure_scheme_headers])
+        self.fates = {name.encode(): REMOVED for name in told | {n for n in KNOWN_NAMES if n.startswith("x-forwarded")}}
+        self.fates.update({name.encode(): KEPT_IF_TRUSTED for name in believed})
+        self.strips = self.always = True
+        return 0
 
     cdef int watch(self, str name) except -1:
         """Requests with that field have to be looked at."""
@@ -226,6 +252,8 @@ cdef class Origins:
             prefix = self.prefix_of(head)
             if prefix:
                 origin.root_path = prefix + self.root_path
+        if self.strips:
+            self.strip(head, trusted)
         return 0
 
     cdef int x_forwarded(self, Origin origin, Head head, Stream stream) except -1:
@@ -444,6 +472,30 @@ cdef class Origins:
         if not self.hosts.allow(host):
             raise RequestRefused(421, f"the host {shown(host)} is not allowed (allowed_hosts)")
         self.last_host = host
+        return 0
+
+    cdef int strip(self, Head head, bint trusted) except -1:
+        """Take fields of proxies that are not believed out of the head."""
+        cdef const char* p = head.base
+        cdef Field* field
+        cdef object fate
+        cdef uint64_t known[2]
+        cdef int i, left = 0
+        known[0] = known[1] = 0
+        for i in range(head.count):
+            field = &head.field[i]
+            # WSGI makes one key of `-` and `_`, which `allow_headers` may let through.
+            name = p[field.name:field.name + field.name_len].lower().replace(b"_", b"-")
+            fate = self.fates.get(name)
+            if fate is None and name.startswith(b"x-forwarded-"):
+                fate = REMOVED
+            if fate is None or fate == KEPT_IF_TRUSTED and trusted:
+                if field.known >= 0:
+                    known[field.known >> 6] |= <uint64_t>1 << (field.known & 63)
+                head.field[left] = field[0]
+                left += 1
+        head.count = left
+        head.known[0], head.known[1] = known[0], known[1]
         return 0
 
 
