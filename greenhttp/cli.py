@@ -40,6 +40,7 @@ from greenhttp.settings.sources import (
     from_environment,
     from_platform,
     misspelt,
+    remarks,
     settled,
 )
 from greenhttp.settings.table import BY_NAME, SETTINGS, SUPERVISED, Setting, nearest
@@ -304,7 +305,7 @@ def _settled(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Se
     if environ.get("GUNICORN_CMD_ARGS"):
         notices.append("GUNICORN_CMD_ARGS is set but is not read; give its options on the command line")
     settings, origins = settled(platform, file, environment, given)
-    for line in [*misspelt(environ), *notices]:
+    for line in [*misspelt(environ), *notices, *remarks(settings, origins)]:
         keep(line)
     return settings, origins
 

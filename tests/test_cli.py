@@ -364,6 +364,40 @@ def test_what_gunicorn_would_have_read_by_itself_is_named(capsys, monkeypatch, t
     assert capsys.readouterr().err == ""
 
 
+FORGED = "lets any client forge its address and scheme; name the proxies instead"
+OVER_UNIX = "a proxy that connects to unix:/run/s is not trusted; add unix to the list"
+
+
+@pytest.mark.parametrize(("line", "environ", "said"), [
+    ("", {}, []),
+    ("-b unix:/run/s", {}, []),
+    ("--forwarded-allow-ips 10.0.0.0/8,::1", {}, []),
+    ("--forwarded-allow-ips *", {}, [f"--forwarded-allow-ips: * {FORGED}"]),
+    ("--forwarded-allow-ips *", {"FORWARDED_ALLOW_IPS": ""}, [f"--forwarded-allow-ips: * {FORGED}"]),
+    ("--forwarded-allow-ips *,10.0.0.1 -b unix:/run/s", {}, [f"--forwarded-allow-ips: * {FORGED}"]),
+    ("--forwarded-allow-ips 10.0.0.1", {"FORWARDED_ALLOW_IPS": "*"}, []),
+    ("", {"FORWARDED_ALLOW_IPS": "*"}, [f"FORWARDED_ALLOW_IPS: * {FORGED}"]),
+    ("", {"GREENHTTP_FORWARDED_ALLOW_IPS": "*"}, [f"GREENHTTP_FORWARDED_ALLOW_IPS: * {FORGED}"]),
+    ("--forwarded-allow-ips ::/0,10.0.0.1,0.0.0.0/0", {}, [
+        f"--forwarded-allow-ips: ::/0 {FORGED}", f"--forwarded-allow-ips: 0.0.0.0/0 {FORGED}",
+    ]),
+    ("-b :8000,unix:/run/s --forwarded-allow-ips 10.0.0.1", {}, [f"--forwarded-allow-ips: {OVER_UNIX}"]),
+    ("-b unix:/run/s --forwarded-allow-ips unix", {}, []),
+    ("-b unix:/run/s", {"FORWARDED_ALLOW_IPS": "127.0.0.1"}, [f"FORWARDED_ALLOW_IPS: {OVER_UNIX}"]),
+    ("-b unix:/run/s", {"FORWARDED_ALLOW_IPS": ""}, []),            # nobody is trusted, and that is said
+])  # fmt: skip
+def test_a_list_of_trusted_proxies_that_may_not_be_meant_is_named(capsys, line, environ, said):
+    read(*line.split(), **environ)
+    assert capsys.readouterr().err.splitlines() == [f"greenhttp: {text}" for text in said]
+
+
+def test_a_list_of_trusted_proxies_in_a_file_is_named_with_its_place(capsys, tmp_path):
+    file = tmp_path / "a.toml"
+    file.write_text('app = "web:app"\nforwarded_allow_ips = ["*"]\n')
+    read("-c", str(file))
+    assert capsys.readouterr().err == f"greenhttp: {file}:2: forwarded_allow_ips: * {FORGED}\n"
+
+
 def test_each_option_of_other_servers_gets_one_line():
     ours = {flag for parameter in command.params for flag in [*parameter.opts, *parameter.secondary_opts]}
     theirs = [flag for entry in THEIRS for flag in entry.flags]

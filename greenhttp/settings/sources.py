@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from greenhttp.errors import ConfigError
+from greenhttp.settings.peers import EVERYBODY, UNIX, parse_network
 from greenhttp.settings.table import BY_NAME, SETTINGS, nearest
 from greenhttp.settings.values import Settings
 
@@ -172,3 +173,23 @@ def _named(name: str, origin: str) -> str:
 
 def _tells_name(origin: str) -> bool:
     return origin.startswith("--") or origin.isupper()
+
+
+def remarks(settings: Settings, won: Source) -> list[str]:
+    """Lines to say of settings that can be, and that somebody may not have meant.
+
+    Arguments:
+        won: what `settled` has returned with them.
+    """
+    given = won.get("forwarded_allow_ips")
+    if given is None:
+        return []
+    named, trusted, said = _named("forwarded_allow_ips", given.origin), settings.forwarded_allow_ips, []
+    for text in trusted:
+        network = parse_network(text)
+        if text == EVERYBODY or (network is not None and network.bits == 0):
+            said.append(f"{named}: {text} lets any client forge its address and scheme; name the proxies instead")
+    sockets = [text for text in settings.bind if text.startswith("unix:")]
+    if sockets and trusted and UNIX not in trusted and EVERYBODY not in trusted:
+        said.append(f"{named}: a proxy that connects to {sockets[0]} is not trusted; add unix to the list")
+    return said
