@@ -88,8 +88,10 @@ cdef class Peers:
             if zone:
                 try:
                     network.zone = int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
-                except OSError:
+                except (OSError, OverflowError, ValueError):
                     continue                # an interface that this machine has not: nobody comes in by it
+                if network.zone == 0:
+                    continue                # no number of one; here it would be any
             self.count += 1
 
     def __dealloc__(self):
