@@ -125,3 +125,17 @@ def test_a_request_that_is_kept_tells_the_client_afterwards() -> None:
 
     exchange(handler, [data(b"X-Forwarded-For: 203.0.113.7, 10.0.0.1")], forwarded_allow_ips="10.0.0.1,unix")
     assert (kept[0].peer, kept[0].proxies) == (("203.0.113.7", 0), ("10.0.0.1", "unix"))
+
+
+@pytest.mark.parametrize(("settings", "status"), [({"allowed_hosts": "y"}, 421), ({"root_path": "/below"}, 404),
+                                                  ({"root_path_header": "X-P"}, 400)])  # fmt: skip
+def test_whoever_asks_for_another_host_or_path_is_named_as_well(settings: Any, status: int) -> None:
+    lines = b"X-P: //\r\nX-Forwarded-For: 203.0.113.7"
+    (record,) = exchange(failing, [data(lines)], **settings).log
+    assert record.message.startswith(f"203.0.113.7: GET /a: refused with {status}: ")
+
+
+def test_a_host_that_a_proxy_says_is_the_one_that_must_be_allowed() -> None:
+    lines = b"X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Host: y"
+    for believed, sent in ((True, b"HTTP/1.1 500 "), (False, b"HTTP/1.1 421 ")):
+        assert exchange(failing, [data(lines)], allowed_hosts="y", forwarded_host=believed).sent.startswith(sent)
