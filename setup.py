@@ -16,6 +16,7 @@ HOT = [
     "greenhttp.wire.host",
     "greenhttp.wire.forwarded",
     "greenhttp.wire.head",
+    "greenhttp.wire.proxy",
     "greenhttp.wire.body",
     "greenhttp.wire.response",
     "greenhttp.process.board",

@@ -2,6 +2,7 @@
 
     head        request line and fields -> Head; the scan resumes where it stopped. Begin here.
     body        the chunked decoder, and what writes chunks
+    proxy       the PROXY protocol: what a proxy says before the first byte of its client
     response    status and fields -> bytes; framing, and whether the connection persists
     names       known field names and their lookup
     host        host [":" port], checked

@@ -33,6 +33,7 @@ TARGETS = {
     "host": Target(1, 64),
     "names": Target(1, 40),
     "forwarded": Target(1, 256, True),
+    "proxy": Target(1, 400, True),
     "response": Target(2, 512, True),
     "connection": Target(4, 1500, True),
 }

@@ -19,6 +19,7 @@ from greenhttp.wire.forwarded import elements, forwarded, node
 from greenhttp.wire.head import Head
 from greenhttp.wire.host import is_authority
 from greenhttp.wire.names import KNOWN_NAMES, known_index
+from greenhttp.wire.proxy import Proxied, parse
 from greenhttp.wire.response import ResponseHead
 from tests.answers import Answer, answers
 from tests.fuzz import rules
@@ -149,6 +150,45 @@ def check_forwarded(data: bytes) -> None:
     for text in {data, *elements(data), *[each["for"] for each in forwarded(data) or () if "for" in each]}:
         for strict in (False, True):
             assert node(text, strict) == rules.read_node(text, strict), (text, strict, node(text, strict))
+
+
+# The PROXY protocol ---------------------------------------------------------------------------------------------------
+
+
+def check_proxy(data: bytes) -> None:
+    ends = [preface(pieces) for pieces in splits(data)]
+    assert all(end == ends[0] for end in ends), f"the split changed the result\n{ends}"
+    wanted = rules.read_proxy(data)
+    for end in ends[:1]:
+        assert end == wanted if isinstance(end, rules.Proxied) else wanted is None, f"{end}\n{wanted}"
+
+
+def preface(pieces: Iterable[bytes]) -> rules.Proxied | str | None:
+    """What is made of the pieces, each time more have come: a header, why it is refused, or None for more wanted."""
+    data = b""
+    for piece in pieces:
+        data += piece
+        try:
+            found = parse(data)
+        except WireError as error:
+            assert error.status == 400
+            return error.reason
+        if found is not None:
+            return proxied_of(found)
+        assert len(data) < 4096, "it waits for ever"
+    return None
+
+
+def proxied_of(found: Proxied) -> rules.Proxied:
+    values: dict[str, Any] = {name: getattr(found, name) for name in ("alpn", "authority", "unique_id", "netns")}
+    values = {name: value for name, value in values.items() if value is not None}
+    if found.version == 2:
+        values["tlvs"] = found.tlvs
+    if found.tls is not None:
+        names = ("version", "common_name", "cipher", "signature", "key", "client", "verify")
+        told = {name: getattr(found.tls, name) for name in names}
+        values["tls"] = {name: value for name, value in told.items() if value is not None}
+    return rules.Proxied(found.size, found.version, found.local, found.source, found.destination, values)
 
 
 # Response heads -------------------------------------------------------------------------------------------------------
@@ -333,6 +373,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "host": check_host,
     "names": check_names,
     "forwarded": check_forwarded,
+    "proxy": check_proxy,
     "response": check_response,
     "connection": check_connection,
 }

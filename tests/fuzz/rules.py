@@ -15,6 +15,7 @@ from typing import Any
 
 from greenhttp.wire.body import FORBIDDEN_TRAILERS
 from greenhttp.wire.response import REASONS
+from tests.proxied import crc32c
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 5.6.2
 TEXT = rb"[\t\x20-\x7e\x80-\xff]*"  # what a field value may hold, RFC 9110 5.5
@@ -350,3 +351,133 @@ def write_head(
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1") + own + "".join(
         f"{line}\r\n" for line in [*end, ""]
     ).encode(), transfer
+
+
+# The PROXY protocol, proxy-protocol.txt of HAProxy -------------------------------------------------------------------
+
+PROXY_NUMBER = rb"(0|[1-9][0-9]{0,4})"
+PROXY_LINE = re.compile(
+    rb"PROXY (?:(TCP4) ([0-9.]{7,15}) ([0-9.]{7,15})|(TCP6) ([0-9A-Fa-f:.]{2,39}) ([0-9A-Fa-f:.]{2,39})) "
+    + PROXY_NUMBER + rb" " + PROXY_NUMBER + rb"\r\n"
+)  # fmt: skip
+PROXY_UNKNOWN = re.compile(rb"PROXY UNKNOWN(?: [^\r\n]*)?\r\n")
+PROXY_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+PROXY_ONCE = {1: "alpn", 2: "authority", 5: "unique_id", 0x30: "netns"}
+PROXY_TLS = {0x21: "version", 0x22: "common_name", 0x23: "cipher", 0x24: "signature", 0x25: "key"}
+
+
+@dataclass
+class Proxied:
+    """A PROXY header that is accepted. `values`: its TLVs by the names of wire.proxy.Proxied, TLS as a dict."""
+
+    size: int
+    version: int
+    local: bool = False
+    source: tuple[str, int] | None = None
+    destination: tuple[str, int] | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def read_proxy(data: bytes) -> Proxied | None:
+    """The PROXY header that the data begins with."""
+    if data.startswith(PROXY_SIGNATURE):
+        return _proxy_block(data)
+    if line := PROXY_UNKNOWN.match(data):
+        return Proxied(line.end(), 1) if line.end() <= 107 else None
+    if (line := PROXY_LINE.match(data)) is None:
+        return None
+    kind, *ends = [text.decode() for text in line.groups() if text is not None]
+    source, destination = (_proxy_address(kind, text) for text in ends[:2])
+    ports = [int(text) for text in ends[2:]]
+    if source is None or destination is None or max(ports) > 65535:
+        return None
+    return Proxied(line.end(), 1, False, (source, ports[0]), (destination, ports[1]))
+
+
+def _proxy_address(kind: str, text: str) -> str | None:
+    try:
+        return _proxy_shown(IPv4Address(text) if kind == "TCP4" else IPv6Address(text))
+    except AddressValueError:
+        return None
+
+
+def _proxy_shown(address: IPv4Address | IPv6Address) -> str:
+    import socket
+
+    if isinstance(address, IPv6Address):
+        return str(address.ipv4_mapped or socket.inet_ntop(socket.AF_INET6, address.packed))
+    return str(address)
+
+
+def _proxy_tlvs(data: bytes) -> list[tuple[int, bytes]] | None:
+    found = []
+    while data:
+        if len(data) < 3 or len(data) < 3 + int.from_bytes(data[1:3], "big"):
+            return None
+        end = 3 + int.from_bytes(data[1:3], "big")
+        found.append((data[0], data[3:end]))
+        data = data[end:]
+    return found
+
+
+def _proxy_text(value: bytes) -> str:
+    """Raises ValueError."""
+    if len(value) > 255 or re.search(rb"[\0-\x1f\x7f]", value):
+        raise ValueError
+    return value.decode()
+
+
+def _proxy_block(data: bytes) -> Proxied | None:
+    if len(data) < 16 or data[12] not in (0x20, 0x21):
+        return None
+    size = 16 + int.from_bytes(data[14:16], "big")
+    if size > 4096 or len(data) < size:
+        return None
+    made = Proxied(size, 2, data[12] == 0x20, values={"tlvs": ()})
+    if made.local or data[13] == 0:
+        return made
+    needed = {0x11: 12, 0x12: 12, 0x21: 36, 0x22: 36, 0x31: 216, 0x32: 216}.get(data[13], 4096)
+    body = data[16:size]
+    tlvs = None if len(body) < needed else _proxy_tlvs(body[needed:])
+    if tlvs is None:
+        return None
+    if data[13] in (0x11, 0x21):
+        width, kind = (4, IPv4Address) if data[13] == 0x11 else (16, IPv6Address)
+        shown = [_proxy_shown(kind(body[i : i + width])) for i in (0, width)]
+        made.source = shown[0], int.from_bytes(body[2 * width : 2 * width + 2], "big")
+        made.destination = shown[1], int.from_bytes(body[2 * width + 2 : 2 * width + 4], "big")
+    known = [kind for kind, _ in tlvs if kind in (*PROXY_ONCE, 3, 0x20)]
+    if len(known) != len(set(known)):
+        return None
+    at = 16 + needed
+    try:
+        for kind, value in tlvs:
+            if kind == 3:
+                zeroed = data[: at + 3] + bytes(4) + data[at + 7 : size]
+                if len(value) != 4 or crc32c(zeroed) != int.from_bytes(value, "big"):
+                    return None
+            elif kind == 0x20:
+                if (told := _proxy_tls(value)) is not None:
+                    made.values["tls"] = told
+            elif kind in PROXY_ONCE:
+                if kind == 5 and len(value) > 128:
+                    return None
+                made.values[PROXY_ONCE[kind]] = value if kind in (1, 5) else _proxy_text(value)
+            elif kind != 4:
+                made.values["tlvs"] += ((kind, value),)
+            at += 3 + len(value)
+    except ValueError:
+        return None
+    return made
+
+
+def _proxy_tls(value: bytes) -> dict[str, Any] | None:
+    """Raises ValueError."""
+    subs = _proxy_tlvs(value[5:])
+    if len(value) < 5 or subs is None:
+        raise ValueError
+    subs = [(kind, text) for kind, text in subs if kind in PROXY_TLS]
+    if len(subs) != len({kind for kind, _ in subs}):
+        raise ValueError
+    told = {PROXY_TLS[kind]: _proxy_text(text) for kind, text in subs}
+    return {**told, "client": value[0], "verify": int.from_bytes(value[1:5], "big")} if value[0] & 1 else None

@@ -356,6 +356,11 @@ cdef int fuzz_forwarded(const uint8_t* data, size_t size) except -1:
     return 0
 
 
+cdef int fuzz_proxy(const uint8_t* data, size_t size) except -1:
+    properties.check_proxy(copied(data, size))
+    return 0
+
+
 cdef list servers = []        # one for each of properties.SERVERS
 
 
@@ -374,6 +379,8 @@ def target(name):
         return <size_t> &fuzz_response
     if name == "forwarded":
         return <size_t> &fuzz_forwarded
+    if name == "proxy":
+        return <size_t> &fuzz_proxy
     wire_head.WireError = wire_head.LimitError = wire_body.WireError = wire_body.LimitError = refused
     if name == "head":
         for settings in properties.HEAD_SETTINGS:

@@ -19,7 +19,8 @@ WORDS = [
     re.sub(rb"\\x(..)|\\(.)", lambda m: bytes([int(m[1], 16)]) if m[1] else m[2], word)
     for word in re.findall(rb'^"(.*)"$', (HERE / "http.dict").read_bytes(), re.MULTILINE)
 ]
-EXAMPLES = {"head": 250, "body": 250, "host": 300, "names": 300, "forwarded": 400, "response": 300, "connection": 60}
+EXAMPLES = {"head": 250, "body": 250, "host": 300, "names": 300, "forwarded": 400, "proxy": 400, "response": 300,
+            "connection": 60}  # fmt: skip
 
 
 def mutated(target: str) -> st.SearchStrategy[bytes]:
@@ -63,6 +64,7 @@ def test_the_corpus_holds_accepted_and_refused_inputs(target: str) -> None:
         "host": lambda data: rules.read_authority(data) is not None,
         "names": lambda data: re.fullmatch(rules.TOKEN, data) is not None,
         "forwarded": lambda data: rules.read_forwarded(data) is not None,
+        "proxy": lambda data: rules.read_proxy(data) is not None,
         "response": lambda data: b"\r" not in data and b"\n" not in data,
         "connection": lambda data: any(message.whole for message in rules.read_connection(data, {}, {})),
     }[target]
@@ -85,6 +87,8 @@ def test_the_corpus_holds_accepted_and_refused_inputs(target: str) -> None:
         ("forwarded", "open_quote", "ELEMENT", rb"[^,]*"),
         ("forwarded", "one", "ELEMENT", rb"(?!for)[^,]*"),
         ("forwarded", "v4_port", "NODE", rb"([0-9.]+)(?::([0-9]{1,4}))?"),
+        ("proxy", "tcp4", "PROXY_LINE", rb"(never)"),
+        ("proxy", "unknown_lf", "PROXY_UNKNOWN", rb"PROXY UNKNOWN.*\n"),
         ("response", "crlf_in_value", "VALUE", r"(?s).*"),
         ("response", "obs_text", "VALUE", r"[\t -~]*"),
         ("connection", "post", "FIELD_LINE", rb"((?!Content-Length)[A-Za-z-]+):(.*)"),
