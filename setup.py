@@ -29,6 +29,7 @@ HOT = [
     "greenhttp.green.stream",
     "greenhttp.green.transport",
     "greenhttp.green.peers",
+    "greenhttp.green.arrival",
     "greenhttp.green.acceptor",
     "greenhttp.green.nap",
     "greenhttp.green.lingering",

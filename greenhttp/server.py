@@ -25,13 +25,15 @@ from gevent.event import Event
 from greenhttp.errors import ConfigError
 from greenhttp.green import nap, running_loop
 from greenhttp.green.acceptor import Acceptor
+from greenhttp.green.arrival import Arrival
 from greenhttp.green.deadline import Sweep
 from greenhttp.green.listener import Listener, bound_name, close_listener, listen
 from greenhttp.green.loop import choose
 from greenhttp.green.spawn import SpawnDoor, SpawnedJob, Spawner
 from greenhttp.hosting.errors import Errors
 from greenhttp.hosting.interface import STREAM, Hooks, hosted, interface_of
-from greenhttp.http.connection import Connection, Door
+from greenhttp.http.connection import Connection, Door, expect_prefaces
+from greenhttp.http.preface import preface_of
 from greenhttp.http.service import Service
 from greenhttp.observe.access import AccessLog
 from greenhttp.observe.cuts import Cut, counted, listed
@@ -220,12 +222,16 @@ class Server:
     def _make_service(self) -> Service | Spawner:
         settings = self.settings
         if self.interface == STREAM:
-            return Spawner(self.app, settings, settings.connections, self._report, noise=self._noise)
+            preface = preface_of(settings.proxy_protocol)
+            return Spawner(
+                self.app, settings, settings.connections, self._report, noise=self._noise, preface=preface
+            )
         service = Service(settings, settings.connections, self._report, noise=self._noise)
         environ = self._access is not None and self._access.entries.wants_environ
         app = hosted(self.app, settings, self.hooks, environ)
         self._errors = getattr(app, "errors", None)
         service.attach(app)
+        expect_prefaces(service)
         if self._access is not None:
             service.observe(self._access.entries)
         return service
@@ -367,9 +373,9 @@ class Server:
             self._report("warning", listed(cuts, noun, f"cut: not finished within {wait:g} s{setting}"))
 
     @staticmethod
-    def _connections(service: Service | Spawner) -> list[Connection | SpawnedJob]:
+    def _connections(service: Service | Spawner) -> list[Arrival | Connection | SpawnedJob]:
         members = [member for phase in service.phases for member in phase.members()]
-        return [member for member in members if isinstance(member, (Connection, SpawnedJob))]
+        return [member for member in members if isinstance(member, (Arrival, Connection, SpawnedJob))]
 
     # ---- a forked child
 

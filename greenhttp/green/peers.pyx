@@ -124,6 +124,7 @@ cdef class Peers:
         cdef unsigned int zone = 0
         if stream.family == 0:
             return self.everybody or self.local and greenhttp_is_unix(stream.fd)
-        if stream.family == AF_INET6 and stream.address[0] == 0xFE and stream.address[1] >> 6 == 2:
+        if stream.proxied is None and stream.family == AF_INET6 and stream.address[0] == 0xFE \
+                and stream.address[1] >> 6 == 2:            # a proxy's word for its client says no interface
             zone = greenhttp_zone(stream.fd)
         return self.have(stream.family, stream.address, zone)

@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
+from greenhttp.green.arrival cimport Arrivals
 from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase, flag
 from greenhttp.green.lingering cimport Lingering
@@ -11,6 +12,8 @@ cdef class Spawner:
     cdef readonly object handler
     cdef readonly Pool pool
     cdef Board board                # lists what runs, for other threads and processes to see; None: nobody looks
+    cdef Arrivals arrivals          # connections that are not the handler's yet; None: each is, from accept on
+    cdef readonly Phase arriving    # accepted, what comes before the handler not complete
     cdef readonly Phase fresh       # accepted, its green thread has not begun
     cdef readonly Phase running     # in the handler
     cdef readonly Phase flushing    # the handler is done, not all of its output has left
@@ -26,6 +29,9 @@ cdef class Spawner:
     cdef bint full                  # accepting waits until a connection ends
     cdef object emptied             # called when the last connection has gone, or None
     cdef list doors
+
+    cdef int make_way(self) except -1
+    cdef int left(self) except -1
 
 cdef class SpawnedJob(Job):
     cdef Spawner spawner

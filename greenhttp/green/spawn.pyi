@@ -5,6 +5,7 @@ from typing import Any
 from typing_extensions import disjoint_base
 
 from greenhttp.green.acceptor import Acceptor
+from greenhttp.green.arrival import Arrivals
 from greenhttp.green.deadline import Phase
 from greenhttp.green.pool import Job, Pool, Worker
 from greenhttp.green.stream import Stream
@@ -21,11 +22,14 @@ class Spawner:
         report: Callable[..., object],
         hub: Any = None,
         noise: Callable[..., object] | None = None,
+        preface: Callable[[bytes], Any] | None = None,
     ) -> None: ...
     @property
     def handler(self) -> Callable[[Stream], object]: ...
     @property
     def pool(self) -> Pool: ...
+    @property
+    def arriving(self) -> Phase: ...
     @property
     def fresh(self) -> Phase: ...
     @property
@@ -61,6 +65,9 @@ class SpawnedJob(Job):
     def retire(self) -> None: ...
     def cut(self) -> None: ...
     def unfinished(self) -> tuple[str, str, float, Worker | None, str] | None: ...
+
+@disjoint_base
+class SpawnedArrivals(Arrivals): ...
 
 @disjoint_base
 class SpawnDoor(Acceptor):

@@ -11,6 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from greenhttp.green.acceptor cimport Acceptor
+from greenhttp.green.arrival cimport Arrivals
 from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.lingering cimport Lingering, lingering, share
@@ -35,21 +36,28 @@ cdef class Spawner:
         hub: gevent's hub, by default that of this thread.
         noise: noise(kind, message, level="info"), for what outsiders can make the log say at will: connections that
             break. As `report`, which it is by default.
+        preface: how to read what comes before the handler's first byte, see arrival.Arrivals; None: nothing does.
     """
 
-    def __init__(self, handler, settings, int64_t connections, report, hub=None, noise=None):
+    def __init__(self, handler, settings, int64_t connections, report, hub=None, noise=None, preface=None):
+        cdef SpawnedArrivals arrivals
         s = settings
         self.handler = handler
         self.report = report
         self.noise = noise if noise is not None else lambda kind, message, level="info": report(level, message)
         self.max_connections = connections
+        self.arriving = Phase("arriving", 0.0 if preface is None else s.proxy_timeout)
         self.fresh = Phase("fresh")
         self.running = Phase("running")
         self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.lingering = lingering("lingering", s, connections)
         self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
-        self.phases = (self.fresh, self.running, self.flushing, self.lingering, self.writing)
+        self.phases = (self.arriving, self.fresh, self.running, self.flushing, self.lingering, self.writing)
         self.pool = Pool(connections, connections, hub=hub)
+        if preface is not None:
+            arrivals = SpawnedArrivals(self.pool, self.arriving, s.proxy_allow_from, preface, self.noise)
+            arrivals.spawner = self
+            self.arrivals = arrivals
         self.lingers = s.linger_timeout > 0
         self.doors = []
 
@@ -69,6 +77,21 @@ cdef class Spawner:
         self.emptied = callback
         if self.open_connections == 0:
             callback()
+
+    cdef int make_way(self) except -1:
+        """Accepting had to wait, and there may be room now."""
+        self.full = False
+        for door in self.doors:
+            door.go_on()
+        return 0
+
+    cdef int left(self) except -1:
+        """A connection has gone."""
+        if self.full:
+            self.make_way()
+        if self.open_connections == 0 and self.emptied is not None:
+            self.emptied()
+        return 0
 
     def statistics(self):
         """As Service.statistics."""
@@ -291,13 +314,7 @@ cdef class SpawnedJob(Job):
             self.stream.job = None
             self.leave()
             spawner.open_connections -= 1
-        if spawner.full:
-            spawner.full = False
-            for door in spawner.doors:
-                door.go_on()
-        if spawner.open_connections == 0 and spawner.emptied is not None:
-            spawner.emptied()
-        return 0
+        return spawner.left()
 
     def retire(self):
         """The server stops: nothing to do, the handler knows best when its dialogue is over."""
@@ -359,16 +376,44 @@ cdef class SpawnDoor(Acceptor):
         return self.spawner.open_connections >= self.spawner.max_connections
 
     cdef bint admit(self) except -1:
+        if self.spawner.arrivals is not None and self.spawner.arrivals.give_way():
+            return True
         self.spawner.full = True
         return False
 
     cdef int connected(self, int fd, sockaddr_storage* peer) except -1:
         cdef Spawner spawner = self.spawner
-        cdef SpawnedJob job = SpawnedJob.__new__(SpawnedJob)
-        job.spawner = spawner
-        job.stream = adopt(fd, peer)
-        job.stream.job = job
-        spawner.open_connections += 1
-        job.enter(spawner.fresh)
-        spawner.pool.wake(job)
+        if spawner.arrivals is not None:
+            spawner.arrivals.receive(adopt(fd, peer), None)
+        else:
+            spawner.pool.wake(spawned(spawner, adopt(fd, peer)))
         return 0
+
+
+cdef SpawnedJob spawned(Spawner spawner, Stream stream):
+    cdef SpawnedJob job = SpawnedJob.__new__(SpawnedJob)
+    job.spawner = spawner
+    job.stream = stream
+    stream.job = job
+    spawner.open_connections += 1
+    job.enter(spawner.fresh)
+    return job
+
+
+cdef class SpawnedArrivals(Arrivals):
+    """What comes before the handler's first byte."""
+
+    cdef Spawner spawner
+
+    cdef Job welcome(self, Stream stream, object base):
+        return spawned(self.spawner, stream)
+
+    cdef void count(self, int change) noexcept:
+        self.spawner.open_connections += change
+
+    cdef int make_way(self) except -1:
+        return self.spawner.make_way() if self.spawner.full else 0
+
+    cdef int gone(self) except -1:
+        self.spawner.open_connections -= 1
+        return self.spawner.left()

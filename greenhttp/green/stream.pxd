@@ -27,6 +27,7 @@ cdef class Stream(Reader):
     cdef uint32_t out_pos
     cdef uint32_t out_end
     cdef Chain* chain                   # output before `outbuf`, or NULL
+    cdef readonly object proxied        # what a proxy has said of the connection, before its first byte; None: nothing
 
     # the seam
     cdef Py_ssize_t give(self, iovec* parts, int count) except -2

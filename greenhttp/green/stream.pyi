@@ -1,6 +1,6 @@
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from typing_extensions import Buffer, Self, disjoint_base
 
@@ -15,6 +15,8 @@ class FilePart:
 
 @disjoint_base
 class Stream(Reader):
+    @property
+    def proxied(self) -> Any: ...
     @property
     def unsent(self) -> int: ...
     def write(self, data: Buffer, *, timeout: float | None = None) -> None: ...

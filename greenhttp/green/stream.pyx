@@ -104,6 +104,9 @@ cdef class FilePart:
 cdef class Stream(Reader):
     """A buffered byte stream. Base of the streams in `transport`; not made directly.
 
+    Attributes:
+        proxied: what a proxy has said of the connection before its first byte (`proxy_protocol`), or None.
+
     One green thread may read while another writes; two readers, or two writers that have to wait, are an error.
 
     Used in one thread, that of the hub which is there when it first waits.

@@ -16,9 +16,10 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
 from greenhttp.green.acceptor cimport Acceptor
+from greenhttp.green.arrival cimport Arrival, Arrivals
 from greenhttp.green.deadline cimport Node, Phase, owner
 from greenhttp.green.lingering cimport Lingering, share
-from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Worker
+from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Job, Worker
 from greenhttp.green.chunks cimport held_bytes
 from greenhttp.green.stream cimport FilePart, Stream
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
@@ -37,6 +38,7 @@ from greenhttp.wire.response cimport ResponseHead, Transfer
 from math import ceil
 
 from greenhttp.errors import BodyError, StreamClosed, WireError
+from greenhttp.http.preface import preface_of
 from greenhttp.http.refusals import other_protocol
 
 cdef enum:
@@ -61,6 +63,55 @@ def connect_memory(Service service, MemoryStream stream not None):
     cdef Connection connection = open_connection(service, stream, (<App>service.app).prepare("localhost", 80))
     service.pool.submit(connection)
     return connection
+
+
+def arrive_memory(Service service, MemoryStream stream not None):
+    """The same for one that begins with what comes before HTTP, if its server expects that: an Arrival then."""
+    cdef Arrival arrival
+    if service.arrivals is None:
+        return connect_memory(service, stream)
+    arrival = service.arrivals.receive(stream, (<App>service.app).prepare("localhost", 80))
+    service.pool.submit(arrival)
+    return arrival
+
+
+cdef class ServiceArrivals(Arrivals):
+    """What comes before HTTP, where the settings ask for it. Made by `expect_prefaces`."""
+
+    cdef Service service
+
+    cdef Job welcome(self, Stream stream, object base):
+        return open_connection(self.service, stream, base)
+
+    cdef void count(self, int change) noexcept:
+        self.service.open_connections += change
+
+    cdef int make_way(self) except -1:
+        return self.service.make_way() if self.service.full else 0
+
+    cdef int gone(self) except -1:
+        self.service.open_connections -= 1
+        return left(self.service)
+
+
+def expect_prefaces(Service service not None):
+    """From now on connections begin with what comes before HTTP, if the settings ask for that: a PROXY header."""
+    cdef ServiceArrivals arrivals
+    cdef object settings = service.settings
+    cdef object read = preface_of(settings.proxy_protocol)
+    if read is not None:
+        arrivals = ServiceArrivals(service.pool, service.arriving, settings.proxy_allow_from, read, service.noise)
+        arrivals.service = service
+        service.arrivals = arrivals
+
+
+cdef int left(Service service) except -1:
+    """A connection has gone."""
+    if service.full:
+        service.make_way()
+    if service.open_connections == 0 and service.emptied is not None:
+        service.emptied()
+    return 0
 
 
 cdef class Connection(Exchange):
@@ -660,11 +711,7 @@ cdef class Connection(Exchange):
             self.stream.job = None
             self.leave()
             service.open_connections -= 1
-        if service.full:
-            service.make_way()
-        if service.open_connections == 0 and service.emptied is not None:
-            service.emptied()
-        return 0
+        return left(service)
 
     def retire(self):
         """The server stops: what has begun to arrive is still answered, a connection without that ends now."""
@@ -827,10 +874,13 @@ cdef class Door(Acceptor):
     cdef bint admit(self) except -1:
         cdef Service service = self.service
         cdef Connection victim
+        if service.arrivals is not None and service.arrivals.give_way():
+            return True
         while True:
             # Those that never completed a request go first, then the longest idle. Not those about to be looked at.
             victim = waits(service.fresh)
-            if victim is None and (service.fresh.count == 0 or self.stopping):  # else newcomers are looked at first
+            if victim is None and (service.fresh.count + service.arriving.count == 0 or self.stopping):
+                # Else newcomers are looked at first.
                 victim = waits(service.idle)
             if victim is None:
                 service.full = True
@@ -840,7 +890,11 @@ cdef class Door(Acceptor):
                 return True
 
     cdef int connected(self, int fd, sockaddr_storage* peer) except -1:
-        cdef Connection connection = open_connection(self.service, adopt(fd, peer), self.base)
+        cdef Connection connection
+        if self.service.arrivals is not None:
+            self.service.arrivals.receive(adopt(fd, peer), self.base)
+            return 0
+        connection = open_connection(self.service, adopt(fd, peer), self.base)
         # Its request has often come already: answered in this turn, a short connection never meets the poller.
         self.service.pool.wake(connection)
         return 0

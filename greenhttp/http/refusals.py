@@ -17,11 +17,12 @@ COUNTED = ("limit_request_fields",)  # all others are sizes
 SHOWN = 100  # bytes of what a client sent
 UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
+PROXY_HEADER = "a PROXY header came to a plain port; give --proxy-protocol any, or turn it off in the proxy"
 OTHERS = (  # how something else begins, and what it is
     (b"\x16\x03", "TLS spoken to a plain port; use http://, or a proxy that ends TLS"),
     (b"PRI * HTTP/2.0\r", "HTTP/2 spoken to a port for HTTP/1.1; use HTTP/1.1, in a proxy towards this server too"),
-    (b"PROXY ", "the PROXY protocol is not supported; turn it off in the proxy"),
-    (b"\r\n\r\n\x00\r\nQUIT\n", "the PROXY protocol is not supported; turn it off in the proxy"),
+    (b"PROXY ", PROXY_HEADER),
+    (b"\r\n\r\n\x00\r\nQUIT\n", PROXY_HEADER),
 )
 
 

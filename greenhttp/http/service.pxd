@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t
 
 from greenhttp.process.board cimport Board
+from greenhttp.green.arrival cimport Arrivals
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.lingering cimport Lingering
 from greenhttp.green.pool cimport Pool
@@ -15,6 +16,8 @@ cdef class Service:
     cdef object observer            # a response.Observer, or None
     cdef readonly Pool pool
     cdef Board board                # lists what runs, for other threads and processes to see; None: nobody looks
+    cdef Arrivals arrivals          # connections that are not HTTP's yet; None: each is, from accept on
+    cdef readonly Phase arriving    # accepted, what comes before HTTP not complete
     cdef readonly Phase fresh       # accepted, first head not complete
     cdef readonly Phase heading     # a later head has begun
     cdef readonly Phase idle        # between two requests

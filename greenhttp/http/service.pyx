@@ -48,6 +48,7 @@ cdef class Service:
         self.report = report
         self.noise = noise if noise is not None else lambda kind, message, level="info": report(level, message)
         self.max_connections = connections
+        self.arriving = Phase("arriving", 0.0 if s.proxy_protocol == "off" else s.proxy_timeout)
         self.fresh = Phase("fresh", s.header_timeout, setting="header")
         self.heading = Phase("heading", s.header_timeout, setting="header")
         self.idle = Phase("idle", s.keepalive_timeout)
@@ -60,8 +61,8 @@ cdef class Service:
         self.body = Phase("body", s.body_timeout, s.body_min_rate, s.min_rate_after, "body")
         self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.phases = (
-            self.fresh, self.heading, self.idle, self.queued, self.running, self.overdue, self.flushing,
-            self.draining, self.lingering, self.body, self.writing,
+            self.arriving, self.fresh, self.heading, self.idle, self.queued, self.running, self.overdue,
+            self.flushing, self.draining, self.lingering, self.body, self.writing,
         )
         self.health_path = None if s.health_path is None else s.health_path.encode("ascii")
         reserve = 0 if self.health_path is None else RESERVE

@@ -1,4 +1,4 @@
-"""What outsiders can make the log say at will: refusals, connections that break.
+"""What outsiders can make the log say at will: refusals, connections that break or may not come in.
 
 Some lines a second of each kind are written. The others are counted, and the count is logged when their second is
 over, or when the server stops, so that the last line of a flood says how large it was. Where the log takes debug, the
@@ -19,6 +19,8 @@ KINDS = {  # -> what is counted
     "refusals": "refusal{}",
     "overload": "refusal{} because of overload",
     "disconnections": "disconnection{}",
+    "arrivals": "connection{} closed before the first byte of the client",
+    "strangers": "connection{} from peers that are not listed in proxy_allow_from",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -93,30 +93,41 @@ def exchange(
     # Here, so that `every_split` can be had without an event loop.
     import gevent
 
+    from greenhttp.green.arrival import Arrival
     from greenhttp.green.transport import MemoryStream
-    from greenhttp.http.connection import State, connect_memory
+    from greenhttp.http.connection import State, arrive_memory, expect_prefaces
 
     outcome = Outcome()
     with service_of(app, outcome.log, settings) as service:
+        expect_prefaces(service)
         stream = MemoryStream(pieces, keep_open=keep_open, window=window)
-        connection = connect_memory(service, stream)
+        first = arrive_memory(service, stream)
+
+        def connection() -> Any:
+            return first.heir or first if isinstance(first, Arrival) else first
+
+        def state() -> State:
+            now = connection()
+            if isinstance(now, Arrival):
+                return State.CLOSED if now.over else State.HEAD
+            return cast(State, now.state)
 
         def settled() -> bool:
-            if not stream.exhausted or connection.state not in (State.HEAD, State.LINGER):
+            if not stream.exhausted or state() not in (State.HEAD, State.LINGER):
                 return False
             now = service.statistics()
             return not (now["pool_ready"] or now["running"] or now["pool_waiting"])
 
         try:
-            while connection.state != State.CLOSED and not settled():
+            while state() != State.CLOSED and not settled():
                 gevent.idle()
-            if connection.state == State.CLOSED or stream.hung_up:
+            if state() == State.CLOSED or stream.hung_up:
                 outcome.ended = "reset" if stream.reset else "closed"
             outcome.sent = bytes(stream.outgoing)
             outcome.sends = stream.gives
         finally:
-            if connection.state != State.CLOSED:
-                connection.cut()
+            if state() != State.CLOSED:
+                connection().cut()
     return outcome
 
 

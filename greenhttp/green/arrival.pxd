@@ -1,0 +1,40 @@
+from greenhttp.green.deadline cimport Phase, flag
+from greenhttp.green.peers cimport Peers
+from greenhttp.green.pool cimport Job, Pool
+from greenhttp.green.stream cimport Stream
+
+cdef enum Step:
+    WANTING = 0         # more has to come
+    ARRIVED = 1         # the preface is over, what follows is the protocol's
+    REFUSED = 2         # the connection is to be closed, and the log knows why
+
+cdef class Arrivals:
+    cdef readonly Phase phase       # accepted, its preface not complete
+    cdef readonly Peers allowed     # who may connect
+    cdef Pool pool
+    cdef object read                # read(bytes) -> what the preface says, or None: not all of it has come
+    cdef object noise               # noise(kind, message, level="info"): what outsiders can make it say at will
+
+    cdef Job welcome(self, Stream stream, object base)
+    cdef void count(self, int change) noexcept
+    cdef int make_way(self) except -1
+    cdef int gone(self) except -1
+    cdef Arrival receive(self, Stream stream, object base)
+    cdef bint give_way(self) except -1
+    cdef int say(self, Stream stream, str why) except -1
+
+cdef class Arrival(Job):
+    cdef Arrivals arrivals          # None: it has arrived, or was closed
+    cdef readonly Stream stream
+    cdef object base                # for `welcome`
+    cdef readonly Job heir          # what it became, None before
+
+    cdef Step step(self) except *
+    cdef int proceed(self, bint last) except -1
+    cdef int hand_over(self) except -1
+    cdef bint begun(self) except -1
+    cdef int see_off(self) except -1
+    cdef int close(self, bint reset) except -1
+
+cdef class ProxyArrival(Arrival):
+    cdef Step read_header(self) except *

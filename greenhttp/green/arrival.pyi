@@ -1,0 +1,33 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from typing_extensions import disjoint_base
+
+from greenhttp.green.deadline import Phase
+from greenhttp.green.peers import Peers
+from greenhttp.green.pool import Job, Pool
+from greenhttp.green.stream import Stream
+
+@disjoint_base
+class Arrivals:
+    def __init__(
+        self, pool: Pool, phase: Phase, allowed: Sequence[str], read: Callable[[bytes], Any], noise: Callable[..., None]
+    ) -> None: ...
+    @property
+    def phase(self) -> Phase: ...
+    @property
+    def allowed(self) -> Peers: ...
+
+@disjoint_base
+class Arrival(Job):
+    @property
+    def stream(self) -> Stream: ...
+    @property
+    def heir(self) -> Job | None: ...
+    @property
+    def over(self) -> bool: ...
+    def retire(self) -> None: ...
+    def cut(self) -> None: ...
+    def unfinished(self) -> None: ...
+
+class ProxyArrival(Arrival): ...
