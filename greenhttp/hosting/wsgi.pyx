@@ -21,6 +21,7 @@ from greenhttp.http.request cimport Request, trailers_of
 from greenhttp.http.origin cimport Origin
 from greenhttp.http.response cimport Delivery, bytes_of, file_range
 from greenhttp.wire.head cimport Field, Form, Framing, Head
+from greenhttp.wire.proxy cimport Proxied
 
 import sys
 
@@ -280,9 +281,22 @@ cdef dict make_environ(Request request):
     if request.origin is not None:
         correct(environ, request.origin)
         environ[K_SCRIPT] = request.below()
+        if request.exchange.stream.proxied is not None:     # with the PROXY protocol there is always an origin
+            tell_proxied(environ, request.exchange.stream.proxied)
     elif request.outside:
         environ[K_SCRIPT] = ""
     return environ
+
+
+cdef int tell_proxied(dict environ, Proxied proxied) except -1:
+    """What a PROXY header has said, by gunicorn's names."""
+    cdef object destination = proxied.destination
+    environ["PROXY_PROTOCOL"] = proxied.protocol
+    if destination is not None:
+        environ["PROXY_ADDR"] = destination[0]
+        environ["PROXY_PORT"] = str(destination[1])
+    environ["greenhttp.proxied"] = proxied
+    return 0
 
 
 cdef int correct(dict environ, Origin origin) except -1:

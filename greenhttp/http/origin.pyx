@@ -192,6 +192,8 @@ cdef class Origins:
             self.watch(name)
         if settings.forwarded_strip:
             self.strip_all(settings)
+        if settings.proxy_protocol != "off":
+            self.always = True              # TLS is told there, for all requests of a connection
 
     cdef int watch_scheme(self, str name, bytes value) except -1:
         if name in KNOWN_NAMES:
@@ -244,6 +246,8 @@ cdef class Origins:
         """
         cdef bint trusted = self.trusts(stream)
         origin.root_path = self.root_path
+        if stream.proxied is not None and stream.proxied.tls is not None:
+            origin.scheme = "https"         # unless a field that is believed says otherwise: it is of one farther away
         if trusted and self.family == "x-forwarded":
             self.x_forwarded(origin, head, stream)
         elif trusted and self.family == "forwarded":

@@ -5,6 +5,7 @@ from greenhttp.http.body import Body
 from greenhttp.http.form import Form
 from greenhttp.http.origin import Origin
 from greenhttp.http.values import Values
+from greenhttp.wire.proxy import Proxied
 
 _T = TypeVar("_T")
 
@@ -57,6 +58,8 @@ class Request:
     def peer(self) -> tuple[str, int] | str: ...
     @property
     def proxies(self) -> tuple[str, ...]: ...
+    @property
+    def proxied(self) -> Proxied | None: ...
     @property
     def gone(self) -> bool: ...
     def json(self, *, limit: int = 1048576) -> Any: ...

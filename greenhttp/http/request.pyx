@@ -245,6 +245,12 @@ cdef class Request:
         return () if self.origin is None else self.origin.proxies
 
     @property
+    def proxied(self):
+        """What a proxy has said of the connection before its first byte (`proxy_protocol`), a wire.proxy.Proxied; or
+        None."""
+        return self.exchange.stream.proxied
+
+    @property
     def gone(self):
         """Whether the client has gone, so that the answer to this request would reach nobody. Looks anew each time.
 
