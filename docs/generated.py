@@ -67,6 +67,8 @@ def _facts(setting: Setting) -> Iterator[str]:
     flags = [f"`{flag}`" for flag in setting.flags]
     flags += [f"`--no-{setting.flag[2:]}`"] if setting.kind == "bool" else [f"`{flag}`" for flag, _ in setting.switches]
     yield f"- Default: {'see above' if default is None else f'`{default}`'}. Value: {value}{unit}."
+    if setting.bare:
+        flags[0] += f" (without a value: {setting.bare})"
     by_name = "File and Python" if setting.name in IN_PYTHON else "File (not in `serve()`)"
     yield f"- Command line: {', '.join(flags)}. Environment: `{setting.variable}`. {by_name}: `{setting.name}`."
 

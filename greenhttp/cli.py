@@ -161,6 +161,8 @@ def _help_row(setting: Setting) -> tuple[str, str]:
     if setting.default not in (None, ()):
         default = setting.typed(setting.parse(setting.default))
         words.append(f"[{', '.join(default) if isinstance(default, list) else default}]")
+    if setting.bare:
+        words.append(f"Without a value: {setting.bare}.")
     if setting.switches:
         words.append(f"{', '.join(f'{flag}: {value}' for flag, value in setting.switches)}.")
     if aliases:
@@ -176,7 +178,8 @@ def _options() -> list[click.Parameter]:
             options.append(click.Option([setting.name, *names], default=None))
         else:
             many = setting.kind in LISTS
-            options.append(click.Option([setting.name, *setting.flags], type=str, multiple=many, default=None))
+            bare: dict[str, Any] = {"is_flag": False, "flag_value": setting.bare} if setting.bare else {}
+            options.append(click.Option([setting.name, *setting.flags], type=str, multiple=many, default=None, **bare))
         for flag, _ in setting.switches:
             options.append(click.Option([flag], is_flag=True))
     options.extend(click.Option([f"--{name}", *(["--unix-socket"] if name == "uds" else [])]) for name in PLACES)

@@ -97,6 +97,10 @@ def test_nothing_given_is_the_defaults():
         (["-k", "gevent"], {}),
         (["--loop", "libuv"], {"loop": "libuv"}),
         (["--context", "thread"], {"context": "thread"}),
+        (["--proxy-protocol", "-w", "0"], {"proxy_protocol": "any"}),
+        (["--proxy-protocol", "--proxy-timeout", "3"], {"proxy_protocol": "any", "proxy_timeout": 3}),
+        (["--proxy-protocol", "v1"], {"proxy_protocol": "v1"}),
+        (["--proxy-protocol=AUTO"], {"proxy_protocol": "any"}),
     ],
 )
 def test_options(arguments, values):

@@ -92,4 +92,5 @@ def _host(text: str) -> str:
 
 
 def proxy_protocol(value: str) -> str:
-    return one_of("off", "v1", "v2", "any")({"auto": "any", "false": "off", "no": "off"}.get(value, value))
+    words = {"auto": "any", "true": "any", "yes": "any", "on": "any", "false": "off", "no": "off"}  # gunicorn's too
+    return one_of("off", "v1", "v2", "any")(words.get(value, value))

@@ -10,7 +10,7 @@ A value may come as Python says it (`header_timeout=2.5`) or as a person types i
     bool        True, "yes", "off", "1" ...                         bool
     text        "greenhttp"                                         str
     path        "logs/error.log", "-" where its help says so        str
-    choice      "wsgi", "WSGI"                                      str, in lower case
+    choice      "wsgi", "WSGI", False                               str, in lower case
     file        "access.log", "-", "off", False                     str, or None for off
     header      "greenhttp", "off", False                           str, or None for off
     target      "/healthz", "off", False                            str, or None for off
@@ -161,8 +161,8 @@ def parse_text(value: object) -> str:
 
 
 def parse_choice(value: object) -> str:
-    """One word out of several; upper and lower case are the same."""
-    return parse_text(value).lower()
+    """One word out of several; upper and lower case are the same. What was a switch once may be True or False."""
+    return parse_text(str(value) if isinstance(value, bool) else value).lower()
 
 
 def parse_file(value: object) -> str | None:

@@ -33,6 +33,7 @@ class Setting:
             with `_` for `-`, are also names in a file of settings.
         check: called with the value of the right kind; returns the one to keep or raises ValueError.
         switches: flags that take no value, each with the value it stands for.
+        bare: what its own flags stand for without a value, "" where they need one.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Setting:
     flags: tuple[str, ...]
     check: Callable[[Any], Any] | None = None
     switches: tuple[tuple[str, str], ...] = ()
+    bare: str = ""
 
     @property
     def variable(self) -> str:
@@ -453,7 +455,7 @@ SETTINGS: tuple[Setting, ...] = (
         "proxy_protocol", "choice", "off", "",
         "Expect the PROXY protocol at the beginning of each connection: v1, v2, any, or off. A connection without it is"
         " closed.",
-        _PROXY, ("--proxy-protocol",), checks.proxy_protocol,
+        _PROXY, ("--proxy-protocol",), checks.proxy_protocol, bare="any",
     ),
     Setting(
         "proxy_allow_from", "names", "127.0.0.1,::1", "",

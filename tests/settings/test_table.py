@@ -457,3 +457,16 @@ def test_a_table_of_settings_needs_nothing_but_its_room_and_errors(module):
     rooms = {".".join(name.split(".")[:2]) for name in names if name and name.startswith("greenhttp")}
     assert rooms <= {"greenhttp.errors", "greenhttp.settings"}
     assert not names & {"os", "socket", "gevent", "resource", "io", "pathlib"}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(True, "any"), (False, "off"), ("auto", "any"), ("V1", "v1"), ("v2", "v2"), ("yes", "any"), ("no", "off")],
+)
+def test_proxy_protocol_takes_what_gunicorns_files_have(given, kept):
+    assert Settings(proxy_protocol=given).proxy_protocol == kept
+
+
+def test_a_choice_that_was_never_a_switch_is_none():
+    with pytest.raises(ConfigError, match="interface: 'true' is not known; give"):
+        Settings(interface=True)
