@@ -23,6 +23,8 @@ def app(environ, start_response):
     path, read = environ["PATH_INFO"], environ["wsgi.input"].read
     if path == "/healthz":
         ready = not os.path.exists("busy")
+        if "greenhttp.proxied" in environ:
+            say(f"checked by {environ['PROXY_PROTOCOL']}")
         start_response("200 OK" if ready else "503 Service Unavailable", [("Content-Length", "0")])
         return []
     if path == "/events/":
@@ -45,6 +47,16 @@ def app(environ, start_response):
         body = subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, check=True).stdout
     elif path == "/scheme":
         body = environ["wsgi.url_scheme"].encode()
+    elif path == "/proxied":
+        names = ("REMOTE_ADDR", "REMOTE_PORT", "PROXY_PROTOCOL", "PROXY_ADDR", "PROXY_PORT", "wsgi.url_scheme")
+        told = {name: environ.get(name) for name in names}
+        proxied = environ["greenhttp.proxied"]
+        told.update(version=proxied.version, authority=proxied.authority, alpn=proxied.alpn and proxied.alpn.decode())
+        told.update(unique_id=proxied.unique_id and proxied.unique_id.decode())
+        if proxied.tls is not None:
+            sub = ("version", "cipher", "common_name", "signature", "key", "client", "verified")
+            told["tls"] = {name: getattr(proxied.tls, name) for name in sub}
+        body = json.dumps(told).encode()
     elif path == "/pid":
         body = f"{os.getpid()} {os.getppid()}".encode()
     else:  # as the clients of tests/reload expect it
