@@ -91,6 +91,14 @@ class Visit:
 
     # ---- checks
 
+    def came_from(self, peer):
+        """Whoever the server says has asked this must be whom its client has named, in a world of proxies."""
+        preface = self.asked.client.preface
+        if preface is None or preface.source == peer:
+            return
+        if not preface.good or preface.source is not None:
+            self.world.fail("the peer of nobody", f"{peer} and not {preface.source}, {self.asked.story()}")
+
     def mine(self, error):
         """Whether an exception may arrive here; the world fails if not."""
         asked, world = self.asked, self.world
@@ -335,6 +343,7 @@ def wsgi(world):
             start_response("200 OK", [("X-Id", "-1")])
             return [b""]
         visit = Visit(world, asked, environ["wsgi.input"])
+        visit.came_from((environ["REMOTE_ADDR"], int(environ["REMOTE_PORT"] or 0)))
         if environ["REQUEST_METHOD"] != asked.method or environ.get("HTTP_X_0", str(asked.rid)) != str(asked.rid):
             world.fail("fields of another request", f"{environ} in {asked.story()}")
         return visit.called(answer_wsgi, visit, environ, start_response)
@@ -389,6 +398,7 @@ def native(world):
             world.enter_gate()
             return Response(b"", headers=[("X-Id", "-1")])
         visit = Visit(world, asked, request.body)
+        visit.came_from(request.peer)
         if request.method != asked.method or request.headers.get("x-0", str(asked.rid)) != str(asked.rid):
             world.fail("fields of another request", f"{request} in {asked.story()}")
         return visit.called(answer_native, visit, request)
@@ -448,6 +458,7 @@ def stream(world):
                 stream.write(b"0 0 0\n\r\n\r\n 200")
                 continue
             visit = Visit(world, asked, stream)
+            visit.came_from(stream.peer)
             try:
                 visit.safely(answer_stream, visit, stream)
             finally:

@@ -8,6 +8,7 @@ import ctypes
 from tests.sim.judge import Answers, Frames, Wrong, judge
 from tests.sim.native import END
 from tests.sim.plan import Asked
+from tests.sim.prefaces import Preface
 
 
 class Client:
@@ -55,13 +56,20 @@ class Client:
             for before, asked in zip(self.asked, self.asked[1:], strict=False):
                 if before.quirk == "shrinks":
                     asked.read_behind_a_file()
-        ends = 0
+        self.preface = Preface(world.plan, name) if world.plan.proxied else None
+        self.unanswered = self.preface is not None and not self.preface.good
+        ends = len(self.preface.header) if self.preface else 0
         for asked in self.asked:
             asked.head, asked.body = asked.make_head(), asked.make_body()
             asked.begins = ends
             asked.ends = ends = ends + len(asked.head) + len(asked.body)
         self.start = chance.choice((0.0, 0.0, chance.random() * 0.02, chance.random() * 0.3))
         getattr(self, f"be_{self.manner}")()
+        if self.preface is not None:
+            self.steps = self.preface.put_before(self.steps)
+        if self.unanswered:
+            self.manner, self.eager = "preface", True
+            self.rude()
 
     # ---- manners
 
@@ -288,6 +296,9 @@ class Client:
             n = world.c.client_take(self.number, world.memory, size)
             if n > 0:
                 most -= n
+                if self.unanswered:
+                    came = ctypes.string_at(world.memory, n)
+                    raise Wrong("an answer without a PROXY header", f"{self.name} {self.preface.manner}: {came[:80]}")
                 try:
                     self.answers.feed(ctypes.string_at(world.memory, n))
                 except Wrong as wrong:

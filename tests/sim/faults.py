@@ -45,7 +45,7 @@ class Fault:
 POOL, NAP = "green/pool.pyx", "green/nap.pyx"
 WAITING, STREAM = "green/waiting.pyx", "green/stream.pyx"
 CONNECTION, BODY, WSGI = "http/connection.pyx", "http/body.pyx", "hosting/wsgi.pyx"
-LINGERING = "green/lingering.pyx"
+LINGERING, ARRIVAL = "green/lingering.pyx", "green/arrival.pyx"
 
 FAULTS = (
     Fault(
@@ -128,6 +128,21 @@ FAULTS = (
     ),
     Fault(
         "18a",
+        "what comes with a PROXY header is not looked at until more comes",
+        (Change(ARRIVAL, "Arrival.hand_over", "arrivals.pool.submit(heir)", "self.stream.watch_read()"),),
+    ),
+    Fault(
+        "18b",
+        "a connection keeps the place that it had while it arrived",
+        (Change(ARRIVAL, "Arrival.hand_over", "arrivals.count(-1)", "pass"),),
+    ),
+    Fault(
+        "18c",
+        "a PROXY header that has come too late is not looked at",
+        (Change(ARRIVAL, "Arrival.expired", "self.proceed(True)", "self.close(False)"),),
+    ),
+    Fault(
+        "18d",
         "an answer that cannot leave waits for a client that first sends everything",
         (Change(CONNECTION, "Connection.hears", "return self.rest is not None and", "return False and"),),
     ),

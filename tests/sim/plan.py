@@ -217,6 +217,9 @@ class Plan:
             self.settings["limit_buffers"], self.settings["limit_pipeline"] = 80 << 10, 16 << 10
         if self.chance("gathers").random() < 0.2:  # by itself, so that the other worlds are what they were
             self.settings["gather_chunked"] = 64 << 20
+        self.proxied = self.chance("proxy").random() < 0.25  # the same
+        if self.proxied:
+            self.settings |= {"proxy_protocol": "any", "proxy_allow_from": "*", "proxy_timeout": 4}
         self.board = chance.choice((0, 4, 200))
         self.access_log = chance.random() < 0.5
         kinds = chance.sample(ADVERSITIES, chance.choice((2, 2, 3, 4)))

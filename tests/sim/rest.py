@@ -6,10 +6,10 @@ from gevent.event import Event
 
 from tests.sim import native
 
-KEPT = ("Wait", "Connection", "SocketStream", "SpawnedJob", "FilePart")
+KEPT = ("Wait", "Connection", "SocketStream", "SpawnedJob", "FilePart", "ProxyArrival", "Proxied")
 COUNTS = (
-    "connections", "fresh", "heading", "queued", "running", "overdue", "flushing", "draining", "lingering", "body",
-    "writing", "pool_ready", "pool_waiting",
+    "connections", "arriving", "fresh", "heading", "queued", "running", "overdue", "flushing", "draining", "lingering",
+    "body", "writing", "pool_ready", "pool_waiting",
 )  # fmt: skip
 
 
@@ -102,6 +102,8 @@ class Fresh:
         self.number = c.connect(self.world.plan.family, 65536, 0)
         self.world.by_number.append(self)
         text = b"gate\n" if self.world.plan.kind == "stream" else GATE
+        if self.world.plan.proxied:
+            text = b"PROXY UNKNOWN\r\n" + text
         c.client_send(self.number, text, len(text))
 
     def take(self, most):
