@@ -3,6 +3,8 @@
     loop        which loop gevent uses, before there is one
     listener    addresses -> listening sockets
     acceptor    listening socket -> connected descriptors with their peers' addresses
+    arrival     what comes before the protocol of a connection: a PROXY header
+    peers       a list of trusted peers, compared with an address
     chunks      the memory of streams
     waiting     where a stream waits; a green thread alone is suspended
     reading     a stream's input
@@ -12,6 +14,7 @@
     spawn       stream handlers: a green thread per connection, handler(stream)
     nap         time.sleep of a patched process: one heap and one timer for all that sleep
     running_loop  asyncio's running loop in a patched process: one for each green thread
+    lingering   reading on after the last answer, while the client still sends
     deadline    one list per phase of a connection, one sweep for all
     switch      greenlet's C interface
 

@@ -8,6 +8,7 @@
     body        the seam: what content comes from, and how it is read
     service     what all connections of a server share: limits, phases, green threads, the fields of every answer
     origin      who sent a request, by what scheme, to which host, under which path; hosts: those that are answered for
+    preface     what comes before HTTP: how a PROXY header is read
     values,form what a handler reads by name: query parameters, form fields, uploads
 
 Called by green.pool with a connection that is ready; calls the application it was given. Imports wire, green,
