@@ -21,6 +21,7 @@ HOT = [
     "greenhttp.wire.response",
     "greenhttp.process.board",
     "greenhttp.process.sender",
+    "greenhttp.process.ids",
     "greenhttp.green.deadline",
     "greenhttp.green.pool",
     "greenhttp.green.chunks",

@@ -3,6 +3,7 @@
     clock       the clocks that all read
     board       what this process does at this moment, in memory that its supervisor can read
     sender      who has sent a signal
+    ids         IDs that no other process makes
     handlers    what takes signals, kept against what an application does
     places      where a thread or a green thread is
     watchdog    a thread that says what holds the hub up
