@@ -52,10 +52,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("greenhttp")
 
-# What a line about a connection or a request begins with, see Stream.who and Origin.who: for logs that keep it apart
+# What a line about a connection or a request begins with, see Origin.who and http.service: for logs that keep it apart
 PREFIX = re.compile(
-    r"((?:\[[^] ]+\]|\d+(?:\.\d+){3})(?::\d+)?|a UNIX peer(?: \(process \d+\))?|an unknown client|client _[\w.-]+): "
-    r"(?:([^\s:]+ /[^\s:]*): )?"
+    r"((?:\[[^] ]+\]|\d+(?:\.\d+){3})(?::\d+)?|a UNIX peer(?: \(process \d+\))?|an unknown client|client _[\w.-]+)"
+    r"(?: \[([A-Za-z0-9_.=+/@:-]+)\])?: "  # request ID
+    r"(?:([^\s:]+ /[^\s:]*): )?"  # method and path
 )
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -234,6 +235,8 @@ class Server:
         expect_prefaces(service)
         if self._access is not None:
             service.observe(self._access.entries)
+            if self._access.entries.wants_id:
+                service.identify()
         return service
 
     def _make_door(self, service: Service | Spawner, sock: Listener) -> Acceptor:
@@ -442,5 +445,5 @@ class Server:
     def _say(self, level: int, message: str, error: BaseException | None) -> None:
         """Write an entry. May wait, and may raise."""
         found = PREFIX.match(message)
-        extra = {"peer": found[1], "request": found[2]} if found else None
+        extra = {"peer": found[1], "request_id": found[2], "request": found[3]} if found else None
         log.log(level, "%s", message, exc_info=error, extra=extra)

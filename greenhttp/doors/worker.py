@@ -274,7 +274,7 @@ class Worker(Base):  # type: ignore[misc]
         if replaced:
             log.warning(REPLACED, ", ".join(signal.Signals(number).name for number in replaced))
 
-    def _from_application(self, source: tuple[str, str] | None, text: str) -> None:
+    def _from_application(self, source: tuple[str, str, str] | None, text: str) -> None:
         """What is written to `wsgi.errors` goes where gunicorn's errors go, and never further: see logs.setup."""
         self.passed.keep(entry(source, text))
 

@@ -25,10 +25,12 @@ class Source(NamedTuple):
     Attributes:
         peer: the client: `127.0.0.1:4711`, or as a trusted proxy names it.
         request: `GET /path`; "" where the process has no board.
+        id: of the request; "" if it has none.
     """
 
     peer: str
     request: str
+    id: str = ""
 
 
 # Where entries go: a source, if one is known, and the text. None: to stderr, as they are.
@@ -39,14 +41,14 @@ class Errors(io.TextIOBase):
     """One for all requests of a server.
 
     Arguments:
-        peer_of: the client whose request a green thread serves, for people, or None.
+        source_of: whose request a green thread serves: the client, for people, and the ID or ""; or None.
 
     Attributes:
         board: on which its requests are listed, or None.
     """
 
-    def __init__(self, peer_of: Callable[[Any], str | None]) -> None:
-        self.peer_of = peer_of
+    def __init__(self, source_of: Callable[[Any], tuple[str, str] | None]) -> None:
+        self.source_of = source_of
         self.board: Board | None = None
         self.thread = _ident()
         self._begun: dict[Any, tuple[Source | None, str]] = {}  # by green thread
@@ -88,10 +90,11 @@ class Errors(io.TextIOBase):
 
     def _source(self, green: Any) -> Source | None:
         """The request that this green thread serves; None: it is no thread of the pool."""
-        peer = self.peer_of(green)
-        if peer is None:
+        found = self.source_of(green)
+        if found is None:
             return None
-        return Source(peer, self.board.entry(green.place)[1] if self.board is not None else "")
+        peer, id = found
+        return Source(peer, self.board.entry(green.place)[1] if self.board is not None else "", id)
 
     def flush(self) -> None:
         """An entry for what waits of this green thread."""

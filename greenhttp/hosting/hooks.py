@@ -77,6 +77,7 @@ def around(
 
     def begin(environ: dict[str, Any]) -> Callable[[int, int, bytes], None]:
         request = Asked(environ)
+        id = environ.get("greenhttp.request_id")
         if before is not None:
             fields = list(request.headers)
             before(worker, request)
@@ -88,7 +89,10 @@ def around(
                 if after is not None:
                     after(worker, request, environ, Answered(status, sent, head))
             except Exception:
-                log.exception("%s %s: post_request failed", request.method, request.path)
+                about = f"[{id}]: " if id else ""
+                log.exception(
+                    "%s%s %s: post_request failed", about, request.method, request.path, extra={"request_id": id}
+                )
 
         return end
 

@@ -58,6 +58,8 @@ cdef str K_INPUT = sys.intern("wsgi.input")
 cdef str K_HOST = sys.intern("HTTP_HOST")
 cdef str K_SCHEME = sys.intern("wsgi.url_scheme")
 cdef str K_TRAILERS = sys.intern("greenhttp.trailers")
+cdef str K_ID = sys.intern("greenhttp.request_id")
+cdef str K_TRACE = sys.intern("greenhttp.trace")
 cdef str K_CODING = sys.intern("HTTP_TRANSFER_ENCODING")
 cdef str K_LENGTH = sys.intern("CONTENT_LENGTH")
 cdef str K_ACCEPT = sys.intern("HTTP_ACCEPT")
@@ -213,7 +215,9 @@ cdef dict make_environ(Request request):
         stream = <SocketStream>request.exchange.stream
         if stream.family:
             base.came_from(stream)
-    environ = <dict>PyDict_Copy(base.few if head.count <= FEW - PyDict_Size(base.few) else base.many)
+    environ = <dict>PyDict_Copy(
+        base.few if not request.noted and head.count <= FEW - PyDict_Size(base.few) else base.many
+    )
     if head.method is not GET:
         PyDict_SetItem(environ, K_METHOD, head.method)
     raw = text(p + head.target_at, head.target_len)
@@ -278,6 +282,12 @@ cdef dict make_environ(Request request):
             environ[K_LENGTH] = request.body.gathered
     if head.form == Form.ABSOLUTE:
         environ[K_HOST] = text(p + head.host_at, head.host_len)
+    if request.noted:
+        if request.known_id is not None:
+            PyDict_SetItem(environ, K_ID, request.known_id)
+        value = request.trace
+        if value is not None:
+            PyDict_SetItem(environ, K_TRACE, value)
     if request.origin is not None:
         correct(environ, request.origin)
         environ[K_SCRIPT] = request.below()
@@ -411,13 +421,16 @@ cdef class Ending:
                 self.after(0, 0, b"")
 
 
-def peer_of(green):
-    """The client whose request this green thread serves, for people; None: it serves none."""
+def source_of(green):
+    """Whose request this green thread serves: the client, for people, and the ID of the request, "" if it has none.
+    None: it serves no request."""
+    cdef Request request
     if not isinstance(green, Worker) or not isinstance((<Worker>green).job, Exchange):
         return None
-    if (<Worker>green).errand != NULL:
-        return (<Request>(<Worker>green).errand).who()
-    return (<Exchange>(<Worker>green).job).stream.who()
+    if (<Worker>green).errand == NULL:
+        return (<Exchange>(<Worker>green).job).stream.who(), ""
+    request = <Request>(<Worker>green).errand
+    return request.who(), request.known_id or ""
 
 
 cdef class WSGI(App):
@@ -436,7 +449,7 @@ cdef class WSGI(App):
         self.settings = settings
         self.hooks = hooks
         self.keeps_environ = keeps_environ
-        self.errors = Errors(peer_of)
+        self.errors = Errors(source_of)
 
     cdef object prepare(self, object name, object port):
         cdef Base base = Base.__new__(Base)

@@ -25,7 +25,9 @@ cdef enum:
 
 cdef class Observer:
     cdef void answered(self, Request request, int64_t began) noexcept
-    cdef void refused(self, Stream stream, Head head, bytes line, int status, int64_t sent, bint cut) noexcept
+    cdef void refused(
+        self, Stream stream, Head head, bytes line, int status, int64_t sent, bint cut, str id
+    ) noexcept
 
 cdef str lost(object error)
 
@@ -41,7 +43,7 @@ cdef class PythonExchange(Exchange):
     cdef Body content
     cdef int state
 
-    cdef int turn_away(self, int status, object retry_after, bint as_json, str reason) except -1
+    cdef int turn_away(self, int status, object retry_after, bint as_json, str reason, str id) except -1
     cdef int overloaded(self, str reason) except -1
     cdef int tell_head(self, ResponseHead answer) except -1
     cdef int finish(self, list trailers) except -1

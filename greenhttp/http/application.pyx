@@ -8,7 +8,7 @@ from greenhttp.green.deadline cimport Phase
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport NOTHING, Body, PythonBody
 from greenhttp.http.exchange cimport Exchange, Reach
-from greenhttp.http.origin cimport OUTSIDE, concerns, new_origin
+from greenhttp.http.origin cimport OUTSIDE, concerns, identified, located, new_origin
 from greenhttp.http.request cimport Request, new_request
 from greenhttp.http.response cimport Delivery, head_wants_json, plain, refusing, said, wants_json
 from greenhttp.http.service cimport Service
@@ -66,12 +66,14 @@ cdef class Observer:
         whether the server could not wait any longer, and what its client was told.
         """
 
-    cdef void refused(self, Stream stream, Head head, bytes line, int status, int64_t sent, bint cut) noexcept:
+    cdef void refused(
+        self, Stream stream, Head head, bytes line, int status, int64_t sent, bint cut, str id
+    ) noexcept:
         """A request that no application has seen was answered with `status`, or never: NO_ANSWER.
 
         `head` is what is known of it, from the request line on. None if not even that is understood; then `line` is the
         request line as it came, None if not all of it did. `sent`: bytes of content. `cut`: because the server could
-        not wait any longer.
+        not wait any longer. `id`: of the request, or None.
         """
 
 
@@ -98,8 +100,12 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
     exchange.worker.errand = <void*>request     # borrowed, so it costs nothing; taken back before `request` can go
     try:
         if concerns(service.origins, head):
-            request.origin = new_origin()
-            service.origins.ask(request.origin, head, exchange.stream)
+            request.noted = True
+            if identified(service.origins, head):
+                request.known_id = service.origins.id_of(head, exchange.stream)     # first: it may be removed below
+            if located(service.origins, head):
+                request.origin = new_origin()
+                service.origins.ask(request.origin, head, exchange.stream)
         if service.origins.rules:
             judged = service.origins.admit(head, request.origin)
             if judged == OUTSIDE:
@@ -267,7 +273,9 @@ cdef class PythonExchange(Exchange):
                 if head.parse(PyBytes_AS_STRING(self.sent), PyBytes_GET_SIZE(self.sent)) <= 0:
                     raise WireError(400, "the head of the request is not whole")
             except WireError as error:
-                return self.turn_away(error.status, None, False, service.why(error))
+                return self.turn_away(
+                    error.status, None, False, service.why(error), service.origins.id_of(None, self.stream)
+                )
             head.base = PyBytes_AS_STRING(self.sent)
             head.own()
             answer_request(self, head, self.content, (<App>service.app).prepare("localhost", 80))
@@ -281,12 +289,12 @@ cdef class PythonExchange(Exchange):
             self.over()
         return 0
 
-    cdef int turn_away(self, int status, object retry_after, bint as_json, str reason) except -1:
+    cdef int turn_away(self, int status, object retry_after, bint as_json, str reason, str id) except -1:
         """An answer of the server itself to a request that no application has seen. `reason`: for the log."""
-        cdef ResponseHead answer = refusing(status, retry_after, as_json)
+        cdef ResponseHead answer = refusing(self.service, status, retry_after, as_json, id)
         cdef bint is_head = self.sent[:5] == b"HEAD "
         cdef bytes text = said(status, as_json)
-        self.service.refused(self.stream, None, status, reason)
+        self.service.refused(self.stream, None, status, reason, id)
         self.service.date_line()
         answer.content_length = len(text)
         answer.measure(is_head, -1)
@@ -298,7 +306,7 @@ cdef class PythonExchange(Exchange):
         self.finish([])
         if self.service.observer is not None:
             line = self.sent.lstrip(b"\r\n").partition(b"\r\n")[0]
-            (<Observer>self.service.observer).refused(self.stream, None, line, status, len(text), False)
+            (<Observer>self.service.observer).refused(self.stream, None, line, status, len(text), False, id)
         return 0
 
     cdef int refuse(self) except -1:
@@ -307,14 +315,17 @@ cdef class PythonExchange(Exchange):
     cdef int overloaded(self, str reason) except -1:
         """No green thread is free, and the queue is full or the wait in it was too long."""
         cdef Head head = self.service.take_head()
-        cdef bint as_json = False
+        cdef bint as_json = False, whole = False
+        cdef str id
         self.content.over = True
         try:
             with suppress(WireError):
                 if head.parse(PyBytes_AS_STRING(self.sent), PyBytes_GET_SIZE(self.sent)) > 0:
                     head.base = PyBytes_AS_STRING(self.sent)
+                    whole = True
                     as_json = head_wants_json(head)
-            return self.turn_away(503, max(1, ceil(self.service.queued.duration)), as_json, reason)
+            id = self.service.origins.id_of(head if whole else None, self.stream)
+            return self.turn_away(503, max(1, ceil(self.service.queued.duration)), as_json, reason, id)
         finally:
             self.over()
 

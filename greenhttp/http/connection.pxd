@@ -53,12 +53,14 @@ cdef class Connection(Exchange):
     cdef int give_way(self) except -1
     cdef int run_out(self, Phase phase, double now) except -1
     cdef bint wants_json(self) except -1
-    cdef void tell(self, int status, int64_t sent, bint cut) noexcept
+    cdef void tell(self, int status, int64_t sent, bint cut, str id) noexcept
     cdef bytes refused_line(self)
-    cdef bytes sorry(self, int status, object retry_after, bint as_json, bint is_head)
+    cdef bytes sorry(self, int status, object retry_after, bint as_json, bint is_head, str id)
     cdef int cut_request(self, Worker worker) except -1
     cdef int cut_off(self) except -1
     cdef str asked(self)
+    cdef Head whole_head(self)
+    cdef str id(self)
     cdef int turn_away(self, int status, object retry_after, str reason) except -1
     cdef int close(self, bint reset) except -1
 

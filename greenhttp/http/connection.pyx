@@ -29,7 +29,7 @@ from greenhttp.http.body cimport NOTHING, Body, StreamBody, body_of
 from greenhttp.http.exchange cimport Exchange, Reach
 from greenhttp.http.request cimport CUT_SHORT, Request
 from greenhttp.http.response cimport head_wants_json, refusal, wants_json as request_wants_json
-from greenhttp.http.service cimport Service
+from greenhttp.http.service cimport Service, begun
 from greenhttp.process.clock cimport clock
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
 from greenhttp.wire.head cimport Framing, Head
@@ -551,24 +551,37 @@ cdef class Connection(Exchange):
             self.service.noise("disconnections", f"{self.stream.about()}the connection was closed: {why}")
         return self.close(False)
 
-    cdef str asked(self):
-        """`GET /path`, for the log; None where the head is not whole."""
+    cdef Head whole_head(self):
+        """The head of a request that no application has seen; None where it is not whole."""
         cdef Head head = self.head
         if head is None or head.head_size == 0 or self.stream.inbuf == NULL:
             return None
         head.base = self.stream.inbuf + self.stream.in_pos              # the buffer may have moved
-        return f"{head.method} {head.text(head.target_at, head.target_len).partition('?')[0]}"
+        return head
+
+    cdef str asked(self):
+        """`GET /path`, for the log; None where the head is not whole."""
+        cdef Head head = self.whole_head()
+        return None if head is None else f"{head.method} {head.text(head.target_at, head.target_len).partition('?')[0]}"
+
+    cdef str id(self):
+        """The ID of a request that no application has seen, or None."""
+        try:
+            return self.service.origins.id_of(self.whole_head(), self.stream)
+        except Exception:
+            return None                         # no memory; whatever ends this connection goes on
 
     cdef int turn_away(self, int status, object retry_after, str reason) except -1:
         """Refuse: an answer of the server itself, then no more of this connection. `reason`: for the log."""
         cdef bytes text
         cdef bint is_head
-        self.service.refused(self.stream, self.asked(), status, reason)
+        cdef str id = self.id()
+        self.service.refused(self.stream, self.asked(), status, reason, id)
         is_head = self.head is not None and self.head.is_head       # also when it was refused behind its first line
-        text = self.sorry(status, retry_after, self.wants_json(), is_head)
+        text = self.sorry(status, retry_after, self.wants_json(), is_head, id)
         self.closing = self.refused = True
         if self.service.observer is not None:
-            self.tell(status, content_size(text), False)
+            self.tell(status, content_size(text), False, id)
         if self.head is not None:
             self.head.reset()
             self.service.give_head(self.head)
@@ -580,20 +593,17 @@ cdef class Connection(Exchange):
         except OSError:
             return self.close(True)
 
-    cdef bytes sorry(self, int status, object retry_after, bint as_json, bint is_head):
+    cdef bytes sorry(self, int status, object retry_after, bint as_json, bint is_head, str id):
         """An answer of the server itself, whole; the last on this connection."""
-        cdef bytes text = refusal(self.service, status, retry_after, as_json)
+        cdef bytes text = refusal(self.service, status, retry_after, as_json, id)
         return text[:text.index(b"\r\n\r\n") + 4] if is_head else text
 
     cdef bint wants_json(self) except -1:
         """Whether its head is whole and asks for JSON; what is not a whole head is answered with text."""
-        cdef Head head = self.head
-        if head is None or head.head_size == 0 or self.stream.inbuf == NULL:
-            return False
-        head.base = self.stream.inbuf + self.stream.in_pos              # the buffer may have moved
-        return head_wants_json(head)
+        cdef Head head = self.whole_head()
+        return head is not None and head_wants_json(head)
 
-    cdef void tell(self, int status, int64_t sent, bint cut) noexcept:
+    cdef void tell(self, int status, int64_t sent, bint cut, str id) noexcept:
         """Tell the observer of a request that no application has seen."""
         cdef Head head = self.head
         cdef Stream stream = self.stream
@@ -606,7 +616,7 @@ cdef class Connection(Exchange):
                     line = self.refused_line()
                 head = None
         stream.pinned = True                    # foreign code may run in there, and this be cut
-        (<Observer>self.service.observer).refused(stream, head, line, status, sent, cut)
+        (<Observer>self.service.observer).refused(stream, head, line, status, sent, cut, id)
         self.stream.unpin(0)
 
     cdef bytes refused_line(self):
@@ -701,7 +711,7 @@ cdef class Connection(Exchange):
             return 0
         self.state = State.CLOSED
         if service.observer is not None and self.head is not None and self.head.head_size > 0:
-            self.tell(NO_ANSWER, 0, False)
+            self.tell(NO_ANSWER, 0, False, self.id())
         if self.rest is not None:
             self.rest.detach()
             self.rest = None
@@ -780,7 +790,7 @@ cdef class Connection(Exchange):
         if worker.errand == NULL:
             return 0
         request = <Request>worker.errand
-        text = self.sorry(503, None, request_wants_json(request), request.method == "HEAD")
+        text = self.sorry(503, None, request_wants_json(request), request.method == "HEAD", request.known_id)
         if worker.errand != <void*>request:
             return 0                            # foreign code has let it go on meanwhile, to its end
         request.cut = CUT_SHORT if request.head_out else NO_ANSWER
@@ -796,16 +806,19 @@ cdef class Connection(Exchange):
         """Nobody runs it. Whose request waits for a green thread is told, as above; it has never begun."""
         cdef bytes text
         cdef bint told = False
+        cdef str id
         try:
             if self.state == State.CLOSED or self.head is None or self.head.head_size == 0:
                 return 0
+            id = self.id()
             if self.state == State.HEAD and not (self.stream.lost or self.stream.closed):
-                text = self.sorry(503, max(1, ceil(self.service.queued.duration)), self.wants_json(), self.head.is_head)
+                wait = max(1, ceil(self.service.queued.duration))
+                text = self.sorry(503, wait, self.wants_json(), self.head.is_head, id)
                 self.stream.put(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
                 self.stream.pinned = True       # its head is still to be told
                 told = self.stream.last_words()
             if self.service.observer is not None:
-                self.tell(503 if told else NO_ANSWER, content_size(text) if told else 0, True)
+                self.tell(503 if told else NO_ANSWER, content_size(text) if told else 0, True, id)
             self.stream.unpin(0)
             self.head = None
         finally:
@@ -831,7 +844,8 @@ cdef class Connection(Exchange):
         if self.state == State.FLUSH:
             return "sending", self.stream.who(), seconds, None, ""
         if self.state == State.HEAD and asked is not None:
-            return "queued", self.stream.about() + asked, seconds, None, ""
+            known = self.service.origins.given_id(self.whole_head(), self.stream)   # whether it gets one is open
+            return "queued", begun(self.stream.who(), known) + asked, seconds, None, ""
         return None
 
 

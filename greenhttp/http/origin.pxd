@@ -13,14 +13,15 @@ cdef class Origin:
     cdef readonly str name          # the same without its port; None like `host`
     cdef readonly int port          # where `host` is told: its port, or that of the scheme
     cdef readonly str root_path     # before the paths of the application: "" or "/below"
-    cdef readonly str id            # of the request; None: it has none yet
 
     cdef str who(self)
 
 cdef Origin new_origin()
 
 cdef class Origins:
-    cdef uint64_t known[2]          # a bit for each field of KNOWN_NAMES that has to be looked at
+    cdef bint asks                  # there is something to ask of every request
+    cdef uint64_t asked[2]          # a bit for each field of KNOWN_NAMES with which there is
+    cdef uint64_t known[2]          # a bit for each that an Origin has to look at
     cdef bint always                # every request has to be looked at
     cdef readonly Peers trusted
     cdef str family                 # forwarded_field
@@ -30,7 +31,14 @@ cdef class Origins:
     cdef bint unknown               # a field that is not of KNOWN_NAMES may tell the scheme
     cdef dict schemes               # name in small letters -> the value that means https, as bytes
     cdef list values                # the same by index in KNOWN_NAMES; None: says nothing about it
+    cdef readonly bint identifies   # each request has an ID, also where nobody has given it one
+    cdef readonly bytes id_name     # the field in which a trusted peer gives one, in small letters
+    cdef int id_index               # of that field in KNOWN_NAMES, or -1
+    cdef uint64_t id_known[2]       # its bit, as in `known`
 
+    cdef int settle(self) except -1
+    cdef str given_id(self, Head head, Stream stream)
+    cdef str id_of(self, Head head, Stream stream)
     cdef bint rules                 # each request is judged: by its path, by its host
     cdef readonly str root_path     # before the paths of the application: "" or "/below"
     cdef bytes root                 # the same; None without one
@@ -60,4 +68,12 @@ cdef enum:
 
 cdef inline bint concerns(Origins origins, Head head) noexcept:
     """Whether there is anything to ask. That is all that a request without such fields pays."""
+    return origins.asks or (head.known[0] & origins.asked[0] | head.known[1] & origins.asked[1]) != 0
+
+cdef inline bint located(Origins origins, Head head) noexcept:
+    """If there is: whether an Origin is to be made."""
     return origins.always or (head.known[0] & origins.known[0] | head.known[1] & origins.known[1]) != 0
+
+cdef inline bint identified(Origins origins, Head head) noexcept:
+    """If there is: whether the request has an ID from its beginning, or may have."""
+    return origins.identifies or (head.known[0] & origins.id_known[0] | head.known[1] & origins.id_known[1]) != 0

@@ -12,11 +12,12 @@ left of it was written by it, and is not looked at. (wire/forwarded.pyx reads th
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from greenhttp.green.peers cimport Peers, read_address
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport SocketStream
+from greenhttp.process.ids cimport new_id
 from greenhttp.wire.forwarded cimport (
     ADDRESS,
     HAS_FOR,
@@ -49,6 +50,16 @@ from greenhttp.http.hosts import Hosts
 from greenhttp.http.refusals import shown
 from greenhttp.settings.peers import UNIX
 from greenhttp.wire.names import KNOWN_NAMES
+
+cdef enum:
+    LONGEST_ID = 128            # characters of an ID that a peer gives
+
+cdef unsigned char ID[256]      # 1: may be in one
+memset(ID, 0, 256)
+for _letter in bytearray(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/@:"):
+    ID[_letter] = 1
+
+cdef int TRACEPARENT = KNOWN_NAMES.index("traceparent")
 
 assert len(KNOWN_NAMES) <= 128, "Head.known and Origins.known have two words"
 
@@ -190,6 +201,12 @@ cdef class Origins:
                 <const unsigned char*>PyBytes_AS_STRING(self.prefix_name), PyBytes_GET_SIZE(self.prefix_name)
             )
             self.watch(name)
+        name = (settings.request_id_header or "x-request-id").lower()
+        self.identifies = settings.request_id_header is not None
+        self.id_name = name.encode("ascii")
+        self.id_index = KNOWN_NAMES.index(name) if name in KNOWN_NAMES else -1
+        if self.id_index >= 0:
+            self.id_known[self.id_index >> 6] = <uint64_t>1 << (self.id_index & 63)
         if settings.forwarded_strip:
             self.strip_all(settings)
         if settings.proxy_protocol != "off":
@@ -221,6 +238,20 @@ cdef class Origins:
         self.fates = {name.encode(): REMOVED for name in told | {n for n in KNOWN_NAMES if n.startswith("x-forwarded")}}
         self.fates.update({name.encode(): KEPT_IF_TRUSTED for name in believed})
         self.strips = self.always = True
+        return 0
+
+    def identify(self):
+        """From now on each request has an ID."""
+        self.identifies = True
+        self.settle()
+
+    cdef int settle(self) except -1:
+        """All rules are known: what there is to ask of a request (`concerns`)."""
+        cdef int word
+        self.asks = self.always or self.identifies
+        for word in range(2):
+            self.asked[word] = self.known[word] | self.id_known[word]
+        self.asked[TRACEPARENT >> 6] |= <uint64_t>1 << (TRACEPARENT & 63)      # see hosting.wsgi
         return 0
 
     cdef int watch(self, str name) except -1:
@@ -501,6 +532,38 @@ cdef class Origins:
         head.count = left
         head.known[0], head.known[1] = known[0], known[1]
         return 0
+
+    cdef str given_id(self, Head head, Stream stream):
+        """The ID that a trusted peer has given a request; None: none, more than one, or one that cannot be believed."""
+        cdef Field* field
+        cdef Field* found = NULL
+        cdef const unsigned char* value
+        cdef uint32_t i
+        cdef int at
+        for at in range(head.count):
+            field = &head.field[at]
+            if field.known == self.id_index and (self.id_index >= 0 or (
+                field.name_len == <size_t>len(self.id_name)
+                and same_name(<const unsigned char*>head.base + field.name, <char*>self.id_name, field.name_len)
+            )):
+                if found != NULL:
+                    return None
+                found = field
+        if found == NULL or not 1 <= found.value_len <= LONGEST_ID or not self.trusts(stream):
+            return None
+        value = <const unsigned char*>head.base + found.value
+        for i in range(found.value_len):
+            if not ID[value[i]]:
+                return None
+        return head.text(found.value, found.value_len)
+
+    cdef str id_of(self, Head head, Stream stream):
+        """The ID of a request from its beginning: given, or made if each has one; else None.
+
+        `head`: None if nothing, or not enough, is known of the request.
+        """
+        cdef str given = self.given_id(head, stream) if head is not None else None
+        return new_id() if given is None and self.identifies else given
 
 
 cdef Hops listed(Head head, int known):

@@ -32,6 +32,8 @@ cdef class Request:
     cdef str accept                 # where the head's bytes do not stay: its Accept, for an error; None without one
     cdef object base                # what the application prepared for the address this came in by
     cdef readonly Origin origin     # what is known beyond connection and head; None: nothing
+    cdef bint noted                 # there was something to ask of where it comes from: an ID, a trace, an origin
+    cdef str known_id               # what `id` is; None: nobody has given or asked for one
     cdef uint32_t prefix            # bytes of the path, as sent, that are the root path's
     cdef bint outside               # it was let in although its path is not below the root path
     cdef bint input_taken
@@ -50,6 +52,8 @@ cdef class Request:
     cdef int keep(self) except -1
     cdef bint kept(self, Py_ssize_t known) noexcept
     cdef int take_input(self) except -1
+    cdef str identify(self)
+    cdef list values_of(self, int known)
     cdef str below(self)
     cdef str who(self)
     cdef str describe(self)

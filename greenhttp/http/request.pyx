@@ -6,17 +6,24 @@ from libc.stdint cimport int64_t
 
 from greenhttp.http.body cimport UNLIMITED, Body
 from greenhttp.http.exchange cimport Exchange
+from greenhttp.http.service cimport begun
+from greenhttp.process.ids cimport new_id
 from greenhttp.wire.head cimport Framing, Head
 
 from json import JSONDecodeError, loads
 from urllib.parse import parse_qsl, unquote
 
 from greenhttp.errors import HTTPError
+from greenhttp.http.trace import read_trace
 from greenhttp.http.values import Values
+from greenhttp.wire.names import KNOWN_NAMES
 
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject* o)
+
+cdef int TRACEPARENT = KNOWN_NAMES.index("traceparent")
+cdef int TRACESTATE = KNOWN_NAMES.index("tracestate")
 
 
 @cython.final
@@ -251,6 +258,25 @@ cdef class Request:
         return self.exchange.stream.proxied
 
     @property
+    def id(self):
+        """The ID of this request, the same each time: what a trusted proxy (`forwarded_allow_ips`) has given it in
+        X-Request-Id (`request_id_header`), else a new one of 32 hex digits, made when somebody asks first.
+
+        A given one has 1 to 128 characters of `A-Z a-z 0-9 - _ . = + / @ :`. An ID names a request in logs; it is no
+        secret, and none that a stranger could not know.
+        """
+        return self.identify()
+
+    @property
+    def trace(self):
+        """The Trace that a trusted proxy (`forwarded_allow_ips`) says this request belongs to, else None (W3C Trace
+        Context). `request.trace.fields()` gives the fields for a request that is sent onward."""
+        cdef Head head = self.known()
+        if head.find(TRACEPARENT) < 0 or not self.exchange.service.origins.trusts(self.exchange.stream):
+            return None
+        return read_trace(self.values_of(TRACEPARENT), self.values_of(TRACESTATE))
+
+    @property
     def gone(self):
         """Whether the client has gone, so that the answer to this request would reach nobody. Looks anew each time.
 
@@ -332,6 +358,22 @@ cdef class Request:
             self.exchange.head_used(self.head)
         return 0
 
+    cdef str identify(self):
+        """Its ID, which is made if it has none."""
+        if self.known_id is None:
+            self.known_id = new_id()
+        return self.known_id
+
+    cdef list values_of(self, int known):
+        """The values of all fields with that index in KNOWN_NAMES, in their order."""
+        cdef Head head = self.head
+        cdef list values = []
+        cdef int at = head.find(known)
+        while at >= 0:
+            values.append(head.text(head.field[at].value, head.field[at].value_len))
+            at = head.find(known, at + 1)
+        return values
+
     cdef str below(self):
         """What the application's paths are below."""
         cdef str own = self.exchange.service.origins.root_path
@@ -344,15 +386,17 @@ cdef class Request:
         return self.exchange.stream.who() if said is None else said
 
     cdef str describe(self):
-        """Client, method, path, for the log. Without `keep`, the head's bytes are gone once `take_input` was called."""
+        """Client, ID if it has one, method, path, for the log.
+
+        Without `keep`, the head's bytes are gone once `take_input` was called.
+        """
         cdef Head head = self.head
         if self.sent_target is None:
             if self.input_taken and head.owned is None:
                 self.sent_target = ""
             else:
                 self.sent_target = head.text(head.target_at, head.target_len)
-        who = self.who()
-        return f"{who}{': ' if who else ''}{self.method} {self.sent_target.partition('?')[0]}"
+        return f"{begun(self.who(), self.known_id)}{self.method} {self.sent_target.partition('?')[0]}"
 
 
 cdef Request new_request(Exchange exchange, Head head, Body body, object base):

@@ -31,6 +31,7 @@ cdef class Delivery(ResponseHead):
 
     cdef int bind(self, Request request) except -1
     cdef int start(self, int64_t known) except -1
+    cdef int tell_id(self) except -1
     cdef int piece(self, object data) except -1
     cdef int end(self) except -1
     cdef int deliver(self) except -1
@@ -45,5 +46,5 @@ cdef bint wants_json(Request request) except -1
 cdef Delivery plain(Request request, int status, bint as_json=*, str trace=*)
 cdef bytes said(int status, bint as_json=*)
 cdef str kind_of_said(bint as_json)
-cdef ResponseHead refusing(int status, object retry_after, bint as_json)
-cdef bytes refusal(Service service, int status, object retry_after, bint as_json=*)
+cdef ResponseHead refusing(Service service, int status, object retry_after, bint as_json, str id)
+cdef bytes refusal(Service service, int status, object retry_after, bint as_json, str id)

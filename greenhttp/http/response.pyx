@@ -7,11 +7,13 @@ the next is asked for (PEP 3333), and waits in the green thread for a slow reade
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
+from libc.string cimport memchr
 
 from greenhttp.green.stream cimport FilePart
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Head
+from greenhttp.wire.names cimport same_name
 from greenhttp.wire.response cimport ResponseHead, Transfer
 
 import io
@@ -76,6 +78,22 @@ cdef FileBody file_range(object file):
     return None
 
 
+cdef bint has_field(ResponseHead head, bytes name) noexcept:
+    """Whether a field of that name, in small letters, is in the head so far."""
+    cdef const char* p = head.data
+    cdef const char* end = p + head.size
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
+    while True:
+        p = <const char*>memchr(p, c"\n", end - p)         # the first line is that of the status
+        if p == NULL:
+            return False
+        p += 1
+        if end - p > size and p[size] == c":" and same_name(
+            <const unsigned char*>p, PyBytes_AS_STRING(name), size
+        ):
+            return True
+
+
 cdef class Delivery(ResponseHead):
     """An answer on its way out: the head in the making, and the content. Made by `hosting`, sent by an Exchange."""
 
@@ -88,6 +106,8 @@ cdef class Delivery(ResponseHead):
     cdef int start(self, int64_t known) except -1:
         """Put the head into the output. `known`: the size of the content, -1 if it is not known."""
         cdef Request request = self.request
+        if self.service.id_name is not None:
+            self.tell_id()
         self.service.date_line()        # made anew now, if that is due
         # From here on nothing allocates: a green thread that was left behind may write too, and there is one head.
         if request.head_out:
@@ -97,6 +117,12 @@ cdef class Delivery(ResponseHead):
         if self.service.observer is not None:
             request.answer = self
         self.left = self.content_length if self.transfer == Transfer.SIZED else 0
+        return 0
+
+    cdef int tell_id(self) except -1:
+        """Add the field with the ID of the request, unless the application has said one itself."""
+        if self.status >= 200 and not has_field(self, self.service.origins.id_name):
+            self.add(self.service.id_name, self.request.identify())
         return 0
 
     cdef int piece(self, object data) except -1:
@@ -291,19 +317,21 @@ cdef Delivery plain(Request request, int status, bint as_json=False, str trace=N
     return response
 
 
-cdef ResponseHead refusing(int status, object retry_after, bint as_json):
-    """The head of such an answer, not yet framed."""
+cdef ResponseHead refusing(Service service, int status, object retry_after, bint as_json, str id):
+    """The head of such an answer, not yet framed. `id`: of the request, None: it has none."""
     cdef ResponseHead head = ResponseHead()
     head.begin(f"{status} {REASONS.get(status, 'Error')}")
     head.add("Content-Type", kind_of_said(as_json))
     if retry_after is not None:
         head.add("Retry-After", f"{retry_after}")
+    if id is not None and service.id_name is not None:
+        head.add(service.id_name, id)
     return head
 
 
-cdef bytes refusal(Service service, int status, object retry_after, bint as_json=False):
+cdef bytes refusal(Service service, int status, object retry_after, bint as_json, str id):
     """A whole answer for a request that is not one, or that cannot be served; the connection closes after it."""
-    cdef ResponseHead head = refusing(status, retry_after, as_json)
+    cdef ResponseHead head = refusing(service, status, retry_after, as_json, id)
     cdef bytes text = said(status, as_json)
     cdef bytes date = service.date_line()
     head.frame(False, 1, False, len(text), date, service.server)

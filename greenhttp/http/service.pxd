@@ -57,13 +57,16 @@ cdef class Service:
     cdef long long second           # of the date line
     cdef bytes date
     cdef bytes server
+    cdef str id_name                # the field in which each answer tells the ID of its request; None: none does
 
     cdef Head take_head(self)
     cdef void give_head(self, Head head) noexcept
     cdef bytes date_line(self)
     cdef int say_dropped(self, Stream stream) except -1
-    cdef int refused(self, Stream stream, str request, int status, str reason) except -1
+    cdef int refused(self, Stream stream, str request, int status, str reason, str id) except -1
     cdef str why(self, object error)
     cdef str queue_full(self)
     cdef str queue_too_long(self)
     cdef int make_way(self) except -1
+
+cdef str begun(str who, str id)

@@ -32,6 +32,13 @@ cdef tuple DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 cdef tuple MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+cdef str begun(str who, str id):
+    """What a line of the log begins with, by the client, "" if unknown, and the ID of the request, None without one."""
+    if id is None:
+        return f"{who}: " if who else ""
+    return f"{who} [{id}]: " if who else f"[{id}]: "
+
+
 cdef class Service:
     """Arguments:
         settings: a config.Settings, or anything with its attributes.
@@ -68,6 +75,8 @@ cdef class Service:
         reserve = 0 if self.health_path is None else RESERVE
         self.pool = Pool(s.concurrency, s.queue, self.queued, hub, reserve, s.context == "thread")
         self.origins = Origins(s)
+        self.origins.settle()
+        self.id_name = s.request_id_header
         self.limit_body = s.limit_request_body
         self.gather = s.gather_chunked
         self.limit_buffers = s.limit_buffers
@@ -98,6 +107,10 @@ cdef class Service:
     def observe(self, observer):
         """Set who is told of each answer: a response.Observer, or None."""
         self.observer = observer
+
+    def identify(self):
+        """From now on each request has an ID."""
+        self.origins.identify()
 
     def show(self, Board board):
         """List on this board what runs."""
@@ -153,10 +166,10 @@ cdef class Service:
             self.report("warning", f"{stream.about()}{what}: {names}")
         return 0
 
-    cdef int refused(self, Stream stream, str request, int status, str reason) except -1:
-        """Log who is refused with what, and why. `request`: `GET /path`, or None where that is not known."""
-        cdef str what = f"{stream.about()}refused with {status}" if request is None \
-            else f"{stream.about()}{request}: refused with {status}"
+    cdef int refused(self, Stream stream, str request, int status, str reason, str id) except -1:
+        """Log who is refused with what, and why. `request`: `GET /path`, or None where that is not known; so is `id`."""
+        cdef str what = f"{begun(stream.who(), id)}refused with {status}" if request is None \
+            else f"{begun(stream.who(), id)}{request}: refused with {status}"
         if status == 503 or reason is self.crowded:
             self.noise("overload", f"{what}: {reason}", "warning")
         else:

@@ -35,9 +35,9 @@ class TextFormatter(logging.Formatter):
 
 
 class JSONFormatter(TextFormatter):
-    """An object a line: time (ISO 8601, UTC), level, process, worker, request, peer, message, exception.
+    """An object a line: time (ISO 8601, UTC), level, process, worker, request, request_id, peer, message, exception.
 
-    `worker` is its number, `request` its method and target; null is what is unknown or does not apply.
+    `worker` is its number, `request` is method and path, `request_id` what names it in other logs too; null is what is unknown or does not apply.
 
     Arguments:
         worker: called for the number of the worker that this process is.
@@ -56,6 +56,7 @@ class JSONFormatter(TextFormatter):
                 "process": record.process,
                 "worker": self.worker(),
                 "request": getattr(record, "request", None),
+                "request_id": getattr(record, "request_id", None),
                 "peer": getattr(record, "peer", None),
                 "message": record.getMessage(),
                 "exception": self.formatException(record.exc_info) if record.exc_info else None,
@@ -69,7 +70,7 @@ def packed(record: logging.LogRecord, formatter: logging.Formatter) -> str:
     kept = {name: getattr(record, name, None) for name in KEPT}
     kept["msg"] = record.getMessage()
     kept["exc_text"] = formatter.formatException(record.exc_info) if record.exc_info else None
-    for name in ("request", "peer", "worker"):
+    for name in ("request", "request_id", "peer", "worker"):
         kept[name] = getattr(record, name, None)
     return json.dumps(kept, default=str)
 

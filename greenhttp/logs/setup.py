@@ -382,24 +382,25 @@ def cry(line: str) -> None:
         current.writer.emit(log.makeRecord(log.name, logging.WARNING, "", 0, "%s", (line,), None))
 
 
-def from_application(source: tuple[str, str] | None, text: str) -> None:
+def from_application(source: tuple[str, str, str] | None, text: str) -> None:
     """An entry for what an application has written to `wsgi.errors`.
 
     The application's own handlers never see it: one of them may be what has written it.
 
     Arguments:
-        source: peer and `GET /path`, or None where no request is known.
+        source: peer, `GET /path` and ID, each "" if unknown; None where no request is known.
     """
     if current is not None:
         current.writer.emit(entry(source, text))  # not `handle`: a filter is quiet where the application has handlers
 
 
-def entry(source: tuple[str, str] | None, text: str) -> logging.LogRecord:
+def entry(source: tuple[str, str, str] | None, text: str) -> logging.LogRecord:
     """A record for that, see `from_application`."""
-    peer, request = source or ("", "")
-    message = "".join(f"{part}: " for part in (peer, request) if part) + text.rstrip("\n")
+    peer, request, id = source or ("", "", "")
+    who = " ".join(part for part in (peer, f"[{id}]" if id else "") if part)
+    message = "".join(f"{part}: " for part in (who, request) if part) + text.rstrip("\n")
     record = log.makeRecord(log.name, logging.ERROR, "(wsgi.errors)", 0, "%s", (message,), None)
-    record.peer, record.request = peer or None, request or None
+    record.peer, record.request, record.request_id = peer or None, request or None, id or None
     return record
 
 

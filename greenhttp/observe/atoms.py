@@ -36,6 +36,7 @@ ATOMS = {  # name -> what people may have called it instead
     "L": "decimal_seconds",
     "p": "pid process",
     "c": "cut",
+    "id": "request_id x_request_id",
 }
 FIELDS = {"f": "referer", "a": "user-agent"}
 ENVIRON = {  # key -> atom; HTTP_* and CONTENT_* are request fields
@@ -60,6 +61,7 @@ KEYS = {  # of json -> what stands there
     "cut": "c",
     "referer": "f",
     "user_agent": "a",
+    "request_id": "id",
 }
 _ALIASES = {alias: atom for atom, aliases in ATOMS.items() for alias in aliases.split()}
 _ATOM = re.compile(r"%(?:%|\(([^)]*)\)(.?)|(.?))", re.DOTALL)

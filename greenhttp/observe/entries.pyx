@@ -80,12 +80,12 @@ cdef enum:
 
 cdef enum Atom:
     TEXT, PEER, PORT, NOTHING, USER, TIME, ISO_TIME, LINE, STATUS, SIZE, BYTES, METHOD, TARGET, PATH, QUERY, VERSION
-    SECONDS, MILLISECONDS, MICROSECONDS, DECIMAL, COMPLETE, CUT, PROCESS, REQUEST_FIELD, RESPONSE_FIELD, ENVIRON
+    SECONDS, MILLISECONDS, MICROSECONDS, DECIMAL, COMPLETE, CUT, ID, PROCESS, REQUEST_FIELD, RESPONSE_FIELD, ENVIRON
 
 cdef dict ATOMS = {
     "text": TEXT, "h": PEER, "port": PORT, "l": NOTHING, "u": USER, "t": TIME, "iso": ISO_TIME, "r": LINE, "s": STATUS,
     "b": SIZE, "B": BYTES, "m": METHOD, "target": TARGET, "U": PATH, "q": QUERY, "H": VERSION, "T": SECONDS,
-    "M": MILLISECONDS, "D": MICROSECONDS, "L": DECIMAL, "complete": COMPLETE, "c": CUT, "p": PROCESS,
+    "M": MILLISECONDS, "D": MICROSECONDS, "L": DECIMAL, "complete": COMPLETE, "c": CUT, "id": ID, "p": PROCESS,
     "i": REQUEST_FIELD, "o": RESPONSE_FIELD, "e": ENVIRON,
 }
 
@@ -134,6 +134,7 @@ cdef class Entries(Observer):
         count: entries gathered since the last `take`.
         dropped: entries that were not kept since then: too many, or no memory.
         wants_environ: whether an entry needs `Request.environ`.
+        wants_id: whether an entry tells the ID of its request, so that each needs one.
         wake: called without arguments when there is something to take, and then not again before `rest`.
     """
 
@@ -152,6 +153,7 @@ cdef class Entries(Observer):
             part = &self.parts[self.part_count]
             part.atom = ATOMS[step.atom]
             self.wants_environ = self.wants_environ or part.atom == ENVIRON
+            self.wants_id = self.wants_id or part.atom == ID
             self.makes_ahead = self.makes_ahead or part.atom == ENVIRON or part.atom == USER
             part.at = at
             part.size = len(text)
@@ -170,28 +172,30 @@ cdef class Entries(Observer):
         cdef list texts = self.made_ahead(request.head, environ)
         request.environ = None              # it may refer to the request
         cdef Stream stream = request.exchange.stream
+        cdef str id = request.known_id
+        cdef bint cut = request.cut != 0
         cdef Origin origin = request.origin
         if request.cut > CUT_SHORT:         # whatever the application did afterwards has reached nobody
-            self.gather(stream, origin, request.head, None, None, texts, request.cut, request.cut_sent, took, True)
+            self.gather(stream, origin, request.head, None, None, texts, request.cut, request.cut_sent, took, True, id)
         elif answer is None:
-            self.gather(stream, origin, request.head, None, None, texts, NO_ANSWER, 0, took, request.cut != 0)
+            self.gather(stream, origin, request.head, None, None, texts, NO_ANSWER, 0, took, cut, id)
         else:
-            self.gather(
-                stream, origin, request.head, None, answer, texts, answer.status, answer.sent, took, request.cut != 0
-            )
+            self.gather(stream, origin, request.head, None, answer, texts, answer.status, answer.sent, took, cut, id)
 
-    cdef void refused(self, Stream stream, Head head, bytes line, int status, int64_t sent, bint cut) noexcept:
-        self.gather(stream, None, head, line, None, self.made_ahead(head, None), status, sent, -1, cut)
+    cdef void refused(
+        self, Stream stream, Head head, bytes line, int status, int64_t sent, bint cut, str id
+    ) noexcept:
+        self.gather(stream, None, head, line, None, self.made_ahead(head, None), status, sent, -1, cut, id)
 
     cdef void gather(
         self, Stream stream, Origin origin, Head head, bytes line, Delivery answer, list texts, int status,
-        int64_t sent, int64_t took, bint cut,
+        int64_t sent, int64_t took, bint cut, str id,
     ) noexcept:
         """One entry. `took`: ns, negative if no application was asked. `texts`: see `made_ahead`."""
         cdef Py_ssize_t before = self.size
         if self.held < self.limit:
             try:
-                self.write(stream, origin, head, line, answer, texts, status, sent, took, cut)
+                self.write(stream, origin, head, line, answer, texts, status, sent, took, cut, id)
                 self.held += self.size - before
                 self.count += 1
             except BaseException:       # no memory. Nothing that happens here may reach the request
@@ -228,7 +232,7 @@ cdef class Entries(Observer):
 
     cdef int write(
         self, Stream stream, Origin origin, Head head, bytes line, Delivery answer, list texts, int status,
-        int64_t sent, int64_t took, bint cut,
+        int64_t sent, int64_t took, bint cut, str id,
     ) except -1:
         """Nothing in here runs foreign code, nor allocates what the collector counts: an entry is never torn."""
         cdef Py_ssize_t size, ahead = 0
@@ -270,6 +274,8 @@ cdef class Entries(Observer):
                     self.raw(b"cut", 3)
                 else:
                     self.absent()
+            elif part.atom == ID:
+                self.identity(id)
             elif part.atom == RESPONSE_FIELD:
                 self.response_field(answer, part)
             elif part.atom == ENVIRON or part.atom == USER:
@@ -299,6 +305,14 @@ cdef class Entries(Observer):
             return self.number(<int>peer[1])
         host = PyUnicode_AsUTF8AndSize(peer[0], &size)
         return self.text(host, size)
+
+    cdef int identity(self, str id) except -1:
+        cdef Py_ssize_t size
+        cdef const char* text
+        if id is None:
+            return self.absent()
+        text = PyUnicode_AsUTF8AndSize(id, &size)       # of ASCII: it is there already
+        return self.text(text, size)
 
     cdef int of_request(self, Head head, Part* part) except -1:
         """What only a request has of which at least the first line is known."""

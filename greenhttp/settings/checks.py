@@ -65,6 +65,16 @@ def field_name(value: str | None) -> str | None:
     return value
 
 
+def request_id_header(value: str | None) -> str | None:
+    if value is not None and value.lower() in _OURS:
+        raise ValueError(f"{value} is set by the server itself; give a name like X-Request-Id, or off")
+    return field_name(value)
+
+
+_OURS = {  # fields of an answer that tell how it is framed or whose it is
+    "connection", "content-length", "date", "keep-alive", "proxy-connection", "server", "te", "trailer",
+    "transfer-encoding", "upgrade",
+}  # fmt: skip
 _HOST = re.compile(r"\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\*")
 
 

@@ -489,7 +489,7 @@ SETTINGS: tuple[Setting, ...] = (
         "request_id_header", "optional", "off", "",
         "Field in which answers tell the ID of their request, and trusted proxies give it, like X-Request-Id. off: IDs"
         " are taken from X-Request-Id and not sent.",
-        _PROXY, ("--request-id-header",), checks.field_name,
+        _PROXY, ("--request-id-header",), checks.request_id_header,
     ),
     Setting(
         "access_logfile", "file", "off", "",

@@ -86,16 +86,16 @@ def test_without_a_log_of_ours_it_is_stderr(monkeypatch, capsys, stream):
 
 
 def test_an_entry_names_its_request(said):
-    stream = Errors(lambda green: "127.0.0.1:1")
+    stream = Errors(lambda green: ("127.0.0.1:1", "7f3a"))
     stream.write("x\n")
-    assert said == [(Source("127.0.0.1:1", ""), "x")]
+    assert said == [(Source("127.0.0.1:1", "", "7f3a"), "x")]
     board = Board(1)
 
     class Green:
         place = -1
 
     stream.board = board
-    assert stream._source(Green) == Source("127.0.0.1:1", "")
+    assert stream._source(Green) == Source("127.0.0.1:1", "", "7f3a")
 
 
 def test_under_gunicorn_it_goes_where_its_errors_go_and_to_no_handler_of_the_application(caplog):
@@ -108,7 +108,7 @@ def test_under_gunicorn_it_goes_where_its_errors_go_and_to_no_handler_of_the_app
     error_log = logging.Logger("gunicorn.error")
     error_log.addHandler(Own())
     worker.passed = _Passed(error_log)
-    worker._from_application(("127.0.0.1:1", "GET /x"), "odd\n")
-    assert seen == ["127.0.0.1:1: GET /x: odd"]
+    worker._from_application(("127.0.0.1:1", "GET /x", "7f3a"), "odd\n")
+    assert seen == ["127.0.0.1:1 [7f3a]: GET /x: odd"]
     assert not caplog.records
     assert sys.stderr is not None

@@ -230,11 +230,16 @@ def test_wsgi_errors_is_written_also_where_the_application_has_handlers_and_pass
     logging.getLogger().addHandler(own)
     with logs.set_up(Settings()):
         logging.getLogger().addHandler(own)
-        logs.from_application(("127.0.0.1:1", "GET /x"), "odd\n")
+        logs.from_application(("127.0.0.1:1", "GET /x", ""), "odd\n")
+        logs.from_application(("127.0.0.1:1", "GET /x", "7f3a"), "odd\n")
+        logs.from_application(("", "", "7f3a"), "odd\n")
         logs.cry("stopped by force")
     assert own.stream.getvalue() == ""
-    first, second = capfd.readouterr().err.splitlines()
-    assert first.endswith(" ERROR 127.0.0.1:1: GET /x: odd") and second.endswith(" WARNING stopped by force")
+    *odd, last = capfd.readouterr().err.splitlines()
+    assert [line.partition(" ERROR ")[2] for line in odd] == [
+        "127.0.0.1:1: GET /x: odd", "127.0.0.1:1 [7f3a]: GET /x: odd", "[7f3a]: odd",
+    ]  # fmt: skip
+    assert last.endswith(" WARNING stopped by force")
 
 
 @silence()

@@ -15,7 +15,7 @@ WAYS = "; give combined, common, json or atoms like %(h)s"
 def test_every_atom_of_gunicorn_is_known():
     atoms = [step.atom for step in parse(GUNICORN) if step.atom != "text"]
     assert atoms == [*"hlutrsbB", "i", "i", *"mUqHTMDLp", "i", "o", "e"]
-    assert set(ATOMS) == {*"hlutrsbBfamUqHTMDLp", "c"}  # the last is ours
+    assert set(ATOMS) == {*"hlutrsbBfamUqHTMDLp", "c", "id"}  # the last two are ours
 
 
 def test_combined_is_common_and_two_fields_in_quotes():
@@ -67,7 +67,7 @@ def test_json_has_its_keys_in_order():
         ("%({Host}x)s", "there is no atom %({Host}x)s; did you mean %({Host}i)s?"),
         ("%({Host)s", "there is no atom %({Host)s; did you mean %({Host}i)s?"),
         ("%(h)s %(", "'%(' is not an atom; write a percent sign as %%"),
-        ("%(1)s", "there is no atom %(1)s; the atoms are h l u t r s b B f a m U q H T M D L p c"),
+        ("%(1)s", "there is no atom %(1)s; the atoms are h l u t r s b B f a m U q H T M D L p c id"),
         ("%h %l", "'%h' is not an atom; did you mean %(h)s?; write a percent sign as %%"),
         ("100%", "'%' is not an atom; write a percent sign as %%"),
         ("combind", f"'combind' has no atoms; did you mean combined?{WAYS}"),
@@ -79,3 +79,9 @@ def test_what_is_wrong_is_one_line_that_names_the_nearest(form, says):
     with pytest.raises(ConfigError) as caught:
         parse(form)
     assert str(caught.value) == f"access_log_format: {says}"
+
+
+@pytest.mark.parametrize("name", ["request_id", "x_request_id"])
+def test_the_id_by_another_name(name):
+    with pytest.raises(ConfigError, match=r"did you mean %\(id\)s\?"):
+        parse(f"%({name})s")

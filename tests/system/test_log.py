@@ -200,7 +200,7 @@ def test_each_line_is_an_object_with_log_format_json(serve, tmp_path):
     assert served.stop() == 0
     entries = [json.loads(line) for line in (tmp_path / "err").read_text().splitlines()]
     assert {tuple(entry) for entry in entries} == {
-        ("time", "level", "process", "worker", "request", "peer", "message", "exception")
+        ("time", "level", "process", "worker", "request", "request_id", "peer", "message", "exception")
     }
     (odd,) = [entry for entry in entries if "odd" in entry["message"]]
     assert (odd["level"], odd["process"], odd["worker"], odd["request"]) == ("ERROR", worker, 1, "GET /odd")
