@@ -4,7 +4,7 @@
 
     serve(app)                  serve a handler or a WSGI application until a signal ends it
     Server(app)                 the same inside a program of yours: start, stop
-    Request                     what a handler gets. Its values: Headers, Values, Form, Upload
+    Request                     what a handler gets. Its values: Headers, Values, Form, Upload, Trace
     Response(body, status)      what a handler returns, or just its content; Response.json(value)
     HTTPError(404, "text")      raised in a handler, it is the answer
     offload(fn), offloaded      make a call that blocks or computes on a thread or in a process
@@ -48,6 +48,7 @@ __all__ = [
     "Stream",
     "StreamClosed",
     "StreamTimeout",
+    "Trace",
     "Upload",
     "Values",
     "__version__",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from greenhttp.hosting.handler import Response
     from greenhttp.http.form import Form, Upload
     from greenhttp.http.request import Headers, Request
+    from greenhttp.http.trace import Trace
     from greenhttp.http.values import Values
     from greenhttp.offloading.offload import offload, offloaded
     from greenhttp.program.running import serve, serve_stream
@@ -90,6 +92,7 @@ _ELSEWHERE = {  # all others: errors
     "Response": "greenhttp.hosting.handler",
     "Server": "greenhttp.server",
     "Stream": "greenhttp.green.stream",
+    "Trace": "greenhttp.http.trace",
     "Upload": "greenhttp.http.form",
     "Values": "greenhttp.http.values",
     "connect": "greenhttp.green.transport",

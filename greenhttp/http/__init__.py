@@ -9,6 +9,7 @@
     service     what all connections of a server share: limits, phases, green threads, the fields of every answer
     origin      who sent a request, by what scheme, to which host, under which path; hosts: those that are answered for
     preface     what comes before HTTP: how a PROXY header is read
+    trace       what trace a request belongs to: W3C Trace Context
     values,form what a handler reads by name: query parameters, form fields, uploads
 
 Called by green.pool with a connection that is ready; calls the application it was given. Imports wire, green,

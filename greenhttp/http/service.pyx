@@ -167,7 +167,7 @@ cdef class Service:
         return 0
 
     cdef int refused(self, Stream stream, str request, int status, str reason, str id) except -1:
-        """Log who is refused with what, and why. `request`: `GET /path`, or None where that is not known; so is `id`."""
+        """Log who is refused with what, and why. `request`: `GET /path`, or None if unknown; so `id`."""
         cdef str what = f"{begun(stream.who(), id)}refused with {status}" if request is None \
             else f"{begun(stream.who(), id)}{request}: refused with {status}"
         if status == 503 or reason is self.crowded:

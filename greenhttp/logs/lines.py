@@ -37,7 +37,8 @@ class TextFormatter(logging.Formatter):
 class JSONFormatter(TextFormatter):
     """An object a line: time (ISO 8601, UTC), level, process, worker, request, request_id, peer, message, exception.
 
-    `worker` is its number, `request` is method and path, `request_id` what names it in other logs too; null is what is unknown or does not apply.
+    `worker` is its number, `request` is method and path, `request_id` what names it in other logs too; null is what is
+    unknown or does not apply.
 
     Arguments:
         worker: called for the number of the worker that this process is.

@@ -13,9 +13,9 @@ Atoms: %(h)s client address, %(l)s "-", %(u)s the name in Basic credentials, whi
 time, %(r)s request line, %(s)s status, %(b)s bytes or "-" for none, %(B)s bytes, %(f)s referer, %(a)s user agent, %(m)s
 method, %(U)s path and %(q)s query as they were sent, %(H)s version, %(T)s %(M)s %(D)s %(L)s duration in seconds,
 milliseconds, microseconds, and seconds with a fraction, %(p)s process; not of gunicorn: %(c)s "cut" where a stop of the
-server has cut the request, %(id)s the ID of the request; by name %({user-agent}i)s a request field, %({etag}o)s a response field, %({REMOTE_PORT}e)s
-what the environ of a WSGI application says when it is done, names in any case, texts and numbers alone. "-" is what is
-unknown, absent or empty. Put quotes around what may have spaces in it.
+server has cut the request, %(id)s the ID of the request; by name %({user-agent}i)s a request field, %({etag}o)s a
+response field, %({REMOTE_PORT}e)s what the environ of a WSGI application says when it is done, names in any case, texts
+and numbers alone. "-" is what is unknown, absent or empty. Put quotes around what may have spaces in it.
 
 Keys of json: time (ISO 8601, UTC), peer, method, target (as sent), version, status, bytes, duration (seconds), complete
 (whether the whole answer was made), cut (whether a stop of the server has cut the request), referer, user_agent,

@@ -12,8 +12,11 @@ from gevent.event import Event
 from greenhttp import HTTPError, Response
 from greenhttp.errors import ConfigError
 from greenhttp.hosting import errors
+from greenhttp.hosting.hooks import around
+from greenhttp.server import Server
 from greenhttp.settings.values import Settings
 from tests.http.apps import HOST, hello, post, post_chunked, request
+from tests.http.client import Client
 from tests.http.test_limits import Gate, get
 from tests.log_lines import without_peer
 
@@ -373,6 +376,24 @@ def test_what_is_written_to_wsgi_errors_has_it(serve: Any, monkeypatch: Any) -> 
     serving.ask(asked())
     assert [(source.id, text) for source, text in entries] == [("given", "odd"), ("", "odd")]
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+", source.peer) for source, _ in entries)
+
+
+def test_a_hook_that_fails_after_the_answer_names_it(caplog: Any) -> None:
+    def fails(*_: Any) -> None:
+        raise LookupError
+
+    server = Server(hello, bind="127.0.0.1:0")
+    server.hooks = around(None, None, fails)
+    server.start()
+    try:
+        for fields in ((GIVES,), ()):
+            client = Client(server.address)
+            assert client.ask(asked(*fields)).status == 200
+            client.close()
+        assert lines(caplog) == ["[given]: GET /: post_request failed", "GET /: post_request failed"]
+        assert [record.request_id for record in caplog.records] == ["given", None]
+    finally:
+        server.stop(0)
 
 
 # ---- the environ

@@ -29,8 +29,8 @@ def app(request):
 """
 
 
-def begun(serve, *options):
-    served = serve(*options, app=APP)
+def begun(start, *options):
+    served = start(*options, app=APP)
     while not served.socket.exists():
         assert served.process.poll() is None
     return served
