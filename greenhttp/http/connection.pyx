@@ -29,7 +29,7 @@ from greenhttp.http.body cimport NOTHING, Body, StreamBody, body_of
 from greenhttp.http.exchange cimport Exchange, Reach
 from greenhttp.http.request cimport CUT_SHORT, Request
 from greenhttp.http.response cimport head_wants_json, refusal, wants_json as request_wants_json
-from greenhttp.http.service cimport Service, begun
+from greenhttp.http.service cimport Service, naming
 from greenhttp.process.clock cimport clock
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
 from greenhttp.wire.head cimport Framing, Head
@@ -845,7 +845,7 @@ cdef class Connection(Exchange):
             return "sending", self.stream.who(), seconds, None, ""
         if self.state == State.HEAD and asked is not None:
             known = self.service.origins.given_id(self.whole_head(), self.stream)   # whether it gets one is open
-            return "queued", begun(self.stream.who(), known) + asked, seconds, None, ""
+            return "queued", naming(self.stream.who(), known) + asked, seconds, None, ""
         return None
 
 

@@ -6,6 +6,7 @@ from greenhttp.http.form import Form
 from greenhttp.http.origin import Origin
 from greenhttp.http.trace import Trace
 from greenhttp.http.values import Values
+from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
 from greenhttp.wire.proxy import Proxied
 
 _T = TypeVar("_T")
@@ -61,6 +62,7 @@ class Request:
     def proxies(self) -> tuple[str, ...]: ...
     @property
     def proxied(self) -> Proxied | None: ...
+    @property
     def id(self) -> str: ...
     @property
     def trace(self) -> Trace | None: ...

@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t
 
 from greenhttp.http.body cimport UNLIMITED, Body
 from greenhttp.http.exchange cimport Exchange
-from greenhttp.http.service cimport begun
+from greenhttp.http.service cimport naming
 from greenhttp.process.ids cimport new_id
 from greenhttp.wire.head cimport Framing, Head
 
@@ -396,7 +396,7 @@ cdef class Request:
                 self.sent_target = ""
             else:
                 self.sent_target = head.text(head.target_at, head.target_len)
-        return f"{begun(self.who(), self.known_id)}{self.method} {self.sent_target.partition('?')[0]}"
+        return f"{naming(self.who(), self.known_id)}{self.method} {self.sent_target.partition('?')[0]}"
 
 
 cdef Request new_request(Exchange exchange, Head head, Body body, object base):

@@ -69,4 +69,4 @@ cdef class Service:
     cdef str queue_too_long(self)
     cdef int make_way(self) except -1
 
-cdef str begun(str who, str id)
+cdef str naming(str who, str id)

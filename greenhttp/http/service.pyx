@@ -32,7 +32,7 @@ cdef tuple DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 cdef tuple MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-cdef str begun(str who, str id):
+cdef str naming(str who, str id):
     """What a line of the log begins with, by the client, "" if unknown, and the ID of the request, None without one."""
     if id is None:
         return f"{who}: " if who else ""
@@ -168,8 +168,8 @@ cdef class Service:
 
     cdef int refused(self, Stream stream, str request, int status, str reason, str id) except -1:
         """Log who is refused with what, and why. `request`: `GET /path`, or None if unknown; so `id`."""
-        cdef str what = f"{begun(stream.who(), id)}refused with {status}" if request is None \
-            else f"{begun(stream.who(), id)}{request}: refused with {status}"
+        cdef str what = f"{naming(stream.who(), id)}refused with {status}" if request is None \
+            else f"{naming(stream.who(), id)}{request}: refused with {status}"
         if status == 503 or reason is self.crowded:
             self.noise("overload", f"{what}: {reason}", "warning")
         else:

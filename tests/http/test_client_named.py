@@ -39,7 +39,7 @@ def test_a_line_of_the_error_log_begins_with_the_client(app: Any, line: bytes, n
     said = [record.message for record in exchange(app, [data(line)]).log]
     assert said == [f"{named}: GET /a: LookupError in the application"]
     found = PREFIX.match(said[0])
-    assert found and found.groups() == (named, "GET /a")
+    assert found and found.groups() == (named, None, "GET /a")
 
 
 def test_what_is_refused_behind_the_list_of_addresses_is_the_clients() -> None:
@@ -54,7 +54,10 @@ def test_what_is_refused_behind_the_list_of_addresses_is_the_clients() -> None:
 ])  # fmt: skip
 def test_peer_and_request_are_told_apart_from_the_rest(text: str) -> None:
     found = PREFIX.match(text)
-    assert found and found.groups() == (text[: text.index(": GET")], "GET /a")
+    peer = text[: text.index(": GET")]
+    assert found and found.groups() == (peer, None, "GET /a")
+    found = PREFIX.match(text.replace(": GET", " [Root=1-2:3]: GET"))
+    assert found and found.groups() == (peer, "Root=1-2:3", "GET /a")
 
 
 @pytest.mark.parametrize(
