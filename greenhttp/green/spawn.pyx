@@ -14,7 +14,7 @@ from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.arrival cimport Arrivals
 from greenhttp.process.board cimport Board
 from greenhttp.green.deadline cimport Phase
-from greenhttp.green.lingering cimport Lingering, lingering, share
+from greenhttp.green.lingering cimport lingering, share
 from greenhttp.green.pool cimport TO_CUT, Job, Pool, Worker, in_progress
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport SocketStream, adopt, sockaddr_storage
@@ -247,9 +247,9 @@ cdef class SpawnedJob(Job):
     cdef int drop_ahead(self) except -1:
         """Its output has not left, perhaps because the peer does not read before it has sent all: that is dropped
         meanwhile."""
-        cdef Lingering lingering = self.spawner.lingering
+        cdef Spawner spawner = self.spawner
         cdef Py_ssize_t n
-        if self.phase is not self.spawner.flushing or not lingering.hears(self.stream):
+        if self.phase is not spawner.flushing or not spawner.lingering.hears(self.stream):
             return 0
         try:
             n = self.stream.drop(share(self.phase.count))
@@ -257,8 +257,8 @@ cdef class SpawnedJob(Job):
             return 0                            # reset: whoever sends the rest of the output meets it, and says so
         if n > 0:
             self.stream.taken += n
-        if lingering.dropped(self.stream):
-            self.enter(self.spawner.flushing)
+        if spawner.lingering.dropped(self.stream):
+            self.enter(spawner.flushing)
         return 0
 
     cdef int linger(self) except -1:
