@@ -8,10 +8,10 @@ from greenhttp.green.deadline cimport Phase
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport NOTHING, Body, PythonBody
 from greenhttp.http.exchange cimport Exchange, Reach
-from greenhttp.http.origin cimport OUTSIDE, concerns, identified, located, new_origin
+from greenhttp.http.origin cimport OUTSIDE, Origins, identified, located, new_origin, traced
 from greenhttp.http.request cimport Request, new_request
 from greenhttp.http.response cimport Delivery, head_wants_json, plain, refusing, said, wants_json
-from greenhttp.http.service cimport Service
+from greenhttp.http.service cimport Service, concerns
 from greenhttp.process.clock cimport nanoseconds
 from greenhttp.wire.head cimport Framing, Head
 from greenhttp.wire.response cimport ResponseHead
@@ -87,7 +87,6 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
     cdef Delivery response = None
     cdef int64_t began = 0
     cdef bint sound = False, left
-    cdef int judged
     exchange.settling = False
     service.requests += 1
     if service.dropped:
@@ -99,19 +98,8 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
         began = nanoseconds()
     exchange.worker.errand = <void*>request     # borrowed, so it costs nothing; taken back before `request` can go
     try:
-        if concerns(service.origins, head):
-            request.noted = True
-            if identified(service.origins, head):
-                request.known_id = service.origins.id_of(head, exchange.stream)     # first: it may be removed below
-            if located(service.origins, head):
-                request.origin = new_origin()
-                service.origins.ask(request.origin, head, exchange.stream)
-        if service.origins.rules:
-            judged = service.origins.admit(head, request.origin)
-            if judged == OUTSIDE:
-                request.outside = True
-            else:
-                request.prefix = judged
+        if concerns(service, head):
+            note(service.origins, request)
         if head.framing == Framing.LENGTH:
             if head.content_length > service.limit_body:
                 raise BodyError(413, beyond("limit_request_body", service.limit_body))
@@ -153,6 +141,26 @@ cdef int answer_request(Exchange exchange, Head head, Body body, object base) ex
         if head.owned is None or Py_REFCNT(<PyObject*>head) == 1:       # else its Headers were kept
             service.give_head(head)
     exchange.show_end()
+    return 0
+
+
+cdef int note(Origins origins, Request request) except -1:
+    """Note in a request where it comes from and goes to. Raises RequestRefused."""
+    cdef Head head = request.head
+    cdef Stream stream = request.exchange.stream
+    cdef int judged
+    if identified(origins, head):
+        request.known_id = origins.id_of(head, stream)      # first: it may be removed below
+    if located(origins, head):
+        request.origin = new_origin()
+        origins.ask(request.origin, head, stream)
+    request.noted = request.origin is not None or request.known_id is not None or traced(head)
+    if origins.rules:
+        judged = origins.admit(head, request.origin)
+        if judged == OUTSIDE:
+            request.outside = True
+        else:
+            request.prefix = judged
     return 0
 
 

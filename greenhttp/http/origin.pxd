@@ -66,14 +66,12 @@ cdef class Origins:
 cdef enum:
     OUTSIDE = -1                    # Origins.admit: the path is not below the root path, and yet admitted
 
-cdef inline bint concerns(Origins origins, Head head) noexcept:
-    """Whether there is anything to ask. That is all that a request without such fields pays."""
-    return origins.asks or (head.known[0] & origins.asked[0] | head.known[1] & origins.asked[1]) != 0
+cdef bint traced(Head head) noexcept
 
 cdef inline bint located(Origins origins, Head head) noexcept:
-    """If there is: whether an Origin is to be made."""
+    """If there is something to ask: whether an Origin is to be made."""
     return origins.always or (head.known[0] & origins.known[0] | head.known[1] & origins.known[1]) != 0
 
 cdef inline bint identified(Origins origins, Head head) noexcept:
-    """If there is: whether the request has an ID from its beginning, or may have."""
+    """If there is something to ask: whether the request has an ID from its beginning, or may have."""
     return origins.identifies or (head.known[0] & origins.id_known[0] | head.known[1] & origins.id_known[1]) != 0

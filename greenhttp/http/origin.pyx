@@ -154,6 +154,11 @@ cdef class Origin:
         return f"{host}:{port}" if port else host
 
 
+cdef bint traced(Head head) noexcept:
+    """Whether it has a traceparent."""
+    return head.known[TRACEPARENT >> 6] >> (TRACEPARENT & 63) & 1
+
+
 cdef Origin new_origin():
     cdef Origin origin = Origin.__new__(Origin)
     origin.proxies = ()
@@ -248,7 +253,7 @@ cdef class Origins:
     cdef int settle(self) except -1:
         """All rules are known: what there is to ask of a request (`concerns`)."""
         cdef int word
-        self.asks = self.always or self.identifies
+        self.asks = self.always or self.identifies or self.rules
         for word in range(2):
             self.asked[word] = self.known[word] | self.id_known[word]
         self.asked[TRACEPARENT >> 6] |= <uint64_t>1 << (TRACEPARENT & 63)      # see hosting.wsgi

@@ -70,3 +70,9 @@ cdef class Service:
     cdef int make_way(self) except -1
 
 cdef str naming(str who, str id)
+
+cdef inline bint concerns(Service service, Head head) noexcept:
+    """Whether there is anything to ask the origins. That is all that a request without such fields pays."""
+    return service.origins.asks or (
+        head.known[0] & service.origins.asked[0] | head.known[1] & service.origins.asked[1]
+    ) != 0
