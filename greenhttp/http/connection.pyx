@@ -40,6 +40,7 @@ from math import ceil
 from greenhttp.errors import BodyError, StreamClosed, WireError
 from greenhttp.http.preface import preface_of
 from greenhttp.http.refusals import other_protocol
+from greenhttp.settings.address import as_ipv4
 
 cdef enum:
     SHARE = 16                  # requests of one connection in one turn of the loop
@@ -873,7 +874,7 @@ cdef class Door(Acceptor):
         self.service = service
         name = sock.getsockname()
         host, port = name[:2] if isinstance(name, tuple) else ("localhost", 80)     # a UNIX socket has neither
-        self.base = (<App>service.app).prepare(host, port)
+        self.base = (<App>service.app).prepare(as_ipv4(host), port)
         service.doors.append(self)
 
     def say(self, line):

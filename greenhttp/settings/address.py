@@ -78,7 +78,20 @@ def parse_address(text: str) -> Address:
         raise ConfigError(f"bind: {text!r} has no port from 0 to 65535; {EXAMPLES}")
     if any(c.isspace() for c in host):
         raise ConfigError(f"bind: {text!r} has a space in the host; {EXAMPLES}")
-    return Address("tcp", host=host, port=int(port))
+    return Address("tcp", host=as_ipv4(host), port=int(port))
+
+
+def as_ipv4(host: str) -> str:
+    """An IPv4 address that is written as IPv6, as that IPv4 address; any other host as it is."""
+    if ":" not in host:
+        return host
+    from ipaddress import IPv6Address  # only for this: it is no small module
+
+    try:
+        mapped = IPv6Address(host).ipv4_mapped
+    except ValueError:
+        return host
+    return host if mapped is None else str(mapped)
 
 
 def port_advice(number: str, quote: str = "") -> str:

@@ -15,6 +15,8 @@ from greenhttp.settings.address import Address, parse_address
         (":8000", Address("tcp", "", 8000), ":8000"),
         ("[::]:80", Address("tcp", "::", 80), "[::]:80"),
         ("[::1]", Address("tcp", "::1", 8000), "[::1]:8000"),
+        ("[::ffff:10.0.0.1]:80", Address("tcp", "10.0.0.1", 80), "10.0.0.1:80"),
+        ("[::FFFF:a00:1]:80", Address("tcp", "10.0.0.1", 80), "10.0.0.1:80"),
         ("tcp://h:65535", Address("tcp", "h", 65535), "h:65535"),
         ("unix:/run/x.sock", Address("unix", path="/run/x.sock"), "unix:/run/x.sock"),
         ("unix:///run/x.sock", Address("unix", path="/run/x.sock"), "unix:/run/x.sock"),
