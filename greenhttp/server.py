@@ -27,7 +27,7 @@ from greenhttp.green import nap, running_loop
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.arrival import Arrival
 from greenhttp.green.deadline import Sweep
-from greenhttp.green.listener import Listener, bound_name, close_listener, listen
+from greenhttp.green.listener import Listener, bound_name, close_listener, family_of, listen
 from greenhttp.green.loop import choose
 from greenhttp.green.spawn import SpawnDoor, SpawnedJob, Spawner
 from greenhttp.hosting.errors import Errors
@@ -147,6 +147,11 @@ class Server:
         """Every address it listens on, as a URL where it is one."""
         scheme = "tcp://" if self.interface == STREAM else "http://"
         return [str(name) if name.kind == "unix" else f"{scheme}{name}" for name in self._names]
+
+    @property
+    def families(self) -> list[str]:
+        """Whose connections each of `addresses` takes: "unix", "IPv4", "IPv6", or "IPv4 and IPv6"."""
+        return [family_of(sock) for sock, _ in self._listeners]
 
     def statistics(self) -> dict[str, int]:
         """Counts of connections by what they wait for, of green threads, of requests and of offloaded calls of the

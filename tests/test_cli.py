@@ -622,6 +622,7 @@ module = types.ModuleType("greenhttp.server")
 
 class Server:
     addresses = ["http://0.0.0.0:8000", "unix:/x"]
+    families = ["IPv4", "unix"]
     interface = "wsgi"
 
     def __init__(self, app, settings):

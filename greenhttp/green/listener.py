@@ -1,8 +1,9 @@
 """Listening sockets.
 
     listen(address, backlog)        -> Listener    a plain, non-blocking, listening socket
-    check(address, owner)                          whether `listen` could, as far as that can be told without it
+    check(address, owner, others)                  whether `listen` could, as far as that can be told without it
     bound_name(sock)                -> Address     where it really listens (port 0 resolved)
+    family_of(sock)                 -> str         whose connections it takes
     is_lost(sock, address)                         whether the file of a Unix socket has gone
     close_listener(sock, address)                  closes it, removes a Unix socket file that is still ours
 
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenhttp.errors import ConfigError
 from greenhttp.process.accounts import is_privileged, owner_ids
-from greenhttp.settings.address import Address
+from greenhttp.settings.address import Address, as_ipv4
 
 
 def _original(name: str) -> Any:
@@ -61,8 +62,8 @@ def listen(
 
     A host name may stand for several addresses: the first, in the system's order, that this machine has is bound, and
     only that one (`localhost` may be 127.0.0.1 or ::1: write the number to be sure). A busy port is an error, never a
-    reason to try the next. `[::]:80` takes IPv4 too, unless `others` have an IPv4 address with that port; other IPv6
-    listeners take IPv6 alone.
+    reason to try the next. `[::]:80` takes IPv4 too, unless `others` have an IPv4 address with that port, and is every
+    IPv4 address where IPv6 is switched off; other IPv6 listeners take IPv6 alone. What is adopted stays as it is.
 
     TCP_NODELAY is set here once: Linux and the BSDs (macOS) copy it to every accepted socket.
 
@@ -92,8 +93,11 @@ def takes_ipv4(address: Address, others: Iterable[Address]) -> bool:
 ROOM = "raise the limit with ulimit -n"
 
 
-def _resolved(address: Address) -> list[Any]:
-    """What getaddrinfo knows. Raises ConfigError."""
+def _resolved(address: Address, both: bool = False) -> list[Any]:
+    """What getaddrinfo knows. Raises ConfigError.
+
+    With `both`, every IPv4 address follows: what is left of every address on a machine without IPv6.
+    """
     try:
         found: list[Any] = _original("getaddrinfo")(
             address.host or "0.0.0.0", address.port, type=constants.SOCK_STREAM, flags=constants.AI_PASSIVE
@@ -103,12 +107,12 @@ def _resolved(address: Address) -> list[Any]:
         raise ConfigError(f"{address}: the host name cannot be resolved ({reason})") from None
     # Of a name such as localhost the IPv4 address first: it is what a proxy in front usually connects to.
     found.sort(key=lambda each: each[0] != constants.AF_INET)
-    return found
+    return found + _resolved(Address("tcp", "0.0.0.0", address.port)) if both else found
 
 
 def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False, both: bool = False) -> Listener:
     absent: OSError | None = None
-    for family, kind, protocol, _, name in _resolved(address):
+    for family, kind, protocol, _, name in _resolved(address, both):
         try:
             sock = Listener(family, kind, protocol)
         except OSError as error:
@@ -135,6 +139,8 @@ def _listen_tcp(address: Address, backlog: int, reuse_port: bool = False, both: 
 
 
 def _absent(address: Address, error: OSError | None) -> ConfigError:
+    if error is not None and error.errno == errno.EAFNOSUPPORT and ":" in address.host:
+        return ConfigError(f"{address}: IPv6 is switched off on this machine; give an IPv4 address")
     return ConfigError(f"{address}: this machine has no such address ({error.strerror if error else 'none found'})")
 
 
@@ -275,7 +281,7 @@ def _start(sock: Listener, backlog: int) -> None:
 # ---- Address -> whether it could be
 
 
-def check(address: Address, owner: str | None = None) -> tuple[str, int]:
+def check(address: Address, owner: str | None = None, others: Iterable[Address] = ()) -> tuple[str, int]:
     """Whether `listen` could open it, as far as that can be told without listening and without making a file.
 
     That another server has the port or the file is no mistake: the check is made beside the one that is to be replaced.
@@ -288,14 +294,14 @@ def check(address: Address, owner: str | None = None) -> tuple[str, int]:
     if address.kind == "fd":
         return str(address), -1
     if address.kind == "tcp":
-        return _check_tcp(address)
+        return _check_tcp(address, takes_ipv4(address, others))
     _check_unix(address, owner)
     return os.path.abspath(address.path), -1
 
 
-def _check_tcp(address: Address) -> tuple[str, int]:
+def _check_tcp(address: Address, both: bool) -> tuple[str, int]:
     absent: OSError | None = None
-    for family, kind, protocol, _, name in _resolved(address):
+    for family, kind, protocol, _, name in _resolved(address, both):
         try:
             with PlainSocket(family, kind, protocol) as sock:
                 sock.bind((name[0], 0, *name[2:]))  # to a port that nobody has: it is the host that is looked at
@@ -360,7 +366,16 @@ def bound_name(sock: PlainSocket) -> Address:
     if sock.family == constants.AF_UNIX:
         path = name if isinstance(name, str) else os.fsdecode(name)
         return Address("unix", path="@" + path[1:] if path.startswith("\0") else path)
-    return Address("tcp", host=name[0], port=name[1])
+    return Address("tcp", host=as_ipv4(name[0]), port=name[1])
+
+
+def family_of(sock: PlainSocket) -> str:
+    """Whose connections it takes: "unix", "IPv4", "IPv6", or "IPv4 and IPv6", as who has opened it says."""
+    if sock.family == constants.AF_UNIX:
+        return "unix"
+    if sock.family == constants.AF_INET or bound_name(sock).host.count(":") == 0:
+        return "IPv4"
+    return "IPv6" if sock.getsockopt(constants.IPPROTO_IPV6, constants.IPV6_V6ONLY) else "IPv4 and IPv6"
 
 
 def is_lost(sock: PlainSocket, address: Address) -> bool:

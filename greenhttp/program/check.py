@@ -55,8 +55,9 @@ def check_addresses(settings: Settings, addresses: "Iterable[Address]") -> None:
     from greenhttp.green.listener import check
 
     taken: list[tuple[str, int, Address]] = []
-    for address in addresses:
-        host, port = check(address, socket_owner(settings))
+    wanted = list(addresses)
+    for address in wanted:
+        host, port = check(address, socket_owner(settings), wanted)
         for other_host, other_port, other in taken:
             same = host == other_host or EVERY in (host, other_host) and ":" not in host + other_host
             if port == other_port and port != 0 and same and not (settings.reuse_port and port > 0):

@@ -319,7 +319,7 @@ def doubts(server: Server) -> list[str]:
 def introduction(server: Server, name: str, loop: Any, supervised: bool = False) -> list[str]:
     """What is served where and how, as lines for the terminal. A worker leaves out what its supervisor says."""
     colours = coloured()
-    where = [_clickable(url, colours) for url in server.addresses]
+    where = [_clickable(url, family, colours) for url, family in zip(server.addresses, server.families, strict=True)]
     kind = type(loop).__module__.split(".")[1]  # gevent.libev.corecext, gevent.libuv.loop
     backend = getattr(loop, "backend", "")
     process = "" if supervised else f", process {os.getpid()}"
@@ -362,9 +362,9 @@ def _typed(server: Server, name: str) -> str:
     return str(BY_NAME[name].typed(getattr(server.settings, name)))
 
 
-def _clickable(url: str, colours: bool) -> str:
-    for wildcard, local, family in (("//0.0.0.0:", "//127.0.0.1:", "IPv4 "), ("//[::]:", "//[::1]:", "")):
+def _clickable(url: str, family: str, colours: bool) -> str:
+    for wildcard, local in (("//0.0.0.0:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
         if wildcard in url:
             mine = paint(url.replace(wildcard, local), "bold", "cyan", on=colours)
-            return f"{mine} (and every other {family}address of this machine)"
+            return f"{mine} (and every other {'' if ' ' in family else f'{family} '}address of this machine)"
     return paint(url, "bold", "cyan", on=colours)

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from greenhttp.errors import ConfigError
-from greenhttp.green.listener import Listener, bound_name, check, close_listener, is_lost, listen, port_holder
+from greenhttp.green import listener
+from greenhttp.green.listener import (
+    Listener,
+    bound_name,
+    check,
+    close_listener,
+    family_of,
+    is_lost,
+    listen,
+    port_holder,
+)
 from greenhttp.settings.address import Address, parse_address
 
 LOCAL = Address("tcp", host="127.0.0.1", port=0)
@@ -202,6 +212,68 @@ def test_another_ipv6_address_takes_ipv6_alone(opened):
     port = bound_name(opened(Address("tcp", "::1", 0))).port
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 10)
+
+
+@pytest.fixture
+def no_ipv6(monkeypatch):
+    """A kernel without IPv6, as with ipv6.disable=1."""
+
+    def without(kind):
+        def make(family=socket.AF_INET, *words, **more):
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            return kind(family, *words, **more)
+
+        return make
+
+    monkeypatch.setattr(listener, "Listener", without(Listener))
+    monkeypatch.setattr(listener, "PlainSocket", without(socket.socket))
+
+
+def test_without_ipv6_every_address_is_every_ipv4_address(no_ipv6, monkeypatch):
+    monkeypatch.setattr(listener, "_start", lambda sock, backlog: sock.listen(backlog))
+    address = Address("tcp", "::", 0)
+    assert check(address, others=[address]) == ("0.0.0.0", 0)
+    with listen(address, others=[address]) as sock:
+        assert (bound_name(sock).host, sock.family) == ("0.0.0.0", socket.AF_INET)
+        with socket.create_connection(("127.0.0.1", bound_name(sock).port), 10):
+            pass
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_without_ipv6_an_ipv6_address_is_refused_in_words(no_ipv6, host):
+    """`[::]` too where another address has the port for IPv4."""
+    address = Address("tcp", host, 8000)
+    for call in (check, listen):
+        with pytest.raises(ConfigError, match=r"^\[::1?\]:8000: IPv6 is switched off on this machine; give an IPv4 a"):
+            call(address, others=[Address("tcp", "", 8000), address])
+
+
+@ipv6
+@pytest.mark.parametrize(("only", "family"), [(0, "IPv4 and IPv6"), (1, "IPv6")])
+def test_an_inherited_socket_takes_what_it_took(opened, only, family):
+    with socket.socket(socket.AF_INET6) as theirs:
+        theirs.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        theirs.bind(("::", 0))
+        theirs.listen(1)
+        sock = opened(Address("fd", fd=os.dup(theirs.fileno())), others=[Address("tcp", "", theirs.getsockname()[1])])
+        assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == only
+        assert family_of(sock) == family
+
+
+@ipv6
+def test_an_ipv4_address_written_as_ipv6_is_shown_as_ipv4(opened):
+    with socket.socket(socket.AF_INET6) as theirs:
+        theirs.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        theirs.bind(("::ffff:127.0.0.1", 0))
+        theirs.listen(1)
+        sock = opened(Address("fd", fd=os.dup(theirs.fileno())))
+        assert (str(bound_name(sock)), family_of(sock)) == (f"127.0.0.1:{theirs.getsockname()[1]}", "IPv4")
+
+
+def test_whose_connections_a_socket_takes(opened, path):
+    assert family_of(opened(LOCAL)) == "IPv4"
+    assert family_of(opened(Address("unix", path=path))) == "unix"
 
 
 def test_a_host_name_binds_one_address(opened):
