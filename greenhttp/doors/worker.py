@@ -86,8 +86,8 @@ class Worker(Base):  # type: ignore[misc]
     Patches the standard library before the application is loaded, then serves it as a WSGI application. In force are
     bind, worker_connections (requests at once, and connections), timeout, graceful_timeout, keepalive, max_requests and
     its jitter, limit_request_line, limit_request_fields, the access log and its format, forwarded_allow_ips,
-    secure_scheme_headers, reload, and the hooks of workers and requests. What greenhttp has beyond them has its
-    defaults. TLS, HTTP/2 and the PROXY protocol refuse to start.
+    secure_scheme_headers, proxy_protocol, proxy_allow_ips, the variable SCRIPT_NAME, reload, and the hooks of workers
+    and requests. What greenhttp has beyond them has its defaults. TLS and HTTP/2 refuse to start.
     """
 
     def init_process(self) -> None:

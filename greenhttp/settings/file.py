@@ -35,13 +35,16 @@ from greenhttp.errors import ConfigError
 from greenhttp.settings import console
 from greenhttp.settings.foreign import (
     BY_FOREIGN_NAME,
+    GUNICORNS,
     HOOKS_OF_MASTER,
     HOOKS_OF_NOBODY,
     HOOKS_OF_WORKER,
     HOOKS_REFUSED,
+    TRUSTING,
     ignored,
     ini_line,
 )
+from greenhttp.settings.peers import UNIX
 from greenhttp.settings.signatures import signature
 from greenhttp.settings.sources import APP, HOOKS, PLACES, Given, Source
 from greenhttp.settings.table import BY_NAME, SETTINGS, nearest
@@ -282,7 +285,7 @@ def run_python(path: str) -> tuple[Source, list[str]]:
         elif _is_meant(name, value):
             settings[name] = value
         elif isinstance(value, PLAIN) and not name.startswith("_") and name == name.lower():
-            if os.path.basename(path).startswith("gunicorn"):
+            if _is_gunicorns(path):
                 if name in OF_THE_COMMAND_LINE:
                     if value and name != "config" or name == "config" and value not in (None, f"./{path}", path):
                         found.add(name, "give it on the command line")
@@ -397,12 +400,14 @@ def _source(given: Mapping[str, Any], found: _Mistakes) -> tuple[Source, list[st
     """What is given for settings, and lines to say about it; mistakes are added to those found."""
     source: Source = {}
     words: list[str] = []
+    gunicorns = _is_gunicorns(found.path)
     for name, value in given.items():
         place = found.place(name)
-        if name not in NAMES:
-            if name in BY_FOREIGN_NAME:
+        theirs = GUNICORNS.get(name) if gunicorns else None
+        if name not in NAMES or theirs:
+            if theirs := theirs or BY_FOREIGN_NAME.get(name):
                 try:
-                    words.append(BY_FOREIGN_NAME[name].judge(f"{place}: {name}", value))
+                    words.append(theirs.judge(f"{place}: {name}", value))
                 except ConfigError as error:
                     found.add_line(name, str(error))
             continue
@@ -425,4 +430,23 @@ def _source(given: Mapping[str, Any], found: _Mistakes) -> tuple[Source, list[st
         if value is None and kept in BY_NAME and BY_NAME[kept].kind != "header":
             continue  # gunicorn's files say None for "the default"; of a field to send it means "off"
         source[kept] = Given(value, place)
+    if gunicorns:
+        _trust_unix(source)
     return source, ignored(words)
+
+
+def _is_gunicorns(path: str) -> bool:
+    return os.path.basename(path).startswith("gunicorn") and path.endswith(".py")
+
+
+def _trust_unix(source: Source) -> None:
+    """To gunicorn whoever connects over a UNIX socket is trusted, whatever the lists say."""
+    if "proxy_protocol" in source:
+        usual = BY_NAME["proxy_allow_from"].default
+        source.setdefault("proxy_allow_from", Given(usual, source["proxy_protocol"].origin))
+    for name in TRUSTING:
+        value, origin = source.get(name, (None, ""))
+        if isinstance(value, str):
+            source[name] = Given(f"{value},{UNIX}", origin)
+        elif isinstance(value, (list, tuple)):
+            source[name] = Given([*value, UNIX], origin)

@@ -122,6 +122,12 @@ _UNDERSCORES = "fields with _ in their names are dropped; give those to accept w
 _DIRTY = "dirty workers are not supported; leave it out"
 _HTTP2 = "HTTP/2 is not supported yet; leave it out"
 
+# What is a setting here, and in a file of gunicorn's something else; judged as all of FOREIGN.
+GUNICORNS = {
+    "root_path": Foreign(("--root-path",), IGNORED, "gunicorn gives it to ASGI applications alone; use script_name"),
+}  # fmt: skip
+TRUSTING = ("forwarded_allow_ips", "proxy_allow_from")  # with who connects over a UNIX socket, in a file of gunicorn's
+
 FOREIGN: tuple[Foreign, ...] = (
     Foreign(
         ("-k", "--worker-class"), ONLY, "the only worker class is gevent; give gevent, or leave it out",

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from greenhttp.errors import ConfigError
-from greenhttp.settings.file import run_hooks, run_python
+from greenhttp.settings.file import read_toml, run_hooks, run_python
 from greenhttp.settings.foreign import HOOKS_OF_MASTER, HOOKS_OF_NOBODY, HOOKS_OF_WORKER, HOOKS_REFUSED
 from greenhttp.settings.sources import Given, settled
 
@@ -15,18 +15,18 @@ TAKEN = {
     "wsgi_app": "app:app", "bind": ["127.0.0.1:1"], "backlog": 7, "workers": 3, "worker_connections": 7,
     "max_requests": 7, "max_requests_jitter": 7, "timeout": 7, "graceful_timeout": 7, "keepalive": 7,
     "limit_request_line": 777, "limit_request_fields": 7, "reload": True, "reload_extra_files": ["x"],
-    "reuse_port": True, "root_path": "/x",
+    "reuse_port": True,
     "preload_app": True, "chdir": "/", "raw_env": ["A=1"], "pidfile": "x", "user": "x", "group": "x", "umask": 0o27,
     "secure_scheme_headers": {"X-A": "on"}, "forwarded_allow_ips": "10.0.0.1", "accesslog": "-",
     "access_log_format": "%(h)s", "errorlog": "x", "loglevel": "debug", "pythonpath": "x",
-    "logconfig": "x", "logconfig_json": "x", "logconfig_dict": {"version": 1},
+    "proxy_allow_ips": "10.0.0.1", "logconfig": "x", "logconfig_json": "x", "logconfig_dict": {"version": 1},
 }  # fmt: skip
 IGNORED = {
     "threads": 4, "limit_request_field_size": 9000, "reload_engine": "poll", "sendfile": False, "worker_tmp_dir": "x",
     "initgroups": True, "tmp_upload_dir": "x", "disable_redirect_access_to_syslog": True, "syslog_addr": "x",
     "syslog_prefix": "x", "syslog_facility": "user", "enable_stdio_inheritance": True, "dogstatsd_tags": "x",
     "statsd_prefix": "x", "enable_backlog_metric": True, "proc_name": "x", "default_proc_name": "x",
-    "proxy_allow_ips": "*", "uwsgi_allow_ips": "*", "suppress_ragged_eofs": False, "do_handshake_on_connect": True,
+    "root_path": "/x", "uwsgi_allow_ips": "*", "suppress_ragged_eofs": False, "do_handshake_on_connect": True,
     "http2_max_concurrent_streams": 7, "http2_initial_window_size": 7, "http2_max_frame_size": 7,
     "http2_max_header_list_size": 7, "permit_unconventional_http_method": True, "asgi_loop": "auto",
     "asgi_lifespan": "on", "asgi_disconnect_grace_period": 7, "websocket_max_message_size": 7, "http_parser": "fast",
@@ -37,7 +37,7 @@ REFUSED = {
     "config": "x", "check_config": True, "print_config": True, "worker_class": "sync", "spew": True, "daemon": True,
     "capture_output": True, "logger_class": "x",
     "syslog": True, "statsd_host": "x:1", "paste": "x", "raw_paste_global_conf": ["a=1"],
-    "proxy_protocol": "v1", "protocol": "uwsgi", "keyfile": "x", "certfile": "x", "ssl_version": 2, "cert_reqs": 2,
+    "protocol": "uwsgi", "keyfile": "x", "certfile": "x", "ssl_version": 2, "cert_reqs": 2,
     "ca_certs": "x", "ciphers": "x", "http_protocols": ["h2", "h1"], "http2_cleartext": "on",
     "permit_obsolete_folding": True, "strip_header_spaces": True, "permit_unconventional_http_version": True,
     "casefold_http_method": True, "forwarder_headers": "X_A", "header_map": "dangerous",
@@ -60,7 +60,7 @@ def read(tmp_path, monkeypatch):
 
 
 def test_the_lists_are_all_that_gunicorn_knows():
-    named = [*TAKEN, *IGNORED, *REFUSED, *HOOKS]
+    named = [*TAKEN, "proxy_protocol", *IGNORED, *REFUSED, *HOOKS]
     assert len(named) == len(set(named))
     assert set(named) == {setting.name for setting in config.KNOWN_SETTINGS}
 
@@ -69,6 +69,44 @@ def test_the_lists_are_all_that_gunicorn_knows():
 def test_it_is_taken(read, name):
     source, said = read(f"{name} = {TAKEN[name]!r}")
     assert len(source) == 1 and said == []
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [(False, "off"), ("off", "off"), (True, "any"), ("auto", "any"), ("v1", "v1"), ("v2", "v2"), (None, None)],
+)
+def test_the_proxy_protocol_is_taken_with_each_of_gunicorns_values(read, value, meant):
+    """Its versions before 24.1 know yes and no alone."""
+    settings = settled(read(f"proxy_protocol = {value!r}")[0])[0]
+    assert settings.proxy_protocol == (meant or "off")
+    assert settings.proxy_allow_from == (("127.0.0.1", "::1", "unix") if meant else ("127.0.0.1", "::1"))
+
+
+@pytest.mark.parametrize(
+    "value", ["'10.0.0.1, ::1'", "['10.0.0.1', '::1']", "('10.0.0.1', '::1')", "'10.0.0.1,::1,unix'"]
+)
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("forwarded_allow_ips", "forwarded_allow_ips"), ("proxy_allow_ips", "proxy_allow_from")]
+)
+def test_who_connects_over_a_unix_socket_is_trusted_whatever_the_lists_say(read, theirs, ours, value):
+    settings = settled(read(f"{theirs} = {value}")[0])[0]
+    assert getattr(settings, ours) == ("10.0.0.1", "::1", "unix")
+
+
+@pytest.mark.parametrize("name", ["greenhttp.py", "settings.toml"])
+def test_in_a_file_of_ones_own_the_lists_are_meant_literally(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("forwarded_allow_ips = '10.0.0.1'\nproxy_protocol = 'v1'\nroot_path = '/x'\n")
+    source, said = run_python(name) if name.endswith(".py") else read_toml(name)
+    settings = settled(source)[0]
+    assert (settings.forwarded_allow_ips, settings.proxy_allow_from) == (("10.0.0.1",), ("127.0.0.1", "::1"))
+    assert (settings.root_path, said) == ("/x", [])
+
+
+def test_a_prefix_is_given_to_gunicorn_by_script_name(read):
+    assert settled(read("script_name = '/below'")[0])[0].root_path == "/below"
+    source, said = read("root_path = '/x'\nscript_name = '/below'")
+    assert settled(source)[0].root_path == "/below" and "use script_name)" in said[0]
 
 
 @pytest.mark.parametrize("name", IGNORED)

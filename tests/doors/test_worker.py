@@ -245,7 +245,7 @@ def test_no_keep_alive_closes_after_each_answer(tmp_path):
 
 
 @pytest.mark.parametrize(("config", "said"), [
-    ("proxy_protocol = 'v1'", "proxy_protocol v1: the PROXY protocol is not supported yet; leave it out"),
+    ("raw_env = ['SCRIPT_NAME=below']", "SCRIPT_NAME: 'below' is not a path prefix; give one like /below, without"),
     ("header_map = 'refuse'", "header_map refuse: fields with _ in their names are always dropped; leave it out"),
     ("access_log_format = '%(x)s'\naccesslog = '-'", r"access_log_format: there is no atom %\(x\)s"),
 ])  # fmt: skip
