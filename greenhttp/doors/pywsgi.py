@@ -16,6 +16,8 @@ between the listening socket and the application is a greenhttp.Server and behav
 - `spawn=Pool(n)` or a number bounds the requests that run, not the connections: more of them wait, without an end.
 - What goes wrong, also in the application, is written to `error_log`; gevent's writes that to the hub's stream.
 - After `stop`, running requests go on as with gevent; idle connections are closed.
+- Fields of proxies change nothing in the environ, whoever sends them, as with gevent; `settings={"forwarded_field":
+  "x-forwarded"}` has those of `forwarded_allow_ips` believed.
 - There is no TLS yet, no WebSocket, and no `handler_class` but gevent's own: each is refused in one line.
 """
 
@@ -237,7 +239,7 @@ class _Serving(Server):
 
     def __init__(self, front: WSGIServer) -> None:
         size = front.pool.size if front.pool is not None else None
-        values = {"queue_timeout": 0, "server_header": "off", **front._settings}
+        values = {"queue_timeout": 0, "server_header": "off", "forwarded_field": "none", **front._settings}
         super().__init__(self.answer, interface="wsgi", concurrency=size or MOST_RUNNING, queue=MOST, **values)
         self.front = front
         self.lines = Entries(LINE, False, LIMIT)

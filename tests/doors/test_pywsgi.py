@@ -319,11 +319,38 @@ def test_the_environ_is_pywsgis(run):
     assert type(seen.environ) is dict
 
 
-def test_a_proxy_that_is_trusted_says_https(run):
+PROXYS = [
+    b"X-Forwarded-Proto: https", b"X-Forwarded-Ssl: on", b"X-Forwarded-For: 192.0.2.1",
+    b"X-Forwarded-Host: other.example", b"X-Forwarded-Port: 1",
+    b"Forwarded: for=192.0.2.1;proto=https;host=other.example", b"X-Forwarded-Prefix: /below",
+    b"SCRIPT_NAME: /below", b"Script-Name: /below",
+]  # fmt: skip
+
+
+def test_fields_of_proxies_change_nothing_as_with_gevent(run):
+    seen, theirs = Seen(), Seen()
+    run(seen).ask(get("/x", *PROXYS))
+    server = gevents.WSGIServer(("127.0.0.1", 0), theirs, log=None)
+    server.start()
+    try:
+        with gevent.socket.create_connection(("127.0.0.1", server.server_port), 30) as peer:
+            peer.sendall(get("/x", *PROXYS, b"Connection: close"))
+            assert peer.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
+    finally:
+        server.stop()
+    names = ("REMOTE_ADDR", "wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SCRIPT_NAME", "PATH_INFO")
+    told = {name for name in theirs.environ if name.startswith(("HTTP_X_", "HTTP_FORWARDED", "HTTP_SCRIPT"))}
+    assert len(told) == len(PROXYS) - 1  # that with _ in its name is dropped there too
+    for name in (*names, *told):
+        assert seen.environ[name] == theirs.environ[name], name
+
+
+def test_they_do_where_that_is_asked_for(run):
     seen = Seen()
-    run(seen).ask(get("/", b"X-Forwarded-Proto: https"))
+    run(seen, settings={"forwarded_field": "x-forwarded"}).ask(get("/", b"X-Forwarded-Proto: https"))
     assert seen.environ["wsgi.url_scheme"] == "https"
-    run(seen, settings={"forwarded_allow_ips": ""}).ask(get("/", b"X-Forwarded-Proto: https"))
+    settings = {"forwarded_field": "x-forwarded", "forwarded_allow_ips": ""}
+    run(seen, settings=settings).ask(get("/", b"X-Forwarded-Proto: https"))
     assert seen.environ["wsgi.url_scheme"] == "http"
 
 
