@@ -15,4 +15,5 @@ cdef class Peers:
     cdef int count
 
     cdef bint have(self, int family, const unsigned char* address, unsigned int zone) noexcept
+    cdef bint named(self, int family, const unsigned char* address, unsigned int zone) noexcept
     cdef bint trust(self, SocketStream stream) noexcept

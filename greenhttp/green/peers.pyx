@@ -104,10 +104,12 @@ cdef class Peers:
 
     cdef bint have(self, int family, const unsigned char* address, unsigned int zone) noexcept:
         """Whether that is a trusted address. `zone`: the interface it came in by, 0 where that is not known."""
+        return self.everybody or self.named(family, address, zone)
+
+    cdef bint named(self, int family, const unsigned char* address, unsigned int zone) noexcept:
+        """Whether an entry has that address. `*` has none: it is about who connects, not about what that writes."""
         cdef Network* network
         cdef int i, whole, rest
-        if self.everybody:
-            return True
         for i in range(self.count):
             network = &self.networks[i]
             if network.family != family or network.zone and network.zone != zone:

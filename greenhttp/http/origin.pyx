@@ -365,7 +365,7 @@ cdef class Origins:
             i -= 1
             hop = &hops.hop[i]
             if not hop.has & HAS_FOR:
-                name, node.port, trusted = "unknown", 0, self.trusted.everybody
+                name, node.port, trusted = "unknown", 0, False
             else:
                 p = head.base + hop.node.at
                 node.size = hop.node.size
@@ -374,7 +374,7 @@ cdef class Origins:
                     p = value
                     node.size = <uint32_t>len(value)
                 parse_node(<const unsigned char*>p, node.size, strict, &node)
-                trusted = self.trusted.everybody
+                trusted = False
                 if node.kind == ADDRESS:
                     family = 0
                     if node.size <= LONGEST_ADDRESS:
@@ -385,7 +385,7 @@ cdef class Origins:
                         node.kind = MALFORMED
                     else:
                         name = (<const char*>written).decode("ascii")
-                        trusted = self.trusted.have(family, packed, 0)
+                        trusted = self.trusted.named(family, packed, 0)
                 else:
                     name = p[node.at:node.at + node.size].decode("latin-1")
                 if node.kind == MALFORMED:

@@ -2,7 +2,7 @@
 
     10.0.0.1  10.0.0.0/8  ::1  fd00::/8  fe80::1%eth0  ::ffff:10.0.0.1      a Network
     unix                                                                    whoever connects over a UNIX socket
-    *                                                                       everybody
+    *                                                                       whoever connects; no address in a field
 
 An IPv4 address that is written as IPv6 is that IPv4 address, for so are peers shown, logged and compared.
 """

@@ -422,8 +422,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "forwarded_allow_ips", "names", "127.0.0.1,::1,unix", "",
-        "Trusted proxies: addresses, networks, unix (whoever connects over a UNIX socket), or * for everybody, which"
-        " lets any client forge its address. Separated by commas.",
+        "Trusted proxies: addresses, networks, unix (whoever connects over a UNIX socket), or * for whoever connects,"
+        " which lets a client that is not behind a proxy forge its address. Separated by commas.",
         _PROXY, ("--forwarded-allow-ips",), checks.networks,
     ),
     Setting(

@@ -129,9 +129,11 @@ def test_what_has_to_be_looked_at_and_is_no_address_is_refused(value: bytes) -> 
     refused(xff(value))
 
 
-def test_with_everybody_trusted_the_leftmost_is_the_client() -> None:
-    expect(xff(b"203.0.113.7, unknown, _a, 10.0.0.1"), (CLIENT, 0), ("unknown", "_a", "10.0.0.1", "unix"),
-           forwarded_allow_ips="*")  # fmt: skip
+@pytest.mark.parametrize("written", [b"", b"192.0.2.9, ", b"192.0.2.9, unknown, _a, ", b"rubbish, "])
+def test_whoever_connects_may_be_trusted_and_yet_what_a_client_has_written_is_not_believed(written: bytes) -> None:
+    """A router whose address is not known appends; `*` is about who connects, and is no address in its list."""
+    expect(xff(written + b"203.0.113.7"), (CLIENT, 0), forwarded_allow_ips="*")
+    expect(xff(written + b"203.0.113.7, 10.0.0.1"), (CLIENT, 0), ("10.0.0.1", "unix"), forwarded_allow_ips="*,10.0.0.1")
 
 
 def test_an_address_in_a_list_has_no_interface() -> None:
