@@ -15,6 +15,13 @@ from tests.contract.sending import native_answers, wsgi_answers
 
 Record = list[Any]
 
+# Every setting that has fields of proxies read, or taken out of the head.
+BEHIND_A_PROXY = {
+    "forwarded_host": True, "forwarded_strip": True, "root_path_header": "X-Forwarded-Prefix",
+    "request_id_header": "X-Request-Id", "allowed_hosts": ("a", "b"), "limit_request_head": 1000,
+    "limit_request_fields": 20,
+}  # fmt: skip
+
 
 def record_native(request: Request, records: list[Record]) -> Record:
     """[port of the client, method, target, host, fields but Host, body], kept before the body is read."""
@@ -76,6 +83,9 @@ def main() -> None:
         "wsgi answers": wsgi_answers,
     }
     servers = {name: Server(app, bind="127.0.0.1:0", **LIMITS) for name, app in apps.items()}
+    for name, trusted in (("behind a proxy", "127.0.0.1"), ("strangers", "")):
+        behind = {**LIMITS, **BEHIND_A_PROXY, "forwarded_allow_ips": trusted}
+        servers[name] = Server(recording_wsgi([]), bind="127.0.0.1:0", **behind)
     for server in servers.values():
         server.start()
     print(json.dumps({name: server.address[1] for name, server in servers.items()}), flush=True)

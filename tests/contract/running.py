@@ -52,14 +52,15 @@ def answers_of(sent: bytes, methods: Iterable[str]) -> list[Answer]:
 
 
 def in_memory(
-    app: Callable[..., Any], conversations: Iterable[list[bytes]], *, finished: bool, window: int | None = None
-) -> list[Outcome]:
+    app: Callable[..., Any], conversations: Iterable[list[bytes]], *, finished: bool, window: int | None = None,
+    **settings: Any,
+) -> list[Outcome]:  # fmt: skip
     """Each conversation on a connection of its own, all of them with one server at once.
 
     All is real but the sockets, as in greenhttp.testing.exchange, which makes a server for each.
     """
     logged: list[str] = []
-    values = Settings(**LIMITS).resolved(1024)
+    values = Settings(**{**LIMITS, **settings}).resolved(1024)
     service = Service(values, 1 << 20, lambda level, message, error=None: logged.append(message))
     service.attach(hosted(app, values))
     service.pool.start()

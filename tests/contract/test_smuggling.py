@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from greenhttp.errors import WireError
 from greenhttp.wire.head import Framing, Head
 from tests.contract.cases import CLOSED, LINGERED, NEXT
-from tests.contract.process import recording_native
+from tests.contract.process import BEHIND_A_PROXY, recording_native
 from tests.contract.running import Outcome, ServerProcess, answers_of, in_memory, over_tcp
 from tests.contract.smuggling import CONTENT, Refused, framing, heads
 
@@ -90,3 +90,55 @@ def test_in_memory_one_request_in_is_one_request_seen_when_content_comes_later()
     pieces = [[data[:-1], data[-1:], CONTENT, NEXT] for data in HEADS]
     assert different(HEADS, in_memory(recording_native(records), pieces, finished=False)) == []
     assert len(records) == sum(len(bodies) for _, bodies in WANTED)
+
+
+# ---- with fields of proxies among them
+
+PROXYS = (
+    b"X-Forwarded-For: 192.0.2.1", b"X-Forwarded-Proto: https", b"X-Forwarded-Host: b", b"X-Forwarded-Port: 443",
+    b"X-Forwarded-Prefix: /below", b"X-Request-Id: 5", b"X-Forwarded-Ssl: on",
+    b'Forwarded: for="[2001:db8::1]";by=chunked',
+)  # fmt: skip
+
+
+def mixed(data: bytes, turn: int) -> bytes:
+    """The head with PROXYS between its lines, in an order that the turn decides; a folded line stays with its own."""
+    line, *fields = data[:-4].split(b"\r\n")
+    left = [*PROXYS[turn % len(PROXYS) :], *PROXYS[: turn % len(PROXYS)]]
+    found = [line]
+    for number, field in enumerate(fields):
+        if not field.startswith((b" ", b"\t")):
+            found += [left.pop() for _ in range((turn + number) % 3) if left]
+        found.append(field)
+    return b"\r\n".join([*found, *left, b"", b""])
+
+
+MIXED = [mixed(data, turn) for turn, data in enumerate(HEADS)]
+
+
+def test_fields_of_proxies_change_no_framing() -> None:
+    assert [wanted(data) for data in MIXED] == WANTED
+    behind = {**BEHIND_A_PROXY, "forwarded_allow_ips": ("127.0.0.1",)}
+    for settings in (behind, {**behind, "forwarded_field": "forwarded"}):
+        records: list[list[object]] = []
+        pieces = [[data[:-1], data[-1:], CONTENT, NEXT] for data in MIXED]
+        outcomes = in_memory(recording_native(records), pieces, finished=False, **settings)
+        assert different(MIXED, outcomes) == []
+        assert len(records) == sum(len(bodies) for _, bodies in WANTED)
+
+
+def test_nor_from_strangers_over_tcp_and_the_application_sees_none_of_them() -> None:
+    some = MIXED[::7]
+    told = {f"HTTP_{line.partition(b':')[0].decode().upper().replace('-', '_')}" for line in PROXYS}
+    with ServerProcess() as server:
+        for kind in ("strangers", "behind a proxy"):
+            outcomes = list(over_tcp(server.ports[kind], [data + CONTENT + NEXT for data in some]))
+            seen = [each for several in server.seen(kind).values() for each in several]
+            assert different(some, outcomes) == []
+            assert len(seen) == sum(len(wanted(data)[1]) for data in some)
+            hosts = {(each.target, each.host) for each in seen}
+            names = {name for each in seen for name, _ in each.fields} & told
+            if kind == "strangers":
+                assert (hosts, names) == ({("/", "a"), ("/next", "a")}, set())
+            else:
+                assert (hosts, names) == ({("/", "b"), ("/next", "a")}, told - {"HTTP_FORWARDED"})
