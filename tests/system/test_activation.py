@@ -3,6 +3,7 @@
 What counts is the socket: whether it takes IPv4 beside IPv6 is what its owner has set (BindIPv6Only= of a unit).
 """
 
+import contextlib
 import re
 import socket
 
@@ -51,11 +52,13 @@ class Activated:
     def __exit__(self, *exc):
         self.process.__exit__(*exc)
 
-    def ask(self, host):
-        """What the application says: the peer, the server's name, and the scheme."""
-        with socket.create_connection((host, self.port), 30) as client:
-            client.sendall(b"GET / HTTP/1.0\r\nX-Forwarded-Proto: https\r\n\r\n")
+    def ask(self, host, *fields, before=""):
+        """What the application says: the peer, the server's name, and the scheme; [""] without an answer."""
+        lines = [f"{before}GET / HTTP/1.0", "X-Forwarded-Proto: https", *fields, "", ""]
+        with socket.create_connection((host, self.port), 30) as client, contextlib.suppress(ConnectionResetError):
+            client.sendall("\r\n".join(lines).encode())
             return client.makefile("rb").read().decode().partition("\r\n\r\n")[2].split(" ")
+        return [""]
 
     def logged(self):
         """The peers in the access log, when it has ended well."""
@@ -92,3 +95,18 @@ def test_a_socket_for_an_ipv4_address_written_as_ipv6_is_shown_as_ipv4(tmp_path)
     with Activated(tmp_path, 0, host="::ffff:127.0.0.1") as served:
         assert served.start.endswith(f" at http://127.0.0.1:{served.port}")
         assert served.ask("127.0.0.1") == ["127.0.0.1", "127.0.0.1", "https"]
+
+
+def test_a_client_that_a_proxy_tells_as_ipv4_written_as_ipv6_is_that_ipv4_address(tmp_path):
+    with Activated(tmp_path, 0, "--forwarded-allow-ips", "::ffff:127.0.0.1,192.0.2.2") as served:
+        assert served.ask("127.0.0.1", "X-Forwarded-For: ::ffff:192.0.2.1, ::ffff:192.0.2.2")[0] == "192.0.2.1"
+        assert served.logged() == ["192.0.2.1"]
+
+
+def test_the_proxy_protocol_is_taken_from_an_ipv4_peer_of_a_socket_for_both(tmp_path):
+    v1 = "PROXY TCP6 ::ffff:192.0.2.1 ::ffff:192.0.2.2 4711 443\r\n"
+    trusted = "--proxy-allow-from", "::ffff:127.0.0.1", "--forwarded-allow-ips", "192.0.2.1"
+    with Activated(tmp_path, 0, "--proxy-protocol", "v1", *trusted) as served:
+        assert served.ask("127.0.0.1", before=v1) == ["192.0.2.1", "::", "https"]
+        assert served.ask("::1", before=v1) == [""]
+        assert served.logged() == ["192.0.2.1"]
