@@ -56,7 +56,10 @@ def compiled(source, path, *options):
 
 
 ASKS = re.compile(r'cdef extern from \*:\n    """\n    #(?:include|ifndef)')  # else it asks Python alone
-MODULES = ["green/acceptor.pyx", "green/transport.pyx", "process/clock.pxd", "process/sender.pyx"]
+MODULES = [
+    "green/acceptor.pyx", "green/peers.pyx", "green/transport.pyx", "process/clock.pxd", "process/ids.pyx",
+    "process/sender.pyx",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -29,12 +29,13 @@ cdef class Arrival(Job):
     cdef object base                # for `welcome`
     cdef readonly Job heir          # what it became, None before
 
-    cdef Step step(self) except *
+    cdef Step step(self, Arrivals arrivals) except *
     cdef int proceed(self, bint last) except -1
     cdef int hand_over(self) except -1
     cdef bint begun(self) except -1
+    cdef int shed(self, str reason) except -1
     cdef int see_off(self) except -1
     cdef int close(self, bint reset) except -1
 
 cdef class ProxyArrival(Arrival):
-    cdef Step read_header(self) except *
+    cdef Step read_header(self, Arrivals arrivals) except *

@@ -113,7 +113,7 @@ cdef class Arrivals:
 cdef class Arrival(Job):
     """One connection on its way in. Owned by its phase."""
 
-    cdef Step step(self) except *:
+    cdef Step step(self, Arrivals arrivals) except *:
         """Take what has come; the words for the log are said here. Raises OSError if the connection broke."""
         return REFUSED
 
@@ -128,7 +128,9 @@ cdef class Arrival(Job):
         cdef Arrivals arrivals = self.arrivals
         cdef Step step
         try:
-            step = self.step()
+            step = self.step(arrivals)
+            if self.arrivals is None:
+                return 0                        # abandoned: foreign code in there has forked, and this is the child
             if step == ARRIVED:
                 self.hand_over()
             elif step == REFUSED:
@@ -140,6 +142,7 @@ cdef class Arrival(Job):
             else:
                 self.stream.pack()
                 self.stream.watch_read()
+                arrivals.make_way()             # somebody may have come while this was busy, and could not be closed
         except OSError:
             self.close(True)
         except BaseException:
@@ -166,8 +169,10 @@ cdef class Arrival(Job):
 
     cdef int expired(self, Phase phase, double now) except -1:
         cdef Pool pool
+        if self.arrivals is None:
+            return 0                            # it is being closed, or is somebody else's by now
         self.enter(phase)
-        if self.busy or self.queued:
+        if self.busy:
             return 0                            # whatever is being done ends the wait in another way
         pool = self.arrivals.pool
         self.busy = True
@@ -200,9 +205,21 @@ cdef class Arrival(Job):
             arrivals.gone()
         return 0
 
+    cdef int shed(self, str reason) except -1:
+        """Too much memory in unread input, and this has most of it."""
+        cdef Arrivals arrivals = self.arrivals
+        self.busy = True                        # it is another's call: nobody else may go on with it meanwhile
+        try:
+            arrivals.noise("overload", f"{self.stream.about()}connection closed: {reason}", "warning")
+            return self.close(False)
+        finally:
+            arrivals.pool.release(self)
+
     def retire(self):
         """The server stops: what has begun to arrive goes on, a connection without that ends now."""
-        if self.busy:
+        if self.heir is not None:
+            self.heir.retire()                  # it was an arrival when the server looked who is here
+        elif self.busy:
             self.missed |= TO_RETIRE
         else:
             self.see_off()
@@ -216,7 +233,9 @@ cdef class Arrival(Job):
 
     def cut(self):
         """The server cannot wait any longer."""
-        if self.busy:
+        if self.heir is not None:
+            self.heir.cut()
+        elif self.busy:
             self.missed |= TO_CUT
         else:
             self.close(True)
@@ -250,14 +269,14 @@ cdef class Arrival(Job):
 cdef class ProxyArrival(Arrival):
     """Waits for a PROXY header."""
 
-    cdef Step step(self) except *:
+    cdef Step step(self, Arrivals arrivals) except *:
         cdef Stream stream = self.stream
         cdef Step found
         cdef Py_ssize_t n
         try:
             while True:
                 if stream.in_end > stream.in_pos:
-                    found = self.read_header()
+                    found = self.read_header(arrivals)
                     if found != WANTING:
                         return found
                 n = stream.fill_some(MOST)
@@ -269,10 +288,10 @@ cdef class ProxyArrival(Arrival):
             return WANTING
         if stream.in_end > stream.in_pos:       # else it has only looked whether somebody listens here
             why = "the peer disconnected in the middle of its PROXY header"
-            self.arrivals.noise("disconnections", f"{stream.about()}{why}")
+            arrivals.noise("disconnections", f"{stream.about()}{why}")
         return REFUSED
 
-    cdef Step read_header(self) except *:
+    cdef Step read_header(self, Arrivals arrivals) except *:
         cdef Stream stream = self.stream
         cdef SocketStream socket
         cdef unsigned char address[16]
@@ -281,10 +300,13 @@ cdef class ProxyArrival(Arrival):
         cdef Py_ssize_t size = stream.in_end - stream.in_pos
         cdef object found, source
         try:
-            found = self.arrivals.read(PyBytes_FromStringAndSize(stream.inbuf + stream.in_pos, size))
+            found = arrivals.read(PyBytes_FromStringAndSize(stream.inbuf + stream.in_pos, size))
         except WireError as error:
-            self.arrivals.say(stream, error.reason)
+            if self.arrivals is not None:
+                arrivals.say(stream, error.reason)
             return REFUSED
+        if self.arrivals is None:
+            return REFUSED                      # see `proceed`
         if found is None:
             return WANTING
         size = found.size

@@ -278,6 +278,8 @@ cdef class SpawnedJob(Job):
     cdef int expired(self, Phase phase, double now) except -1:
         cdef bint slowly
         cdef str how
+        if self.spawner is None:
+            return 0                            # it is being closed
         if self.busy:
             self.enter(phase)
             return 0
@@ -300,7 +302,8 @@ cdef class SpawnedJob(Job):
         return self.close(False)
 
     cdef bint is_slow(self, double now) noexcept:
-        return self.phase is self.spawner.flushing and self.stream.writes_slowly(self.phase, now)
+        cdef Spawner spawner = self.spawner
+        return spawner is not None and self.phase is spawner.flushing and self.stream.writes_slowly(self.phase, now)
 
     cdef int close(self, bint reset) except -1:
         cdef Spawner spawner = self.spawner

@@ -12,7 +12,7 @@ nobody else advances it, and what others want of it - that it expires, retires, 
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp
 
 from greenhttp.green.acceptor cimport Acceptor
@@ -426,8 +426,9 @@ cdef class Connection(Exchange):
                 self.rest = None
         except (BodyError, WireError):
             self.closing = True                 # the position in the stream is unknown
-        except OSError:
-            return 0                            # reset: whoever sends the rest of the answer meets it, and says so
+        except OSError as error:
+            self.gave_up(error)
+            return self.close(True)             # reset, so nothing of the answer arrives any more
         if self.service.lingering.dropped(self.stream):
             self.enter(self.service.flushing)
         return 0
@@ -491,15 +492,24 @@ cdef class Connection(Exchange):
     cdef int shed(self) except -1:
         """Too much memory in unfinished heads and in what was sent ahead: the largest goes."""
         cdef Connection largest = self, other
+        cdef Arrival arrival, bulky = None
         cdef Phase phase
         cdef Node* node
+        node = self.service.arriving.ring.next
+        while node != &self.service.arriving.ring:
+            arrival = <Arrival>owner(node)
+            if not arrival.busy and (bulky is None or kept(arrival.stream) > kept(bulky.stream)):
+                bulky = arrival
+            node = node.next
         for phase in (self.service.fresh, self.service.heading, self.service.flushing):
             node = phase.ring.next
             while node != &phase.ring:
                 other = <Connection>owner(node)
-                if not other.busy and other.stream.in_cap > largest.stream.in_cap:
+                if not other.busy and kept(other.stream) > kept(largest.stream):
                     largest = other
                 node = node.next
+        if bulky is not None and kept(bulky.stream) > kept(largest.stream):
+            return bulky.shed(self.service.crowded)
         if largest is self:
             return self.give_way()
         largest.busy = True                     # another's: nobody else may go on with it meanwhile
@@ -667,7 +677,7 @@ cdef class Connection(Exchange):
         elif phase is service.fresh or phase is service.heading:
             # The loop may have been held up, not the client: what has come meanwhile counts.
             self.enter(phase)
-            if self.queued or self.completed():
+            if self.queued and self.head is not None and self.head.head_size or self.completed():
                 return 0
             if self.stream.in_end == self.stream.in_pos:
                 self.close(False)               # not a byte: nobody waits for an answer
@@ -852,6 +862,11 @@ cdef class Connection(Exchange):
 
 cdef Py_ssize_t content_size(bytes answer) except -1:
     return PyBytes_GET_SIZE(answer) - answer.index(b"\r\n\r\n") - 4
+
+
+cdef inline uint32_t kept(Stream stream) noexcept:
+    """Bytes of unread input. What is not parked yet has a whole chunk, whatever is in it."""
+    return stream.in_end - stream.in_pos
 
 
 cdef Connection waits(Phase phase):
