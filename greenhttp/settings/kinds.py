@@ -287,6 +287,8 @@ def parse_pairs(value: object) -> tuple[str, ...]:
 
 def parse_fields(value: object) -> tuple[str, ...]:
     """A tuple of texts name=value, from one, a list of them, or a mapping of field names to values; `off` for none."""
+    if isinstance(value, list) and len(value) == 1:  # from the command line
+        value = value[0]
     if value is None or value is False or isinstance(value, str) and value.strip().lower() in ("", *_FALSE):
         return ()
     fields: dict[str, str] = {}

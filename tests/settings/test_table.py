@@ -470,3 +470,8 @@ def test_proxy_protocol_takes_what_gunicorns_files_have(given, kept):
 def test_a_choice_that_was_never_a_switch_is_none():
     with pytest.raises(ConfigError, match="interface: 'true' is not known; give"):
         Settings(interface=True)
+
+
+@pytest.mark.parametrize("given", ["off", ["off"], "", [], None])
+def test_no_field_tells_the_scheme(given):
+    assert Settings(secure_scheme_headers=given).secure_scheme_headers == ()
