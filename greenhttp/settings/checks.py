@@ -59,22 +59,35 @@ def methods(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def field_name(value: str | None) -> str | None:
-    if value is not None and not TOKEN.fullmatch(value):
-        raise ValueError(f"{value!r} is not a field name; give a name like X-Request-Id, or off")
-    return value
+def root_path_header(value: str | None) -> str | None:
+    return _field_name(value, "X-Forwarded-Prefix")
 
 
 def request_id_header(value: str | None) -> str | None:
     if value is not None and value.lower() in _OURS:
         raise ValueError(f"{value} is set by the server itself; give a name like X-Request-Id, or off")
-    return field_name(value)
+    return _field_name(value, "X-Request-Id")
+
+
+def _field_name(value: str | None, like: str) -> str | None:
+    if value is not None and not TOKEN.fullmatch(value):
+        raise ValueError(f"{value!r} is not a field name; give a name like {like}, or off")
+    if value is not None and (value.lower() in _OURS or _MEANT.fullmatch(value.lower())):
+        raise ValueError(f"{value} has a meaning of its own; give a name like {like}, or off")
+    return value
 
 
 _OURS = {  # fields of an answer that tell how it is framed or whose it is
     "connection", "content-length", "date", "keep-alive", "proxy-connection", "server", "te", "trailer",
     "transfer-encoding", "upgrade",
 }  # fmt: skip
+_MEANT = re.compile(  # fields of a request or an answer that others read (RFC 9110 to 9112, 6265, 6797, 7239, 9651)
+    r"host|expect|from|referer|user-agent|origin|range|prefer|priority|cookie2?|set-cookie2?|via|max-forwards|warning"
+    r"|(?:proxy-|www-)?(?:authorization|authenticate|authentication-info)|proxy|upgrade.*|pragma|cache-control|age|expires|vary|etag|last-modified|location"
+    r"|retry-after|allow|refresh|link|alt-svc|server-timing|strict-transport-security|x-frame-options"
+    r"|(?:accept|content|if|sec|access-control|x-content)-.*|accept"
+    r"|forwarded|x-forwarded-(?:for|proto|protocol|ssl|scheme|host|port)|x-real-ip|x-http-method-override"
+)
 _HOST = re.compile(r"\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\*")
 
 

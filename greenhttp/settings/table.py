@@ -477,7 +477,7 @@ SETTINGS: tuple[Setting, ...] = (
         "root_path_header", "optional", "off", "",
         "Field in which trusted proxies say the prefix that they have removed from the path, like X-Forwarded-Prefix."
         " It is put before --root-path. off: none.",
-        _PROXY, ("--root-path-header",), checks.field_name,
+        _PROXY, ("--root-path-header",), checks.root_path_header,
     ),
     Setting(
         "allowed_hosts", "names", (), "",

@@ -472,6 +472,26 @@ def test_a_choice_that_was_never_a_switch_is_none():
         Settings(interface=True)
 
 
+@pytest.mark.parametrize("name", ["Content-Type", "host", "Cookie", "Authorization", "X-Forwarded-For", "Sec-GPC"])
+@pytest.mark.parametrize("setting", ["root_path_header", "request_id_header"])
+def test_a_field_that_means_something_else_is_none_of_ours(setting, name):
+    with pytest.raises(ConfigError, match=f"{setting}: {name} has a meaning of its own; give a name like X-"):
+        Settings(**{setting: name})
+
+
+@pytest.mark.parametrize("name", ["X-Correlation-Id", "CF-Ray", "X-Amzn-Trace-Id", "Request-Id", "X_Id", "hosted"])
+def test_a_field_for_ids_may_be_any_other(name):
+    assert Settings(request_id_header=name, root_path_header=name).request_id_header == name
+
+
+@pytest.mark.parametrize(("setting", "like"), [
+    ("root_path_header", "X-Forwarded-Prefix"), ("request_id_header", "X-Request-Id"),
+])  # fmt: skip
+def test_the_hint_names_a_field_of_that_kind(setting, like):
+    with pytest.raises(ConfigError, match=f"{setting}: 'a b' is not a field name; give a name like {like}, or off"):
+        Settings(**{setting: "a b"})
+
+
 @pytest.mark.parametrize("given", ["off", ["off"], "", [], None])
 def test_no_field_tells_the_scheme(given):
     assert Settings(secure_scheme_headers=given).secure_scheme_headers == ()
