@@ -30,6 +30,7 @@ from greenhttp.settings.console import colourful, keep, kept, paint, say, say_as
 from greenhttp.settings.file import is_python, read_python, read_toml
 from greenhttp.settings.foreign import FOREIGN, HOOKS_OF_MANY, OF_COMMAND_LINES, judged
 from greenhttp.settings.kinds import LISTS
+from greenhttp.settings.remarks import remarks
 from greenhttp.settings.shown import as_toml
 from greenhttp.settings.sources import (
     APP,
@@ -40,7 +41,6 @@ from greenhttp.settings.sources import (
     from_environment,
     from_platform,
     misspelt,
-    remarks,
     settled,
 )
 from greenhttp.settings.table import BY_NAME, SETTINGS, SUPERVISED, Setting, nearest

@@ -395,6 +395,64 @@ def test_a_list_of_trusted_proxies_that_may_not_be_meant_is_named(capsys, line, 
     assert capsys.readouterr().err.splitlines() == [f"greenhttp: {text}" for text in said]
 
 
+BY_HEADER = "lets any client forge its address by a PROXY header; name the proxies instead"
+DROPPED = "is dropped, as names with _ are; write - or give --allow-headers"
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("--forwarded-allow-ips * --forwarded-field none", []),
+    ("--proxy-protocol --proxy-allow-from *,10.0.0.1", [f"--proxy-allow-from: * {BY_HEADER}"]),
+    ("--proxy-protocol v2 --proxy-allow-from ::/0", [f"--proxy-allow-from: ::/0 {BY_HEADER}"]),
+    ("--proxy-protocol any -b :8000,unix:/run/s", [
+        "--proxy-protocol: nobody can connect to unix:/run/s; add unix to --proxy-allow-from",
+    ]),
+    ("--proxy-protocol any -b unix:/run/s --proxy-allow-from 10.0.0.1", [
+        "--proxy-allow-from: nobody can connect to unix:/run/s; add unix to --proxy-allow-from",
+    ]),
+    ("--proxy-protocol any -b unix:/run/s --proxy-allow-from unix", []),
+    ("--proxy-allow-from *", ["--proxy-allow-from: no effect without --proxy-protocol"]),
+    ("--proxy-timeout 10s --proxy-allow-from ::1,127.0.0.1 --forwarded-allow-ips=", [
+        "--proxy-allow-from: no effect without --proxy-protocol",
+    ]),
+    ("--proxy-timeout 5 --proxy-protocol off", ["--proxy-timeout: no effect without --proxy-protocol"]),
+    ("--forwarded-field forwarded --forwarded-host", ["--forwarded-host: no effect with --forwarded-field forwarded"]),
+    ("--forwarded-field none --secure-scheme-headers x-my-scheme=https", [
+        "--secure-scheme-headers: no effect with --forwarded-field none",
+    ]),
+    ("--forwarded-field none --secure-scheme-headers off", []),
+    ("--forwarded-allow-ips= --root-path-header X-Forwarded-Prefix", [
+        "--root-path-header: no effect, since --forwarded-allow-ips is empty",
+    ]),
+    ("--forwarded-allow-ips= --forwarded-field forwarded", [
+        "--forwarded-field: no effect, since --forwarded-allow-ips is empty",
+    ]),
+    ("--forwarded-allow-ips= --forwarded-field none --root-path-header off", []),
+    ("--root-path-header X_Prefix", [f"--root-path-header: X_Prefix {DROPPED} X_Prefix"]),
+    ("--request-id-header X_Id", [f"--request-id-header: X_Id {DROPPED} X_Id"]),
+    ("--secure-scheme-headers x_scheme=https --secure-scheme-headers x-s=on", [
+        f"--secure-scheme-headers: x_scheme {DROPPED} x_scheme",
+    ]),
+    ("--request-id-header X_Id --allow-headers x_id", []),
+    ("--forwarded-allow-ips fe80::1%no-such,fe80::2%lo,127.0.0.1", [
+        "--forwarded-allow-ips: fe80::1%no-such: there is no interface no-such on this machine",
+    ]),
+    ("--proxy-protocol --proxy-allow-from fe80::1%4000000000", [
+        "--proxy-allow-from: fe80::1%4000000000: there is no interface 4000000000 on this machine",
+    ]),
+])  # fmt: skip
+def test_settings_of_proxies_that_do_nothing_or_too_much_are_named(capsys, line, said):
+    read(*(line.replace("%lo,", "%lo0,") if sys.platform == "darwin" else line).split())
+    assert capsys.readouterr().err.splitlines() == [f"greenhttp: {text}" for text in said]
+
+
+@pytest.mark.parametrize("protocol", ["True", "False", "'v2'"])
+def test_a_file_of_gunicorn_s_is_not_told_what_it_has_not_said(capsys, tmp_path, protocol):
+    file = tmp_path / "gunicorn.conf.py"
+    file.write_text(f"proxy_protocol = {protocol}\nbind = 'unix:/run/s'\n")
+    read("-c", str(file))
+    assert capsys.readouterr().err == ""
+
+
 def test_a_list_of_trusted_proxies_in_a_file_is_named_with_its_place(capsys, tmp_path):
     file = tmp_path / "a.toml"
     file.write_text('app = "web:app"\nforwarded_allow_ips = ["*"]\n')

@@ -18,7 +18,6 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from greenhttp.errors import ConfigError
-from greenhttp.settings.peers import EVERYBODY, UNIX, parse_network
 from greenhttp.settings.table import BY_NAME, SETTINGS, nearest
 from greenhttp.settings.values import Settings
 
@@ -98,7 +97,7 @@ def _host(given: Given) -> str:
     name = name[1:-1] if name.startswith("[") and name.endswith("]") else name
     if not name or name.count(":") == 1 or any(c in ",/[]" or c.isspace() or not c.isprintable() for c in name):
         said = f"{given.value!r} is not a host; give one name or IP address, or use --bind"
-        raise ConfigError(f"{_named('host', given.origin)}: {said}")
+        raise ConfigError(f"{named('host', given.origin)}: {said}")
     return name
 
 
@@ -106,7 +105,7 @@ def _port(given: Given) -> int:
     text = str(given.value).strip()
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
         said = f"{given.value!r} is not a port; give 0 to 65535, or use --bind"
-        raise ConfigError(f"{_named('port', given.origin)}: {said}")
+        raise ConfigError(f"{named('port', given.origin)}: {said}")
     return int(text)
 
 
@@ -159,37 +158,17 @@ def _parsed(name: str, given: Given) -> Any:
     except ValueError as error:
         if _is_script_name(given):
             raise ConfigError(f"{given.origin}: {error}; or give --root-path, which wins") from None
-        raise ConfigError(f"{_named(name, given.origin)}: {error}") from None
+        raise ConfigError(f"{named(name, given.origin)}: {error}") from None
 
 
 def _is_script_name(given: Given) -> bool:
     return given.origin.endswith(SCRIPT)
 
 
-def _named(name: str, origin: str) -> str:
+def named(name: str, origin: str) -> str:
     """The origin alone where it contains the name, as a flag and a variable do; a place in a file does not."""
     return origin if _tells_name(origin) else f"{origin}: {name}"
 
 
 def _tells_name(origin: str) -> bool:
     return origin.startswith("--") or origin.isupper()
-
-
-def remarks(settings: Settings, won: Source) -> list[str]:
-    """Lines to say of settings that can be, and that somebody may not have meant.
-
-    Arguments:
-        won: what `settled` has returned with them.
-    """
-    given = won.get("forwarded_allow_ips")
-    if given is None:
-        return []
-    named, trusted, said = _named("forwarded_allow_ips", given.origin), settings.forwarded_allow_ips, []
-    for text in trusted:
-        network = parse_network(text)
-        if text == EVERYBODY or (network is not None and network.bits == 0):
-            said.append(f"{named}: {text} lets any client forge its address and scheme; name the proxies instead")
-    sockets = [text for text in settings.bind if text.startswith("unix:")]
-    if sockets and trusted and UNIX not in trusted and EVERYBODY not in trusted:
-        said.append(f"{named}: a proxy that connects to {sockets[0]} is not trusted; add unix to the list")
-    return said
