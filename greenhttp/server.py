@@ -42,6 +42,7 @@ from greenhttp.offloading import offload
 from greenhttp.process import forked
 from greenhttp.process.board import Board, Loads
 from greenhttp.settings.address import Address, parse_address
+from greenhttp.settings.remarks import open_lists
 from greenhttp.settings.table import OF_THE_COMMAND
 from greenhttp.settings.values import Settings
 
@@ -94,6 +95,7 @@ class Server:
         for name in values:
             if name in OF_THE_COMMAND:
                 raise ConfigError(f"{name}: this setting works only with the greenhttp command; leave it out")
+        self._told = settings is not None  # whoever has read them has said what is to be said of them
         settings = Settings(**values) if settings is None else settings.replace(**values)
         self.app = app
         self.settings = settings.resolved(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
@@ -224,6 +226,10 @@ class Server:
                 door.share(loads)
             door.start()
         self._token = forked.serving(service.pool.hub, self._abandon, self._say)
+        if not self._told:
+            self._told = True
+            for line in open_lists(self.settings):
+                self._report("warning", line)
 
     def _make_service(self) -> Service | Spawner:
         settings = self.settings

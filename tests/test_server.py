@@ -11,6 +11,7 @@ from gevent.event import Event
 
 from greenhttp.errors import ConfigError
 from greenhttp.server import Server
+from greenhttp.settings.values import Settings
 from tests.http.apps import echo, hello, post, request
 from tests.http.client import Client
 from tests.http.conftest import defects, not_for_ever, serve  # noqa: F401
@@ -324,3 +325,36 @@ def test_stop_is_complete_although_a_listener_is_broken(serve: Any, caplog: Any)
 def test_what_only_the_command_can_do_is_refused_and_not_passed_over(name):
     with pytest.raises(ConfigError, match=f"^{name}: this setting works only with the greenhttp command"):
         Server(lambda environ, start_response: [], **{name: "nobody"})
+
+
+# ---- settings that let everybody in
+
+FORGED = "lets any client forge its address and scheme; name the proxies instead"
+BY_HEADER = "lets any client forge its address by a PROXY header; name the proxies instead"
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({}, []),
+    ({"forwarded_allow_ips": "10.0.0.0/8"}, []),
+    ({"forwarded_allow_ips": "*"}, [f"forwarded_allow_ips: * {FORGED}"]),
+    ({"forwarded_allow_ips": ["::1", "0.0.0.0/0"]}, [f"forwarded_allow_ips: 0.0.0.0/0 {FORGED}"]),
+    ({"forwarded_allow_ips": "*", "forwarded_field": "none"}, []),
+    ({"forwarded_allow_ips": "*", "interface": "stream"}, []),
+    ({"proxy_allow_from": "*"}, []),
+    ({"proxy_allow_from": "*", "proxy_protocol": "any"}, [f"proxy_allow_from: * {BY_HEADER}"]),
+    ({"proxy_allow_from": "*", "proxy_protocol": "any", "interface": "stream"}, [f"proxy_allow_from: * {BY_HEADER}"]),
+])  # fmt: skip
+def test_a_list_that_lets_everybody_in_is_named_at_the_first_start(caplog: Any, settings: Any, said: Any) -> None:
+    server = Server(hello, **{"bind": "127.0.0.1:0", "interface": "native", **settings})
+    for _ in range(2):
+        server.start()
+        assert server.stop(30) is True
+    found = [(r.levelname, r.getMessage()) for r in caplog.records if r.name == "greenhttp" and r.levelno > 20]
+    assert found == [("WARNING", line) for line in said]
+
+
+def test_it_is_not_named_where_settings_were_read_by_somebody_else(caplog: Any) -> None:
+    server = Server(hello, Settings(bind="127.0.0.1:0", forwarded_allow_ips="*"))
+    server.start()
+    assert server.stop(30) is True
+    assert [record for record in caplog.records if "forge" in record.getMessage()] == []

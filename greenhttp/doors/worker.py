@@ -188,6 +188,7 @@ class Worker(Base):  # type: ignore[misc]
         from greenhttp.program import boot, exits
         from greenhttp.server import Server
         from greenhttp.settings.address import Address
+        from greenhttp.settings.remarks import open_lists
 
         console.fill()  # what the application has closed
         replaced = [number for number, handler in self.handlers.items() if signal.getsignal(number) != handler]
@@ -214,6 +215,9 @@ class Worker(Base):  # type: ignore[misc]
         except ConfigError as error:
             log.error("%s", error)
             sys.exit(NOT_BOOTED)
+        if self.age == 1:  # once for all workers
+            for line in open_lists(self.settings, {"proxy_allow_from": "proxy_allow_ips"}):
+                log.warning("%s", line)
         boot.tune_collector()
         dog = Watchdog(loop, self.settings.hub_warn, 0.0, self.server.in_progress, board)
         dog.start()

@@ -37,7 +37,7 @@ def open_lists(settings: Settings, names: dict[str, str] | None = None) -> Itera
         names: what each setting that was given is called; None: by its name.
     """
     protocol = settings.proxy_protocol != "off"
-    if settings.forwarded_field != "none":
+    if settings.forwarded_field != "none" and settings.interface != "stream":
         for text in _everybody(settings.forwarded_allow_ips):
             name = TRUSTED if names is None else names.get(TRUSTED, TRUSTED)
             yield f"{name}: {text} lets any client forge its address and scheme; name the proxies instead"

@@ -106,6 +106,17 @@ def test_forwarded_allow_ips_is_that_of_gunicorn(tmp_path):
         assert gunicorn.ask("/scheme", **{"X-Forwarded-Proto": "https"}) == "http"
 
 
+def test_a_list_that_lets_everybody_in_is_named_once(tmp_path):
+    more = ("--proxy-protocol", "v1", "--proxy-allow-from", "*", "-w", "2")
+    with Gunicorn(tmp_path, *more, FORWARDED_ALLOW_IPS="*") as gunicorn:
+        gunicorn.said("Booting worker", 2)
+        gunicorn.said(r"forwarded_allow_ips: \* lets any client forge its address and scheme; name the proxies instead")
+        gunicorn.said(r"proxy_allow_ips: \* lets any client forge its address by a PROXY header; name the proxies inst")
+        gunicorn.send_signal(signal.SIGTERM)
+        assert gunicorn.ended() == 0
+        assert len([line for line in gunicorn.lines if "forge" in line]) == 2
+
+
 def test_a_unix_socket(tmp_path):
     with Gunicorn(tmp_path, bind=f"unix:{tmp_path}/s") as gunicorn:
         gunicorn.said("Booting worker")
