@@ -17,7 +17,7 @@ between the listening socket and the application is a greenhttp.Server and behav
 - What goes wrong, also in the application, is written to `error_log`; gevent's writes that to the hub's stream.
 - After `stop`, running requests go on as with gevent; idle connections are closed.
 - Fields of proxies change nothing in the environ, whoever sends them, as with gevent; `settings={"forwarded_field":
-  "x-forwarded"}` has those of `forwarded_allow_ips` believed.
+  "x-forwarded"}` has those of `forwarded_allow_ips` believed. An `environ` that says https is not taken back by them.
 - There is no TLS yet, no WebSocket, and no `handler_class` but gevent's own: each is refused in one line.
 """
 
@@ -37,7 +37,7 @@ from gevent.pool import Pool
 from greenhttp import __version__
 from greenhttp.errors import ConfigError
 from greenhttp.green.acceptor import Acceptor
-from greenhttp.green.listener import Listener, listen
+from greenhttp.green.listener import Listener, bound_name, listen
 from greenhttp.http.connection import Door
 from greenhttp.http.service import Service
 from greenhttp.observe.access import LIMIT
@@ -73,6 +73,7 @@ SERVERS = (  # keys of an environ that the server knows; all others are the requ
     "SERVER_NAME", "SERVER_PORT", "SERVER_SOFTWARE", "wsgi.errors", "wsgi.file_wrapper", "wsgi.multiprocess",
     "wsgi.multithread", "wsgi.run_once", "wsgi.url_scheme", "wsgi.version",
 )  # fmt: skip
+HOSTS = "SERVER_NAME", "SERVER_PORT"
 
 # pywsgi's line: peer - - [2026-01-31 23:59:59] "GET / HTTP/1.1" 200 5 0.000123, the time in the local zone. An entry
 # says it in UTC, with quotes and milliseconds; `line_of` replaces that.
@@ -244,6 +245,7 @@ class _Serving(Server):
         self.front = front
         self.lines = Entries(LINE, False, LIMIT)
         self.lines.wake = self._lines_came
+        self.own = ("", "")  # the server's name and port where no proxy says others
         self._line_writer: gevent.Greenlet | None = None
 
     def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
@@ -258,8 +260,9 @@ class _Serving(Server):
         whole = front.get_environ()
         if environ["wsgi.url_scheme"] == "https":  # says a proxy that may, forwarded_allow_ips
             whole["wsgi.url_scheme"] = "https"
+        told = (environ["SERVER_NAME"], environ["SERVER_PORT"]) != self.own  # says such a proxy, with the host
         for key in SERVERS:
-            if key in whole:
+            if key in whole and not (told and key in HOSTS):
                 del environ[key]
         whole.update(environ)
         return front.application(whole, start_response)
@@ -274,6 +277,8 @@ class _Serving(Server):
         return service
 
     def _make_door(self, service: Any, sock: Any) -> Acceptor:
+        name = bound_name(sock)
+        self.own = ("localhost", "80") if name.kind == "unix" else (name.host, str(name.port))
         return Door(service, sock, self.front.max_accept)
 
     def full(self) -> bool:

@@ -354,6 +354,38 @@ def test_they_do_where_that_is_asked_for(run):
     assert seen.environ["wsgi.url_scheme"] == "http"
 
 
+def test_a_host_that_a_proxy_says_is_the_server_s_name(run):
+    seen = Seen()
+    names = ("HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme", "REMOTE_ADDR")
+    running = run(seen, settings={"forwarded_field": "x-forwarded", "forwarded_host": True})
+    running.ask(get("/", b"X-Forwarded-For: 192.0.2.1", b"X-Forwarded-Proto: https", b"X-Forwarded-Host: shop.example"))
+    assert [seen.environ[name] for name in names] == ["shop.example", "shop.example", "443", "https", "192.0.2.1"]
+    running.ask(get("/", b"X-Forwarded-Host: shop.example:81"))
+    assert [seen.environ[name] for name in names] == ["shop.example:81", "shop.example", "81", "http", "127.0.0.1"]
+    running.ask(get("/"))
+    told = running.server.environ
+    assert [seen.environ[name] for name in names[1:3]] == [told["SERVER_NAME"], told["SERVER_PORT"]]
+    running = run(seen, settings={"forwarded_field": "forwarded"}, environ={"SERVER_NAME": "edge"})
+    running.ask(get("/", b"Forwarded: host=shop.example;proto=https"))
+    assert [seen.environ[name] for name in names[:4]] == ["shop.example", "shop.example", "443", "https"]
+    running.ask(get("/", b"Forwarded: proto=https"))
+    assert [seen.environ[name] for name in names[1:3]] == ["edge", str(running.server.server_port)]
+
+
+def test_a_host_that_a_proxy_says_over_a_unix_socket(run, tmp_path):
+    seen = Seen()
+    settings = {"forwarded_field": "x-forwarded", "forwarded_host": True}
+    running = run(seen, listener=f"unix:{tmp_path}/s", settings=settings)
+    for fields, told in (([b"X-Forwarded-Host: shop.example"], ("shop.example", "80")), ([], ("", ""))):
+        with gevent.socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(30)
+            peer.connect(f"{tmp_path}/s")
+            peer.sendall(get("/", *fields))
+            assert peer.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert (seen.environ["SERVER_NAME"], seen.environ["SERVER_PORT"]) == told
+    assert running.server.environ["SERVER_NAME"] == ""
+
+
 def test_the_environ_can_be_made_by_a_subclass(run):
     class Counting(WSGIServer):
         environ_class = gevents.SecureEnviron
