@@ -38,6 +38,7 @@ from greenhttp import __version__
 from greenhttp.errors import ConfigError
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.listener import Listener, bound_name, listen
+from greenhttp.hosting.wsgi import source_of
 from greenhttp.http.connection import Door
 from greenhttp.http.service import Service
 from greenhttp.observe.access import LIMIT
@@ -254,7 +255,7 @@ class _Serving(Server):
         if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             what = f"{environ['REQUEST_METHOD']} {environ['RAW_URI'].partition('?')[0]}"
             why = "refused with 501: WebSocket is not supported yet"
-            self._noise("refusals", f"{_peer(environ)}: {what}: {why}", "warning")
+            self._noise("refusals", f"{_client()}{what}: {why}", "warning")
             start_response("501 Not Implemented", [("Content-Type", "text/plain")])
             return [b"There is no WebSocket here yet; use long polling.\n"]
         whole = front.get_environ()
@@ -341,12 +342,10 @@ class _Serving(Server):
         self.front.error_log.write(f"{message}\n{'' if error is None else trace(error)}")
 
 
-def _peer(environ: Mapping[str, Any]) -> str:
-    """Who asks, as the server's own lines name them."""
-    host, port = environ["REMOTE_ADDR"], environ.get("REMOTE_PORT")
-    if not port:
-        return "a UNIX peer"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _client() -> str:
+    """Whose request this green thread serves, as the server's own lines begin."""
+    who, id = source_of(gevent.getcurrent()) or ("", "")
+    return f"{who} [{id}]: " if id else f"{who}: " if who else ""
 
 
 def line_of(entry: str) -> str:

@@ -594,6 +594,20 @@ def test_a_websocket_is_refused_and_said(run):
     assert without_peer(errors.getvalue()) == "GET /chat: refused with 501: WebSocket is not supported yet\n"
 
 
+@pytest.mark.parametrize(("said", "named"), [
+    (b"203.0.113.7", "203.0.113.7"), (b"[2001:db8::1]:81", "[2001:db8::1]:81"), (b"2001:db8::1", "[2001:db8::1]"),
+    (b"unknown", "an unknown client"), (b"_edge", "client _edge"),
+])  # fmt: skip
+def test_who_wants_a_websocket_is_named_as_in_other_lines(run, said, named):
+    errors = io.StringIO()
+    settings = {"forwarded_field": "x-forwarded", "request_id_header": "X-Id"}
+    running = run(error_log=errors, settings=settings)
+    fields = (b"Connection: Upgrade", b"Upgrade: websocket", b"X-Forwarded-For: " + said, b"X-Id: 7f3a")
+    assert running.ask(request(b"GET /chat HTTP/1.1", *fields)).status == 501
+    running.until(errors.getvalue)
+    assert errors.getvalue() == f"{named} [7f3a]: GET /chat: refused with 501: WebSocket is not supported yet\n"
+
+
 # ---- install
 
 INSTALL = """
