@@ -35,7 +35,7 @@ APP = """
 import json
 
 def app(environ, start_response):
-    told = {key: value for key, value in environ.items() if isinstance(value, str)}
+    told = {key: value for key, value in environ.items() if isinstance(value, (str, tuple))}
     content = json.dumps(told).encode()
     start_response("200 OK", [("Content-Length", str(len(content)))])
     return [content]
@@ -56,6 +56,8 @@ STRANGERS = [
     "True-Client-IP: 203.0.113.6",
     "X-Client-IP: 203.0.113.7",
     "X-Request-Id: evil-id",
+    "traceparent: 00-31337000000000000000000000000000-00f067aa0ba902b7-01",
+    "tracestate: evil=31337",
     "SCRIPT_NAME: /evil",
     "X_Forwarded_For: 203.0.113.8",
     "PATH_INFO: /evil",
@@ -232,7 +234,7 @@ def ask(port: int, target: str, fields: list[str], certificate: Path | None = No
 
 def strangers(environ: dict[str, str], *, but: tuple[str, ...] = ()) -> dict[str, str]:
     """What is the stranger's in it."""
-    return {k: v for k, v in environ.items() if k not in but and any(evil in v.lower() for evil in EVIL)}
+    return {k: v for k, v in environ.items() if k not in but and any(evil in str(v).lower() for evil in EVIL)}
 
 
 def logged(log: Path, number: str) -> str:
@@ -262,7 +264,8 @@ def test_the_application_sees_the_client_and_nothing_of_what_it_claims(name, str
     identity = environ["greenhttp.request_id"]
     assert "evil" not in identity and (identity == environ.get("HTTP_X_REQUEST_ID")) == wanted.told
     if stripped:
-        kept = {"HTTP_X_FORWARDED_FOR", "HTTP_X_CLIENT_IP", "HTTP_CF_CONNECTING_IP", "HTTP_TRUE_CLIENT_IP"}
+        kept = {"HTTP_X_FORWARDED_FOR", "HTTP_X_CLIENT_IP", "HTTP_CF_CONNECTING_IP", "HTTP_TRUE_CLIENT_IP",
+                "HTTP_TRACEPARENT", "HTTP_TRACESTATE"}  # fmt: skip
         assert strangers(environ, but=tuple(kept)) == {}
     assert logged(log, number) == CLIENT
 
