@@ -117,9 +117,12 @@ INPUTS: dict[str, bytes] = {
     "contradiction": get("X-Forwarded-Proto: https", "X-Forwarded-Ssl: off"),
     "wss": get("X-Forwarded-Proto: wss"),
     "two schemes": get("X-Forwarded-Proto: https, https"),
+    "different schemes": get("X-Forwarded-Proto: https, http"),
+    "a scheme for each": get("X-Forwarded-For: 203.0.113.9, 192.0.2.1", "X-Forwarded-Proto: http, https"),
     "client": get("X-Forwarded-For: 192.0.2.1"),
     "client and stranger": get("X-Forwarded-For: 203.0.113.9, 192.0.2.1", "X-Forwarded-Proto: https"),
     "rubbish": get("X-Forwarded-For: rubbish"),
+    "of nginx over a UNIX socket": get("X-Forwarded-For: 192.0.2.1, unix:"),
     "host": get("X-Forwarded-Host: other.example", "X-Forwarded-Port: 8443"),
     "forwarded": get('Forwarded: for=192.0.2.1;proto=https;host="other.example"'),
     "prefix": get("X-Forwarded-Prefix: /other"),
@@ -148,6 +151,7 @@ INPUTS: dict[str, bytes] = {
 CLIENT = "| `X-Forwarded-For` from a trusted peer |"
 NO_ADDRESS = "| an `X-Forwarded-For` that names no address |"
 SCHEMES = "| `X-Forwarded-Proto: wss`, or a list of equal values |"
+DIFFERENT = "| `X-Forwarded-Proto` with different values in a list |"
 UNDERSCORES = "| `SCRIPT_NAME` and `PATH_INFO` as header fields"
 SEGMENTS = "| the variable SCRIPT_NAME is `/below`, the path `/belowX` |"
 OUTSIDE = "| the same, a path outside |"
@@ -197,7 +201,12 @@ class Wanted:
             return
         if case in ("client", "client and stranger"):
             self.differs(CLIENT, {"REMOTE_ADDR": "192.0.2.1", "REMOTE_PORT": "0"})
-        if case == "rubbish":
+        if case == "a scheme for each":
+            self.differs(CLIENT, {"REMOTE_ADDR": "192.0.2.1", "REMOTE_PORT": "0"})
+            self.differs(DIFFERENT, {"wsgi.url_scheme": "https"})
+        if case == "different schemes":
+            self.differs(DIFFERENT, 400)
+        if case in ("rubbish", "of nginx over a UNIX socket"):
             self.differs(NO_ADDRESS, 400)
         if case in ("wss", "two schemes"):
             self.differs(SCHEMES, {"wsgi.url_scheme": "https"})
