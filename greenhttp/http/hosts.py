@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv6Address
 
+LONGEST = 255  # bytes of a name (RFC 1035 2.3.4); the loop below takes time that is quadratic in it
+
 _ABOVE = re.compile(rb"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")  # what may be before the `.suffix` of a name
 
 
@@ -31,6 +33,8 @@ class Hosts:
             except ValueError:  # none that the head lets pass
                 return False
         name = host.partition(b":")[0].lower().removesuffix(b".")
+        if len(name) > LONGEST:
+            return False
         if name in self._exact:
             return True
         at = name.find(b".")

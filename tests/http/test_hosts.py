@@ -247,3 +247,13 @@ def test_hosts_by_themselves() -> None:
     assert [hosts.allow(host) for host in (b"a.test", b"x.b.test", b"[::1]:5")] == [True] * 3
     assert [hosts.allow(host) for host in (b"c.test", b"", b"[", b"[]", b"[x]", b"\xff.b.test")] == [False] * 6
     assert Hosts(("a.test", "*")).any
+
+
+def test_a_host_takes_no_longer_than_it_is_long() -> None:
+    """Quadratic, each of these would take minutes."""
+    hosts = Hosts((".b.test", "[::1]"))
+    many = 1_000_000
+    for host in (b"a." * many + b"a", b"." * many, b"a." * many + b"b.test", b"[" + b":" * many + b"]", b"[" * many):
+        assert not hosts.allow(host)
+    assert hosts.allow(b"a" * 248 + b".b.test") and hosts.allow(b"a" * 248 + b".b.test.:80")
+    assert not hosts.allow(b"a" * 249 + b".b.test")
