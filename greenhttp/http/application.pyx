@@ -148,13 +148,19 @@ cdef int note(Origins origins, Request request) except -1:
     """Note in a request where it comes from and goes to. Raises RequestRefused."""
     cdef Head head = request.head
     cdef Stream stream = request.exchange.stream
+    cdef str given = None
     cdef int judged
-    if identified(origins, head):
-        request.known_id = origins.id_of(head, stream)      # first: it may be removed below
-    if located(origins, head):
+    cdef bint named = identified(origins, head), placed = located(origins, head)
+    if named:
+        given = origins.given_id(head)                      # first: it may be removed below
+    if given is not None or placed or traced(head):
+        request.trusted = origins.trusts(stream)
+    if named:
+        request.known_id = origins.id_from(given if request.trusted else None)
+    if placed:
         request.origin = new_origin()
-        origins.ask(request.origin, head, stream)
-    request.noted = request.origin is not None or request.known_id is not None or traced(head)
+        origins.ask(request.origin, head, stream, request.trusted)
+    request.noted = placed or request.known_id is not None or traced(head)
     if origins.rules:
         judged = origins.admit(head, request.origin)
         if judged == OUTSIDE:

@@ -855,7 +855,7 @@ cdef class Connection(Exchange):
         if self.state == State.FLUSH:
             return "sending", self.stream.who(), seconds, None, ""
         if self.state == State.HEAD and asked is not None:
-            known = self.service.origins.given_id(self.whole_head(), self.stream)   # whether it gets one is open
+            known = self.service.origins.believed_id(self.whole_head(), self.stream)   # whether it gets one is open
             return "queued", naming(self.stream.who(), known) + asked, seconds, None, ""
         return None
 

@@ -37,7 +37,9 @@ cdef class Origins:
     cdef uint64_t id_known[2]       # its bit, as in `known`
 
     cdef int settle(self) except -1
-    cdef str given_id(self, Head head, Stream stream)
+    cdef str given_id(self, Head head)
+    cdef str believed_id(self, Head head, Stream stream)
+    cdef str id_from(self, str given)
     cdef str id_of(self, Head head, Stream stream)
     cdef bint rules                 # each request is judged: by its path, by its host
     cdef readonly str root_path     # before the paths of the application: "" or "/below"
@@ -53,7 +55,7 @@ cdef class Origins:
     cdef bint trusts(self, Stream stream) except -1
     cdef int watch_scheme(self, str name, bytes value) except -1
     cdef int strip_all(self, object settings) except -1
-    cdef int ask(self, Origin origin, Head head, Stream stream) except -1
+    cdef int ask(self, Origin origin, Head head, Stream stream, bint trusted) except -1
     cdef int x_forwarded(self, Origin origin, Head head, Stream stream) except -1
     cdef int forwarded(self, Origin origin, Head head, Stream stream) except -1
     cdef int walk(self, Origin origin, Head head, Stream stream, Hops hops, bint strict) except -2

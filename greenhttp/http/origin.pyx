@@ -269,18 +269,17 @@ cdef class Origins:
         return 0
 
     cdef bint trusts(self, Stream stream) except -1:
-        """Whether that peer is believed."""
+        """Whether that peer is believed. By a request once: its connection may end before it does."""
         if type(stream) is not SocketStream:
             return True                     # in memory
         return self.trusted.trust(<SocketStream>stream)
 
-    cdef int ask(self, Origin origin, Head head, Stream stream) except -1:
+    cdef int ask(self, Origin origin, Head head, Stream stream, bint trusted) except -1:
         """Find out what there is to know of a request; called only where `concerns` says so.
 
         `origin` is the request's already: whoever is refused from here is named as far as that is known. Raises
         RequestRefused.
         """
-        cdef bint trusted = self.trusts(stream)
         origin.root_path = self.root_path
         if stream.proxied is not None and stream.proxied.tls is not None:
             origin.scheme = "https"         # unless a field that is believed says otherwise: it is of one farther away
@@ -538,8 +537,8 @@ cdef class Origins:
         head.known[0], head.known[1] = known[0], known[1]
         return 0
 
-    cdef str given_id(self, Head head, Stream stream):
-        """The ID that a trusted peer has given a request; None: none, more than one, or one that cannot be believed."""
+    cdef str given_id(self, Head head):
+        """The ID in a request, whoever has given it; None: none, more than one, or one that cannot be."""
         cdef Field* field
         cdef Field* found = NULL
         cdef const unsigned char* value
@@ -554,7 +553,7 @@ cdef class Origins:
                 if found != NULL:
                     return None
                 found = field
-        if found == NULL or not 1 <= found.value_len <= LONGEST_ID or not self.trusts(stream):
+        if found == NULL or not 1 <= found.value_len <= LONGEST_ID:
             return None
         value = <const unsigned char*>head.base + found.value
         for i in range(found.value_len):
@@ -562,12 +561,21 @@ cdef class Origins:
                 return None
         return head.text(found.value, found.value_len)
 
+    cdef str believed_id(self, Head head, Stream stream):
+        """The ID that a trusted peer has given a request, else None."""
+        cdef str given = self.given_id(head)
+        return given if given is not None and self.trusts(stream) else None
+
     cdef str id_of(self, Head head, Stream stream):
         """The ID of a request from its beginning: given, or made if each has one; else None.
 
         `head`: None if nothing, or not enough, is known of the request.
         """
-        cdef str given = self.given_id(head, stream) if head is not None else None
+        cdef str given = self.believed_id(head, stream) if head is not None else None
+        return self.id_from(given)
+
+    cdef str id_from(self, str given):
+        """The ID of a request from its beginning: the one that is believed, or one that is made if each has one."""
         return new_id() if given is None and self.identifies else given
 
 

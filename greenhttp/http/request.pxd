@@ -33,6 +33,7 @@ cdef class Request:
     cdef object base                # what the application prepared for the address this came in by
     cdef readonly Origin origin     # what is known beyond connection and head; None: nothing
     cdef bint noted                 # there was something to ask of where it comes from: an ID, a trace, an origin
+    cdef bint trusted               # and whoever it came from is believed; asked once, where something depends on it
     cdef str known_id               # what `id` is; None: nobody has given or asked for one
     cdef uint32_t prefix            # bytes of the path, as sent, that are the root path's
     cdef bint outside               # it was let in although its path is not below the root path

@@ -272,7 +272,7 @@ cdef class Request:
         """The Trace that a trusted proxy (`forwarded_allow_ips`) says this request belongs to, else None (W3C Trace
         Context). `request.trace.fields()` gives the fields for a request that is sent onward."""
         cdef Head head = self.known()
-        if head.find(TRACEPARENT) < 0 or not self.exchange.service.origins.trusts(self.exchange.stream):
+        if head.find(TRACEPARENT) < 0 or not self.trusted:
             return None
         return read_trace(self.values_of(TRACEPARENT), self.values_of(TRACESTATE))
 

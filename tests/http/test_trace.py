@@ -9,9 +9,11 @@ import pytest
 
 from greenhttp import connect
 from greenhttp.http.trace import LONGEST, MEMBERS, Trace, read_trace
+from greenhttp.server import Server
 from tests.answers import one
 from tests.http.apps import request
 from tests.http.carriers import over_http1
+from tests.http.client import Client
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 VALUE = f"00-{TRACE}-{PARENT}-01"
@@ -225,4 +227,23 @@ def test_a_kept_request_tells_it_afterwards() -> None:
         return ""
 
     over_http1(keep, request(b"GET / HTTP/1.1", *TOLD))
+    assert kept[0].trace == Trace(TRACE, PARENT, 1, "a=1,b=2")
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:{}"])
+def test_a_kept_request_tells_it_when_its_connection_has_ended(bind: str, tmp_path: Any) -> None:
+    kept: list[Any] = []
+
+    def keep(request: Any) -> str:
+        kept.append(request)
+        return ""
+
+    server = Server(keep, bind=bind.format(tmp_path / "socket"))
+    server.start()
+    try:
+        client = Client(server.address)
+        assert client.ask(request(b"GET / HTTP/1.1", *TOLD, b"Connection: close")).status == 200
+        client.close()
+    finally:
+        server.stop(0)
     assert kept[0].trace == Trace(TRACE, PARENT, 1, "a=1,b=2")
