@@ -24,6 +24,7 @@ from greenhttp.wire.forwarded cimport (
     HAS_HOST,
     HAS_PROTO,
     MALFORMED,
+    UNKNOWN,
     Hop,
     Hops,
     Node,
@@ -66,6 +67,7 @@ assert len(KNOWN_NAMES) <= 128, "Head.known and Origins.known have two words"
 cdef extern from "<arpa/inet.h>":
     const char* inet_ntop(int family, const void* address, char* into, unsigned int size) noexcept
 
+cdef str NOBODY = "unknown"         # the client, where a proxy does not know it, in small letters
 cdef str MALFORMED_HOST = "a malformed host in the fields of a proxy"
 
 cdef enum:
@@ -148,7 +150,7 @@ cdef class Origin:
         host, port = self.peer
         if host[0] == "_":
             return f"client {host}"
-        if host.lower() == "unknown":
+        if host == NOBODY:
             return "an unknown client"
         host = f"[{host}]" if ":" in host else host
         return f"{host}:{port}" if port else host
@@ -364,7 +366,7 @@ cdef class Origins:
             i -= 1
             hop = &hops.hop[i]
             if not hop.has & HAS_FOR:
-                name, node.port, trusted = "unknown", 0, False
+                name, node.port, trusted = NOBODY, 0, False
             else:
                 p = head.base + hop.node.at
                 node.size = hop.node.size
@@ -385,6 +387,8 @@ cdef class Origins:
                     else:
                         name = (<const char*>written).decode("ascii")
                         trusted = self.trusted.named(family, packed, 0)
+                elif node.kind == UNKNOWN:
+                    name = NOBODY
                 else:
                     name = p[node.at:node.at + node.size].decode("latin-1")
                 if node.kind == MALFORMED:

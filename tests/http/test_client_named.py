@@ -17,6 +17,7 @@ KNOWN = [  # what the proxy says, what a line begins with, and what the access l
     (b"X-Forwarded-For: [2001:db8::1]:4711", "[2001:db8::1]:4711", "2001:db8::1"),
     (b"X-Forwarded-For: 2001:db8::1", "[2001:db8::1]", "2001:db8::1"),
     (b"X-Forwarded-For: unknown", "an unknown client", "unknown"),
+    (b"X-Forwarded-For: Unknown", "an unknown client", "unknown"),
     (b"X-Forwarded-For: _edge.a-1", "client _edge.a-1", "_edge.a-1"),
 ]
 

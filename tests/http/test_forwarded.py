@@ -111,6 +111,7 @@ ADDRESSES: list[tuple[list[bytes], Any, tuple[str, ...]]] = [
     (xff(b"[::ffff:203.0.113.7]:9"), (CLIENT, 9), ("unix",)),
     (xff(b"unknown"), ("unknown", 0), ("unix",)),
     (xff(b"203.0.113.7, unknown"), ("unknown", 0), ("unix",)),
+    (xff(b"203.0.113.7, UNKNOWN:80"), ("unknown", 80), ("unix",)),
     (xff(b"203.0.113.7, _edge.a, 10.0.0.1"), ("_edge.a", 0), ("10.0.0.1", "unix")),
 ]
 
@@ -276,6 +277,7 @@ FORWARDED: list[tuple[list[bytes], dict[str, Any]]] = [
      {"peer": (CLIENT, 0), "scheme": "https", "host": "a", "name": "a", "port": "443"}),
     (fwd(b'for="203.0.113.7:_p"'), {"peer": (CLIENT, 0)}),
     (fwd(b"for=unknown"), {"peer": ("unknown", 0)}),
+    (fwd(b"for=UNKNOWN"), {"peer": ("unknown", 0)}),
     (fwd(b'for="_a:80"'), {"peer": ("_a", 80)}),
     (fwd(b"for=203.0.113.7, for=_edge"), {"peer": ("_edge", 0)}),
     (fwd(b"for=203.0.113.7;proto=wss"), {"peer": (CLIENT, 0), "scheme": "https"}),
