@@ -55,7 +55,8 @@ log = logging.getLogger("greenhttp")
 
 # What a line about a connection or a request begins with, see Origin.who and http.service: for logs that keep it apart
 PREFIX = re.compile(
-    r"((?:\[[^] ]+\]|\d+(?:\.\d+){3})(?::\d+)?|a UNIX peer(?: \(process \d+\))?|an unknown client|client _[\w.-]+)"
+    r"((?:\[[^] ]+\]|\d+(?:\.\d+){3})(?::\d+)?"
+    r"|a UNIX peer(?: \(process \d+\))?|an unknown client|a UNIX client|client _[\w.-]+)"
     r"(?: \[([A-Za-z0-9_.=+/@:-]+)\])?: "  # request ID
     r"(?:([^\s:]+ /[^\s:]*): )?"  # method and path
 )

@@ -23,6 +23,7 @@ from greenhttp.wire.forwarded cimport (
     HAS_FOR,
     HAS_HOST,
     HAS_PROTO,
+    LOCAL,
     MALFORMED,
     UNKNOWN,
     Hop,
@@ -152,6 +153,8 @@ cdef class Origin:
             return f"client {host}"
         if host == NOBODY:
             return "an unknown client"
+        if host == UNIX:
+            return "a UNIX client"
         host = f"[{host}]" if ":" in host else host
         return f"{host}:{port}" if port else host
 
@@ -358,6 +361,7 @@ cdef class Origins:
         cdef list passed
         cdef object name = stream.peer
         cdef int i = hops.count, family
+        cdef uint32_t length
         cdef bint trusted
         if i == 0:
             return NOT_SAID
@@ -378,15 +382,20 @@ cdef class Origins:
                 trusted = False
                 if node.kind == ADDRESS:
                     family = 0
-                    if node.size <= LONGEST_ADDRESS:
-                        memcpy(written, p + node.at, node.size)
-                        written[node.size] = 0
+                    length = node.size - node.zone
+                    if length <= LONGEST_ADDRESS:
+                        memcpy(written, p + node.at, length)
+                        written[length] = 0
                         family = read_address(written, packed)
                     if family == 0 or inet_ntop(family, packed, written, sizeof(written)) == NULL:
                         node.kind = MALFORMED
                     else:
                         name = (<const char*>written).decode("ascii")
+                        if node.zone:               # an interface of the proxy's, which says nothing here
+                            name += p[node.at + length:node.at + node.size].decode("ascii")
                         trusted = self.trusted.named(family, packed, 0)
+                elif node.kind == LOCAL:
+                    name, trusted = UNIX, self.trusted.local
                 elif node.kind == UNKNOWN:
                     name = NOBODY
                 else:

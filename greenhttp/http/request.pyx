@@ -236,8 +236,8 @@ cdef class Request:
         """The client: (host, port), or "" over a UNIX socket.
 
         It is the other end of the connection, unless that is a trusted proxy (`forwarded_allow_ips`) that says who the
-        client is. Then the port is 0 if the proxy does not say it, and the host may be the word `unknown`, or a name
-        that begins with `_` (RFC 7239 6).
+        client is. Then the port is 0 if the proxy does not say it, and the host may be the word `unknown`, a name that
+        begins with `_` (RFC 7239 6), or `unix`: somebody who came to the proxy over a UNIX socket.
         """
         return self.exchange.stream.peer if self.origin is None or self.origin.peer is None else self.origin.peer
 

@@ -45,12 +45,14 @@ cdef enum:                      # Node.kind
     ADDRESS = 1
     UNKNOWN = 2                 # `unknown`
     HIDDEN = 3                  # `_name`, which means something to whoever made it up
+    LOCAL = 4                   # `unix:`: whoever came over a UNIX socket
 
 
 cdef struct Node:
     int kind
     uint32_t at                 # the name, an IPv6 address without its brackets
     uint32_t size
+    uint32_t zone               # bytes at its end that name an interface, `%eth0`
     int port                    # 0: none, or a hidden one
 
 

@@ -19,6 +19,9 @@ from greenhttp.wire.host cimport is_ipv4, is_ipv6
 from greenhttp.wire.names cimport same_name, token_table
 from greenhttp.wire.scan cimport trim
 
+cdef enum:
+    LONGEST_ZONE = 16           # with its `%`: as long as the name of an interface can be (IFNAMSIZ)
+
 cdef const unsigned char* TOKEN = token_table()
 cdef unsigned char HIDES[256]       # obfnode and obfport (RFC 7239 6.3): ALPHA, DIGIT, `.`, `_`, `-`
 memset(HIDES, 0, 256)
@@ -185,18 +188,39 @@ cdef bint parse_port(const unsigned char* p, uint32_t size, bint strict, int* ou
     return port <= 65535
 
 
+cdef bint parse_ipv6(const unsigned char* p, uint32_t size, bint strict, uint32_t* zone) noexcept nogil:
+    """Whether it is an IPv6 address. Not `strict`: a link-local one may have a zone (RFC 4007 11)."""
+    cdef const unsigned char* mark = NULL
+    cdef uint32_t i
+    zone[0] = 0
+    if not strict and size > 5 and same_name(p, b"fe80:", 5):
+        mark = <const unsigned char*>memchr(p, c'%', size)
+    if mark != NULL:
+        zone[0] = size - <uint32_t>(mark - p)
+        if not 2 <= zone[0] <= LONGEST_ZONE:
+            return False
+        for i in range(1, zone[0]):
+            if not HIDES[mark[i]]:
+                return False
+    return is_ipv6(p, size - zone[0])
+
+
 cdef void parse_node(const unsigned char* text, uint32_t size, bint strict, Node* out) noexcept nogil:
-    """nodename [":" node-port] (RFC 7239 6). Not `strict`: IPv6 needs no brackets, and a port is a number."""
+    """nodename [":" node-port] (RFC 7239 6).
+
+    Not `strict`: IPv6 needs no brackets and may have a zone, a port is a number, and nginx writes `unix:`.
+    """
     cdef uint32_t i = 0
     out.kind = MALFORMED
     out.at = 0
+    out.zone = 0
     out.port = 0
     if size == 0:
         return
     if text[0] == c'[':
         while i < size and text[i] != c']':
             i += 1
-        if i == size or not is_ipv6(text + 1, i - 1):
+        if i == size or not parse_ipv6(text + 1, i - 1, strict, &out.zone):
             return
         out.at, out.size = 1, i - 1
         out.kind = ADDRESS
@@ -211,12 +235,16 @@ cdef void parse_node(const unsigned char* text, uint32_t size, bint strict, Node
     elif size >= 7 and same_name(text, b"unknown", 7):
         out.size = i = 7
         out.kind = UNKNOWN
+    elif not strict and (size == 4 or size == 5 and text[4] == c':') and same_name(text, b"unix", 4):
+        out.size = 4
+        out.kind = LOCAL
+        return
     else:
         while i < size and (c'0' <= text[i] <= c'9' or text[i] == c'.'):
             i += 1
         if is_ipv4(text, i):
             pass
-        elif not strict and is_ipv6(text, size):
+        elif not strict and parse_ipv6(text, size, strict, &out.zone):
             i = size
         else:
             return

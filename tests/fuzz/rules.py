@@ -35,6 +35,7 @@ PAIR = rb"(" + TOKEN + rb")=(" + TOKEN + rb"|" + QUOTED + rb")"  # RFC 7239 4, w
 ELEMENT = re.compile(rb"[ \t]*(?:" + PAIR + rb"[ \t]*)?(?:;[ \t]*(?:" + PAIR + rb"[ \t]*)?)*")
 HIDDEN = rb"_[A-Za-z0-9._-]+"
 NODE = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9.]+|(?i:unknown)|" + HIDDEN + rb")(?::([0-9]{1,5}|" + HIDDEN + rb"))?")
+ZONE = re.compile(rb"(\[?(?i:fe80):[0-9A-Fa-f:.]*)(%[A-Za-z0-9._-]{1,15})((?:\].*)?)", re.DOTALL)  # RFC 4007 11
 
 BIGGEST = 2**63 - 1  # bytes of a body that can be counted
 FORBIDDEN = {name.encode() for name in FORBIDDEN_TRAILERS}
@@ -190,6 +191,11 @@ def read_elements(text: bytes) -> list[bytes]:
 
 def read_node(text: bytes, strict: bool) -> tuple[str, int] | None:
     """What a proxy names (RFC 7239 6), and its port; not `strict`: as X-Forwarded-For has it."""
+    if not strict and re.fullmatch(rb"(?i:unix):?", text):
+        return text[:4].decode(), 0
+    zone = None if strict else ZONE.fullmatch(text)  # taken out here, put back at the end
+    if zone:
+        text = zone[1] + zone[3]
     match = NODE.fullmatch(text)
     name, port = (match[1], match[2] or b"0") if match else (text, b"0")
     if not match and (strict or not re.fullmatch(rb"[0-9A-Fa-f:.]+", text)):
@@ -206,6 +212,8 @@ def read_node(text: bytes, strict: bool) -> tuple[str, int] | None:
             IPv6Address(name.decode())
     except AddressValueError:
         return None
+    if zone:
+        name += zone[2]
     return name.decode(), 0 if port.startswith(b"_") else int(port)
 
 

@@ -16,8 +16,11 @@ KNOWN = [  # what the proxy says, what a line begins with, and what the access l
     (b"X-Forwarded-For: 203.0.113.7", "203.0.113.7", "203.0.113.7"),
     (b"X-Forwarded-For: [2001:db8::1]:4711", "[2001:db8::1]:4711", "2001:db8::1"),
     (b"X-Forwarded-For: 2001:db8::1", "[2001:db8::1]", "2001:db8::1"),
+    (b"X-Forwarded-For: [fe80::1%eth0]:4711", "[fe80::1%eth0]:4711", "fe80::1%eth0"),
+    (b"X-Forwarded-For: fe80::1%eth0", "[fe80::1%eth0]", "fe80::1%eth0"),
     (b"X-Forwarded-For: unknown", "an unknown client", "unknown"),
     (b"X-Forwarded-For: Unknown", "an unknown client", "unknown"),
+    (b"X-Forwarded-For: unix:", "a UNIX client", "unix"),
     (b"X-Forwarded-For: _edge.a-1", "client _edge.a-1", "_edge.a-1"),
 ]
 
@@ -51,7 +54,7 @@ def test_what_is_refused_behind_the_list_of_addresses_is_the_clients() -> None:
 
 @pytest.mark.parametrize("text", [
     "127.0.0.1:4711: GET /a: x", "[::1]:4711: GET /a: x", "a UNIX peer (process 4711): GET /a: x",
-    "a UNIX peer: GET /a: x", "an unknown client: GET /a: x", "client _a: GET /a: x",
+    "a UNIX peer: GET /a: x", "an unknown client: GET /a: x", "a UNIX client: GET /a: x", "client _a: GET /a: x",
 ])  # fmt: skip
 def test_peer_and_request_are_told_apart_from_the_rest(text: str) -> None:
     found = PREFIX.match(text)

@@ -113,6 +113,14 @@ ADDRESSES: list[tuple[list[bytes], Any, tuple[str, ...]]] = [
     (xff(b"203.0.113.7, unknown"), ("unknown", 0), ("unix",)),
     (xff(b"203.0.113.7, UNKNOWN:80"), ("unknown", 80), ("unix",)),
     (xff(b"203.0.113.7, _edge.a, 10.0.0.1"), ("_edge.a", 0), ("10.0.0.1", "unix")),
+    # who came to a proxy over a UNIX socket
+    (xff(b"203.0.113.7, unix:"), (CLIENT, 0), ("unix", "unix")),
+    (xff(b"192.0.2.1, 203.0.113.7, UNIX, 10.0.0.1"), (CLIENT, 0), ("unix", "10.0.0.1", "unix")),
+    (xff(b"unix:, 203.0.113.7"), (CLIENT, 0), ("unix",)),
+    (xff(b"unix:"), ("unix", 0), ("unix",)),
+    # who came to a proxy by an interface of that one
+    (xff(b"fe80::1%eth0"), ("fe80::1%eth0", 0), ("unix",)),
+    (xff(b"203.0.113.7, [FE80:0::1%2]:4711"), ("fe80::1%2", 4711), ("unix",)),
 ]
 
 
@@ -123,8 +131,8 @@ def test_the_rightmost_address_that_is_not_trusted_is_the_client(lines: Any, pee
 
 @pytest.mark.parametrize("value", [
     b"shop.example", b"203.0.113.7:", b"203.0.113.7:65536", b"203.0.113.7:_p", b"203.0.113", b"[2001:db8::1", b"0x7f.1",
-    b"2001:db8::1::", b"fe80::1%eth0", b'"203.0.113.7"', b"203.0.113.7;10.0.0.1", b"203.0.113.7 10.0.0.1", b"\xff",
-    b"for=203.0.113.7", b"_", b"203.0.113.7, x, 10.0.0.1", b"203.0.113.7, 10.0.0.1/8",
+    b"2001:db8::1::", b"fe80::1%eth/0", b"unix:/run/a", b'"203.0.113.7"', b"203.0.113.7;10.0.0.1",
+    b"203.0.113.7 10.0.0.1", b"\xff", b"for=203.0.113.7", b"_", b"203.0.113.7, x, 10.0.0.1", b"203.0.113.7, 10.0.0.1/8",
 ])  # fmt: skip
 def test_what_has_to_be_looked_at_and_is_no_address_is_refused(value: bytes) -> None:
     refused(xff(value))
@@ -139,7 +147,17 @@ def test_whoever_connects_may_be_trusted_and_yet_what_a_client_has_written_is_no
 
 def test_an_address_in_a_list_has_no_interface() -> None:
     """The entry is for whoever comes in by that interface; what a proxy writes does not say it."""
-    expect(xff(b"203.0.113.7, fe80::1"), ("fe80::1", 0), forwarded_allow_ips="fe80::1%lo, unix")
+    for end in (b"", b"%lo", b"%1"):  # also if it says one, which is of another machine
+        allowed = "fe80::1%lo, unix"
+        expect(xff(b"203.0.113.7, fe80::1" + end), ("fe80::1" + end.decode(), 0), forwarded_allow_ips=allowed)
+        chain = ("fe80::1" + end.decode(), "unix")
+        expect(xff(b"203.0.113.7, fe80::1" + end), (CLIENT, 0), chain, forwarded_allow_ips="fe80::1, unix")
+
+
+@pytest.mark.parametrize("allowed", ["*", "127.0.0.1, ::1"])
+def test_a_unix_socket_of_a_proxy_is_passed_only_if_it_is_named(serve: Any, allowed: str) -> None:
+    told = serve(native, forwarded_allow_ips=f"127.0.0.1, {allowed}").ask(head(xff(b"203.0.113.7, unix:"))).content
+    assert json.loads(told) == [["unix", 0], ["127.0.0.1"], "http", "x"]
 
 
 # ---- X-Forwarded-Proto, -Host and -Port: of the client's element
@@ -301,6 +319,7 @@ def test_forwarded_is_walked_the_same_way(lines: list[bytes], told: dict[str, An
 
 @pytest.mark.parametrize("value", [
     b"for", b'for="203.0.113.7', b"for=203.0.113.7:80", b"for=[::1]", b'for="::1"', b"for=203.0.113.7;for=10.0.0.1",
+    b'for="unix:"', b'for="[fe80::1%eth0]"',
     b"for=203.0.113.7;x=1;X=2", b"for =203.0.113.7", b"203.0.113.7", b"for=\xff", b"for=shop.example", b'for=""',
     b"for=203.0.113.7;proto=gopher", b'for=203.0.113.7;proto=""', b'for=203.0.113.7;host="a b"',
     b'for=203.0.113.7;host=""', b'for="a, for=203.0.113.7', b"for=203.0.113.7, for=10.0.0.300",

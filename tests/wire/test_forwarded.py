@@ -53,8 +53,27 @@ NODES = [  # text, as X-Forwarded-For has it, as Forwarded has it
     (b"[192.0.2.1]", None, None),
     (b"::ffff:192.0.2.1", ("::ffff:192.0.2.1", 0), None),
     (b"::ffff:192.0.2.1:80", None, None),
-    (b"fe80::1%eth0", None, None),
-    (b"[fe80::1%eth0]", None, None),
+    (b"fe80::1%eth0", ("fe80::1%eth0", 0), None),
+    (b"[FE80::1%eth0.7]:4711", ("FE80::1%eth0.7", 4711), None),
+    (b"fe80::1%2", ("fe80::1%2", 0), None),
+    (b"fe80::1%" + b"a" * 15, ("fe80::1%" + "a" * 15, 0), None),
+    (b"fe80::1%" + b"a" * 16, None, None),
+    (b"fe80::1%", None, None),
+    (b"[fe80::1%]", None, None),
+    (b"fe80::1%eth0%1", None, None),
+    (b"fe80::1%a/b", None, None),
+    (b"fe80::1%\xe9", None, None),
+    (b"fe80::1%25eth0]", None, None),
+    (b"fe80::x%eth0", None, None),
+    (b"2001:db8::1%eth0", None, None),
+    (b"192.0.2.1%eth0", None, None),
+    (b"unix:", ("unix", 0), None),
+    (b"unix", ("unix", 0), None),
+    (b"UNIX:", ("UNIX", 0), None),
+    (b"unix:80", None, None),
+    (b"unix:/run/a", None, None),
+    (b"unix::", None, None),
+    (b"unixes", None, None),
     (b"unknown", ("unknown", 0), ("unknown", 0)),
     (b"Unknown", ("Unknown", 0), ("Unknown", 0)),
     (b"unknown:80", ("unknown", 80), ("unknown", 80)),
@@ -73,7 +92,7 @@ NODES = [  # text, as X-Forwarded-For has it, as Forwarded has it
 
 
 @pytest.mark.parametrize(("text", "lax", "strict"), NODES)
-def test_a_node_is_an_address_unknown_or_hidden(
+def test_a_node_is_an_address_unknown_hidden_or_a_unix_socket(
     text: bytes, lax: tuple[str, int] | None, strict: tuple[str, int] | None
 ) -> None:
     assert node(text) == lax
@@ -131,4 +150,5 @@ def test_long_lists_take_time_that_is_linear_in_them() -> None:
     assert forwarded(b'for="' + b"\\a" * many + b'"') == [{"for": b"a" * many}]
     assert forwarded(b'for="' + b"," * many) is None
     assert node(b"_" * many) == ("_" * many, 0)
+    assert node(b"fe80::%" + b"%" * many) is None and node(b"fe80:" * many + b"%a") is None
     assert node(b"1" * many) is None and node(b":" * many) is None and node(b"[" * many) is None
