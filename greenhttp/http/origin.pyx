@@ -44,6 +44,7 @@ from greenhttp.wire.names cimport (
     find_known,
     same_name,
 )
+from greenhttp.wire.proxy cimport Proxied
 
 import re
 
@@ -275,6 +276,9 @@ cdef class Origins:
 
     cdef bint trusts(self, Stream stream) except -1:
         """Whether that peer is believed. By a request once: its connection may end before it does."""
+        cdef Proxied proxied = stream.proxied
+        if proxied is not None and proxied.family == 0 and not proxied.local:
+            return False                    # the peer is the proxy, and who is behind it nobody knows
         if type(stream) is not SocketStream:
             return True                     # in memory
         return self.trusted.trust(<SocketStream>stream)

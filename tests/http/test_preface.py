@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from greenhttp.http.preface import preface_of
+from greenhttp.server import Server
 from greenhttp.testing import exchange
 from tests import proxied as px
+from tests.http.client import Client
 
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n%s\r\n"
 TLS = px.tls(3, 0, version=b"TLSv1.3", cn=b"client")
@@ -100,6 +102,46 @@ def test_whoever_is_trusted_is_not_trusted_by_its_own_word(serve: Any) -> None:
     field = b"X-Forwarded-Proto: https\r\n"
     assert json.loads(serving.ask(px.v1() + ASK % field).content)[0] == "http"
     assert json.loads(serving.ask(px.block(0, b"", px.LOCAL) + ASK % field).content)[0] == "https"
+
+
+NAMELESS = [  # headers that are not the proxy's own, and name no client
+    b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN 192.0.2.7 192.0.2.1 1 2\r\n", px.block(px.UNSPEC, b""),
+    px.block(px.UDP4, px.addresses()), px.block(px.UNIX, b"/a".ljust(108, b"\0") + b"/b".ljust(108, b"\0")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", NAMELESS)
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:{}"])
+def test_behind_a_header_that_names_no_client_is_a_stranger(header: bytes, bind: str, tmp_path: Any) -> None:
+    """What the proxy forwards is not the proxy's, although its address is the peer's."""
+    kept: list[Any] = []
+
+    def keep(request: Any) -> str:
+        kept.append((request.peer, request.proxies, request.scheme, request.id == "given", request.trace))
+        return ""
+
+    server = Server(
+        keep, bind=bind.format(tmp_path / "socket"), proxy_protocol="any", proxy_allow_from="127.0.0.1,unix",
+        forwarded_allow_ips="*,127.0.0.1,unix",
+    )  # fmt: skip
+    server.start()
+    field = (
+        b"X-Forwarded-For: 192.0.2.66\r\nX-Forwarded-Proto: https\r\nX-Request-Id: given\r\n"
+        b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
+    )
+    try:
+        for start in (header, px.block(0, b"", px.LOCAL)):
+            client = Client(server.address)
+            peer = "" if isinstance(server.address, str) else client.sock.getsockname()
+            client.ask(start + ASK % field)
+            client.close()
+            stranger = start is header
+            seen = kept.pop()
+            assert seen[:4] == (peer if stranger else ("192.0.2.66", 0), () if stranger else seen[1],
+                                "http" if stranger else "https", not stranger)  # fmt: skip
+            assert (seen[4] is None) == stranger
+    finally:
+        server.stop(0)
 
 
 def test_a_link_local_client_comes_in_by_no_interface_of_ours(serve: Any) -> None:
