@@ -80,6 +80,15 @@ cdef enum:                          # Origins.fates, what forwarded_strip does w
     REMOVED = 1                     # of everybody
     KEPT_IF_TRUSTED = 2
 
+# In which proxies tell a client's address, scheme or target, and the ID of a request; beside them all of X-Forwarded-*.
+cdef tuple TOLD = (
+    "forwarded", "x-forwarded", "x-original-forwarded-for",
+    "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip",
+    "x-scheme", "x-url-scheme", "front-end-https",
+    "x-original-host", "x-original-url", "x-rewrite-url",
+    "x-request-id",
+)
+
 cdef enum:
     LONGEST_PREFIX = 256        # bytes
 
@@ -244,9 +253,8 @@ cdef class Origins:
         believed.add((settings.request_id_header or "x-request-id").lower())
         if settings.root_path_header:
             believed.add(settings.root_path_header.lower())
-        told = {"forwarded", "x-real-ip", "x-request-id", *believed}
-        told.update([pair.partition("=")[0] for pair in settings.secure_scheme_headers])
-        self.fates = {name.encode(): REMOVED for name in told | {n for n in KNOWN_NAMES if n.startswith("x-forwarded")}}
+        told = {*TOLD, *believed, *[pair.partition("=")[0] for pair in settings.secure_scheme_headers]}
+        self.fates = {name.replace("_", "-").encode(): REMOVED for name in told}
         self.fates.update({name.encode(): KEPT_IF_TRUSTED for name in believed})
         self.strips = self.always = True
         return 0
@@ -540,11 +548,13 @@ cdef class Origins:
         known[0] = known[1] = 0
         for i in range(head.count):
             field = &head.field[i]
-            # WSGI makes one key of `-` and `_`, which `allow_headers` may let through.
-            name = p[field.name:field.name + field.name_len].lower().replace(b"_", b"-")
+            name = p[field.name:field.name + field.name_len].lower()
             fate = self.fates.get(name)
-            if fate is None and name.startswith(b"x-forwarded-"):
-                fate = REMOVED
+            if fate is None:
+                # WSGI makes one key of `-` and `_`, which `allow_headers` may let through. Believed is one name only.
+                name = name.replace(b"_", b"-")
+                if name in self.fates or name.startswith(b"x-forwarded-"):
+                    fate = REMOVED
             if fate is None or fate == KEPT_IF_TRUSTED and trusted:
                 if field.known >= 0:
                     known[field.known >> 6] |= <uint64_t>1 << (field.known & 63)

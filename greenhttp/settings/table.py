@@ -440,8 +440,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "forwarded_strip", "bool", False, "",
-        "Remove fields of proxies that are not believed, so that the application does not see them. no: they stay among"
-        " the other fields.",
+        "Remove fields in which proxies tell address, scheme, host, target or ID, if they are not believed, so that the"
+        " application does not see them. no: they stay among the other fields.",
         _PROXY, ("--forwarded-strip",),
     ),
     Setting(

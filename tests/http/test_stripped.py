@@ -16,6 +16,10 @@ FIELDS = {
     "Forwarded": "for=192.0.2.66", "X-Forwarded-For": "192.0.2.66", "X-Forwarded-Proto": "https",
     "X-Forwarded-Host": "evil.example", "X-Forwarded-Port": "81", "X-Forwarded-Ssl": "on", "X-Forwarded-Prefix": "/a",
     "X-Forwarded-Server": "a", "X-Forwarded-Anything": "a", "X-Real-IP": "192.0.2.66", "X-Request-Id": "a",
+    "X-Forwarded": "for=192.0.2.66", "X-Original-Forwarded-For": "192.0.2.66", "X-Client-IP": "192.0.2.66",
+    "X-Cluster-Client-IP": "192.0.2.66", "True-Client-IP": "192.0.2.66", "CF-Connecting-IP": "192.0.2.66",
+    "X-Scheme": "https", "X-Url-Scheme": "https", "Front-End-Https": "on", "X-Original-Host": "evil.example",
+    "X-Original-URL": "/a", "X-Rewrite-URL": "/a",
     "X-My-Edge": "on", "X-My-Prefix": "/a", "X-My-Id": "a",
 }  # fmt: skip
 OWN = {"Host": "x", "User-Agent": "a", "X-Forwarding": "a", "X-Other": "a", "Accept": "*/*"}
@@ -56,6 +60,8 @@ CASES: list[tuple[dict[str, Any], str]] = [  # of a trusted peer
      "x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port x-my-edge x-my-prefix x-my-id"),
     ({"forwarded_field": "forwarded"}, "forwarded x-my-prefix x-my-id"),
     ({"forwarded_field": "none"}, "x-my-prefix x-my-id"),
+    ({"secure_scheme_headers": {"X-Scheme": "https", "Front-End-Https": "on"}},
+     "x-forwarded-for x-scheme front-end-https x-my-edge x-my-prefix x-my-id"),
     ({"root_path_header": "off", "request_id_header": "off", "secure_scheme_headers": "off"},
      "x-forwarded-for x-request-id x-my-edge x-my-prefix x-my-id"),
 ]  # fmt: skip
@@ -95,6 +101,39 @@ def test_names_with_underscores_that_are_let_through_are_the_same_fields(app: An
     """In an environ they have one key."""
     allowed = ",".join(name.replace("-", "_") for name in FIELDS)
     assert asked(app, request(True), forwarded_strip=True, allow_headers=allowed) == left()
+
+
+@pytest.mark.parametrize("lines", [
+    b"X-Forwarded-For: 203.0.113.7\r\nX_Forwarded_For: 6.6.6.6",
+    b"X_Forwarded_For: 6.6.6.6\r\nX-Forwarded-For: 203.0.113.7",
+    b"X_Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 203.0.113.7",
+])  # fmt: skip
+def test_a_name_that_only_looks_like_a_believed_one_in_an_environ_is_removed(lines: bytes) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [environ["HTTP_X_FORWARDED_FOR"].encode()]
+
+    sent = exchange(app, [b"GET / HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n\r\n"], keep_open=True, forwarded_strip=True,
+                    allow_headers="x_forwarded_for,x_forwarded-for").sent  # fmt: skip
+    assert sent.partition(b"\r\n\r\n")[2] == b"203.0.113.7"
+
+
+UNDERSCORED: list[dict[str, Any]] = [
+    {"secure_scheme_headers": "x_scheme=https"}, {"root_path_header": "X_Prefix"}, {"request_id_header": "X_My_Id"},
+]
+
+
+@APPS
+@pytest.mark.parametrize("values", UNDERSCORED)
+def test_a_setting_may_name_a_field_with_underscores(app: Any, values: dict[str, Any]) -> None:
+    name = {"root_path_header": "X_Prefix", "request_id_header": "X_My_Id"}.get(*values, "X_Scheme")
+    start = b"GET / HTTP/1.1\r\nHost: x\r\nX-Other: a\r\n"
+    value = {"X_Scheme": "https", "X_Prefix": "/a", "X_My_Id": "a"}[name]
+    data = start + f"{name}: {value}\r\n{name.replace('_', '-')}: b\r\n\r\n".encode()
+    values = {**values, "forwarded_strip": True, "allow_headers": name.lower()}
+    assert asked(app, data, **values) == ["host", "x-other"]
+    sent = exchange(app, [data], keep_open=True, **values).sent
+    assert json.loads(sent.partition(b"\r\n\r\n")[2]) == sorted(["host", "x-other", name.lower().replace("_", "-")])
 
 
 @APPS
