@@ -7,6 +7,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from greenlet import getcurrent
+
+from greenhttp.hosting.wsgi import source_of
+from greenhttp.http.service import naming
+
 log = logging.getLogger("greenhttp")
 
 
@@ -77,7 +82,6 @@ def around(
 
     def begin(environ: dict[str, Any]) -> Callable[[int, int, bytes], None]:
         request = Asked(environ)
-        id = environ.get("greenhttp.request_id")
         if before is not None:
             fields = list(request.headers)
             before(worker, request)
@@ -89,14 +93,18 @@ def around(
                 if after is not None:
                     after(worker, request, environ, Answered(status, sent, head))
             except Exception:
-                about = f"[{id}]: " if id else ""
-                log.exception(
-                    "%s%s %s: post_request failed", about, request.method, request.path, extra={"request_id": id}
-                )
+                _log_failure(request)
 
         return end
 
     return begin
+
+
+def _log_failure(request: Asked) -> None:
+    who, id = source_of(getcurrent()) or ("", "")
+    what = f"{request.method} {request.uri.partition('?')[0]}"  # as sent: a decoded path may have line ends
+    about = {"peer": who or None, "request_id": id or None, "request": what}
+    log.exception("%s%s: post_request failed", naming(who, id or None), what, extra=about)
 
 
 def _is_field(key: str) -> bool:

@@ -69,7 +69,7 @@ cdef class Service:
     cdef str queue_too_long(self)
     cdef int make_way(self) except -1
 
-cdef str naming(str who, str id)
+cpdef str naming(str who, str id)
 
 cdef inline bint concerns(Service service, Head head) noexcept:
     """Whether there is anything to ask the origins. That is all that a request without such fields pays."""

@@ -32,7 +32,7 @@ cdef tuple DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 cdef tuple MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-cdef str naming(str who, str id):
+cpdef str naming(str who, str id):
     """What a line of the log begins with, by the client, "" if unknown, and the ID of the request, None without one."""
     if id is None:
         return f"{who}: " if who else ""

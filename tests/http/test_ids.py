@@ -390,8 +390,26 @@ def test_a_hook_that_fails_after_the_answer_names_it(caplog: Any) -> None:
             client = Client(server.address)
             assert client.ask(asked(*fields)).status == 200
             client.close()
-        assert lines(caplog) == ["[given]: GET /: post_request failed", "GET /: post_request failed"]
+        said = [record.getMessage().removeprefix(record.peer) for record in caplog.records]
+        assert said == [" [given]: GET /: post_request failed", ": GET /: post_request failed"]
         assert [record.request_id for record in caplog.records] == ["given", None]
+        assert [record.request for record in caplog.records] == ["GET /"] * 2
+        for record in caplog.records:
+            assert re.fullmatch(r"127\.0\.0\.1:\d+", record.peer)
+    finally:
+        server.stop(0)
+
+
+def test_a_hook_that_fails_lets_no_client_write_lines_of_the_log(caplog: Any) -> None:
+    server = Server(hello, bind="127.0.0.1:0")
+    server.hooks = around(None, None, lambda *_: 1 / 0)
+    server.start()
+    try:
+        client = Client(server.address)
+        assert client.ask(b"GET /%0AINFO%20a?b HTTP/1.1\r\nHost: x\r\n\r\n").status == 200
+        client.close()
+        (record,) = caplog.records
+        assert record.getMessage() == f"{record.peer}: GET /%0AINFO%20a: post_request failed"
     finally:
         server.stop(0)
 
