@@ -22,6 +22,7 @@ cdef class Origins:
     cdef bint asks                  # there is something to ask of every request
     cdef uint64_t asked[2]          # a bit for each field of KNOWN_NAMES with which there is
     cdef uint64_t known[2]          # a bit for each that an Origin has to look at
+    cdef tuple unlisted             # names that are not of KNOWN_NAMES, as bytes, with which it has to as well
     cdef bint always                # every request has to be looked at
     cdef readonly Peers trusted
     cdef str family                 # forwarded_field
@@ -52,6 +53,7 @@ cdef class Origins:
     cdef bytes last_host            # the one that was allowed last, as sent
 
     cdef int watch(self, str name) except -1
+    cdef bint has_unlisted(self, Head head) noexcept
     cdef bint trusts(self, Stream stream) except -1
     cdef int watch_scheme(self, str name, bytes value) except -1
     cdef int strip_all(self, object settings) except -1
@@ -72,7 +74,11 @@ cdef bint traced(Head head) noexcept
 
 cdef inline bint located(Origins origins, Head head) noexcept:
     """If there is something to ask: whether an Origin is to be made."""
-    return origins.always or (head.known[0] & origins.known[0] | head.known[1] & origins.known[1]) != 0
+    return (
+        origins.always
+        or (head.known[0] & origins.known[0] | head.known[1] & origins.known[1]) != 0
+        or origins.unlisted and origins.has_unlisted(head)
+    )
 
 cdef inline bint identified(Origins origins, Head head) noexcept:
     """If there is something to ask: whether the request has an ID from its beginning, or may have."""

@@ -190,6 +190,7 @@ cdef class Origins:
     """
 
     def __init__(self, settings):
+        self.unlisted = ()
         self.trusted = Peers(settings.forwarded_allow_ips)
         self.family = settings.forwarded_field
         self.schemes = {}
@@ -267,7 +268,7 @@ cdef class Origins:
     cdef int settle(self) except -1:
         """All rules are known: what there is to ask of a request (`concerns`)."""
         cdef int word
-        self.asks = self.always or self.identifies or self.rules
+        self.asks = self.always or self.identifies or self.rules or len(self.unlisted) > 0
         for word in range(2):
             self.asked[word] = self.known[word] | self.id_known[word]
         self.asked[TRACEPARENT >> 6] |= <uint64_t>1 << (TRACEPARENT & 63)      # see hosting.wsgi
@@ -279,8 +280,24 @@ cdef class Origins:
             index = KNOWN_NAMES.index(name)
             self.known[index >> 6] |= <uint64_t>1 << (index & 63)
         else:
-            self.always = True
+            self.unlisted += (name.encode("latin-1"),)
         return 0
+
+    cdef bint has_unlisted(self, Head head) noexcept:
+        """Whether it has a field with one of these names: a look at each field that is not of KNOWN_NAMES."""
+        cdef Field* field
+        cdef int i
+        cdef object name
+        for i in range(head.count):
+            field = &head.field[i]
+            if field.known >= 0:
+                continue
+            for name in self.unlisted:
+                if field.name_len == <size_t>PyBytes_GET_SIZE(name) and same_name(
+                    <const unsigned char*>head.base + field.name, PyBytes_AS_STRING(name), field.name_len
+                ):
+                    return True
+        return False
 
     cdef bint trusts(self, Stream stream) except -1:
         """Whether that peer is believed. By a request once: its connection may end before it does."""

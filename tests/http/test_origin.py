@@ -95,6 +95,21 @@ def test_other_fields_can_be_set_known_ones_and_others(app):
     assert asked(app, [b"X-Forwarded-Proto: https"], secure_scheme_headers="off").sent.endswith(b"\r\n\r\nhttp")
 
 
+@pytest.mark.parametrize(
+    "settings", [{"secure_scheme_headers": "x-my-edge=on"}, {"root_path_header": "X-My-Edge"}, {"allowed_hosts": "*"}]
+)
+def test_a_request_without_such_a_field_is_not_looked_at_whatever_its_name(settings):
+    made = []
+
+    def app(request):
+        made.append(request.origin is not None)
+        return ""
+
+    for lines in ([], [b"X-My-Edgy: on"], [b"X-My-Edg: on", b"X-My-Other: /a"], [b"x-mY-edge: /on"]):
+        assert asked(app, lines, **settings).sent.startswith(b"HTTP/1.1 200 ")
+    assert made == [False, False, False, "allowed_hosts" not in settings]
+
+
 def said(server, data, source=None):
     address = server.address
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
