@@ -388,6 +388,8 @@ def _main(arguments: Sequence[str], options: dict[str, Any]) -> int:
         try:
             settings, origins = _settled(options, os.environ)
             app = str(origins[APP].value) if APP in origins else ""
+            if options["check"] and "GREENHTTP_HELD" in os.environ:  # supervisor.takeover: the new program logs them
+                kept()
             if options["check"] or options["print_config"] or _is_doctor(options):
                 _say_kept()
             if options["print_config"]:

@@ -34,6 +34,7 @@ from greenhttp.process.sender import watch as watch_senders
 from greenhttp.program import boot, endings
 from greenhttp.program.check import socket_owner
 from greenhttp.program.hooks import HookError, told
+from greenhttp.settings import console
 from greenhttp.settings.address import Address, parse_address
 from greenhttp.settings.console import coloured, paint
 from greenhttp.settings.shown import changed
@@ -730,10 +731,12 @@ class Master:
         except (ConfigError, OSError) as error:  # the latter without descriptors, memory or processes to be had
             why = str(getattr(error, "strerror", None) or error)
             log.error("not reloaded, nothing was changed: %s", why.replace("\n", "; "))
+            console.kept()  # about settings that are not in force
             system.notify(os.environ, "READY=1", f"STATUS={self.policy.serving} workers serve")
             return
         if late:
             log.warning("%s: changed, but a reload does not apply it; send USR2 to apply it", ", ".join(late))
+        logs.say_kept()  # here: each worker would say its copy
         log.info("reloading")
         self._hear_all()  # to read the settings may have taken long
         self.policy.reload(self._read_clock(), workers_of(self.settings))

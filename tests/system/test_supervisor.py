@@ -314,6 +314,29 @@ def test_a_reload_looks_for_pythonpath_in_the_directory_of_chdir(start, tmp_path
     assert program.stop() == 0
 
 
+def test_a_remark_about_settings_is_logged_once_for_each_reload_that_has_them(start, tmp_path):
+    def reload(addresses: str, until: str, by: int = signal.SIGHUP) -> list[str]:
+        """The lines about trust that come of it."""
+        (tmp_path / "s.toml").write_text(f'forwarded_allow_ips = "{addresses}"\n')
+        here = len(program.lines)
+        program.send(by)
+        end = program.wait_for(until, here)
+        return [line for line in program.lines[here:end] if "forge" in line]
+
+    (tmp_path / "s.toml").write_text('forwarded_allow_ips = "10.0.0.1"\n')
+    program = start("-w", "2", "-c", "s.toml")
+    for addresses, many in (("*", 1), ("*", 1), ("10.0.0.1", 0)):
+        lines = reload(addresses, "has taken over")
+        assert len(lines) == many, lines
+        assert all(" WARNING " in line and f"[{program.process.pid}" in line for line in lines), lines
+    assert not reload("*, nowhere", "not reloaded")
+    assert len(reload("*", "has taken over", by=signal.SIGUSR2)) == 1
+    here = len(program.lines)
+    assert program.stop() == 0
+    program.reader.join()
+    assert not [line for line in program.lines[here:] if "forge" in line]
+
+
 def test_a_generation_that_dies_right_after_it_is_ready_does_too(start, tmp_path):
     program = start("-w", "1")
     before = children(program.process.pid)
