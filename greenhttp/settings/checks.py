@@ -92,6 +92,8 @@ _HOST = re.compile(r"\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\*")
 
 
 def hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value or len(value) == 1 and value[0].lower() in ("off", "no", "none", "false"):
+        return ("*",)
     return tuple(dict.fromkeys(_host(text) for text in value))
 
 

@@ -480,9 +480,9 @@ SETTINGS: tuple[Setting, ...] = (
         _PROXY, ("--root-path-header",), checks.root_path_header,
     ),
     Setting(
-        "allowed_hosts", "names", (), "",
+        "allowed_hosts", "names", "*", "",
         "Hosts to answer for, like example.com, .example.com (with all below it) or [::1], without ports; others get"
-        " 421. Separated by commas. * or nothing: any.",
+        " 421. Separated by commas. * or off: any.",
         _PROXY, ("--allowed-hosts",), checks.hosts,
     ),
     Setting(

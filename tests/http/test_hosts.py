@@ -80,6 +80,9 @@ RULES = [
     ("*", "whatever", True),
     ("example.com, *", "[::1]:80", True),
     ("", "whatever", True),
+    ("off", "whatever", True),
+    ("None", "whatever", True),
+    ("off,example.com", "whatever", False),
 ]
 
 
@@ -218,7 +221,7 @@ def test_a_host_that_was_refused_is_looked_at_again_and_an_allowed_one_is_rememb
 @pytest.mark.parametrize(("given", "kept"), [
     ("Example.COM.", ("example.com",)), ([".Shop.test", ".shop.test"], (".shop.test",)), ("*", ("*",)),
     ("[0:0::1],[::1]", ("[::1]",)), ("my_container", ("my_container",)), ("xn--mnchen-3ya.de", ("xn--mnchen-3ya.de",)),
-    ("", ()),
+    ("", ("*",)), ([], ("*",)), ("OFF", ("*",)), (["no"], ("*",)), ("off,b", ("off", "b")),
 ])  # fmt: skip
 def test_how_names_are_kept(given: Any, kept: tuple[str, ...]) -> None:
     assert Settings(allowed_hosts=given).allowed_hosts == kept
