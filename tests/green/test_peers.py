@@ -60,7 +60,7 @@ def test_every_form(entry: str, inside: list[str], outside: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "10.0.0.1/8", "10.0.0.0/33", "::/129", "10.0.0", "10.0.0.1:80", "[::1]", "localhost", "-", "UNIX", "**",
+    "10.0.0.0/33", "::/129", "10.0.0", "10.0.0.1:80", "[::1]", "localhost", "-", "UNIX", "**",
     "10.0.0.01", "fe80::1%", "fe80::%lo/10", "fe80::1%a/64", "::1%lo", "10.0.0.1%lo", "10.*", "unix:/run/s",
 ])  # fmt: skip
 def test_what_is_none_of_them_is_refused_with_what_to_do(text: str) -> None:
@@ -68,6 +68,19 @@ def test_what_is_none_of_them_is_refused_with_what_to_do(text: str) -> None:
         parse_network(text)
     with pytest.raises(ConfigError, match="^forwarded_allow_ips: "):
         Settings(forwarded_allow_ips=[text])
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("10.0.0.5/8", "'10.0.0.5/8' is not a network; give 10.0.0.0/8"),
+    ("fe80::1/64", "'fe80::1/64' is not a network; give fe80::/64"),
+    ("localhost", "'localhost' is not an address; names are not looked up; give addresses like"),
+    ("10.0.0.1:80", "'10.0.0.1:80' is not an address; give addresses like"),
+    ("off", "'off' is not an address; an empty list means nobody; give addresses like"),
+])  # fmt: skip
+def test_what_is_wrong_with_it_is_said(text: str, said: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse_network(text)
+    assert str(caught.value).startswith(said)
 
 
 def test_a_network_is_its_bytes_bits_and_interface() -> None:

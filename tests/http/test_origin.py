@@ -190,8 +190,8 @@ def test_a_request_that_is_kept_tells_its_scheme_afterwards():
 
 
 @pytest.mark.parametrize(("values", "said"), [
-    ({"forwarded_allow_ips": "10.0.0.1/8"}, "forwarded_allow_ips: 10.0.0.1/8 has host bits set; give addresses"),
-    ({"forwarded_allow_ips": "proxy"}, "forwarded_allow_ips: 'proxy' does not appear to be an IPv4 or IPv6 network"),
+    ({"forwarded_allow_ips": "10.0.0.1/8"}, "forwarded_allow_ips: '10.0.0.1/8' is not a network; give 10.0.0.0/8"),
+    ({"forwarded_allow_ips": "proxy"}, "forwarded_allow_ips: 'proxy' is not an address; names are not looked up"),
     ({"secure_scheme_headers": {"X Y": "on"}}, "secure_scheme_headers: 'X Y' is not a field name"),
     ({"secure_scheme_headers": ["X-Y=\n"]}, "secure_scheme_headers: '\\n' is not a field value"),
 ])  # fmt: skip
