@@ -65,11 +65,11 @@ cdef class Arrivals:
         cdef ProxyArrival arrival
         if type(stream) is SocketStream and not self.allowed.trust(<SocketStream>stream):
             unix = (<SocketStream>stream).family == 0
-            how = "; unix there lists all peers over UNIX sockets" if unix else ""
+            how = "add unix to the list" if unix else "add its address if it is your proxy"
             try:
                 self.noise(
                     "strangers",
-                    f"{stream.about()}connection closed: the peer is not listed in proxy_allow_from{how}", "warning",
+                    f"{stream.about()}connection closed: the peer is not listed in proxy_allow_from; {how}", "warning",
                 )
             finally:
                 stream.finish(False)

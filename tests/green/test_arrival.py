@@ -215,7 +215,7 @@ def test_peers_that_are_not_listed_are_closed_before_a_byte_of_theirs_is_read(se
     serving = serve(proxy_allow_from="10.0.0.0/8")
     client = serving.connect(px.v1() + ASK)
     assert client.rest() == b""
-    why = "the peer is not listed in proxy_allow_from"
+    why = "the peer is not listed in proxy_allow_from; add its address if it is your proxy"
     assert serving.log(1) == [("WARNING", f"{client.who}: connection closed: {why}")]
     assert (serving.count("connections"), serving.count("pool_started")) == (0, 0)
 
@@ -225,7 +225,7 @@ def test_a_peer_over_a_unix_socket_has_to_be_named(serve: Serve, tmp_path: Path)
     assert serving.connect(px.v1() + ASK).rest() == b""
     ((level, line),) = serving.log(1)
     assert level == "WARNING" and line.endswith(
-        "connection closed: the peer is not listed in proxy_allow_from; unix there lists all peers over UNIX sockets"
+        "connection closed: the peer is not listed in proxy_allow_from; add unix to the list"
     )
 
 
