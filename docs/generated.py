@@ -28,6 +28,7 @@ END = "<!-- generated: end -->"
 
 WORDS = {"count": "a whole number", "bool": "yes or no", "file": "a file's name, - or off", "header": "a text or off",
          "target": "a path or off", "prefix": "a path or off", "optional": "a text or off",
+         "field": "a field name or off",
          "workers": "a whole number, or auto", "mode": "octal digits or off"}  # fmt: skip
 
 

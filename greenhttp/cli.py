@@ -83,9 +83,11 @@ and the process ends with that code. Exit codes of doctor: 0 nothing blocks; 1 s
 METAVARS = {
     "duration": "TIME", "size": "SIZE", "rate": "RATE", "count": "N", "text": "TEXT", "header": "TEXT",
     "target": "PATH", "prefix": "PATH", "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES",
-    "addresses": "ADDRESS", "pairs": "NAME=VALUE", "optional": "NAME", "workers": "N", "mode": "OCTAL",
+    "addresses": "ADDRESS", "pairs": "NAME=VALUE", "optional": "NAME", "field": "NAME", "workers": "N", "mode": "OCTAL",
     "fields": "NAME=VALUE", "json": "JSON",
 }  # fmt: skip
+
+FREE = ("text", "header", "pairs", "json")  # kinds whose values may begin as an option does
 
 ARGUMENTS = "arguments"  # beside the options: the command line as it was typed
 
@@ -246,7 +248,11 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
             setting, flag, meant = SWITCHES[name]
             source[setting] = Given(meant, flag)
         elif name in BY_NAME and value not in (None, ()):
-            source[name] = Given(_joined(BY_NAME[name], value), BY_NAME[name].flag)
+            flag = _typed(BY_NAME[name], options[ARGUMENTS])
+            for text in value if isinstance(value, tuple) else (value,):
+                if str(text).startswith("--") and BY_NAME[name].kind not in FREE:
+                    raise ConfigError(f"{flag} needs a value; {text} is an option")
+            source[name] = Given(_joined(BY_NAME[name], value), flag)
     for place in PLACES:
         if options[place] is not None:
             source[place] = Given(options[place], f"--{place}")
@@ -272,6 +278,12 @@ def _too_many(words: Sequence[str]) -> str:
         command = "doctor" if "doctor" in nearest(first, COMMANDS) else "serve"
         return f"{first}: there is no such command; did you mean greenhttp {command} {second}?"
     return f"unexpected argument {second!r}; give one application"
+
+
+def _typed(setting: Setting, arguments: Sequence[str]) -> str:
+    """The last of its flags that was typed; a short one is called by its long name."""
+    given = [argument.partition("=")[0] for argument in arguments]
+    return next((flag for flag in reversed(given) if flag in setting.flags and flag.startswith("--")), setting.flag)
 
 
 def _joined(setting: Setting, given: Any) -> Any:

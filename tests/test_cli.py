@@ -112,8 +112,8 @@ def test_every_setting_has_an_option_and_a_variable():
     assert {flag for setting in SETTINGS for flag in setting.flags} <= flags
     examples = {"duration": "3s", "size": "1m", "rate": "9", "count": "1", "bool": "no", "addresses": "a:1",
                 "names": "x", "pairs": "A=1", "file": "x", "path": "x", "text": "x", "header": "x",
-                "target": "/x", "prefix": "/x", "optional": "x", "workers": "3", "mode": "027", "fields": "X-A=1",
-                "json": '{"a": 1}'}  # fmt: skip
+                "target": "/x", "prefix": "/x", "optional": "x", "field": "X-A", "workers": "3", "mode": "027",
+                "fields": "X-A=1", "json": '{"a": 1}'}  # fmt: skip
     named = {"interface": "native", "allow_methods": "TRACE", "limit_buffers": "300m", "loop": "libev",
              "log_level": "error", "log_format": "json", "context": "thread",
              "forwarded_allow_ips": "10.0.0.0/8", "proxy_allow_from": "unix", "forwarded_field": "none",
@@ -144,7 +144,7 @@ def test_port_is_the_last_word_on_where_to_listen():
     ("arguments", "environ", "line"),
     [
         (["--backlog", "x"], {}, r"^--backlog: 'x' is not a whole number; give 0 or more$"),
-        (["--keep-alive", "x"], {}, r"^--keepalive-timeout: 'x' is not a duration"),
+        (["--keep-alive", "x"], {}, r"^--keep-alive: 'x' is not a duration"),
         ([], {"GREENHTTP_BACKLOG": "x"}, r"^GREENHTTP_BACKLOG: 'x' is not a whole number"),
         ([], {"GREENHTTP_PATCH": "maybe"}, r"^GREENHTTP_PATCH: 'maybe' is neither yes nor no"),
         ([], {"PORT": "http"}, r"^PORT: 'http' is not a port"),
@@ -244,6 +244,17 @@ def test_a_host_takes_the_port_of_the_file(tmp_path):
         (["a", "b"], "unexpected argument 'b'; give one application"),
         (["serve", "a", "b"], "unexpected argument 'b'; give one application"),
         (["web", "--backlog"], "requires an argument"),
+        (["web", "--request-id-header", "--check"], "--request-id-header needs a value; --check is an option$"),
+        (["--root-path-header", "--check", "web"], "--root-path-header needs a value; --check is an option$"),
+        (["--pidfile", "--check", "web"], "--pidfile needs a value; --check is an option$"),
+        (["--allow-headers", "X_A", "--allow-headers", "--no-patch", "web"], "--allow-headers needs a value; --no-pat"),
+        (["-b", "--reuse-port", "web"], "--bind needs a value; --reuse-port is an option$"),
+        (["--proxy-protocol", "who:app"], "--proxy-protocol: 'who:app' is not known; give off, v1, v2 or any;"
+                                          " before the application, write --proxy-protocol=any$"),
+        (["--proxy-protocol", "", "web"], "--proxy-protocol: '' is not known; give off, v1, v2 or any"),
+        (["--forwarded-field", "", "web"], "--forwarded-field: '' is not known; give x-forwarded, forwarded or none$"),
+        (["--url-prefix", "/\u00e9", "web"], "--url-prefix: '/\u00e9' is .+ without escapes, in ASCII, or off$"),
+        (["--proxy-allow-ips", "10.0.0.5/8", "web"], "--proxy-allow-ips: '10.0.0.5/8' is not a network; give 10"),
         (["-b", "8000", "web"], "bind: '8000' is only a number; give :8000 to listen on that port"),
         (["-b", "80000", "web"], "bind: '80000' is only a number; ports go from 0 to 65535; give host:port, :port, "),
         (["-b", "123456", "web"], "bind: '123456' is only a number; ports go from 0 to 65535; give host:port, :port, "),
@@ -311,8 +322,8 @@ def test_a_command_line_of_gunicorn_runs_and_what_means_nothing_here_is_said_onc
         (["-c", "own.toml"], {"SCRIPT_NAME": "not a prefix"}, "/own", "own.toml:1"),
         ([], {"SCRIPT_NAME": "/x", "GREENHTTP_ROOT_PATH": "/own"}, "/own", "GREENHTTP_ROOT_PATH"),
         (["--root-path", "off", "-e", "SCRIPT_NAME=/x"], {"SCRIPT_NAME": "run.sh"}, "off", "--root-path"),
-        (["--script-name", "/own"], {"SCRIPT_NAME": "/x"}, "/own", "--root-path"),
-        (["--url-prefix", "/own"], {}, "/own", "--root-path"),
+        (["--script-name", "/own"], {"SCRIPT_NAME": "/x"}, "/own", "--script-name"),
+        (["--url-prefix", "/own"], {}, "/own", "--url-prefix"),
     ],
 )
 def test_script_name_is_the_root_path_where_that_is_not_given(
@@ -336,12 +347,12 @@ def test_script_name_is_the_root_path_where_that_is_not_given(
     [
         ([], "run.sh", "SCRIPT_NAME: 'run.sh' is not a path prefix; give one like /below"),
         ([], "off", "SCRIPT_NAME: 'off' is not a path prefix; give one like /below"),
-        ([], "/a/../x", "SCRIPT_NAME: '/a/../x' is not a path prefix; give one like /below, without escapes, or off"),
-        ([], "//x", "SCRIPT_NAME: '//x' is not a path prefix; give one like /below, without escapes, or off"),
-        ([], "/a?b", "SCRIPT_NAME: '/a?b' is not a path prefix; give one like /below, without escapes, or off"),
+        ([], "/a/../x", "SCRIPT_NAME: '/a/../x' is not a path prefix; give one like /below, without escapes"),
+        ([], "//x", "SCRIPT_NAME: '//x' is not a path prefix; give one like /below, without escapes"),
+        ([], "/a?b", "SCRIPT_NAME: '/a?b' is not a path prefix; give one like /below, without escapes"),
         (
             ["-e", "SCRIPT_NAME=/a%20b"], "",
-            "--env SCRIPT_NAME: '/a%20b' is not a path prefix; give one like /below, without escapes, or off",
+            "--env SCRIPT_NAME: '/a%20b' is not a path prefix; give one like /below, without escapes",
         ),
         (["-c", "s.toml"], "", "s.toml:1: env: SCRIPT_NAME: 'x' is not a path prefix; give one like /below"),
     ],
@@ -617,7 +628,7 @@ def test_print_config_says_every_setting_its_value_and_where_from(capsys, monkey
     assert words["app"] == ["=", '"web"', "#", "s.toml:1"]
     assert words["backlog"] == ["=", "7", "#", "s.toml:3"]
     assert words["queue"] == ["=", "8", "#", "GREENHTTP_QUEUE"]
-    assert words["keepalive_timeout"] == ["=", '"5s"', "#", "--keepalive-timeout"]
+    assert words["keepalive_timeout"] == ["=", '"5s"', "#", "--keep-alive"]
     assert words["bind"] == ["=", '["127.0.0.1:81"]', "#", "--port"]
     assert words["access_logfile"] == ["=", '"-"', "#", "--access-log"]
     assert words["patch"] == ["=", "true", "#", "default"]
@@ -962,6 +973,16 @@ def test_a_misspelt_variable_is_pointed_out_and_those_of_others_are_not(tmp_path
         lines = process.lines_until("serving")
     said = "WARNING GREENHTTP_HEDER_TIMEOUT is ignored; did you mean GREENHTTP_HEADER_TIMEOUT?\n"
     assert [*map(plain, lines[:-1])] == [said]
+
+
+@pytest.mark.parametrize(("variable", "meant"), [
+    ("SCRIPT_NAME", "ROOT_PATH"), ("URL_PREFIX", "ROOT_PATH"), ("PROXY_ALLOW_IPS", "PROXY_ALLOW_FROM"),
+    ("KEEPALIVE", "KEEPALIVE_TIMEOUT"),
+])  # fmt: skip
+def test_another_name_of_a_setting_as_a_variable_is_pointed_out(capsys, variable, meant):
+    read(**{f"GREENHTTP_{variable}": "x"})
+    said = f"greenhttp: GREENHTTP_{variable} is ignored; did you mean GREENHTTP_{meant}?"
+    assert capsys.readouterr().err.splitlines() == [said]
 
 
 EARLY = """

@@ -16,6 +16,7 @@ A value may come as Python says it (`header_timeout=2.5`) or as a person types i
     target      "/healthz", "off", False                            str, or None for off
     prefix      "/below", "/below/", "/", "", "off", False          str without the last /, or None for off
     optional    "www-data", "off", False                            str, or None for off
+    field       "X-Request-Id", "off", False                        str, or None for off
     workers     4, "4", "auto"                                      int, or "auto"
     mode        "660", "0o660", 0o660, "off"                        int, or None for off
     names       ["A", "B"], "A, B"                                  tuple of str
@@ -161,7 +162,12 @@ def parse_text(value: object) -> str:
 
 
 def parse_choice(value: object) -> str:
-    """One word out of several; upper and lower case are the same. What was a switch once may be True or False."""
+    """One word out of several; upper and lower case are the same. What was a switch once may be True or False.
+
+    Nothing is a word too: the check of the setting says which there are.
+    """
+    if isinstance(value, str) and not value.strip():
+        return ""
     return parse_text(str(value) if isinstance(value, bool) else value).lower()
 
 
@@ -199,7 +205,8 @@ def parse_prefix(value: object) -> str | None:
     if value is None or value is False or str(value).strip().lower() in _FALSE:
         return None
     if not isinstance(value, str) or not _PREFIX.fullmatch(value.strip()):
-        raise ValueError(f"{value!r} is not a path prefix; give one like /below, without escapes, or off")
+        letters = "" if str(value).isascii() else ", in ASCII"
+        raise ValueError(f"{value!r} is not a path prefix; give one like /below, without escapes{letters}, or off")
     return value.strip().removesuffix("/") or None
 
 
@@ -208,6 +215,13 @@ def parse_optional(value: object) -> str | None:
     if value is None or value is False or str(value).strip().lower() in ("", "off", "no", "none", "false"):
         return None
     return parse_text(str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+
+
+def parse_field(value: object) -> str | None:
+    """The name of a field, or None for none: off/no/False/None. There is none that yes could mean."""
+    if value is True or str(value).strip().lower() in _TRUE:
+        raise ValueError(f"{value!r} is not a field name; give a name like X-Request-Id, or off")
+    return parse_optional(value)
 
 
 def parse_workers(value: object) -> int | str:
@@ -333,6 +347,7 @@ KINDS: dict[str, Callable[[object], Any]] = {
     "target": parse_target,
     "prefix": parse_prefix,
     "optional": parse_optional,
+    "field": parse_field,
     "workers": parse_workers,
     "mode": parse_mode,
     "names": parse_names,

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from greenhttp.errors import ConfigError
-from greenhttp.settings.table import BY_NAME, SETTINGS, nearest
+from greenhttp.settings.table import BY_NAME, SETTINGS, alias, nearest
 from greenhttp.settings.values import Settings
 
 APP = "app"
@@ -59,8 +59,13 @@ def from_environment(environ: Mapping[str, str]) -> Source:
 def misspelt(environ: Mapping[str, str]) -> list[str]:
     """A line for each variable that was probably meant for us. Others, like those Kubernetes makes up, are not ours."""
     known = [setting.variable for setting in SETTINGS] + ["GREENHTTP_CONFIG"]
-    unknown = sorted(name for name in environ if name.startswith("GREENHTTP_") and name not in known)
-    return [f"{name} is ignored{near}" for name in unknown if (near := nearest(name, known, cutoff=0.9))]
+    lines = []
+    for name in sorted(name for name in environ if name.startswith("GREENHTTP_") and name not in known):
+        if setting := alias(name.removeprefix("GREENHTTP_").lower()):
+            lines.append(f"{name} is ignored; did you mean {BY_NAME[setting].variable}?")
+        elif near := nearest(name, known, cutoff=0.9):
+            lines.append(f"{name} is ignored{near}")
+    return lines
 
 
 def _addresses(sources: Sequence[Source]) -> Given | None:
@@ -157,8 +162,11 @@ def _parsed(name: str, given: Given) -> Any:
         return BY_NAME[name].parse(given.value)
     except ValueError as error:
         if _is_script_name(given):
-            raise ConfigError(f"{given.origin}: {error}; or give --root-path, which wins") from None
-        raise ConfigError(f"{named(name, given.origin)}: {error}") from None
+            why = str(error).removesuffix(", or off")  # which is for flags
+            raise ConfigError(f"{given.origin}: {why}; or give --root-path, which wins") from None
+        bare = BY_NAME[name].bare
+        how = f"; before the application, write {given.origin}={bare}" if bare and given.origin.startswith("--") else ""
+        raise ConfigError(f"{named(name, given.origin)}: {error}{how}") from None
 
 
 def _is_script_name(given: Given) -> bool:

@@ -94,6 +94,12 @@ def _typed_size(size: int) -> str:
     return f"{size}{' kmgt'[unit]}".strip()
 
 
+def alias(name: str) -> str:
+    """The setting that has this as another name, as a Python name; or nothing."""
+    flag = "--" + name.replace("_", "-")
+    return next((setting.name for setting in SETTINGS if flag in setting.flags and name != setting.name), "")
+
+
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     """`; did you mean NAME?` for the most similar of the names, or nothing."""
     near = difflib.get_close_matches(name, list(names), 1, cutoff)
@@ -474,7 +480,7 @@ SETTINGS: tuple[Setting, ...] = (
         _PROXY, ("--root-path", "--script-name", "--url-prefix", "--url-path-prefix"),
     ),
     Setting(
-        "root_path_header", "optional", "off", "",
+        "root_path_header", "field", "off", "",
         "Field in which trusted proxies say the prefix that they have removed from the path, like X-Forwarded-Prefix."
         " It is put before --root-path. off: none.",
         _PROXY, ("--root-path-header",), checks.root_path_header,
@@ -486,7 +492,7 @@ SETTINGS: tuple[Setting, ...] = (
         _PROXY, ("--allowed-hosts",), checks.hosts,
     ),
     Setting(
-        "request_id_header", "optional", "off", "",
+        "request_id_header", "field", "off", "",
         "Field in which answers tell the ID of their request, and trusted proxies give it, like X-Request-Id. off: IDs"
         " are taken from X-Request-Id and not sent.",
         _PROXY, ("--request-id-header",), checks.request_id_header,

@@ -62,9 +62,9 @@ class StreamSettings(TypedDict, total=False):
     proxy_allow_from: Texts
     proxy_timeout: float | str  # seconds
     root_path: str | Off
-    root_path_header: str | int | None
+    root_path_header: str | Off
     allowed_hosts: Texts
-    request_id_header: str | int | None
+    request_id_header: str | Off
     access_logfile: str | bool | None
     access_log_format: str
     error_logfile: str

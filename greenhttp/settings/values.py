@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from greenhttp.errors import ConfigError
-from greenhttp.settings.table import BY_NAME, DESCRIPTORS_KEPT, SETTINGS, nearest
+from greenhttp.settings.table import BY_NAME, DESCRIPTORS_KEPT, SETTINGS, alias, nearest
 
 FEWEST_CONNECTIONS = 64  # derived `connections` never falls below this, however small the file limit
 
@@ -28,7 +28,8 @@ class Settings:
     def __init__(self, **values: object) -> None:
         for name in values:
             if name not in BY_NAME:
-                raise ConfigError(f"{name}: there is no such setting{nearest(name, BY_NAME)}")
+                meant = f"; did you mean {alias(name)}?" if alias(name) else nearest(name, BY_NAME)
+                raise ConfigError(f"{name}: there is no such setting{meant}")
         for setting in SETTINGS:
             try:
                 value = setting.parse(values.get(setting.name, setting.default))

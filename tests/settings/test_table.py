@@ -164,6 +164,8 @@ def test_what_is_no_bool(given):
 def test_unknown_name_names_the_nearest():
     with pytest.raises(ConfigError, match=r"^keepalive_timout: there is no such.*mean keepalive_timeout\?$"):
         Settings(keepalive_timout=3)
+    with pytest.raises(ConfigError, match=r"^script_name: there is no such setting; did you mean root_path\?$"):
+        Settings(script_name="/below")
     with pytest.raises(ConfigError, match=r"^zzz: there is no such setting$"):
         Settings(zzz=3)
 
@@ -495,3 +497,11 @@ def test_the_hint_names_a_field_of_that_kind(setting, like):
 @pytest.mark.parametrize("given", ["off", ["off"], "", [], None])
 def test_no_field_tells_the_scheme(given):
     assert Settings(secure_scheme_headers=given).secure_scheme_headers == ()
+
+
+@pytest.mark.parametrize("name", ["request_id_header", "root_path_header"])
+@pytest.mark.parametrize("given", [True, "true", "Yes", 1])
+def test_the_name_of_a_field_is_not_yes(name, given):
+    said = f"^{name}: {given!r} is not a field name; give a name like X-Request-Id, or off$"
+    with pytest.raises(ConfigError, match=said):
+        Settings(**{name: given})

@@ -26,6 +26,7 @@ SAMPLES = {
     "target": ["/a", False, None],
     "prefix": ["/a", False, None],
     "optional": ["a", 1, False, None],
+    "field": ["a", False, None],
     "workers": [1, "auto"],
     "mode": ["660", 0o660, False, None],
     "names": ["a, b", ["a"], ("a",), {"a"}, frozenset("a"), ()],

@@ -35,6 +35,7 @@ TYPES = {
     "target": "str | Off",
     "prefix": "str | Off",
     "optional": "str | int | None",
+    "field": "str | Off",
     "workers": "int | str",
     "mode": "str | int | None",
     "names": "Texts",
