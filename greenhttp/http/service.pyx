@@ -14,7 +14,7 @@ from greenhttp.wire.head cimport Head
 from time import gmtime
 
 from greenhttp.errors import LimitError
-from greenhttp.http.refusals import beyond
+from greenhttp.http.refusals import PROXY_HEADER, beyond
 
 
 cdef extern from "time.h":
@@ -173,7 +173,8 @@ cdef class Service:
         if status == 503 or reason is self.crowded:
             self.noise("overload", f"{what}: {reason}", "warning")
         else:
-            self.noise("refusals", f"{what}: {reason}")
+            # With the latter the proxy is set up wrongly, and no request comes through.
+            self.noise("refusals", f"{what}: {reason}", "warning" if reason is PROXY_HEADER else "info")
         return 0
 
     cdef str why(self, object error):

@@ -141,8 +141,9 @@ def test_a_limit_is_said_with_its_value_and_its_name(serve: Any, log: Any, sent:
 def test_another_protocol_is_told_by_its_first_bytes(serve: Any, log: Any, sent: bytes, status: int, said: str) -> None:
     answer = serve(hello).ask(sent)
     assert (answer.status, answer.closes) == (status, True)
-    ((_, message),) = log(1)
+    ((level, message),) = log(1)
     assert without_peer(message) == f"refused with {status}: {said}"
+    assert level == ("WARNING" if said.startswith("a PROXY header") else "INFO")  # then nothing is answered at all
 
 
 def test_other_protocols_do_not_begin_as_http_1_does() -> None:
