@@ -100,7 +100,7 @@ def probe(
     # With room for all that is asked: what the server itself would refuse is none of the application's faults
     room = max(server.settings.queue, CROWD)
     settings = server.settings.replace(
-        bind="127.0.0.1:0", access_logfile=None, queue=room, queue_timeout=0, allowed_hosts="*"
+        bind="127.0.0.1:0", access_logfile=None, queue=room, queue_timeout=0, allowed_hosts="*", proxy_protocol="off"
     )  # fmt: skip
     server = Server(server.app, settings)
     calls = _Calls()

@@ -59,6 +59,12 @@ def test_it_asks_below_the_root_path_for_whichever_host(doctor):
     assert out.endswith(" (tried: GET /below/)\n")
 
 
+def test_it_asks_without_the_proxy_protocol(doctor):
+    code, out, err = doctor(APP, "--proxy-protocol=any", "--proxy-allow-from", "192.0.2.1")
+    assert (code, err) == (0, "")
+    assert "was answered with" not in out
+
+
 BLOCKS = APP + """
 from gevent import monkey
 plain_sleep = monkey.get_original("time", "sleep")
