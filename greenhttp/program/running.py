@@ -34,6 +34,7 @@ from greenhttp.server import Server
 from greenhttp.settings.console import coloured, paint, say
 from greenhttp.settings.shown import changed
 from greenhttp.settings.table import BY_NAME, OF_THE_COMMAND
+from greenhttp.settings.values import Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -47,6 +48,11 @@ STOPPED, BROKEN = 0, 1
 KINDS = {"wsgi": "WSGI", "native": "native handler", "stream": "stream handler"}
 
 TOO_LATE = OF_THE_COMMAND | {"patch", "workers", "timeout"}  # settings of a program that is not running yet
+
+OF_HTTP = (  # settings that people give for streams too, and that do nothing there
+    "forwarded_field", "forwarded_host", "forwarded_strip", "secure_scheme_headers", "root_path", "root_path_header",
+    "allowed_hosts", "request_id_header",
+)  # fmt: skip
 
 SOON = 0.5  # seconds within which the hub should have heard of a signal
 
@@ -311,6 +317,10 @@ def doubts(server: Server) -> list[str]:
         lines.append(f"{name} takes one argument, so it is served as a handler; if it is a factory, call it in APP")
     if server.interface == STREAM and server.settings.access_logfile is not None:
         lines.append("access_logfile is ignored: stream handlers have no access log")
+    usual = Settings()
+    idle = [name for name in OF_HTTP if getattr(server.settings, name) != getattr(usual, name)]
+    if server.interface == STREAM and idle:
+        lines.append(f"no effect for stream handlers: {', '.join(idle)}")
     if server.hooks is not None and server.interface != "wsgi":
         lines.append("pre_request and post_request do not run: only WSGI applications have these hooks")
     return lines

@@ -414,6 +414,15 @@ def test_stream_handlers_have_no_access_log_which_is_said_once(here):
         assert command.until("Ctrl-C").count(line) == 1
 
 
+def test_settings_that_do_nothing_for_streams_are_named_in_one_line(here):
+    (here / "web.py").write_text("def app(stream): pass\n")
+    options = ["--root-path", "/x", "--allowed-hosts", "a.test", "--forwarded-host", "--request-id-header", "X-Id"]
+    options += ["--forwarded-field", "none", "--root-path-header", "X-Prefix", "--check", "web"]
+    names = "forwarded_field, forwarded_host, root_path, root_path_header, allowed_hosts, request_id_header"
+    with Command(here, "--interface", "stream", *options) as command:
+        assert command.rest()[::2] == (0, f"greenhttp: no effect for stream handlers: {names}\n")
+
+
 FAILING = """
 import sys
 import time
