@@ -142,7 +142,9 @@ def _members(value: type) -> Iterator[tuple[str, object]]:
     for name, member in vars(value).items():
         if isinstance(member, classmethod | staticmethod):
             member = getattr(value, name)  # before CPython 3.13 the wrapper's own docstring is that of classmethod
-        if not name.startswith("_") and inspect.getdoc(member) and not issubclass(value, Exception):
+        if name.startswith("_") or name in getattr(value, "_fields", ()):  # those of a NamedTuple: in its own docstring
+            continue
+        if inspect.getdoc(member) and not issubclass(value, Exception):
             yield calls.get(name, name), member
 
 

@@ -153,7 +153,7 @@ class Server:
 
     @property
     def families(self) -> list[str]:
-        """Whose connections each of `addresses` takes: "unix", "IPv4", "IPv6", or "IPv4 and IPv6"."""
+        """Which address families each of `addresses` accepts: "unix", "IPv4", "IPv6", or "IPv4 and IPv6"."""
         return [family_of(sock) for sock, _ in self._listeners]
 
     def statistics(self) -> dict[str, int]:

@@ -170,7 +170,7 @@ cdef class Request:
     def root_path(self):
         """The path prefix of the application, to be put before its paths in links: "", or like "/below".
 
-        It is that of `--root-path`, behind the one that a trusted proxy has removed (`--root-path-header`).
+        The prefix that a trusted proxy removed (`--root-path-header`), followed by `--root-path`.
         """
         return self.below()
 
@@ -216,8 +216,8 @@ cdef class Request:
     def host(self):
         """The host that was asked for, with its port if one was given; "" if none was (HTTP/1.0).
 
-        Behind a trusted proxy that says it, and is believed about it (`forwarded_host`, `forwarded_field`), the host
-        that the client has asked the proxy for.
+        The host that the client asked the proxy for, if the proxy is trusted and `forwarded_host` or `forwarded_field`
+        allows it.
         """
         return self.known().host if self.origin is None or self.origin.host is None else self.origin.host
 
@@ -228,7 +228,7 @@ cdef class Request:
 
     @property
     def scheme(self):
-        """`http`, or `https` where a proxy may say so (`forwarded_allow_ips`) and does."""
+        """`http`, or `https` if a trusted proxy (`forwarded_allow_ips`) says so."""
         return "http" if self.origin is None else self.origin.scheme
 
     @property
@@ -260,10 +260,10 @@ cdef class Request:
     @property
     def id(self):
         """The ID of this request, the same each time: what a trusted proxy (`forwarded_allow_ips`) has given it in
-        X-Request-Id (`request_id_header`), else a new one of 32 hex digits, made when somebody asks first.
+        X-Request-Id (`request_id_header`), else a new one of 32 hex digits, created on first use.
 
-        A given one has 1 to 128 characters of `A-Z a-z 0-9 - _ . = + / @ :`. An ID names a request in logs; it is no
-        secret, and none that a stranger could not know.
+        A given one has 1 to 128 characters of `A-Z a-z 0-9 - _ . = + / @ :`. An ID names a request in logs. It is not a
+        secret; do not use it for access control.
         """
         return self.identify()
 

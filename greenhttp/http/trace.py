@@ -27,9 +27,9 @@ class Trace(NamedTuple):
 
     Attributes:
         trace_id: of the trace: 32 hex digits.
-        parent_id: of what has sent the request: 16 hex digits.
+        parent_id: of the caller's span: 16 hex digits.
         flags: those that are defined: 1 sampled, 2 random (Level 2).
-        state: what tracing systems pass on to themselves, as `tracestate` has it; "" for nothing.
+        state: the `tracestate` value of tracing systems; "" if there is none.
     """
 
     trace_id: str
@@ -45,8 +45,8 @@ class Trace(NamedTuple):
     def fields(self) -> dict[str, str]:
         """The fields for one request that is sent onward: `traceparent` and, if there is a state, `tracestate`.
 
-        A new parent ID each time, so ask for each request. The names are in small letters; http.client, requests and
-        others take the dict as headers.
+        There is a new parent ID each time: call it once for each request you send. The names are in small letters;
+        http.client, requests and others take the dict as headers.
         """
         fields = {"traceparent": f"00-{self.trace_id}-{new_id()[16:]}-{self.flags:02x}"}
         if self.state:

@@ -428,14 +428,14 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "forwarded_allow_ips", "names", "127.0.0.1,::1,unix", "",
-        "Trusted proxies: addresses, networks, unix (whoever connects over a UNIX socket), or * for whoever connects,"
-        " which lets a client that is not behind a proxy forge its address. Separated by commas.",
+        "Trusted proxies: addresses, networks, unix (peers over UNIX sockets), separated by commas. Empty: nobody."
+        " *: trust every peer; then a client that connects directly can forge its address.",
         _PROXY, ("--forwarded-allow-ips",), checks.networks,
     ),
     Setting(
         "forwarded_field", "choice", "x-forwarded", "",
-        "Fields of trusted proxies that are believed: x-forwarded (X-Forwarded-For and -Proto), forwarded (RFC 7239),"
-        " or none. The others are ignored: a proxy that sets one passes on what a client writes into the other.",
+        "Which fields of trusted proxies to believe: x-forwarded (X-Forwarded-For and -Proto), forwarded (RFC 7239), or"
+        " none. The others are ignored, because a proxy that sets one kind forwards the client's fields of the other.",
         _PROXY, ("--forwarded-field",), checks.one_of("x-forwarded", "forwarded", "none"),
     ),
     Setting(
@@ -465,7 +465,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "proxy_allow_from", "names", "127.0.0.1,::1", "",
-        "Who may connect with --proxy-protocol: as for --forwarded-allow-ips. Connections of others are closed.",
+        "With --proxy-protocol: peers that may connect, in the format of --forwarded-allow-ips. Connections of others"
+        " are closed.",
         _PROXY, ("--proxy-allow-from", "--proxy-allow-ips"), checks.networks,
     ),
     Setting(
@@ -481,8 +482,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "root_path_header", "field", "off", "",
-        "Field in which trusted proxies say the prefix that they have removed from the path, like X-Forwarded-Prefix."
-        " It is put before --root-path. off: none.",
+        "Field with the path prefix that a trusted proxy has removed, like X-Forwarded-Prefix. It goes in front of"
+        " --root-path. off: none.",
         _PROXY, ("--root-path-header",), checks.root_path_header,
     ),
     Setting(
@@ -493,8 +494,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "request_id_header", "field", "off", "",
-        "Field in which answers tell the ID of their request, and trusted proxies give it, like X-Request-Id. off: IDs"
-        " are taken from X-Request-Id and not sent.",
+        "Field for the request ID, like X-Request-Id: sent in every answer, and read from trusted proxies. off: IDs are"
+        " read from X-Request-Id and not sent.",
         _PROXY, ("--request-id-header",), checks.request_id_header,
     ),
     Setting(
