@@ -249,12 +249,12 @@ def _from_options(options: Mapping[str, Any]) -> tuple[Source, list[str]]:
             source[setting] = Given(meant, flag)
         elif name in BY_NAME and value not in (None, ()):
             flag = _typed(BY_NAME[name], options[ARGUMENTS])
-            for text in value if isinstance(value, tuple) else (value,):
-                if str(text).startswith("--") and BY_NAME[name].kind not in FREE:
-                    raise ConfigError(f"{flag} needs a value; {text} is an option")
+            if BY_NAME[name].kind not in FREE:
+                _refuse_options(flag, value)
             source[name] = Given(_joined(BY_NAME[name], value), flag)
     for place in PLACES:
         if options[place] is not None:
+            _refuse_options(f"--{place}", options[place])
             source[place] = Given(options[place], f"--{place}")
     words = options["words"]
     if words and words[0] in COMMANDS:
@@ -284,6 +284,13 @@ def _typed(setting: Setting, arguments: Sequence[str]) -> str:
     """The last of its flags that was typed; a short one is called by its long name."""
     given = [argument.partition("=")[0] for argument in arguments]
     return next((flag for flag in reversed(given) if flag in setting.flags and flag.startswith("--")), setting.flag)
+
+
+def _refuse_options(flag: str, value: Any) -> None:
+    """Raise ConfigError if an option was taken as the value of the one before."""
+    for text in value if isinstance(value, tuple) else (value,):
+        if str(text).startswith("--"):
+            raise ConfigError(f"{flag} needs a value; {text} is an option")
 
 
 def _joined(setting: Setting, given: Any) -> Any:

@@ -248,6 +248,7 @@ def test_a_host_takes_the_port_of_the_file(tmp_path):
         (["--root-path-header", "--check", "web"], "--root-path-header needs a value; --check is an option$"),
         (["--pidfile", "--check", "web"], "--pidfile needs a value; --check is an option$"),
         (["--allow-headers", "X_A", "--allow-headers", "--no-patch", "web"], "--allow-headers needs a value; --no-pat"),
+        (["--uds", "--check", "web"], "--uds needs a value; --check is an option$"),
         (["-b", "--reuse-port", "web"], "--bind needs a value; --reuse-port is an option$"),
         (["--proxy-protocol", "who:app"], "--proxy-protocol: 'who:app' is not known; give off, v1, v2 or any;"
                                           " before the application, write --proxy-protocol=any$"),
