@@ -81,8 +81,8 @@ def exchange(
         outcome = exchange(app, [b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"])
         assert outcome.sent.startswith(b"HTTP/1.1 200 ")
 
-    All is real but the socket: parser, green threads, limits, time-outs. Blocks the calling green thread alone. A peer in
-    memory has no address, not even where a PROXY header names one.
+    All is real but the socket: parser, green threads, limits, time-outs. Blocks the calling green thread alone. A peer
+    in memory has no address, not even where a PROXY header names one.
 
     Arguments:
         app: a WSGI application, or a native handler.
