@@ -6,6 +6,7 @@ from typing_extensions import disjoint_base
 from greenhttp.green.deadline import Phase
 from greenhttp.green.pool import Pool
 from greenhttp.http.origin import Origins
+from greenhttp.http.refusals import PROXY_HEADER as PROXY_HEADER
 from greenhttp.process.board import Board
 from greenhttp.settings.values import Settings
 
