@@ -16,10 +16,13 @@ from typing import Any
 import gevent
 import pytest
 from gevent import socket
+from gevent.event import Event
 
+from greenhttp.http import preface
 from greenhttp.server import Server
 from greenhttp.testing import every_split
 from tests import proxied as px
+from tests.foreign import collecting, in_compiled_code
 from tests.green.green import until
 
 HTTP = "HTTP came instead of a PROXY header (proxy_protocol={}); turn the PROXY protocol on in the proxy"
@@ -312,6 +315,108 @@ def test_a_forked_process_lets_go_of_what_is_arriving(serve: Serve) -> None:
     os.waitpid(child, 0)
     client.send(px.v1()[7:] + ASK)  # and here nothing has changed
     assert client.said().startswith("True ")
+
+
+@pytest.mark.parametrize("what", ["cut", "retire"])
+def test_what_arrives_while_a_stop_ends_one_after_the_other_is_ended_too(serve: Serve, what: str) -> None:
+    """Foreign code may wait in the end of one of them; those behind it in the list have become connections then."""
+    serving = serve()
+    client = serving.connect(px.v1()[:7])
+    serving.until(arriving=1, pool_ready=0)
+    (arrival,) = serving.server._connections(serving.server._service)
+    client.send(px.v1()[7:])
+    serving.until(arriving=0, connections=1, pool_ready=0)
+    getattr(arrival, what)()
+    if what == "retire" and serving.server.interface == "stream":
+        client.send(ASK)  # its handler runs: that is what a stop waits for
+        assert client.said().startswith("True ")
+    else:
+        assert client.rest() == b""
+    serving.until(connections=0)
+
+
+@in_compiled_code
+def test_the_time_of_one_that_is_being_closed_may_be_up(serve: Serve) -> None:
+    """At each allocation of its end."""
+    serving = serve(proxy_timeout=0.05)
+    moments = 0
+    while True:
+        serving.connect(px.v1()[:7])
+        serving.until(arriving=1, pool_ready=0)
+        (arrival,) = serving.server._connections(serving.server._service)
+        with collecting(lambda a=arrival: until(lambda: a.phase is None), lambda: True, moments) as hits:
+            arrival.cut()
+        serving.until(connections=0)
+        if not hits:
+            break
+        moments += 1
+    assert moments or "libuv" in type(gevent.get_hub().loop).__module__  # in which what is allocated there is not met
+
+
+@pytest.mark.parametrize("sent", [px.v1() + ASK, ASK, px.v1()[:7]], ids=["whole", "wrong", "half"])
+def test_a_child_that_is_forked_while_a_header_is_read_ends(
+    serve: Serve, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a signal's handler, say."""
+    children: list[int] = []
+    parse = preface.parse
+
+    def forking(*arguments: Any) -> Any:
+        try:
+            return parse(*arguments)
+        finally:
+            if not children:
+                children.append(os.fork())
+
+    monkeypatch.setattr(preface, "parse", forking)
+    serving = serve()
+    client = serving.connect(sent)
+    until(lambda: bool(children))
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+    if sent is ASK:
+        assert client.rest() == b""
+    else:
+        assert client.send(b"" if len(sent) > 7 else px.v1()[7:] + ASK).said().startswith("True ")
+
+
+def test_a_newcomer_comes_in_once_an_arrival_has_been_looked_at(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every place is taken by one that foreign code holds up, so that it cannot go; then it can."""
+    gate, inside = Event(), Event()
+    parse = preface.parse
+
+    def held(data: bytes, *arguments: Any) -> Any:
+        if data == px.v1()[:7] and not inside.is_set():
+            inside.set()
+            gate.wait()
+        return parse(data, *arguments)
+
+    monkeypatch.setattr(preface, "parse", held)
+    serving = serve(connections=1, proxy_timeout=0)
+    first = serving.connect(px.v1()[:7])
+    inside.wait()
+    second = serving.connect(px.v1() + ASK)
+    (door,) = serving.server._doors
+    until(lambda: door.paused)
+    gate.set()
+    assert second.said().startswith("True ")
+    assert first.rest() == b""
+
+
+def test_half_headers_go_before_smaller_input_of_others(serve: Serve) -> None:
+    serving = serve(limit_buffers=140_000)
+    if serving.server.interface == "stream":
+        return  # whose handlers read at once
+    half = px.SIGNATURE + bytes([0x21, 0x11, 0x0F, 0xF0]) + bytes(4000)
+    for _ in range(50):
+        serving.connect(half)
+    serving.until(arriving=50, pool_ready=0)
+    honest = [serving.connect(px.v1() + ASK[:20]) for _ in range(5)]
+    serving.until(fresh=5, arriving=45, pool_ready=0)
+    assert all(client.send(ASK[20:]).said().startswith("True ") for client in honest)
+    lines = [message for _, message in serving.log(5)]
+    assert all("connection closed: the unread input of all connections" in line for line in lines)
 
 
 def test_without_the_protocol_nothing_is_known(serve: Serve) -> None:

@@ -102,6 +102,19 @@ def test_an_answer_larger_than_all_buffers_does_not_wait_for_a_client_that_first
     client.close()
 
 
+@pytest.mark.parametrize("fields", [(), (b"Content-Length: 100000",), (b"Transfer-Encoding: chunked",)])
+def test_who_resets_while_an_answer_leaves_is_said_whether_it_uploads_or_not(
+    serve: Any, fields: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    serving = serve(large)
+    client = serving.connect().send(request(b"POST / HTTP/1.1" if fields else b"GET / HTTP/1.1", *fields))
+    serving.until(lambda: serving.count("flushing") == 1)
+    client.reset()
+    serving.until(lambda: serving.count("connections") == 0)
+    serving.until(lambda: bool(said(caplog, "while it was answered")))
+
+
 def test_to_upload_is_not_to_be_slow_at_reading(serve: Any) -> None:
     """The answer cannot leave; as long as the client sends, the minimum rate and the silence are not judged."""
     serving = serve(large, write_timeout=0.2, write_min_rate="1g", min_rate_after=0.2, linger_timeout=3600)
