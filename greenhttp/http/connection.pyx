@@ -346,6 +346,8 @@ cdef class Connection(Exchange):
         """The time for a head is up. True: it needs no answer, because the head is here after all, or was refused."""
         cdef bint complete = False
         try:
+            if self.stream.in_end > self.stream.in_pos:
+                complete = self.parse()         # perhaps nobody has come to look at it yet
             while not complete and not self.refused and self.stream.fill_some(self.service.limit_pipeline) > 0:
                 complete = self.parse()
         except OSError:
