@@ -27,8 +27,7 @@ cdef class Origins:
     cdef readonly Peers trusted
     cdef str family                 # forwarded_field
     cdef bint believes_host         # forwarded_host
-    cdef bint strips                # forwarded_strip
-    cdef dict fates                 # then: name in small letters, as bytes -> what becomes of such a field
+    cdef dict fates                 # name in small letters, as bytes -> what forwarded_strip does with it; None: off
     cdef bint unknown               # a field that is not of KNOWN_NAMES may tell the scheme
     cdef dict schemes               # name in small letters -> the value that means https, as bytes
     cdef list values                # the same by index in KNOWN_NAMES; None: says nothing about it
@@ -37,11 +36,6 @@ cdef class Origins:
     cdef int id_index               # of that field in KNOWN_NAMES, or -1
     cdef uint64_t id_known[2]       # its bit, as in `known`
 
-    cdef int settle(self) except -1
-    cdef str given_id(self, Head head)
-    cdef str believed_id(self, Head head, Stream stream)
-    cdef str id_from(self, str given)
-    cdef str id_of(self, Head head, Stream stream)
     cdef bint rules                 # each request is judged: by its path, by its host
     cdef readonly str root_path     # before the paths of the application: "" or "/below"
     cdef bytes root                 # the same; None without one
@@ -52,6 +46,11 @@ cdef class Origins:
     cdef object hosts               # hosts.Hosts; None: any will do
     cdef bytes last_host            # the one that was allowed last, as sent
 
+    cdef int settle(self) except -1
+    cdef str given_id(self, Head head)
+    cdef str believed_id(self, Head head, Stream stream)
+    cdef str id_from(self, str given)
+    cdef str id_of(self, Head head, Stream stream)
     cdef int watch(self, str name) except -1
     cdef bint has_unlisted(self, Head head) noexcept
     cdef bint trusts(self, Stream stream) except -1

@@ -7,7 +7,10 @@ fields. Whatever a stranger writes into such a field decides nothing.
 Each proxy adds the address it was asked from, at the right end of a list. So the list is walked from there: the direct
 peer is trusted, or nothing is read at all; what it says is believed; if that is an address in `forwarded_allow_ips`,
 what *that* one has said is believed, and so on. The first that is not trusted is the client. Whatever stands to the
-left of it was written by it, and is not looked at. (wire/forwarded.pyx reads the bytes.)
+left of it was written by it, and is not looked at.
+
+Only what decides is here, and all of it, so that one answer is made in one place: the bytes of lists are read in
+wire/forwarded.pyx, lists of peers compared in green/peers.pyx, names of hosts in http/hosts.py.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -257,7 +260,7 @@ cdef class Origins:
         told = {*TOLD, *believed, *[pair.partition("=")[0] for pair in settings.secure_scheme_headers]}
         self.fates = {name.replace("_", "-").encode(): REMOVED for name in told}
         self.fates.update({name.encode(): KEPT_IF_TRUSTED for name in believed})
-        self.strips = self.always = True
+        self.always = True
         return 0
 
     def identify(self):
@@ -325,7 +328,7 @@ cdef class Origins:
             prefix = self.prefix_of(head)
             if prefix:
                 origin.root_path = prefix + self.root_path
-        if self.strips:
+        if self.fates is not None:
             self.strip(head, trusted)
         return 0
 
@@ -483,25 +486,13 @@ cdef class Origins:
     cdef str prefix_of(self, Head head):
         """The path prefix that a trusted proxy says it has removed (`root_path_header`); "" without one."""
         cdef const char* p = head.base
-        cdef Field* field
-        cdef Field* found = NULL
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(self.prefix_name)
-        cdef const char* name = PyBytes_AS_STRING(self.prefix_name)
+        cdef Field* found = next_of(head, self.prefix_known, self.prefix_name, NULL)
         cdef bytes value, known
-        cdef int i
-        for i in range(head.count):
-            field = &head.field[i]
-            if field.known != self.prefix_known:
-                continue
-            if field.known < 0 and (
-                field.name_len != <size_t>size or not same_name(<const unsigned char*>p + field.name, name, size)
-            ):
-                continue
-            if found != NULL:       # the same prefix twice may have been removed twice, or once
-                raise RequestRefused(400, f"more than one {self.prefix_name.decode('ascii')} (root_path_header)")
-            found = field
         if found == NULL:
             return ""
+        if next_of(head, self.prefix_known, self.prefix_name, found) != NULL:
+            # The same prefix twice may have been removed twice, or once.
+            raise RequestRefused(400, f"more than one {self.prefix_name.decode('ascii')} (root_path_header)")
         known = <bytes>self.last_prefix[0]
         if found.value_len == <size_t>PyBytes_GET_SIZE(known) \
                 and memcmp(p + found.value, PyBytes_AS_STRING(known), found.value_len) == 0:
@@ -583,21 +574,12 @@ cdef class Origins:
 
     cdef str given_id(self, Head head):
         """The ID in a request, whoever has given it; None: none, more than one, or one that cannot be."""
-        cdef Field* field
-        cdef Field* found = NULL
+        cdef Field* found = next_of(head, self.id_index, self.id_name, NULL)
         cdef const unsigned char* value
         cdef uint32_t i
-        cdef int at
-        for at in range(head.count):
-            field = &head.field[at]
-            if field.known == self.id_index and (self.id_index >= 0 or (
-                field.name_len == <size_t>len(self.id_name)
-                and same_name(<const unsigned char*>head.base + field.name, <char*>self.id_name, field.name_len)
-            )):
-                if found != NULL:
-                    return None
-                found = field
-        if found == NULL or not 1 <= found.value_len <= LONGEST_ID:
+        if found == NULL or next_of(head, self.id_index, self.id_name, found) != NULL:
+            return None
+        if not 1 <= found.value_len <= LONGEST_ID:
             return None
         value = <const unsigned char*>head.base + found.value
         for i in range(found.value_len):
@@ -621,6 +603,24 @@ cdef class Origins:
     cdef str id_from(self, str given):
         """The ID of a request from its beginning: the one that is believed, or one that is made if each has one."""
         return new_id() if given is None and self.identifies else given
+
+
+cdef Field* next_of(Head head, int known, bytes name, Field* last) noexcept:
+    """The next field of that name behind `last`, from the first one if that is NULL; NULL: there is none.
+
+    `known`: its index in KNOWN_NAMES, or -1: then `name` counts, in small letters.
+    """
+    cdef Field* field = head.field if last == NULL else last + 1
+    cdef Field* end = head.field + head.count
+    while field < end:
+        if field.known == known and (known >= 0 or (
+            field.name_len == <size_t>PyBytes_GET_SIZE(name) and same_name(
+                <const unsigned char*>head.base + field.name, PyBytes_AS_STRING(name), field.name_len
+            )
+        )):
+            return field
+        field += 1
+    return NULL
 
 
 cdef Hops listed(Head head, int known):

@@ -116,11 +116,11 @@ def test_who_resets_while_an_answer_leaves_is_said_whether_it_uploads_or_not(
 
 
 def test_to_upload_is_not_to_be_slow_at_reading(serve: Any) -> None:
-    """The answer cannot leave; as long as the client sends, the minimum rate and the silence are not judged."""
-    serving = serve(large, write_timeout=0.2, write_min_rate="1g", min_rate_after=0.2, linger_timeout=3600)
+    """The answer cannot leave; as long as the client sends, the minimum rate is not judged."""
+    serving = serve(large, write_timeout=3600, write_min_rate="1g", min_rate_after=1, linger_timeout=3600)
     client = serving.connect().send(request(b"POST / HTTP/1.1", b"Content-Length: %d" % (1 << 30)))
     serving.until(lambda: serving.count("flushing") == 1)
-    until = time.monotonic() + 1.5  # twice the second in which rates are judged
+    until = time.monotonic() + 3  # rates are judged once a second
     while time.monotonic() < until:
         client.send(PIECE)
         gevent.sleep(0.01)
