@@ -29,6 +29,7 @@ END = "<!-- generated: end -->"
 WORDS = {"count": "a whole number", "bool": "yes or no", "file": "a file's name, - or off", "header": "a text or off",
          "target": "a path or off", "prefix": "a path or off", "optional": "a text or off",
          "field": "a field name or off",
+         "word": "a word", "secret": "a text or off",
          "workers": "a whole number, or auto", "mode": "octal digits or off"}  # fmt: skip
 
 
@@ -63,7 +64,7 @@ def _facts(setting: Setting) -> Iterator[str]:
         default = ", ".join(default) or "none"
     unit = f" ({setting.unit})" if setting.unit else ""
     value = WORDS.get(setting.kind, "a list" if setting.kind in LISTS else f"a {setting.kind}")
-    if setting.kind == "choice":
+    if setting.kind in ("choice", "word"):
         value = _choices(setting)
     flags = [f"`{flag}`" for flag in setting.flags]
     flags += [f"`--no-{setting.flag[2:]}`"] if setting.kind == "bool" else [f"`{flag}`" for flag, _ in setting.switches]

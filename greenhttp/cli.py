@@ -84,10 +84,10 @@ METAVARS = {
     "duration": "TIME", "size": "SIZE", "rate": "RATE", "count": "N", "text": "TEXT", "header": "TEXT",
     "target": "PATH", "prefix": "PATH", "choice": "NAME", "file": "FILE", "path": "PATH", "names": "NAMES",
     "addresses": "ADDRESS", "pairs": "NAME=VALUE", "optional": "NAME", "field": "NAME", "workers": "N", "mode": "OCTAL",
-    "fields": "NAME=VALUE", "json": "JSON",
+    "fields": "NAME=VALUE", "json": "JSON", "word": "NAME", "paths": "FILE", "secret": "TEXT",
 }  # fmt: skip
 
-FREE = ("text", "header", "pairs", "json")  # kinds whose values may begin as an option does
+FREE = ("text", "header", "pairs", "json", "secret")  # kinds whose values may begin as an option does
 
 ARGUMENTS = "arguments"  # beside the options: the command line as it was typed
 
@@ -295,7 +295,7 @@ def _refuse_options(flag: str, value: Any) -> None:
 
 def _joined(setting: Setting, given: Any) -> Any:
     """What was typed, perhaps several times; addresses typed may have commas between, also where they are repeated."""
-    if setting.kind == "addresses":
+    if setting.kind in ("addresses", "paths"):
         return ",".join(given)
     return list(given) if isinstance(given, tuple) else given
 

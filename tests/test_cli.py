@@ -113,14 +113,16 @@ def test_every_setting_has_an_option_and_a_variable():
     examples = {"duration": "3s", "size": "1m", "rate": "9", "count": "1", "bool": "no", "addresses": "a:1",
                 "names": "x", "pairs": "A=1", "file": "x", "path": "x", "text": "x", "header": "x",
                 "target": "/x", "prefix": "/x", "optional": "x", "field": "X-A", "workers": "3", "mode": "027",
-                "fields": "X-A=1", "json": '{"a": 1}'}  # fmt: skip
+                "fields": "X-A=1", "json": '{"a": 1}', "paths": "x", "secret": "x"}  # fmt: skip
     named = {"interface": "native", "allow_methods": "TRACE", "limit_buffers": "300m", "loop": "libev",
              "log_level": "error", "log_format": "json", "context": "thread",
              "forwarded_allow_ips": "10.0.0.0/8", "proxy_allow_from": "unix", "forwarded_field": "none",
-             "proxy_protocol": "v2"}  # fmt: skip
+             "proxy_protocol": "v2", "cert_reqs": "2", "tls_min": "1.3"}  # fmt: skip
+    beside = {"keyfile": {"certfile": "c"}}  # what a setting needs
     for setting in SETTINGS:
-        text = named.get(setting.name) or examples[setting.kind]
-        assert read(**{setting.variable: text}) == Settings(**{setting.name: text}), setting.name
+        text, more = named.get(setting.name) or examples[setting.kind], beside.get(setting.name, {})
+        variables = {BY_NAME[name].variable: value for name, value in more.items()}
+        assert read(**{setting.variable: text}, **variables) == Settings(**{setting.name: text}, **more), setting.name
         assert setting.variable == "GREENHTTP_" + setting.name.upper()
 
 
@@ -163,7 +165,9 @@ def test_port_is_the_last_word_on_where_to_listen():
         (["--log-level", "loud"], {}, r"^--log-level: 'loud' is not known; give debug, info, warning, error or crit"),
         (["--loop", "uvloop"], {}, r"^--loop: 'uvloop' is not known; give auto, libev or libuv$"),
         (["-k", "sync"], {}, r"^--worker-class sync: the only worker class is gevent"),
-        (["--certfile", "x"], {}, r"^--certfile: TLS is not supported yet"),
+        (["--verify-mode", "x"], {}, r"^--verify-mode: 'x' is not known; give none, optional or required$"),
+        (["--ssl-protocol-min", "tls1.1"], {}, r"^--ssl-protocol-min: tls1.1 is not safe any more"),
+        (["--keyfile", "k"], {}, r"^keyfile: a key needs its certificate; give certfile too$"),
         (["--max-requests", "x"], {}, r"^--max-requests: 'x' is not a whole number"),
         (["--workers-max-rss", "300"], {}, r"^--workers-max-rss( 300)?: use --max-rss with a unit"),
     ],
@@ -494,9 +498,8 @@ def test_each_option_of_other_servers_gets_one_line():
         ("--http h2", "--http h2: only HTTP/1 is spoken; leave it out, and give addresses with --bind"),
         ("--http :8000", "--http :8000: only HTTP/1 is spoken; leave it out, and give addresses with --bind"),
         ("--ws auto", "--ws auto: WebSocket is not supported yet; leave it out"),
-        ("--ssl-keyfile key.pem", "--ssl-keyfile: TLS is not supported yet; use a proxy in front for it"),
-        ("--ssl-certfile=x", "--ssl-certfile: TLS is not supported yet; use a proxy in front for it"),
-        ("--ssl-keyfile-password x", "--ssl-keyfile-password: TLS is not supported yet; use a proxy in front for it"),
+        ("--ssl-crl revoked.pem", "--ssl-crl: lists of revoked certificates are not read; leave it out"),
+        ("--insecure-bind :80", "--insecure-bind: use --bind http://host:port beside --bind https://host:port"),
         ("--wsgi-file web.py", "--wsgi-file: give the module as APP, like module:application"),
         ("--processes 4", "--processes: use --workers"),
         ("--py-autoreload 1", "--py-autoreload: use --reload"),
@@ -517,6 +520,38 @@ def test_each_option_of_other_servers_gets_one_line():
 def test_options_of_other_servers_are_recognised(capsys, option, said):
     assert main([*option.split(), "web"]) == 2
     assert capsys.readouterr().err == f"greenhttp: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        ("--certfile c.pem --keyfile k.pem --ca-certs ca.pem --cert-reqs 2 --ciphers ECDHE+AESGCM", "gunicorn"),
+        ("--ssl-certfile c.pem --ssl-keyfile k.pem --ssl-ca-certs ca.pem --ssl-cert-reqs 2 --ssl-ciphers ECDHE+AESGCM",
+         "uvicorn"),
+        ("--ssl-certificate c.pem --ssl-keyfile k.pem --ssl-ca ca.pem --ssl-client-verify --ciphers ECDHE+AESGCM"
+         " --ssl-protocol-min tls1.2", "granian"),
+        ("--certfile c.pem --keyfile k.pem --ca-certs ca.pem --verify-mode CERT_REQUIRED --ciphers ECDHE+AESGCM",
+         "hypercorn"),
+    ],
+    ids=lambda value: value if value.isalpha() else "",
+)  # fmt: skip
+def test_each_servers_names_for_tls(command, settings):
+    expected = Settings(
+        certfile="c.pem", keyfile="k.pem", ca_certs="ca.pem", cert_reqs="required", ciphers="ECDHE+AESGCM"
+    )
+    assert read(*command.split()) == expected
+
+
+def test_certificates_may_be_repeated():
+    given = read("--certfile", "a.pem", "--keyfile", "a.key", "--ssl-certfile", "b.pem", "--keyfile=b.key")
+    assert (given.certfile, given.keyfile) == (("a.pem", "b.pem"), ("a.key", "b.key"))
+    assert read(GREENHTTP_CERTFILE="a.pem,b.pem").certfile == ("a.pem", "b.pem")
+
+
+def test_a_password_is_never_printed(capsys):
+    assert main(["--print-config", "--certfile", "c", "--keyfile-password", "--sesame", "web"]) == 0
+    said = capsys.readouterr()
+    assert '"***"' in said.out and "sesame" not in said.out + said.err
 
 
 def test_options_that_change_nothing_are_accepted(capsys):
@@ -565,12 +600,11 @@ def test_a_file_of_uwsgi_is_refused_by_name(capsys, monkeypatch, tmp_path):
 
 
 def test_all_that_is_refused_is_told_in_one_run(capsys):
-    assert main(["--certfile", "a", "--threads", "2", "--keyfile", "b", "-D", "web"]) == 2
-    tls = "TLS is not supported yet; use a proxy in front for it"
+    assert main(["--ssl-crl", "a", "--threads", "2", "--statsd-host", "b", "-D", "web"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        f"greenhttp: --certfile: {tls}",
-        f"greenhttp: --keyfile: {tls}",
         "greenhttp: --daemon: greenhttp runs in the foreground; use systemd, a container or another process manager",
+        "greenhttp: --statsd-host: statsd is not supported yet; leave it out",
+        "greenhttp: --ssl-crl: lists of revoked certificates are not read; leave it out",
     ]
     assert main(["--backlog", "x", "--queue", "y", "web"]) == 2
     assert capsys.readouterr().err.splitlines() == [
@@ -607,7 +641,7 @@ def test_help_is_short_enough_for_a_narrow_terminal_and_breaks_no_option(capsys,
     text = capsys.readouterr().out
     assert "\033[" in text
     lines = re.sub(r"\033\[[0-9;]*m", "", text).splitlines()
-    assert len(lines) < 350
+    assert len(lines) < 400
     assert not [line for line in lines if len(line) > 80 or re.search(r"--?[a-z-]*-$", line)]
 
 

@@ -3,12 +3,13 @@
 An address that is none raises ConfigError that says why.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from greenhttp.errors import ConfigError
 
 DEFAULT_PORT = 8000
-EXAMPLES = "give host:port, :port, [::]:port, unix:/path or fd://N"
+SCHEMES = {"http": 80, "https": 443}  # and the port of a URL that names none
+EXAMPLES = "give host:port, :port, [::]:port, unix:/path or fd://N, with https:// or http:// before it if you like"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Address:
         port: 0 to 65535; 0 lets the system choose ("tcp").
         path: file name ("unix"); a leading @ stands for Linux's abstract names in what `bound_name` returns.
         fd: number of an inherited descriptor ("fd").
+        scheme: "https" with TLS, "http" without; "": with TLS if there is a certificate, see `is_tls`.
     """
 
     kind: str
@@ -28,44 +30,65 @@ class Address:
     port: int = 0
     path: str = ""
     fd: int = -1
+    scheme: str = ""
 
     def __str__(self) -> str:
+        before = f"{self.scheme}://" if self.scheme else ""
         if self.kind == "unix":
-            return f"unix:{self.path}"
+            return f"{before}unix:{self.path}"
         if self.kind == "fd":
-            return f"fd://{self.fd}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+            return f"{before}fd://{self.fd}"
+        return f"{before}[{self.host}]:{self.port}" if ":" in self.host else f"{before}{self.host}:{self.port}"
+
+    @property
+    def place(self) -> "Address":
+        """The same without a scheme: what a socket is bound to, whatever is spoken there."""
+        return replace(self, scheme="") if self.scheme else self
 
 
 def parse_address(text: str) -> Address:
     """The address a text means.
 
     `host:port`, `host` (port 8000), `:port` (every IPv4 address), `[v6]:port`, `unix:path` and `unix:///path`,
-    `fd://N`.
+    `fd://N`; each of them after `https://` or `http://` too, and then `host` has port 443 or 80.
 
     Raises:
         ConfigError: it is none of these.
     """
-    if text.startswith("unix:"):
-        path = text[5:]
+    scheme, slashes, rest = text.partition("://")
+    scheme = scheme.lower()
+    if slashes and scheme in SCHEMES:
+        return replace(_place(text, rest, SCHEMES[scheme]), scheme=scheme)
+    return _place(text, text, DEFAULT_PORT)
+
+
+def _place(text: str, rest: str, usual: int) -> Address:
+    """The address that the rest means, a text without a scheme of HTTP's.
+
+    Arguments:
+        text: what was given, for messages.
+        usual: the port of a host without one.
+    """
+    if rest.startswith("unix:"):
+        path = rest[5:]
         if path.startswith("//"):
             path = path[2:]
         if not path or "\0" in path:
             raise ConfigError(f"bind: {text!r} has no file name; give unix:/path/to/socket")
         return Address("unix", path=path)
-    if text.startswith("fd:"):
-        number = text[3:].removeprefix("//")
+    if rest.startswith("fd:"):
+        number = rest[3:].removeprefix("//")
         if not _is_number(number, 6):
             raise ConfigError(f"bind: {text!r} has no descriptor number; give a number like fd://3")
         return Address("fd", fd=int(number))
-    rest = text.removeprefix("tcp://")
+    rest = rest.removeprefix("tcp://")
     if "/" in rest or not rest:
         raise ConfigError(f"bind: {text!r} is not an address; {EXAMPLES}")
     if rest.startswith("["):
         host, bracket, tail = rest[1:].partition("]")
         if not bracket or ":" not in host or tail[:1] not in ("", ":"):
             raise ConfigError(f"bind: {text!r} is not an IPv6 address with a port; give [::1]:8000")
-        port = tail[1:] if tail else str(DEFAULT_PORT)
+        port = tail[1:] if tail else str(usual)
     elif rest.count(":") > 1:
         raise ConfigError(f"bind: {text!r} is ambiguous; write an IPv6 address in brackets, like [::1]:8000")
     else:
@@ -73,12 +96,26 @@ def parse_address(text: str) -> Address:
         if not colon:
             if host.isdigit():
                 raise ConfigError(f"bind: {text!r} is only a number; {port_advice(host)}")
-            port = str(DEFAULT_PORT)
+            port = str(usual)
     if not _is_number(port, 5) or int(port) > 65535:
         raise ConfigError(f"bind: {text!r} has no port from 0 to 65535; {EXAMPLES}")
     if any(c.isspace() for c in host):
         raise ConfigError(f"bind: {text!r} has a space in the host; {EXAMPLES}")
     return Address("tcp", host=as_ipv4(host), port=int(port))
+
+
+def is_tls(address: Address, certified: bool) -> bool:
+    """Whether TLS is spoken at this address.
+
+    Arguments:
+        certified: whether the server has a certificate.
+
+    Raises:
+        ConfigError: it is to be, and there is no certificate.
+    """
+    if address.scheme == "https" and not certified:
+        raise ConfigError(f"bind: {address} needs a certificate; give --certfile (and --keyfile)")
+    return certified and address.scheme != "http"
 
 
 def as_ipv4(host: str) -> str:

@@ -116,6 +116,21 @@ def _host(text: str) -> str:
     raise ValueError(f"{text!r} is not a host; {how}")
 
 
+def cert_reqs(value: str) -> str:
+    """The word, from the numbers and names that the module ssl and other servers have for it."""
+    words = {"0": "none", "1": "optional", "2": "required", "off": "none", "no": "none", "false": "none"}
+    word = value.removeprefix("verifymode.").removeprefix("cert_")
+    return one_of("none", "optional", "required")(words.get(word, word))
+
+
+def tls_min(value: str) -> str:
+    """The number, from the names that other servers have for it: TLSv1.2, tls1.2, TLSv1_2."""
+    number = value.removeprefix("tls").removeprefix("v").replace("_", ".")
+    if number in ("1.0", "1.1", "1", "ssl3", "sslv3"):
+        raise ValueError(f"{value} is not safe any more (RFC 8996); give 1.2 or 1.3")
+    return one_of("1.2", "1.3")(number)
+
+
 def proxy_protocol(value: str) -> str:
     words = {"auto": "any", "true": "any", "yes": "any", "on": "any", "false": "off", "no": "off"}  # gunicorn's too
     return one_of("off", "v1", "v2", "any")(words.get(value, value))

@@ -11,6 +11,7 @@ A value may come as Python says it (`header_timeout=2.5`) or as a person types i
     text        "greenhttp"                                         str
     path        "logs/error.log", "-" where its help says so        str
     choice      "wsgi", "WSGI", False                               str, in lower case
+    word        "required", 2, 1.2                                  str, in lower case
     file        "access.log", "-", "off", False                     str, or None for off
     header      "greenhttp", "off", False                           str, or None for off
     target      "/healthz", "off", False                            str, or None for off
@@ -21,8 +22,10 @@ A value may come as Python says it (`header_timeout=2.5`) or as a person types i
     mode        "660", "0o660", 0o660, "off"                        int, or None for off
     names       ["A", "B"], "A, B"                                  tuple of str
     addresses   ["127.0.0.1:8000", "unix:/run/x,y.sock"], "a, b"    tuple of str; a list is not split at commas
+    paths       ["a.pem", "b,c.pem"], "a.pem, b.pem", "off"         tuple of str; a list is not split at commas
     pairs       ["A=1", "B=2"], {"A": "1", "B": "2"}, "A=1"         tuple of str; commas belong to the value
     fields      like pairs, "off"                                   tuple of str, names in small letters
+    secret      "open sesame", "file:/run/secrets/key", "off"       str, or None for off; shown nowhere
     json        {"version": 1}, '{"version": 1}', ""                 str, the JSON of an object; "" for none
 
 A duration of 0 turns that time-out off, unless its help says otherwise. Limits are meant literally: 0 allows nothing.
@@ -171,6 +174,13 @@ def parse_choice(value: object) -> str:
     return parse_text(str(value) if isinstance(value, bool) else value).lower()
 
 
+def parse_word(value: object) -> str:
+    """A choice among words that may look like numbers, and come as such: `tls_min = 1.2`, `ssl.CERT_REQUIRED`."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(float(value)) if isinstance(value, float) else str(int(value))  # int: not the name of an enum's
+    return parse_choice(value)
+
+
 def parse_file(value: object) -> str | None:
     """The name of a file, `-` for the standard stream, or None for none: off/no/False/None; on/yes/True is `-`."""
     if value is None or value is False or str(value).strip().lower() in _FALSE:
@@ -283,6 +293,29 @@ def parse_addresses(value: object) -> tuple[str, ...]:
     return addresses
 
 
+def parse_paths(value: object) -> tuple[str, ...]:
+    """A tuple of file names, from a list or a text with commas; none for off/no/False/None and for nothing.
+
+    In a list a comma belongs to the name.
+    """
+    if value is None or value is False or str(value).strip().lower() in ("", "off", "no", "none", "false"):
+        return ()
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{value!r} is not a file name; give one, or a list of them")
+    return tuple(dict.fromkeys(text for entry in value if (text := _text(entry).strip())))
+
+
+def parse_secret(value: object) -> str | None:
+    """A text, or None for none: off/no/False/None, nothing. What is wrong is not quoted."""
+    if value is None or value is False or str(value).lower() in ("", "off", "no", "none", "false"):
+        return None
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError("it (not shown) is not a text, or has a NUL character in it; give the text, or file:/path")
+    return value
+
+
 def parse_pairs(value: object) -> tuple[str, ...]:
     """A tuple of texts NAME=VALUE, from one, a list of them, or a mapping; the last one of a name counts.
 
@@ -342,6 +375,7 @@ KINDS: dict[str, Callable[[object], Any]] = {
     "text": parse_text,
     "path": parse_text,
     "choice": parse_choice,
+    "word": parse_word,
     "file": parse_file,
     "header": parse_header,
     "target": parse_target,
@@ -352,8 +386,10 @@ KINDS: dict[str, Callable[[object], Any]] = {
     "mode": parse_mode,
     "names": parse_names,
     "addresses": parse_addresses,
+    "paths": parse_paths,
     "pairs": parse_pairs,
+    "secret": parse_secret,
     "json": parse_json,
     "fields": parse_fields,
 }
-LISTS = ("names", "addresses", "pairs", "fields")  # kinds that keep several texts
+LISTS = ("names", "addresses", "paths", "pairs", "fields")  # kinds that keep several texts

@@ -12,8 +12,8 @@ from greenhttp.settings.values import Settings
 def as_toml(settings: Settings, origins: Source, colours: bool) -> str:
     """Every setting as a line of TOML, the origin as its comment, so that the output can be a file of settings.
 
-    All but the values of `env` and `log_config_dict`, where people keep secrets: the output is what they paste into a
-    question.
+    All but the values of `env`, `log_config_dict` and `keyfile_password`, where people keep secrets: the output is
+    what they paste into a question.
     """
     rows = [("", APP, _toml(str(origins[APP].value)), origins[APP].origin)] if APP in origins else []
     for setting in SETTINGS:
@@ -47,7 +47,7 @@ def _shown(setting: Setting, value: Any) -> tuple[str, str]:
     if setting.kind == "pairs" and value:
         hidden = [f"{pair.partition('=')[0]}=***" for pair in value]
         return f"# {setting.name}", f"{_toml(hidden)}  # values are not shown"
-    if setting.kind == "json" and value:
+    if setting.kind == "json" and value or setting.kind == "secret" and value and not value.startswith("file:"):
         return f"# {setting.name}", '"***"  # it is not shown'
     return setting.name, _toml(setting.typed(value))
 

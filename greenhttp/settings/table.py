@@ -108,13 +108,13 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
 
 _SERVE, _APP, _WORK, _LIMITS, _TIME = "Serving", "The application", "Work", "Limits", "Time"
 _PROCESSES = "Processes"
-_ANSWERS, _PROXY, _LOGS = "Requests and answers", "Behind a proxy", "Logs"
+_ANSWERS, _TLS, _PROXY, _LOGS = "Requests and answers", "TLS", "Behind a proxy", "Logs"
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "bind", "addresses", "127.0.0.1:8000", "",
         "Where to listen: host:port, :port (every IPv4 address), [::]:port (every address), unix:/path or fd://N. May"
-        " be repeated.",
+        " be repeated. With --certfile: https://host:port or host:port is TLS, http://host:port is not.",
         _SERVE, ("-b", "--bind", "--listen"),
     ),
     Setting(
@@ -425,6 +425,57 @@ SETTINGS: tuple[Setting, ...] = (
         "allow_methods", "names", (), "",
         "Methods to accept that are answered with 501 by default: CONNECT, TRACE.",
         _ANSWERS, ("--allow-methods",), checks.methods,
+    ),
+    Setting(
+        "certfile", "paths", (), "",
+        "Serve TLS (https) with the certificate in this PEM file, intermediate ones after it. May be repeated: the name"
+        " that the client asks for decides; the first is the default. A directory stands for all pairs of certificate"
+        " and key in it. Changed files are read again within a minute.",
+        _TLS, ("--certfile", "--ssl-certfile", "--ssl-certificate", "--cert"),
+    ),
+    Setting(
+        "keyfile", "paths", (), "",
+        "PEM file with the private key. May be repeated, in the order of --certfile. Default: the key in the"
+        " certificate's file, or beside it: NAME.key, NAME-key.pem, or privkey.pem for fullchain.pem.",
+        _TLS, ("--keyfile", "--ssl-keyfile", "--key"),
+    ),
+    Setting(
+        "keyfile_password", "secret", "off", "",
+        "Password of encrypted keys, or file:/path for a file with it in the first line. On the command line other"
+        " users can see it.",
+        _TLS, ("--keyfile-password", "--ssl-keyfile-password"),
+    ),
+    Setting(
+        "ca_certs", "optional", "off", "",
+        "PEM file with the authorities that clients' certificates must come from, for --cert-reqs.",
+        _TLS, ("--ca-certs", "--ssl-ca-certs", "--ssl-ca"),
+    ),
+    Setting(
+        "cert_reqs", "word", "none", "",
+        "Certificates of clients: none, optional (verified if there is one) or required; also as 0, 1, 2.",
+        _TLS, ("--cert-reqs", "--ssl-cert-reqs", "--verify-mode"), checks.cert_reqs,
+        (("--ssl-client-verify", "required"), ("--no-ssl-client-verify", "none")),
+    ),
+    Setting(
+        "tls_min", "word", "1.2", "",
+        "Oldest version of TLS to accept: 1.2 or 1.3.",
+        _TLS, ("--tls-min", "--ssl-protocol-min"), checks.tls_min,
+    ),
+    Setting(
+        "ciphers", "optional", "off", "",
+        "Cipher suites of TLS 1.2, in OpenSSL's format. off: those with forward secrecy and authenticated encryption,"
+        " ECDHE with AES-GCM or ChaCha20, as Mozilla recommends. Those of TLS 1.3 are OpenSSL's.",
+        _TLS, ("--ciphers", "--ssl-ciphers"),
+    ),
+    Setting(
+        "tls_timeout", "duration", 10.0, "seconds",
+        "Maximum time for a TLS handshake; then the connection is closed. 0: no limit.",
+        _TLS, ("--tls-timeout",),
+    ),
+    Setting(
+        "https_redirect", "bool", False, "",
+        "Answer requests at http:// addresses with a redirect (308) to https://.",
+        _TLS, ("--https-redirect",),
     ),
     Setting(
         "forwarded_allow_ips", "names", "127.0.0.1,::1,unix", "",

@@ -53,6 +53,15 @@ class StreamSettings(TypedDict, total=False):
     allow_headers: Texts
     gather_chunked: int | str  # bytes
     allow_methods: Texts
+    certfile: str | list[str] | tuple[str, ...] | Off
+    keyfile: str | list[str] | tuple[str, ...] | Off
+    keyfile_password: str | Off
+    ca_certs: str | int | None
+    cert_reqs: str | float
+    tls_min: str | float
+    ciphers: str | int | None
+    tls_timeout: float | str  # seconds
+    https_redirect: bool | str
     forwarded_allow_ips: Texts
     forwarded_field: str
     forwarded_host: bool | str

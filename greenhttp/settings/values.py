@@ -37,6 +37,8 @@ class Settings:
                 raise ConfigError(f"{setting.name}: {error}") from None
             object.__setattr__(self, setting.name, value)
         # The line and the fields are counted apart, so neither limit bounds the other; but one whole head must fit.
+        if self.keyfile and not self.certfile:
+            raise ConfigError("keyfile: a key needs its certificate; give certfile too")
         head = self.limit_request_line + self.limit_request_head
         if self.limit_buffers < max(head, self.limit_pipeline):
             raise ConfigError(
@@ -76,8 +78,9 @@ class Settings:
         return hash(tuple(self.as_dict().values()))
 
     def __repr__(self) -> str:
-        """Only what differs from the defaults."""
-        changed = (f"{n}={v!r}" for n, v in self.as_dict().items() if v != BY_NAME[n].parse(BY_NAME[n].default))
+        """Only what differs from the defaults, and no secret."""
+        values = ((n, v) for n, v in self.as_dict().items() if v != BY_NAME[n].parse(BY_NAME[n].default))
+        changed = (f"{n}={v!r}" if BY_NAME[n].kind != "secret" else f"{n}=***" for n, v in values)
         return f"Settings({', '.join(changed)})"
 
 

@@ -95,7 +95,7 @@ def test_what_is_read(file, name, text, found):
         ("s.toml", "app = 3", r"^s\.toml:1: app: give the application's name, like 'module:app'$"),
         ("s.toml", "connections = 3\nworker_connections = 4",
          r"^s\.toml:2: worker_connections: given twice; s\.toml:1 sets connections already$"),
-        ("s.toml", "certfile = 'x'", r"^s\.toml:1: certfile: TLS is not supported yet"),
+        ("s.toml", "spew = true", r"^s\.toml:1: spew: tracing is not supported; use python -m trace$"),
         ("s.py", "x = (", r"^s\.py:1: '\(' was never closed$"),
         ("s.py", "import os\n\nos.nothing", r"^s\.py:3: AttributeError: module 'os' has no attribute 'nothing'$"),
         ("s.py", "import json\njson.loads('{')", r"^s\.py:2: json\.decoder\.JSONDecodeError: "),
@@ -226,7 +226,7 @@ def test_a_mode_in_toml_is_a_text_for_a_number_would_be_decimal(tmp_path, name):
 
 
 GUNICORNS = """
-certfile = "shop.pem"
+spew = True
 bind = ":8000"
 def ssl_context(config, default): pass
 def post_fork(server): pass
@@ -248,7 +248,7 @@ def test_all_that_is_refused_in_gunicorns_file_is_told_in_one_run(file):
     assert said == [
         (None, "post_fork"),
         (None, "ssl_context"),
-        ("2", "certfile"),
+        ("2", "spew"),
         ("6", "statsd_host"),
         ("7", "keepalive"),
         ("9", "daemon"),
@@ -260,9 +260,9 @@ def test_all_that_is_refused_in_gunicorns_file_is_told_in_one_run(file):
 
 def test_all_mistakes_in_a_file_of_toml_are_told_in_one_run(file):
     with pytest.raises(ConfigError) as caught:
-        file("s.toml", 'quue = 1\nkeyfile = "x"\nworkers = 2\numask = 27\n')
+        file("s.toml", 'quue = 1\nspew = true\nworkers = 2\numask = 27\n')
     assert str(caught.value).splitlines() == [
         "s.toml:1: quue: there is no such setting; did you mean queue?",
-        "s.toml:2: keyfile: TLS is not supported yet; use a proxy in front for it",
+        "s.toml:2: spew: tracing is not supported; use python -m trace",
         's.toml:4: umask: give the octal digits in quotes, like "027"',
     ]

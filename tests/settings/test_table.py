@@ -2,12 +2,14 @@
 
 import ast
 import math
+import re
+import ssl
 from pathlib import Path
 
 import pytest
 
 from greenhttp.errors import ConfigError
-from greenhttp.settings import kinds, table, values
+from greenhttp.settings import kinds, shown, table, values
 from greenhttp.settings.kinds import KINDS, LARGEST
 from greenhttp.settings.table import BY_NAME, SETTINGS
 from greenhttp.settings.values import Settings, connections_for
@@ -270,7 +272,7 @@ def test_variables(given, kept):
     assert Settings(env=given).env == kept
 
 
-NUL_KINDS = ("text", "path", "file", "optional", "names", "addresses")
+NUL_KINDS = ("text", "path", "file", "optional", "names", "addresses", "paths")
 
 
 @pytest.mark.parametrize("name", [s.name for s in SETTINGS if s.kind in NUL_KINDS])
@@ -286,10 +288,90 @@ def test_what_is_no_variable(given):
         Settings(env=given)
 
 
+@pytest.mark.parametrize("name", ["certfile", "keyfile"])
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("a.pem", ("a.pem",)), (" a.pem , b.pem,a.pem", ("a.pem", "b.pem")), (["b,c.pem", "a.pem"], ("b,c.pem", "a.pem")),
+     (("a.pem", ""), ("a.pem",)), ([], ()), ("", ()), ("off", ()), (False, ()), (None, ())],
+)  # fmt: skip
+def test_files_of_certificates(name, given, kept):
+    settings = Settings(**{"certfile": "x", name: given}) if name == "keyfile" else Settings(certfile=given)
+    assert getattr(settings, name) == kept
+    assert BY_NAME[name].parse(BY_NAME[name].typed(kept)) == kept
+
+
+@pytest.mark.parametrize("given", [True, 7, [7], {"a": "b"}])
+def test_what_names_no_file_of_a_certificate(given):
+    with pytest.raises(ConfigError, match="^certfile: .*; give "):
+        Settings(certfile=given)
+
+
+def test_a_key_needs_its_certificate():
+    with pytest.raises(ConfigError, match="^keyfile: a key needs its certificate; give certfile too$"):
+        Settings(keyfile="k.pem")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(0, "none"), (1, "optional"), (2, "required"), ("2", "required"), (ssl.CERT_NONE, "none"),
+     (ssl.CERT_OPTIONAL, "optional"), (ssl.CERT_REQUIRED, "required"), ("CERT_REQUIRED", "required"),
+     ("VerifyMode.CERT_OPTIONAL", "optional"), ("Required", "required"), ("off", "none")],
+)  # fmt: skip
+def test_how_clients_are_verified(given, kept):
+    assert Settings(cert_reqs=given).cert_reqs == kept
+
+
+@pytest.mark.parametrize("given", [3, "3", "", "yes", True, None, 1.0, [2]])
+def test_ways_to_verify_clients_that_are_none(given):
+    with pytest.raises(ConfigError, match="^cert_reqs: .*give "):
+        Settings(cert_reqs=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("1.2", "1.2"), (1.3, "1.3"), ("TLSv1.2", "1.2"), ("tls1.3", "1.3"), ("TLSv1_2", "1.2"), ("tlsv1.3", "1.3")],
+)
+def test_oldest_versions_of_tls(given, kept):
+    assert Settings(tls_min=given).tls_min == kept
+
+
+@pytest.mark.parametrize("given", ["1.1", "TLSv1.1", 1.0, "tls1", "1.4", "SSLv3", "", 12, None])
+def test_versions_of_tls_that_are_not_accepted(given):
+    with pytest.raises(ConfigError, match="^tls_min: .*give (1.2 or 1.3|one)"):
+        Settings(tls_min=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("off", None), (None, None), (False, None), ("", None), (" a b ", " a b "), ("--x", "--x"), ("file:k", "file:k")],
+)
+def test_secrets(given, kept):
+    assert Settings(keyfile_password=given).keyfile_password == kept
+
+
+@pytest.mark.parametrize("given", [True, 1234567, b"sesame", ["sesame"], "ses\0ame"])
+def test_what_is_no_secret_is_not_quoted(given):
+    with pytest.raises(ConfigError, match=r"^keyfile_password: it \(not shown\) is not a text") as failure:
+        Settings(keyfile_password=given)
+    assert "sesame" not in str(failure.value) and "1234567" not in str(failure.value)
+
+
+def test_a_secret_is_not_shown():
+    settings = Settings(keyfile_password="sesame", certfile="c")
+    assert repr(settings) == "Settings(certfile=('c',), keyfile_password=***)"
+    assert "sesame" not in shown.as_toml(settings, {}, False) and "sesame" not in shown.changed(settings)
+    assert '# keyfile_password = "***"' in re.sub(" +", " ", shown.as_toml(settings, {}, False))
+    named = Settings(keyfile_password="file:/run/key")
+    assert 'keyfile_password = "file:/run/key"' in shown.changed(named)
+
+
 @pytest.mark.parametrize(
     ("name", "kept", "typed"),
     [
         ("header_timeout", 0.0, "0"),
+        ("cert_reqs", "none", "none"),
+        ("certfile", (), []),
+        ("keyfile_password", None, "off"),
         ("header_timeout", 0.25, "250ms"),
         ("header_timeout", 0.0001, "0.0001s"),
         ("header_timeout", 90.0, "90s"),
