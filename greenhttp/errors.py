@@ -119,6 +119,15 @@ class StreamClosed(GreenError, ConnectionError):
     """The stream was closed, or aborted, on this side."""
 
 
+class TLSError(GreenError, ConnectionError):
+    """TLS has failed: a handshake, or what came after it cannot be decrypted. The text is OpenSSL's reason."""
+
+
+class StreamTruncated(TLSError, EOFError):
+    """The connection ended without TLS's goodbye (close_notify, RFC 8446 6.1): bytes may be missing at the end of what
+    was read, and nobody can tell. What had arrived can still be read."""
+
+
 class StreamTimeout(GreenError, TimeoutError):
     """A stream operation passed its deadline; the stream is still usable for what it had buffered."""
 

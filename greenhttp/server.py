@@ -30,10 +30,11 @@ from greenhttp.green.deadline import Sweep
 from greenhttp.green.listener import Listener, bound_name, close_listener, family_of, listen
 from greenhttp.green.loop import choose
 from greenhttp.green.spawn import SpawnDoor, SpawnedJob, Spawner
+from greenhttp.green.tls import Certificates
 from greenhttp.hosting.errors import Errors
 from greenhttp.hosting.interface import STREAM, Hooks, hosted, interface_of
 from greenhttp.http.connection import Connection, Door, expect_prefaces
-from greenhttp.http.preface import preface_of
+from greenhttp.http.preface import preface_of, retort
 from greenhttp.http.service import Service
 from greenhttp.observe.access import AccessLog
 from greenhttp.observe.cuts import Cut, counted, listed
@@ -41,7 +42,7 @@ from greenhttp.observe.noise import Noise
 from greenhttp.offloading import offload
 from greenhttp.process import forked
 from greenhttp.process.board import Board, Loads
-from greenhttp.settings.address import Address, parse_address
+from greenhttp.settings.address import Address, is_tls, parse_address
 from greenhttp.settings.remarks import open_lists
 from greenhttp.settings.table import OF_THE_COMMAND
 from greenhttp.settings.values import Settings
@@ -82,6 +83,8 @@ class Server:
         app, settings: as given, the settings complete.
         interface: "native", "wsgi" or "stream".
         hooks: what is done before and after each WSGI request (see hosting.wsgi.WSGI), to be set before `start`.
+        certificates: what its TLS addresses show their clients, a green.tls.Certificates; read from the files that the
+            settings name unless somebody else has set it before `start`. `renew` replaces it.
 
     Raises ConfigError for a setting that cannot be, and, in `start`, for an address that cannot be used.
     """
@@ -107,6 +110,7 @@ class Server:
         self._wanted = [parse_address(text) for text in self.settings.bind]
         self._listeners: list[tuple[Listener, Address]] = []
         self._names: list[Address] = []
+        self._secure: list[bool] = []  # for each of them, whether TLS is spoken there
         self._doors: list[Acceptor] = []
         self._service: Service | Spawner | None = None
         self._sweep: Sweep | None = None
@@ -119,6 +123,7 @@ class Server:
         self._log_writer: gevent.Greenlet | None = None
         self._noise = Noise(self._report, lambda level: self._heard(LEVELS[level]))
         self.hooks: Hooks | None = None
+        self.certificates: Certificates | None = None
         self._errors: Errors | None = None
         self._access = self._access_log()
 
@@ -148,8 +153,11 @@ class Server:
     @property
     def addresses(self) -> list[str]:
         """Every address it listens on, as a URL where it is one."""
-        scheme = "tcp://" if self.interface == STREAM else "http://"
-        return [str(name) if name.kind == "unix" else f"{scheme}{name}" for name in self._names]
+        schemes = ("tcp", "tls") if self.interface == STREAM else ("http", "https")
+        return [
+            str(name) if name.kind == "unix" else f"{schemes[secure]}://{name}"
+            for name, secure in zip(self._names, self._secure, strict=True)
+        ]
 
     @property
     def families(self) -> list[str]:
@@ -202,6 +210,8 @@ class Server:
                         address, ways.backlog, ways.socket_mode, ways.socket_owner, ways.reuse_port, self._wanted
                     )
                     opened.append((sock, address))
+            if self.certificates is None and self.settings.certfile:
+                self.certificates = self._read_certificates()
             if self._access is not None:
                 self._access.open(self._report)
         except BaseException:
@@ -217,11 +227,15 @@ class Server:
             self._errors.board = board
         self._listeners = opened if listeners is None else list(listeners)
         self._names = [bound_name(sock) for sock, _ in self._listeners]
+        self._secure = [is_tls(address, self.certificates is not None) for _, address in self._listeners]
         self._service = service
         self._sweep = Sweep(service.pool.loop, service.phases, service.pool.shrink)
         service.pool.start()
         self._sweep.start()
-        self._doors = [self._make_door(service, sock) for sock, _ in self._listeners]
+        self._doors = [
+            self._make_door(service, sock, secure)
+            for (sock, _), secure in zip(self._listeners, self._secure, strict=True)
+        ]
         for door in self._doors:
             if loads is not None:
                 door.share(loads)
@@ -237,22 +251,36 @@ class Server:
         if self.interface == STREAM:
             preface = preface_of(settings.proxy_protocol)
             return Spawner(
-                self.app, settings, settings.connections, self._report, noise=self._noise, preface=preface
+                self.app, settings, settings.connections, self._report, noise=self._noise, preface=preface,
+                certificates=self.certificates, retort=retort,
             )
         service = Service(settings, settings.connections, self._report, noise=self._noise)
         environ = self._access is not None and self._access.entries.wants_environ
         app = hosted(self.app, settings, self.hooks, environ)
         self._errors = getattr(app, "errors", None)
         service.attach(app)
-        expect_prefaces(service)
+        expect_prefaces(service, self.certificates)
         if self._access is not None:
             service.observe(self._access.entries)
             if self._access.entries.wants_id:
                 service.identify()
         return service
 
-    def _make_door(self, service: Service | Spawner, sock: Listener) -> Acceptor:
-        return SpawnDoor(service, sock) if isinstance(service, Spawner) else Door(service, sock)
+    def _make_door(self, service: Service | Spawner, sock: Listener, secure: bool) -> Acceptor:
+        if isinstance(service, Spawner):
+            return SpawnDoor(service, sock, secure=secure)
+        return Door(service, sock, secure=secure)
+
+    def _read_certificates(self) -> Certificates:
+        from greenhttp.tls import contexts, material
+
+        return contexts.certificates(material.read(self.settings))
+
+    def renew(self, certificates: Certificates) -> None:
+        """From now on new handshakes are made with these; connections that are there go on."""
+        self.certificates = certificates
+        if self._service is not None:
+            self._service.renew(certificates)
 
     def announce_close(self) -> None:
         """From now on every answer says that it is the last on its connection: no request meets its end on the way."""
@@ -410,7 +438,7 @@ class Server:
             sock.close()  # the file of a UNIX socket stays
         self._service.pool.abandon(self._service.phases, ours, self._came_back)
         self._service = self._sweep = self._log_writer = self._token = None
-        self._doors, self._listeners, self._names = [], [], []
+        self._doors, self._listeners, self._names, self._secure = [], [], [], []
         self._entries.clear()
         return kept
 

@@ -3,12 +3,14 @@
     loop        which loop gevent uses, before there is one
     listener    addresses -> listening sockets
     acceptor    listening socket -> connected descriptors with their peers' addresses
-    arrival     what comes before the protocol of a connection: a PROXY header
+    arrival     what comes before the protocol of a connection: a PROXY header, the handshake of TLS
     peers       a list of trusted peers, compared with an address
     chunks      the memory of streams
     waiting     where a stream waits; a green thread alone is suspended
     reading     a stream's input
     stream      Stream: its output and its end; read, readline, readuntil, readexactly, write, sendfile, close
+    layer       what may lie between a stream and its socket
+    tls         TLS there, and which certificate a client is shown; openssl: the library that Python's ssl uses, called directly
     transport   what lies below a stream: a socket and its watchers, or memory; connect()
     pool        ready connections -> waiting green threads; a connection with nothing to do is parked and holds none
     spawn       stream handlers: a green thread per connection, handler(stream)

@@ -1,28 +1,36 @@
 """Between accept and the connection of a protocol: a stream whose preface is still to come.
 
-    accepted -> arriving -> what the stream becomes: HTTP's connection, or a stream handler's job
-                   '-----> closed unanswered: an unlisted peer, another preface or none, or not in time
+    accepted -> [arriving] -> [handshaking] -> what the stream becomes: HTTP's connection, or a stream handler's job
+                   '--------------'-----> closed: an unlisted peer, something else or nothing, or not in time
 
-The preface is a PROXY header. An Arrival is advanced by the pool and holds no green thread; it takes the bytes of the
-header and not one more, says who the peer is from now on, and hands the stream over. There is one such object for a
-connection, for as long as that takes, and none where no preface is expected.
+The preface is a PROXY header, the handshake of TLS, or one after the other. An Arrival is advanced by the pool and
+holds no green thread; it says who the peer is from now on, puts TLS between stream and socket, and hands the stream
+over. There is one such object for a connection, for as long as that takes, and none where nothing is expected.
 
-A preface that is a dialogue, such as the handshake of TLS, is another kind of Arrival: `step` is all that differs.
+A handshake costs as much as a hundred requests, and anybody may ask for one: a turn of the loop has time for some, the
+rest of them goes on in the next, behind whatever has become ready until then.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.string cimport memcpy
 
+from greenhttp.green.chunks cimport CHUNK
 from greenhttp.green.deadline cimport Node, Phase, owner
+from greenhttp.green.layer cimport SHAKING, Layer
 from greenhttp.green.peers cimport Peers, read_address
 from greenhttp.green.pool cimport TO_CUT, TO_RETIRE, Job, Pool
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.transport cimport SocketStream
+from greenhttp.process.clock cimport clock
 
-from greenhttp.errors import WireError
+from greenhttp.errors import TLSError, WireError
 
 cdef enum:
     MOST = 4096                 # bytes received at once: as long as a header may be. What else comes is the protocol's
+    HANDSHAKE = 22              # what a record begins with that belongs to one (RFC 8446 5.1)
+    HANDSHAKES = 16             # of a turn at most, and
+
+cdef double HANDSHAKING = 0.001     # seconds of it after which none is begun
 
 
 cdef class Arrivals:
@@ -36,14 +44,22 @@ cdef class Arrivals:
             and `source`, (host, port) or None, or returns None: not all of it has come. Raises WireError, whose reason
             is for the log. In the hub: it must not block.
         noise: noise(kind, message, level="info"), for what outsiders can make the log say at will.
+        handshaking: where those wait whose handshake is due or not over.
+        retort: retort(bytes) -> (bytes, str): what to answer where something else than TLS comes, b"" for nothing, and
+            the words for the log.
+
+    `read` may be None: nothing comes before the handshake. Attributes:
+        certificates: of connections that come `secure`; may be replaced at any time.
     """
 
-    def __init__(self, Pool pool, Phase phase, allowed, read, noise):
+    def __init__(self, Pool pool, Phase phase, allowed, read, noise, Phase handshaking=None, retort=None):
         self.pool = pool
         self.phase = phase
         self.allowed = Peers(allowed)
         self.read = read
         self.noise = noise
+        self.handshaking = handshaking
+        self.retort = retort
 
     cdef Job welcome(self, Stream stream, object base):
         """What a stream becomes whose preface is over: counted, in its first phase, not yet looked at."""
@@ -60,10 +76,14 @@ cdef class Arrivals:
         """A connection has ended that never arrived; it is to be counted no more."""
         return 0
 
-    cdef Arrival receive(self, Stream stream, object base):
+    cdef bint expects(self, bint secure) noexcept:
+        """Whether connections that come in by a listener have something before their protocol."""
+        return secure or self.read is not None
+
+    cdef Arrival receive(self, Stream stream, object base, bint secure):
         """A connection that was accepted just now. None: it is closed, since its peer is not listed."""
-        cdef ProxyArrival arrival
-        if type(stream) is SocketStream and not self.allowed.trust(<SocketStream>stream):
+        cdef Arrival arrival
+        if self.read is not None and type(stream) is SocketStream and not self.allowed.trust(<SocketStream>stream):
             unix = (<SocketStream>stream).family == 0
             how = "add unix to the list" if unix else "add its address if it is your proxy"
             try:
@@ -74,48 +94,74 @@ cdef class Arrivals:
             finally:
                 stream.finish(False)
             return None
-        arrival = ProxyArrival.__new__(ProxyArrival)
+        arrival = Arrival.__new__(Arrival)
         arrival.arrivals = self
+        arrival.header = self.read is not None
+        arrival.secure = secure
         arrival.stream = stream
         arrival.base = base
         stream.job = arrival
         self.count(1)
-        arrival.enter(self.phase)
-        # Its header has often come already, and the first request with it.
+        arrival.enter(self.phase if arrival.header else self.handshaking)
+        # Its preface has often come already, and the first request with it.
         self.pool.wake(arrival)
         return arrival
 
     cdef bint give_way(self) except -1:
         """There is no room for a newcomer: whoever has been arriving for longest, and is silent, goes. False: nobody
         is."""
-        cdef Node* node
-        cdef Arrival arrival, longest
+        cdef Arrival longest
         while True:
-            longest = None
-            node = self.phase.ring.next
-            while node != &self.phase.ring:
-                arrival = <Arrival>owner(node)
-                if not arrival.queued and not arrival.busy:
-                    longest = arrival
-                    break
-                node = node.next
+            longest = silent(self.phase)
+            if longest is None and self.handshaking is not None:
+                longest = silent(self.handshaking)
             if longest is None:
                 return False
             if not longest.begun():
                 longest.close(False)
                 return True
 
+    cdef bint has_time(self) noexcept:
+        """Whether one more handshake fits into this turn of the loop."""
+        if self.turn != self.pool.turns:
+            self.turn = self.pool.turns
+            self.shaken = 0
+        self.shaken += 1
+        if self.shaken == 1:
+            self.turn_began = clock()
+            return True
+        return self.shaken <= HANDSHAKES and clock() - self.turn_began < HANDSHAKING
+
     cdef int say(self, Stream stream, str why) except -1:
         self.noise("arrivals", f"{stream.about()}connection closed: {why}", "warning")
         return 0
 
 
+cdef Arrival silent(Phase phase):
+    """Who has been in a phase for longest, and is not about to be looked at."""
+    cdef Node* node = phase.ring.next
+    cdef Arrival arrival
+    while node != &phase.ring:
+        arrival = <Arrival>owner(node)
+        if not arrival.queued and not arrival.busy:
+            return arrival
+        node = node.next
+    return None
+
+
 cdef class Arrival(Job):
     """One connection on its way in. Owned by its phase."""
 
-    cdef Step step(self, Arrivals arrivals) except *:
+    cdef Step step(self, Arrivals arrivals, bint last) except *:
         """Take what has come; the words for the log are said here. Raises OSError if the connection broke."""
-        return REFUSED
+        cdef Step found
+        if self.header:
+            found = self.receive_header(arrivals)
+            if found != ARRIVED or not self.secure:
+                return found
+            self.header = False
+            self.enter(arrivals.handshaking)
+        return self.shake(arrivals, last)
 
     cdef bint advance(self) except -1:
         if self.arrivals is not None:           # else it was closed while it was queued
@@ -128,7 +174,7 @@ cdef class Arrival(Job):
         cdef Arrivals arrivals = self.arrivals
         cdef Step step
         try:
-            step = self.step(arrivals)
+            step = self.step(arrivals, last)
             if self.arrivals is None:
                 return 0                        # abandoned: foreign code in there has forked, and this is the child
             if step == ARRIVED:
@@ -136,8 +182,7 @@ cdef class Arrival(Job):
             elif step == REFUSED:
                 self.close(False)
             elif last:
-                seconds = arrivals.phase.duration
-                arrivals.say(self.stream, f"no whole PROXY header came within {seconds:g} s (proxy_timeout)")
+                arrivals.say(self.stream, self.too_late(arrivals))
                 self.close(False)
             else:
                 self.stream.pack()
@@ -149,6 +194,11 @@ cdef class Arrival(Job):
             self.close(True)                    # a signal's handler has raised, say: between two states
             raise
         return 0
+
+    cdef str too_late(self, Arrivals arrivals):
+        if self.header:
+            return f"no whole PROXY header came within {arrivals.phase.duration:g} s (proxy_timeout)"
+        return f"no whole TLS handshake came within {arrivals.handshaking.duration:g} s (tls_timeout)"
 
     cdef int hand_over(self) except -1:
         cdef Arrivals arrivals = self.arrivals
@@ -184,11 +234,16 @@ cdef class Arrival(Job):
 
     cdef bint begun(self) except -1:
         """Whether something has come that nobody has looked at; then somebody will."""
-        try:
-            if self.stream.fill_some(MOST) <= 0:
+        cdef Stream stream = self.stream
+        if type(stream) is SocketStream and (<SocketStream>stream).layer is not None:
+            if not (<SocketStream>stream).heard():      # to read would be to shake hands
                 return False
-        except OSError:
-            return False
+        else:
+            try:
+                if stream.fill_some(MOST) <= 0:
+                    return False
+            except OSError:
+                return False
         self.arrivals.pool.again(self)
         return True
 
@@ -225,8 +280,11 @@ cdef class Arrival(Job):
             self.see_off()
 
     cdef int see_off(self) except -1:
-        if self.arrivals is None or self.queued or self.stream.in_end > self.stream.in_pos:
+        cdef Stream stream = self.stream
+        if self.arrivals is None or self.queued or stream.in_end > stream.in_pos:
             return 0
+        if type(stream) is SocketStream and (<SocketStream>stream).layer is not None:
+            return 0                            # it is in the middle of its handshake
         if not self.begun():
             self.close(False)
         return 0
@@ -265,11 +323,9 @@ cdef class Arrival(Job):
         self.arrivals = None                    # so that nothing is told of its end
         return self.stream.abandon(ours)
 
+    # A PROXY header ---------------------------------------------------------------------------------------------------
 
-cdef class ProxyArrival(Arrival):
-    """Waits for a PROXY header."""
-
-    cdef Step step(self, Arrivals arrivals) except *:
+    cdef Step receive_header(self, Arrivals arrivals) except *:
         cdef Stream stream = self.stream
         cdef Step found
         cdef Py_ssize_t n
@@ -323,3 +379,51 @@ cdef class ProxyArrival(Arrival):
         stream.proxied = found
         stream.consume(size)
         return ARRIVED
+
+    # A handshake ------------------------------------------------------------------------------------------------------
+
+    cdef Step shake(self, Arrivals arrivals, bint last) except *:
+        cdef SocketStream stream = <SocketStream>self.stream
+        cdef Layer layer
+        cdef Py_ssize_t n
+        if stream.layer is None:
+            if stream.in_end == stream.in_pos:
+                n = stream.fill_some(MOST)
+                if n <= 0:
+                    return WANTING if n < 0 else REFUSED        # it has only looked whether somebody listens here
+            if <unsigned char>stream.inbuf[stream.in_pos] != HANDSHAKE:
+                return self.decline(arrivals)
+        if not last and not arrivals.has_time():
+            arrivals.pool.again(self)
+            return WANTING
+        if stream.layer is None:
+            layer = arrivals.certificates.layer()
+            if self.arrivals is None:
+                return REFUSED                  # see `proceed`
+            stream.layer = layer
+        try:
+            if stream.layer.shake(stream) == SHAKING:
+                return WANTING
+        except TLSError as error:
+            if self.arrivals is not None:
+                arrivals.noise("handshakes", f"{stream.about()}TLS handshake failed: {error}")
+            stream.skip_input()
+            return REFUSED
+        # Its first request has often come already; then the end of the handshake leaves together with the answer.
+        if stream.fill_some(CHUNK) <= 0:
+            stream.layer.settle(stream, False)
+        return ARRIVED
+
+    cdef Step decline(self, Arrivals arrivals) except *:
+        """Something else than TLS has come."""
+        cdef Stream stream = self.stream
+        cdef bytes came = PyBytes_FromStringAndSize(stream.inbuf + stream.in_pos, stream.in_end - stream.in_pos)
+        cdef object answer, why
+        answer, why = arrivals.retort(came)
+        if self.arrivals is None:
+            return REFUSED                      # see `proceed`
+        arrivals.say(stream, why)
+        if answer and self.arrivals is not None:
+            stream.put_object(answer)
+            stream.last_words()
+        return REFUSED

@@ -59,6 +59,7 @@ cdef class Pool:
     cdef object check
     cdef object spin
     cdef bint spinning
+    cdef readonly unsigned long long turns  # of the loop in which this pool had something to do
     cdef object forked                      # in a forked process: forked(what, error) ends it; else None
     cdef bint keep_context                  # a job finds what the one before in its green thread has left in it
 

@@ -339,6 +339,7 @@ cdef class Pool:
                 self.spinning = False
                 self.spin.stop()
             return 0
+        self.turns += 1
         # Those that yielded in the turn before come after what the poll between has found.
         for _ in range(self.later.count):
             self.ready.push(self.later.pop())

@@ -17,6 +17,7 @@ from greenhttp.green.deadline cimport Phase
 from greenhttp.green.lingering cimport lingering, share
 from greenhttp.green.pool cimport TO_CUT, Job, Pool, Worker, in_progress
 from greenhttp.green.stream cimport Stream
+from greenhttp.green.tls cimport Certificates
 from greenhttp.green.transport cimport SocketStream, adopt, sockaddr_storage
 from greenhttp.green.waiting cimport Wait
 from greenhttp.process.clock cimport clock
@@ -36,10 +37,14 @@ cdef class Spawner:
         hub: gevent's hub, by default that of this thread.
         noise: noise(kind, message, level="info"), for what outsiders can make the log say at will: connections that
             break. As `report`, which it is by default.
+        certificates, retort: for doors that are `secure`, see arrival.Arrivals.
         preface: how to read what comes before the handler's first byte, see arrival.Arrivals; None: nothing does.
     """
 
-    def __init__(self, handler, settings, int64_t connections, report, hub=None, noise=None, preface=None):
+    def __init__(
+        self, handler, settings, int64_t connections, report, hub=None, noise=None, preface=None,
+        Certificates certificates=None, retort=None,
+    ):
         cdef SpawnedArrivals arrivals
         s = settings
         self.handler = handler
@@ -47,16 +52,22 @@ cdef class Spawner:
         self.noise = noise if noise is not None else lambda kind, message, level="info": report(level, message)
         self.max_connections = connections
         self.arriving = Phase("arriving", 0.0 if preface is None else s.proxy_timeout)
+        self.handshaking = Phase("handshaking", s.tls_timeout)
         self.fresh = Phase("fresh")
         self.running = Phase("running")
         self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.lingering = lingering("lingering", s, connections)
         self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
-        self.phases = (self.arriving, self.fresh, self.running, self.flushing, self.lingering, self.writing)
+        self.phases = (
+            self.arriving, self.handshaking, self.fresh, self.running, self.flushing, self.lingering, self.writing,
+        )
         self.pool = Pool(connections, connections, hub=hub)
-        if preface is not None:
-            arrivals = SpawnedArrivals(self.pool, self.arriving, s.proxy_allow_from, preface, self.noise)
+        if preface is not None or certificates is not None:
+            arrivals = SpawnedArrivals(
+                self.pool, self.arriving, s.proxy_allow_from, preface, self.noise, self.handshaking, retort
+            )
             arrivals.spawner = self
+            arrivals.certificates = certificates
             self.arrivals = arrivals
         self.lingers = s.linger_timeout > 0
         self.doors = []
@@ -68,6 +79,11 @@ cdef class Spawner:
     def in_progress(self):
         """As Service.in_progress; the text is the peer's address."""
         return in_progress(self.board, (self.running,))
+
+    def renew(self, certificates):
+        """From now on handshakes are made with these certificates."""
+        if self.arrivals is not None:
+            self.arrivals.certificates = certificates
 
     def announce_close(self):
         """The server stops. Nothing to say: what an announcement looks like is the protocol's business."""
@@ -364,8 +380,9 @@ cdef class SpawnedJob(Job):
 cdef class SpawnDoor(Acceptor):
     """Where connections come in."""
 
-    def __init__(self, Spawner spawner, sock, int batch=256):
+    def __init__(self, Spawner spawner, sock, int batch=256, bint secure=False):
         Acceptor.__init__(self, spawner.pool.loop, sock, self.say, batch)
+        self.secure = secure
         self.spawner = spawner
         spawner.doors.append(self)
 
@@ -386,8 +403,8 @@ cdef class SpawnDoor(Acceptor):
 
     cdef int connected(self, int fd, sockaddr_storage* peer) except -1:
         cdef Spawner spawner = self.spawner
-        if spawner.arrivals is not None:
-            spawner.arrivals.receive(adopt(fd, peer), None)
+        if spawner.arrivals is not None and spawner.arrivals.expects(self.secure):
+            spawner.arrivals.receive(adopt(fd, peer), None, self.secure)
         else:
             spawner.pool.wake(spawned(spawner, adopt(fd, peer)))
         return 0

@@ -32,6 +32,8 @@ cdef class Stream(Reader):
     # the seam
     cdef Py_ssize_t give(self, iovec* parts, int count) except -2
     cdef Py_ssize_t give_file(self, FilePart part, size_t size) except -2
+    cdef bint settle(self) except -1
+    cdef bint parting(self) noexcept
 
     cdef char* reserve(self, Py_ssize_t size) except NULL
     cdef void commit(self, Py_ssize_t size) noexcept

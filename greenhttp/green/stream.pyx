@@ -137,6 +137,15 @@ cdef class Stream(Reader):
         finally:
             hand_back(chunk)
 
+    cdef bint settle(self) except -1:
+        """All output was given; whether what lies below has let go of it as well, its goodbye included if this is the
+        last."""
+        return True
+
+    cdef bint parting(self) noexcept:
+        """Whether what lies below has a goodbye to say before the end."""
+        return False
+
     cdef int64_t pending(self) noexcept:
         """Bytes of output that have not left."""
         return (self.chain.size if self.chain != NULL else 0) + (self.out_end - self.out_pos)
@@ -264,8 +273,10 @@ cdef class Stream(Reader):
                 if n == 0:
                     self.lost = True
                     raise StreamClosed("the file ended before all announced bytes were sent")
-            else:
+            elif self.settle():
                 break
+            else:
+                return self.stalled()
             if n < 0:
                 return self.stalled()
             self.sent(n)
@@ -448,7 +459,11 @@ cdef class Stream(Reader):
 
     def shutdown(self, *, timeout=None):
         """Send all output, then tell the peer that nothing more will come. Reading goes on."""
-        self.flush(timeout=timeout)
+        self.finishing = self.parting()
+        try:
+            self.flush(timeout=timeout)
+        finally:
+            self.finishing = False
         self.hang_up()
 
     def close(self, *, timeout=None):
@@ -456,8 +471,9 @@ cdef class Stream(Reader):
         if self.closed:
             return
         try:
+            self.finishing = self.parting()
             # A writer that still waits learns that the stream was closed.
-            if self.pending() and (self.wait is None or not self.wait.writes):
+            if (self.pending() or self.finishing) and (self.wait is None or not self.wait.writes):
                 self.flush(timeout=timeout)
         finally:
             # What was given up, or could not be sent, must not look like a regular end.
@@ -478,6 +494,7 @@ cdef class Stream(Reader):
     cdef bint last_words(self) except -1:
         """Send what there is, if that takes no wait, and close. Whether it has left; else the peer sees a reset."""
         cdef bint told = False
+        self.finishing = self.parting()
         try:
             if self.flush_now():
                 told = True

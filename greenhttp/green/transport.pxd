@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t
 
 from greenhttp.green.deadline cimport flag
+from greenhttp.green.layer cimport Layer
 from greenhttp.green.stream cimport FilePart, Stream, iovec
 
 cdef extern from *:
@@ -22,6 +23,7 @@ cdef extern from *:
 
 cdef class SocketStream(Stream):
     cdef object watcher             # for reading: made when first needed, then kept until the end
+    cdef readonly Layer layer       # TLS between this and the socket; None: plain
     cdef readonly int fd
     cdef unsigned char watching     # UNWATCHED, WATCHING or STARTING
     cdef unsigned char family       # AF_INET, AF_INET6, or 0: no address
@@ -30,6 +32,7 @@ cdef class SocketStream(Stream):
 
     cdef void set_peer(self, sockaddr_storage* peer) noexcept
     cdef bint gone(self) noexcept
+    cdef bint heard(self) noexcept
 
 cdef class MemoryStream(Stream):
     cdef readonly bytearray outgoing

@@ -3,6 +3,7 @@ from collections.abc import Iterable
 
 from typing_extensions import disjoint_base
 
+from greenhttp.green.layer import Layer
 from greenhttp.green.stream import Stream
 
 @disjoint_base
@@ -11,6 +12,8 @@ class SocketStream(Stream):
     def __call__(self) -> None: ...
     @property
     def fd(self) -> int: ...
+    @property
+    def layer(self) -> Layer | None: ...
     def fileno(self) -> int: ...
 
 @disjoint_base

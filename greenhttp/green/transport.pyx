@@ -12,6 +12,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
+from greenhttp.green.layer cimport Layer
 from greenhttp.green.stream cimport FilePart, Stream, iovec
 from greenhttp.green.waiting cimport Wait
 
@@ -94,6 +95,11 @@ cdef extern from *:
         return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP | POLLNVAL));
     }
 
+    static int greenhttp_heard(int fd) {
+        struct pollfd look = {fd, POLLIN, 0};
+        return poll(&look, 1, 0) != 0;
+    }
+
     /* The peer has finished sending and nothing of that is left, or the connection is broken. Takes no byte. */
     static int greenhttp_ended(int fd) {
         char byte;
@@ -154,6 +160,7 @@ cdef extern from *:
     int greenhttp_backlog(int fd) noexcept
     int greenhttp_gone(int fd) noexcept
     int greenhttp_ended(int fd) noexcept
+    int greenhttp_heard(int fd) noexcept
     char greenhttp_bin[262144]
     int GREENHTTP_THROW_AWAY
     void greenhttp_reset_on_close(int fd) noexcept
@@ -291,20 +298,32 @@ cdef class SocketStream(Stream):
         """Whether the connection is known to be dead: reset, or closed in both directions. A FIN alone is not."""
         return self.fd < 0 or greenhttp_gone(self.fd)
 
+    cdef bint heard(self) noexcept:
+        """Whether something has come, or the end, that was not taken."""
+        return greenhttp_heard(self.fd)
+
     cdef bint left(self) noexcept:
         # Two questions: bytes that came before a reset can still be read, and hide it from the second.
-        return self.lost or self.gone() or self.in_end == self.in_pos and (self.at_end or greenhttp_ended(self.fd))
+        return self.lost or self.gone() or self.in_end == self.in_pos and (
+            self.at_end or (self.layer is None or not self.layer.unfinished) and greenhttp_ended(self.fd)
+        )
 
     cdef Py_ssize_t take(self, char* into, size_t size) except -2:
+        if self.layer is not None:
+            return self.layer.take(self, into, size)
         return received(self, into, size, 0)
 
     cdef Py_ssize_t discard(self, size_t size) except -2:
+        if self.layer is not None and not self.layer.said:      # once it is, nothing is decrypted for nobody
+            return self.layer.discard(self, size)
         return received(
             self, greenhttp_bin, min(size, sizeof(greenhttp_bin)), GREENHTTP_THROW_AWAY if self.family != 0 else 0
         )
 
     cdef Py_ssize_t give(self, iovec* parts, int count) except -2:
         cdef ssize_t n
+        if self.layer is not None:
+            return self.layer.give(self, parts, count)
         while True:
             n = greenhttp_send(self.fd, parts, count, self.finishing)
             if n >= 0:
@@ -317,6 +336,8 @@ cdef class SocketStream(Stream):
 
     cdef Py_ssize_t give_file(self, FilePart part, size_t size) except -2:
         cdef ssize_t n
+        if self.layer is not None:
+            return Stream.give_file(self, part, size)
         while True:
             n = greenhttp_sendfile(self.fd, part.fd, part.offset, size)
             if n >= 0:
@@ -329,8 +350,22 @@ cdef class SocketStream(Stream):
                 self.failed = True
                 PyErr_SetFromErrno(OSError)         # raises
 
+    cdef bint settle(self) except -1:
+        return self.layer is None or self.layer.settle(self, self.finishing)
+
+    cdef bint parting(self) noexcept:
+        return self.layer is not None and not self.layer.said
+
+    cdef int64_t pending(self) noexcept:
+        cdef int64_t size = self.out_end - self.out_pos
+        if self.chain != NULL:
+            size += self.chain.size
+        return size if self.layer is None else size + self.layer.held_back()
+
     cdef int watch_read(self) except -1:
         cdef object watcher = self.watcher
+        if self.layer is not None and self.layer.unfinished:
+            get_hub().loop.run_callback(self)       # the system says nothing of what the layer has already
         if self.watching:
             return 1
         if watcher is None:
@@ -392,12 +427,14 @@ cdef class SocketStream(Stream):
         return 0
 
     cdef int64_t backlog(self) noexcept:
-        return max(greenhttp_backlog(self.fd), 0)
+        return max(greenhttp_backlog(self.fd), 0) + (0 if self.layer is None else self.layer.held_back())
 
     cdef bint starves(self) noexcept:
         return greenhttp_backlog(self.fd) == 0
 
     cdef int hang_up(self) except -1:
+        if self.layer is not None:
+            self.layer.part(self)
         if c_shutdown(self.fd, SHUT_WR) < 0 and errno != ENOTCONN:
             PyErr_SetFromErrno(OSError)             # raises
         return 0
@@ -406,6 +443,10 @@ cdef class SocketStream(Stream):
         cdef object watcher
         cdef int fd = self.fd
         cdef bint starting = self.watching == STARTING
+        if self.layer is not None:
+            if not reset:
+                self.layer.part(self)
+            self.layer = None
         watcher, self.watcher = self.watcher, None
         self.watching = UNWATCHED
         self.fd = -1

@@ -451,7 +451,7 @@ cdef class WSGI(App):
         self.keeps_environ = keeps_environ
         self.errors = Errors(source_of)
 
-    cdef object prepare(self, object name, object port):
+    cdef object prepare(self, object name, object port, bint secure=False):
         cdef Base base = Base.__new__(Base)
         base.fill({
             K_METHOD: GET, K_PATH: "", K_URI: "", K_INPUT: NOTHING, K_QUERY: "", K_PROTOCOL: HTTP_1_1,
@@ -461,7 +461,7 @@ cdef class WSGI(App):
             "SERVER_PORT": str(port),
             "SERVER_SOFTWARE": f"greenhttp/{__version__}",
             "wsgi.version": (1, 0),
-            K_SCHEME: "http",
+            K_SCHEME: "https" if secure else "http",
             "wsgi.errors": self.errors,
             "wsgi.multithread": self.settings.concurrency > 1,      # green threads share the application object
             "wsgi.multiprocess": self.settings.workers > 1,

@@ -11,7 +11,7 @@ from greenhttp.wire.response cimport ResponseHead
 cdef class App:
     cdef Delivery spare         # for the next request, or None
 
-    cdef object prepare(self, object name, object port)
+    cdef object prepare(self, object name, object port, bint secure=*)
     cdef Delivery respond(self, Request request)
 
 cdef inline Delivery take_spare(App app):

@@ -32,8 +32,9 @@ cdef extern from "Python.h":
 cdef class App:
     """What a request is handed to. `hosting` has the kinds there are."""
 
-    cdef object prepare(self, object name, object port):
-        """Whatever is worth making once for an address: `name` and `port` that requests come in by. Request.base."""
+    cdef object prepare(self, object name, object port, bint secure=False):
+        """Whatever is worth making once for an address: `name` and `port` that requests come in by, `secure` through
+        TLS. Request.base."""
         return None
 
     cdef Delivery respond(self, Request request):

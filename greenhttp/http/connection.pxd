@@ -67,5 +67,6 @@ cdef class Connection(Exchange):
 cdef class Door(Acceptor):
     cdef Service service
     cdef object base
+    cdef readonly bint secure           # its connections begin with the handshake of TLS
 
 cdef Connection open_connection(Service service, Stream stream, object base)

@@ -22,6 +22,7 @@ from greenhttp.green.lingering cimport Lingering, share
 from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Job, Worker
 from greenhttp.green.chunks cimport held_bytes
 from greenhttp.green.stream cimport FilePart, Stream
+from greenhttp.green.tls cimport Certificates
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
 from greenhttp.green.waiting cimport Wait
 from greenhttp.http.application cimport NO_ANSWER, App, Observer, answer_request, lost
@@ -38,7 +39,7 @@ from greenhttp.wire.response cimport ResponseHead, Transfer
 from math import ceil
 
 from greenhttp.errors import BodyError, StreamClosed, WireError
-from greenhttp.http.preface import preface_of
+from greenhttp.http.preface import preface_of, retort
 from greenhttp.http.refusals import other_protocol
 from greenhttp.settings.address import as_ipv4
 
@@ -71,7 +72,7 @@ def arrive_memory(Service service, MemoryStream stream not None):
     cdef Arrival arrival
     if service.arrivals is None:
         return connect_memory(service, stream)
-    arrival = service.arrivals.receive(stream, (<App>service.app).prepare("localhost", 80))
+    arrival = service.arrivals.receive(stream, (<App>service.app).prepare("localhost", 80), False)
     service.pool.submit(arrival)
     return arrival
 
@@ -95,14 +96,18 @@ cdef class ServiceArrivals(Arrivals):
         return left(self.service)
 
 
-def expect_prefaces(Service service not None):
-    """From now on connections begin with what comes before HTTP, if the settings ask for that: a PROXY header."""
+def expect_prefaces(Service service not None, Certificates certificates=None):
+    """From now on connections begin with what comes before HTTP: a PROXY header, if the settings ask for that, and, by
+    doors that are `secure`, the handshake of TLS."""
     cdef ServiceArrivals arrivals
     cdef object settings = service.settings
     cdef object read = preface_of(settings.proxy_protocol)
-    if read is not None:
-        arrivals = ServiceArrivals(service.pool, service.arriving, settings.proxy_allow_from, read, service.noise)
+    if read is not None or certificates is not None:
+        arrivals = ServiceArrivals(
+            service.pool, service.arriving, settings.proxy_allow_from, read, service.noise, service.handshaking, retort
+        )
         arrivals.service = service
+        arrivals.certificates = certificates
         service.arrivals = arrivals
 
 
@@ -497,12 +502,13 @@ cdef class Connection(Exchange):
         cdef Arrival arrival, bulky = None
         cdef Phase phase
         cdef Node* node
-        node = self.service.arriving.ring.next
-        while node != &self.service.arriving.ring:
-            arrival = <Arrival>owner(node)
-            if not arrival.busy and (bulky is None or kept(arrival.stream) > kept(bulky.stream)):
-                bulky = arrival
-            node = node.next
+        for phase in (self.service.arriving, self.service.handshaking):
+            node = phase.ring.next
+            while node != &phase.ring:
+                arrival = <Arrival>owner(node)
+                if not arrival.busy and (bulky is None or kept(arrival.stream) > kept(bulky.stream)):
+                    bulky = arrival
+                node = node.next
         for phase in (self.service.fresh, self.service.heading, self.service.flushing):
             node = phase.ring.next
             while node != &phase.ring:
@@ -886,12 +892,13 @@ cdef Connection waits(Phase phase):
 cdef class Door(Acceptor):
     """Where connections come in: makes each a Connection, and makes room when there is none."""
 
-    def __init__(self, Service service, sock, int batch=256):
+    def __init__(self, Service service, sock, int batch=256, bint secure=False):
         Acceptor.__init__(self, service.pool.loop, sock, self.say, batch)
         self.service = service
         name = sock.getsockname()
         host, port = name[:2] if isinstance(name, tuple) else ("localhost", 80)     # a UNIX socket has neither
-        self.base = (<App>service.app).prepare(as_ipv4(host), port)
+        self.base = (<App>service.app).prepare(as_ipv4(host), port, secure)
+        self.secure = secure
         service.doors.append(self)
 
     def say(self, line):
@@ -906,13 +913,14 @@ cdef class Door(Acceptor):
     cdef bint admit(self) except -1:
         cdef Service service = self.service
         cdef Connection victim
+        cdef Py_ssize_t newcomers
         if service.arrivals is not None and service.arrivals.give_way():
             return True
         while True:
             # Those that never completed a request go first, then the longest idle. Not those about to be looked at.
             victim = waits(service.fresh)
-            if victim is None and (service.fresh.count + service.arriving.count == 0 or self.stopping):
-                # Else newcomers are looked at first.
+            newcomers = service.fresh.count + service.arriving.count + service.handshaking.count
+            if victim is None and (newcomers == 0 or self.stopping):    # else those are looked at first
                 victim = waits(service.idle)
             if victim is None:
                 service.full = True
@@ -923,8 +931,9 @@ cdef class Door(Acceptor):
 
     cdef int connected(self, int fd, sockaddr_storage* peer) except -1:
         cdef Connection connection
-        if self.service.arrivals is not None:
-            self.service.arrivals.receive(adopt(fd, peer), self.base)
+        cdef Arrivals arrivals = self.service.arrivals
+        if arrivals is not None and arrivals.expects(self.secure):
+            arrivals.receive(adopt(fd, peer), self.base, self.secure)
             return 0
         connection = open_connection(self.service, adopt(fd, peer), self.base)
         # Its request has often come already: answered in this turn, a short connection never meets the poller.

@@ -11,6 +11,11 @@ OTHERS = (  # how something else begins, and what it is
     (b"\x16\x03", "TLS"),
     (b"PRI * HTTP/2.0\r", "HTTP/2"),
 )
+WRONG_SCHEME = b"400 Bad Request: this port speaks TLS; use https:// instead of http://\n"
+PLAIN = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%s" % (len(WRONG_SCHEME), WRONG_SCHEME)
+)
 METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"TRACE ")
 
 
@@ -31,6 +36,16 @@ def preface_of(proxy_protocol: str) -> Callable[[bytes], Proxied | None] | None:
             raise WireError(error.status, words(data, error.reason, v1, v2, proxy_protocol)) from None
 
     return read
+
+
+def retort(data: bytes) -> tuple[bytes, str]:
+    """What to answer on a connection that begins with something else than the handshake of TLS, and what to log."""
+    if data.lstrip(b"\r\n").startswith(METHODS):
+        return PLAIN, "HTTP came to a TLS port; use https:// there, or bind an http:// address for it"
+    found = next((name for start, name in OTHERS if data.startswith(start)), "something else")
+    if found.startswith("a PROXY header"):
+        return b"", f"{found} came before TLS; give --proxy-protocol, or turn it off in the proxy"
+    return b"", f"{found} came to a TLS port"
 
 
 def words(data: bytes, reason: str, v1: bool, v2: bool, wanted: str) -> str:

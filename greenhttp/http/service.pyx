@@ -56,6 +56,7 @@ cdef class Service:
         self.noise = noise if noise is not None else lambda kind, message, level="info": report(level, message)
         self.max_connections = connections
         self.arriving = Phase("arriving", 0.0 if s.proxy_protocol == "off" else s.proxy_timeout)
+        self.handshaking = Phase("handshaking", s.tls_timeout)
         self.fresh = Phase("fresh", s.header_timeout, setting="header")
         self.heading = Phase("heading", s.header_timeout, setting="header")
         self.idle = Phase("idle", s.keepalive_timeout)
@@ -68,8 +69,8 @@ cdef class Service:
         self.body = Phase("body", s.body_timeout, s.body_min_rate, s.min_rate_after, "body")
         self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.phases = (
-            self.arriving, self.fresh, self.heading, self.idle, self.queued, self.running, self.overdue,
-            self.flushing, self.draining, self.lingering, self.body, self.writing,
+            self.arriving, self.handshaking, self.fresh, self.heading, self.idle, self.queued, self.running,
+            self.overdue, self.flushing, self.draining, self.lingering, self.body, self.writing,
         )
         self.health_path = None if s.health_path is None else s.health_path.encode("ascii")
         reserve = 0 if self.health_path is None else RESERVE
@@ -120,6 +121,11 @@ cdef class Service:
         """What runs in the application: seconds, `GET /path`, green thread; the oldest first. May be called in another
         thread. Empty without a board."""
         return in_progress(self.board, (self.running, self.overdue))
+
+    def renew(self, certificates):
+        """From now on handshakes are made with these certificates."""
+        if self.arrivals is not None:
+            self.arrivals.certificates = certificates
 
     def announce_close(self):
         """From now on every answer says that it is the last on its connection."""

@@ -6,7 +6,7 @@ from gevent.event import Event
 
 from tests.sim import native
 
-KEPT = ("Wait", "Connection", "SocketStream", "SpawnedJob", "FilePart", "ProxyArrival", "Proxied")
+KEPT = ("Wait", "Connection", "SocketStream", "SpawnedJob", "FilePart", "Arrival", "Proxied")
 COUNTS = (
     "connections", "arriving", "fresh", "heading", "queued", "running", "overdue", "flushing", "draining", "lingering",
     "body", "writing", "pool_ready", "pool_waiting",

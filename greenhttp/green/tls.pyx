@@ -1,0 +1,881 @@
+"""TLS between a stream and its socket, and which certificate a client is shown.
+
+    DirectLayer     OpenSSL's own functions (see `openssl`): no Python object is made for what is read or written
+    SimpleLayer     an ssl.SSLObject and two MemoryBIO: where those cannot be had, and for contexts with callbacks
+
+Both encrypt into memory and send from there, so that OpenSSL never meets a full socket: several records leave in one
+system call, what the system does not take is held back here, and an answer leaves together with the goodbye
+(close_notify) behind it. The tickets that end a handshake wait for the first answer if its request has come already.
+
+All connections share one BIO. It keeps nothing: whatever calls OpenSSL says before for which connection that is, and
+nothing in OpenSSL that could call Python, or another green thread, is used this way. The interpreter's lock is held.
+
+The end of the connection is kept from OpenSSL, which would take nothing more for sending: a peer that has ended its
+input without a goodbye may still be answered. Whether something can be missing is for whoever reads to judge:
+`Layer.over` says CUT.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_SetFromErrno
+from cpython.ref cimport Py_INCREF
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy
+
+from greenhttp.green.chunks cimport CHUNK, borrow, count_held, hand_back
+from greenhttp.green.layer cimport BROKEN, CUT, OPEN, PARTED, SHAKEN, SHAKING, Handshake, Layer
+from greenhttp.green.openssl cimport Library, has_callbacks, libssl, pointer_of
+from greenhttp.green.stream cimport Stream, iovec
+from greenhttp.green.transport cimport SocketStream
+
+import _ssl
+import ssl
+
+from greenhttp.errors import TLSError
+
+
+cdef extern from *:
+    """
+    #include <sys/socket.h>
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0
+    #endif
+    #ifndef MSG_MORE
+    #define MSG_MORE 0
+    #endif
+    """
+    ssize_t c_recv "recv"(int fd, void* into, size_t size, int flags) noexcept
+    ssize_t c_send "send"(int fd, const void* data, size_t size, int flags) noexcept
+    int MSG_NOSIGNAL, MSG_MORE
+
+cdef enum:                      # OpenSSL's
+    BIO_CTRL_EOF = 2
+    BIO_CTRL_FLUSH = 11
+    BIO_RETRY = 0x9             # BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY
+    BIO_FLAGS = 0xf
+    BIO_TYPE = 0x4a0            # a source and sink of our own, without a descriptor
+    MODE = 0x12                 # SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS
+    CTRL_MODE = 33
+    CTRL_SNI_CALLBACK = 53
+    CTRL_SNI_ARGUMENT = 54
+    CTRL_TICKET_CALLBACK = 72
+    NO_RENEGOTIATION = 0x40000000
+    ERROR_WANT_READ = 2
+    ERROR_ZERO_RETURN = 6
+    SNI_OK = 0
+    SNI_FATAL = 2
+    EX_DATA_OF_CONTEXT = 1
+
+cdef enum:
+    RECORD = 16384              # plaintext of a record at most (RFC 8446 5.1)
+    MOST_GIVEN = 49152          # plaintext encrypted before it is sent
+    MOST_TAKEN = 262144         # received for one `take`: a flood of records without content must come to an end
+    MOST_REPLIES = 65536        # what OpenSSL itself answers meanwhile, and the peer does not read
+
+force_simple = False            # for tests and measurements: SSLObject also where the direct way would do
+
+
+# The BIO --------------------------------------------------------------------------------------------------------------
+
+cdef struct Operation:          # what OpenSSL is called for at this moment
+    int fd
+    const char* before          # bytes that came before the layer did
+    uint32_t before_size
+    bint ended                  # the connection has
+    int failure                 # errno
+    int64_t received
+    bint paused                 # enough was received
+    char* out                   # encrypted, to be sent. Grows to what was ever needed, and stays
+    size_t out_size
+    size_t out_room
+
+cdef Operation operation
+cdef char gathered[RECORD]
+cdef char bin[RECORD]
+cdef void* bio = NULL
+cdef int tickets_at = -1
+cdef Library* lib = libssl()
+
+
+cdef int bio_read(void* self, char* into, int size) noexcept:
+    cdef ssize_t n
+    lib.BIO_clear_flags(self, BIO_FLAGS)
+    if operation.before_size:
+        n = min(size, <int>operation.before_size)
+        memcpy(into, operation.before, n)
+        operation.before += n
+        operation.before_size -= <uint32_t>n
+        return <int>n
+    if operation.received >= MOST_TAKEN:
+        operation.paused = True
+        lib.BIO_set_flags(self, BIO_RETRY)
+        return -1
+    if not operation.ended and operation.failure == 0:
+        while True:
+            n = c_recv(operation.fd, into, size, 0)
+            if n > 0:
+                operation.received += n
+                return <int>n
+            if n == 0:
+                operation.ended = True
+            elif errno == EINTR:
+                continue
+            elif errno != EAGAIN:
+                operation.failure = errno
+            break
+    lib.BIO_set_flags(self, BIO_RETRY)
+    return -1
+
+
+cdef bint more_room(size_t size) noexcept:
+    """Room for so many bytes more of output. False: no memory."""
+    cdef size_t room = max(operation.out_room, <size_t>4096)
+    cdef char* larger
+    while room < operation.out_size + size:
+        room *= 2
+    if room != operation.out_room:
+        larger = <char*>realloc(operation.out, room)
+        if larger == NULL:
+            return False
+        operation.out = larger
+        operation.out_room = room
+    return True
+
+
+cdef int bio_write(void* self, const char* data, int size) noexcept:
+    lib.BIO_clear_flags(self, BIO_FLAGS)
+    if not more_room(size):
+        return -1
+    memcpy(operation.out + operation.out_size, data, size)
+    operation.out_size += size
+    return size
+
+
+cdef long bio_control(void* self, int what, long number, void* pointer) noexcept:
+    return what == BIO_CTRL_FLUSH
+
+
+cdef int prepare() except -1:
+    """Make the BIO, once."""
+    global bio, tickets_at
+    cdef void* method
+    if bio != NULL or lib == NULL:
+        return 0
+    method = lib.BIO_meth_new(BIO_TYPE, b"greenhttp")
+    if method != NULL:
+        lib.BIO_meth_set_write(method, bio_write)
+        lib.BIO_meth_set_read(method, bio_read)
+        lib.BIO_meth_set_ctrl(method, bio_control)
+        bio = lib.BIO_new(method)
+    if bio == NULL:
+        raise MemoryError
+    lib.BIO_set_init(bio, 1)
+    tickets_at = lib.CRYPTO_get_ex_new_index(EX_DATA_OF_CONTEXT, 0, NULL, NULL, NULL, NULL)
+    return 0
+
+prepare()
+
+
+# Which certificate ----------------------------------------------------------------------------------------------------
+
+cdef int on_server_name(void* connection, int* alert, void* argument) noexcept:
+    """OpenSSL's servername callback (RFC 6066 3)."""
+    cdef const char* name = lib.SSL_get_servername(connection, 0)
+    cdef object context
+    if name == NULL:
+        return SNI_OK
+    try:
+        context = (<Certificates>argument).choose(name)
+    except BaseException:
+        return SNI_FATAL
+    if context is not None and context is not (<Certificates>argument).first:
+        if has_callbacks(context):
+            return SNI_FATAL            # set after the start: see Certificates.layer
+        lib.SSL_set_SSL_CTX(connection, pointer_of(context))
+    return SNI_OK
+
+
+cdef int on_ticket(
+    void* connection, unsigned char* name, unsigned char* iv, void* cipher, void* mac, int encrypting
+) noexcept:
+    """OpenSSL's callback for session tickets (RFC 5077 4, RFC 8446 4.6.1): AES-256-CBC and HMAC with SHA-256."""
+    cdef TicketKeys* tickets = <TicketKeys*>lib.SSL_CTX_get_ex_data(lib.SSL_get_SSL_CTX(connection), tickets_at)
+    cdef unsigned char* key
+    cdef int i
+    if tickets == NULL or tickets.count == 0:
+        return 0
+    for i in range(1 if encrypting else tickets.count):
+        key = tickets.keys[i]
+        if encrypting:
+            if lib.RAND_bytes(iv, 16) != 1 or lib.EVP_EncryptInit_ex(
+                cipher, lib.EVP_aes_256_cbc(), NULL, key + 48, iv
+            ) != 1:
+                return -1
+            memcpy(name, key, 16)
+        elif memcmp(name, key, 16) != 0:
+            continue
+        elif lib.EVP_DecryptInit_ex(cipher, lib.EVP_aes_256_cbc(), NULL, key + 48, iv) != 1:
+            return -1
+        if lib.HMAC_Init_ex(mac, key + 16, 32, lib.EVP_sha256(), NULL) != 1:
+            return -1
+        return 1 if i == 0 else 2       # 2: taken, and a ticket of the newest key is given
+    return 0
+
+
+cdef class Certificates:
+    """Certificates(contexts)\n--\n
+    What a listener shows its clients.
+
+    Arguments:
+        contexts: pairs of names and an ssl.SSLContext, at least one. A client that names a server (SNI, RFC 6066 3) is
+            shown the first that has exactly this name, else the first with a wildcard for it (`*.example.com` stands for
+            one label, RFC 6125 6.4.3), else, and if it names none, the first of all.
+
+    Attributes:
+        contexts: as given, a tuple.
+
+    A context is used as it is; of the others than the first the certificate alone counts.
+    """
+
+    def __init__(self, contexts):
+        self.contexts = tuple([(tuple(names), context) for names, context in contexts])
+        if not self.contexts:
+            raise ValueError("at least one certificate is needed")
+        self.exact, self.wild = {}, {}
+        for names, context in self.contexts:
+            if not isinstance(context, _ssl._SSLContext):       # what ssl.SSLContext is may have been patched since
+                raise TypeError(f"an ssl.SSLContext is needed, not {type(context).__name__}")
+            for name in names:
+                name = name.rstrip(".").lower().encode("idna" if not name.isascii() else "ascii")
+                where, name = (self.wild, name[2:]) if name.startswith(b"*.") else (self.exact, name)
+                where.setdefault(name, context)
+        self.first = self.contexts[0][1]
+        several = len(self.contexts) > 1
+        self.direct = lib != NULL and not any([has_callbacks(context) for _, context in self.contexts])
+        if lib != NULL:
+            if several:
+                # Of a Python callback that the context may have, OpenSSL knows nothing any more.
+                if has_callbacks(self.first) and self.first.sni_callback is not None:
+                    return
+                lib.SSL_CTX_callback_ctrl(
+                    pointer_of(self.first), CTRL_SNI_CALLBACK, <void (*)() noexcept>on_server_name
+                )
+                lib.SSL_CTX_ctrl(pointer_of(self.first), CTRL_SNI_ARGUMENT, 0, <void*>self)
+        elif several and self.first.sni_callback is None:
+            exact, wild = self.exact, self.wild
+
+            def by_name(connection, name, context):
+                found = find(exact, wild, name.encode() if name is not None else None)
+                if found is not None:
+                    connection.context = found
+
+            self.first.sni_callback = by_name
+
+    def __dealloc__(self):
+        if lib == NULL or self.contexts is None:
+            return
+        for _, context in self.contexts:
+            if tickets_at >= 0 and lib.SSL_CTX_get_ex_data(pointer_of(context), tickets_at) == <void*>&self.tickets:
+                lib.SSL_CTX_set_ex_data(pointer_of(context), tickets_at, NULL)
+        if len(self.contexts) > 1 and not has_callbacks(self.first):
+            lib.SSL_CTX_callback_ctrl(pointer_of(self.first), CTRL_SNI_CALLBACK, <void (*)() noexcept>NULL)
+
+    cdef object choose(self, bytes name):
+        return find(self.exact, self.wild, name)
+
+    def chosen(self, str name):
+        """The context for a server name; the first where none is for that name."""
+        context = self.choose(name.encode())
+        return self.first if context is None else context
+
+    def set_ticket_keys(self, keys):
+        """Let session tickets be encrypted by keys that others may have as well: other processes, or this one later.
+
+        Arguments:
+            keys: of 80 bytes each: a name (16), a key for HMAC (32) and one for AES (32). The first encrypts, all
+                decrypt; at most 8 are kept.
+
+        Returns False where that cannot be done (see `openssl`): tickets are valid in this process alone then.
+        """
+        cdef int count = 0
+        keys = list(keys)[:TICKET_KEYS]
+        if lib == NULL or tickets_at < 0:
+            return False
+        if any([len(key) != TICKET_KEY for key in keys]):
+            raise ValueError(f"a ticket key has {TICKET_KEY} bytes")
+        for key in keys:
+            memcpy(self.tickets.keys[count], PyBytes_AS_STRING(key), TICKET_KEY)
+            count += 1
+        self.tickets.count = count
+        for _, context in self.contexts:
+            if lib.SSL_CTX_callback_ctrl(
+                pointer_of(context), CTRL_TICKET_CALLBACK, <void (*)() noexcept>on_ticket
+            ) != 1 or lib.SSL_CTX_set_ex_data(pointer_of(context), tickets_at, &self.tickets) != 1:
+                return False
+        return True
+
+    @property
+    def way(self):
+        """"direct" or "simple": how the next connection is made."""
+        return "direct" if self.is_direct() else "simple"
+
+    def is_direct(self):
+        return bool(self.direct and not force_simple and not has_callbacks(self.first))
+
+    cdef Layer layer(self):
+        """For a connection that was accepted. Looked at for each: a callback may have been set meanwhile."""
+        cdef DirectLayer made
+        if not self.direct or force_simple or has_callbacks(self.first):
+            return server_side(self.first)
+        made = DirectLayer.__new__(DirectLayer)
+        made.ssl = lib.SSL_new(pointer_of(self.first))
+        if made.ssl == NULL:
+            raise MemoryError
+        made.certificates = self
+        lib.BIO_up_ref(bio)
+        lib.SSL_set_bio(made.ssl, bio, bio)
+        lib.SSL_ctrl(made.ssl, CTRL_MODE, MODE, NULL)
+        lib.SSL_set_read_ahead(made.ssl, 1)
+        lib.SSL_set_options(made.ssl, NO_RENEGOTIATION)
+        lib.SSL_set_accept_state(made.ssl)
+        return made
+
+
+cdef object find(dict exact, dict wild, bytes name):
+    """The context for a server name, or None."""
+    if name is None:
+        return None
+    name = name.lower()
+    found = exact.get(name)
+    return wild.get(name.partition(b".")[2]) if found is None else found
+
+
+# The direct way -------------------------------------------------------------------------------------------------------
+
+cdef class DirectLayer(Layer):
+    """TLS by OpenSSL's own functions. Made by `Certificates.layer`."""
+
+    def __dealloc__(self):
+        if self.ssl != NULL:
+            lib.SSL_free(self.ssl)
+        self.forget()
+
+    cdef void forget(self) noexcept:
+        if self.held != NULL:
+            count_held(-<ssize_t>self.held_size)
+            free(self.held)
+            self.held = NULL
+            self.held_size = 0
+
+    cdef int begin(self, Stream stream) except -1:
+        """OpenSSL is about to be called for this connection."""
+        operation.fd = (<SocketStream>stream).fd
+        operation.before_size = 0
+        operation.ended = False
+        operation.failure = 0
+        operation.received = 0
+        operation.paused = False
+        operation.out_size = 0
+        if self.held != NULL:
+            if not more_room(self.held_size):
+                raise MemoryError
+            memcpy(operation.out, self.held, self.held_size)
+            operation.out_size = self.held_size
+            self.forget()
+        if lib.ERR_peek_error():
+            lib.ERR_clear_error()       # of somebody else's: it would be taken for ours
+        return 0
+
+    cdef int leave(self, Stream stream, bint last, bint wait) except -1:
+        """Send what OpenSSL wants sent, or hold it back: all of it with `wait`, else what the system does not take.
+
+        1: nothing is held back.
+        """
+        cdef size_t sent = 0
+        cdef ssize_t n
+        cdef int problem = 0
+        while sent < operation.out_size and not wait:
+            n = c_send(
+                operation.fd, operation.out + sent, operation.out_size - sent,
+                MSG_NOSIGNAL | (MSG_MORE if last else 0),
+            )
+            if n >= 0:
+                sent += n
+            elif errno == EAGAIN:
+                break
+            elif errno != EINTR:
+                problem = errno
+                break
+        self.stuck = not wait and sent < operation.out_size
+        if problem:
+            stream.failed = True
+            self.said = True
+            errno_set(problem)
+            PyErr_SetFromErrno(OSError)         # raises
+        if sent == operation.out_size:
+            return 1
+        self.held = <char*>malloc(operation.out_size - sent)
+        if self.held == NULL:
+            stream.failed = True
+            raise MemoryError
+        self.held_size = <uint32_t>(operation.out_size - sent)
+        count_held(self.held_size)
+        memcpy(self.held, operation.out + sent, self.held_size)
+        return 0
+
+    cdef Py_ssize_t held_back(self) noexcept:
+        return self.held_size
+
+    cdef int ended(self, int result) except -1:
+        """What has ended an operation that gave `result`: sets `over`, or nothing if more has to come."""
+        cdef int error = lib.SSL_get_error(self.ssl, result)
+        if error == ERROR_WANT_READ:
+            if operation.ended:
+                self.over = CUT
+        elif error == ERROR_ZERO_RETURN:
+            self.over = PARTED
+        else:
+            self.over = BROKEN
+            self.problem = <uint32_t>lib.ERR_get_error()
+            lib.ERR_clear_error()
+        return 0
+
+    cdef Py_ssize_t read(self, Stream stream, char* into, size_t size) except -2:
+        cdef size_t n = 0
+        cdef int got, failure
+        if self.over == BROKEN:
+            raise self.broken(stream)
+        if self.over != OPEN:
+            return 0
+        self.begin(stream)
+        self.unfinished = False
+        while True:
+            got = lib.SSL_read(self.ssl, into + n, <int>min(size - n, <size_t>0x7fffffff))
+            if got <= 0:
+                self.ended(got)
+                break
+            n += got
+            if n == size:
+                self.unfinished = lib.SSL_has_pending(self.ssl)
+                break
+            if not lib.SSL_has_pending(self.ssl):
+                break
+        if operation.paused:
+            self.unfinished = True
+        failure = operation.failure
+        if operation.out_size:
+            self.leave(stream, False, False)            # its own answers: to key updates, or why it gives up
+            if self.held_size > MOST_REPLIES and self.over == OPEN:
+                self.over = BROKEN
+        if n:
+            return n                                    # how it has ended is for the next call
+        if failure:
+            stream.failed = True
+            errno_set(failure)
+            PyErr_SetFromErrno(OSError)                 # raises
+        if self.over == BROKEN:
+            raise self.broken(stream)
+        return -1 if self.over == OPEN else 0
+
+    cdef object broken(self, Stream stream):
+        stream.failed = True
+        self.said = True
+        return TLSError(f"the peer's TLS cannot be read: {words(self.problem)}")
+
+    cdef Py_ssize_t take(self, Stream stream, char* into, size_t size) except -2:
+        return self.read(stream, into, size)
+
+    cdef Py_ssize_t discard(self, Stream stream, size_t size) except -2:
+        return self.read(stream, bin, min(size, <size_t>RECORD))
+
+    cdef Py_ssize_t give(self, Stream stream, iovec* parts, int count) except -2:
+        cdef Py_ssize_t total = 0, size
+        cdef size_t n, at = 0
+        cdef char* data
+        cdef int i = 0, result
+        if self.stuck:
+            self.begin(stream)
+            if not self.leave(stream, False, False):
+                return -1
+        if self.over == BROKEN:
+            raise self.broken(stream)
+        self.begin(stream)
+        while i < count and total < MOST_GIVEN:
+            n = parts[i].iov_len - at
+            if n >= RECORD or i + 1 == count:
+                data = <char*>parts[i].iov_base + at
+                size = min(<Py_ssize_t>n, MOST_GIVEN - total)
+                at += size
+            else:                                       # small ones share a record
+                data = gathered
+                size = 0
+                while i < count and size < RECORD:
+                    n = min(parts[i].iov_len - at, <size_t>(RECORD - size))
+                    memcpy(gathered + size, <char*>parts[i].iov_base + at, n)
+                    size += n
+                    at += n
+                    if at < parts[i].iov_len:
+                        break
+                    i += 1
+                    at = 0
+            if size:
+                result = lib.SSL_write(self.ssl, data, <int>size)
+                if result <= 0:
+                    self.ended(result)
+                    self.over = BROKEN
+                    raise self.broken(stream)
+                total += size
+            if i < count and at == parts[i].iov_len:
+                i += 1
+                at = 0
+        if total == 0:
+            return 0 if count == 0 else -1
+        # The last of an answer waits for the goodbye behind it.
+        self.leave(stream, False, stream.finishing and operation.out_size < RECORD)
+        return total
+
+    cdef bint settle(self, Stream stream, bint last) except -1:
+        if self.held == NULL and (self.said or not last):
+            return True
+        self.begin(stream)
+        if last and not self.said:
+            self.said = True
+            if self.over != BROKEN:
+                lib.SSL_shutdown(self.ssl)
+        return self.leave(stream, last, False)
+
+    cdef Handshake shake(self, Stream stream) except *:
+        cdef uint32_t before = stream.in_end - stream.in_pos
+        cdef int result
+        self.begin(stream)
+        if before:
+            operation.before = stream.inbuf + stream.in_pos
+            operation.before_size = before
+        result = lib.SSL_do_handshake(self.ssl)
+        stream.consume(before - operation.before_size)
+        if result == 1:
+            self.leave(stream, False, True)             # tickets: see `settle`
+            self.certificates = None
+            if stream.in_end > stream.in_pos:
+                raise TLSError("more came with the handshake than belongs to it")
+            return SHAKEN
+        self.ended(result)
+        if operation.failure:
+            stream.failed = True
+            errno_set(operation.failure)
+            PyErr_SetFromErrno(OSError)                 # raises
+        self.leave(stream, False, False)
+        if self.over == OPEN:
+            return SHAKING
+        self.said = True
+        if self.over == CUT:
+            raise TLSError("the peer disconnected during the handshake")
+        raise TLSError(words(self.problem))
+
+    cdef int part(self, Stream stream) except -1:
+        if self.said or stream.failed:
+            return 0
+        try:
+            self.settle(stream, True)
+        except OSError:
+            pass
+        return 0
+
+    # ---- what was agreed on
+
+    @property
+    def version(self):
+        """`TLSv1.3`, say."""
+        return lib.SSL_get_version(self.ssl).decode()
+
+    @property
+    def cipher(self):
+        """Name and bits of the cipher suite; None before the handshake is over."""
+        cdef void* cipher = lib.SSL_get_current_cipher(self.ssl)
+        if cipher == NULL:
+            return None
+        return lib.SSL_CIPHER_get_name(cipher).decode(), lib.SSL_CIPHER_get_bits(cipher, NULL)
+
+    @property
+    def server_name(self):
+        """The host that the client wants, or None."""
+        cdef const char* name = lib.SSL_get_servername(self.ssl, 0)
+        return None if name == NULL else name.decode("ascii", "replace")
+
+    @property
+    def alpn(self):
+        """The protocol that was agreed on (RFC 7301), or None."""
+        cdef const unsigned char* name = NULL
+        cdef unsigned int size = 0
+        lib.SSL_get0_alpn_selected(self.ssl, &name, &size)
+        return (<const char*>name)[:size].decode("ascii", "replace") if size else None
+
+    @property
+    def resumed(self):
+        """Whether an earlier session was resumed."""
+        return bool(lib.SSL_session_reused(self.ssl))
+
+    @property
+    def verified(self):
+        """Whether the peer has shown a certificate that was verified."""
+        return self.certificate is not None and lib.SSL_get_verify_result(self.ssl) == 0 \
+            and lib.SSL_CTX_get_verify_mode(lib.SSL_get_SSL_CTX(self.ssl)) != 0
+
+    @property
+    def certificate(self):
+        """The peer's certificate in DER, or None."""
+        cdef void* found = lib.SSL_get1_peer_certificate(self.ssl)
+        cdef unsigned char* into
+        cdef int size
+        if found == NULL:
+            return None
+        try:
+            size = lib.i2d_X509(found, NULL)
+            if size <= 0:
+                return None
+            der = PyBytes_FromStringAndSize(NULL, size)
+            into = <unsigned char*>PyBytes_AS_STRING(der)
+            lib.i2d_X509(found, &into)
+            return der
+        finally:
+            lib.X509_free(found)
+
+
+cdef str words(uint32_t problem):
+    """What OpenSSL says of an error."""
+    cdef const char* text = lib.ERR_reason_error_string(problem) if problem else NULL
+    return "unknown reason" if text == NULL else text.decode("ascii", "replace")
+
+
+cdef extern from *:
+    """
+    static void greenhttp_errno_set(int number) { errno = number; }
+    """
+    void errno_set "greenhttp_errno_set"(int number) noexcept
+
+
+# The simple way -------------------------------------------------------------------------------------------------------
+
+cdef SimpleLayer server_side(object context):
+    return simple(context, True, None)
+
+
+cdef SimpleLayer simple(object context, bint server, object name):
+    cdef SimpleLayer made = SimpleLayer.__new__(SimpleLayer)
+    made.incoming, made.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    made.ssl = context.wrap_bio(made.incoming, made.outgoing, server_side=server, server_hostname=name)
+    made.held = b""
+    return made
+
+
+cdef class SimpleLayer(Layer):
+    """TLS by Python's SSLObject."""
+
+    cdef Py_ssize_t receive(self, SocketStream stream) except -2:
+        """Take from the socket what is there: bytes; 0 at the end; -1 when nothing is."""
+        cdef char* chunk = borrow()
+        cdef ssize_t n
+        if chunk == NULL:
+            raise MemoryError
+        try:
+            while True:
+                n = c_recv(stream.fd, chunk, CHUNK, 0)
+                if n >= 0 or errno != EINTR:
+                    break
+            if n > 0:
+                self.incoming.write(PyBytes_FromStringAndSize(chunk, n))
+        finally:
+            hand_back(chunk)
+        if n < 0 and errno != EAGAIN:
+            stream.failed = True
+            PyErr_SetFromErrno(OSError)                 # raises
+        return n
+
+    cdef int leave(self, Stream stream, bint last, bint wait) except -1:
+        """As DirectLayer's."""
+        cdef bytes data = self.outgoing.read() if self.outgoing.pending else b""
+        cdef ssize_t n
+        if self.held:
+            data = self.held + data
+        self.held = data
+        while self.held and not wait:
+            n = c_send(
+                (<SocketStream>stream).fd, PyBytes_AS_STRING(self.held), PyBytes_GET_SIZE(self.held),
+                MSG_NOSIGNAL | (MSG_MORE if last else 0),
+            )
+            if n >= 0:
+                self.held = self.held[n:]
+            elif errno == EAGAIN:
+                break
+            elif errno != EINTR:
+                stream.failed = True
+                self.said = True
+                PyErr_SetFromErrno(OSError)             # raises
+        self.stuck = bool(self.held) and not wait
+        return not self.held
+
+    cdef Py_ssize_t held_back(self) noexcept:
+        return PyBytes_GET_SIZE(self.held)
+
+    cdef object reading(self, Stream stream, Py_ssize_t size):
+        """Some plaintext; None when nothing is there; b"" at the end."""
+        cdef Py_ssize_t n, received = 0
+        if self.over == BROKEN:
+            raise self.broken(stream, None)
+        if self.over != OPEN:
+            return b""
+        self.unfinished = False
+        while True:
+            try:
+                data = self.ssl.read(size)
+                if data:
+                    self.unfinished = self.ssl.pending() > 0 or self.incoming.pending > 0
+                else:
+                    self.over = PARTED
+                return data
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLZeroReturnError:
+                self.over = PARTED
+                return b""
+            except ssl.SSLError as error:
+                self.over = BROKEN
+                self.leave(stream, False, False)
+                raise self.broken(stream, error) from None
+            if self.outgoing.pending:
+                self.leave(stream, False, False)
+                if len(self.held) > MOST_REPLIES:
+                    self.over = BROKEN
+                    raise self.broken(stream, None)
+            if received > MOST_TAKEN:
+                self.unfinished = True
+                return None
+            n = self.receive(stream)
+            if n == 0:
+                self.over = CUT
+                return b""
+            if n < 0:
+                return None
+            received += n
+
+    cdef object broken(self, Stream stream, object error):
+        stream.failed = True
+        self.said = True
+        return TLSError(f"the peer's TLS cannot be read: {reason_of(error)}")
+
+    cdef Py_ssize_t take(self, Stream stream, char* into, size_t size) except -2:
+        data = self.reading(stream, min(size, <size_t>RECORD))
+        if data is None:
+            return -1
+        memcpy(into, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        return PyBytes_GET_SIZE(data)
+
+    cdef Py_ssize_t discard(self, Stream stream, size_t size) except -2:
+        data = self.reading(stream, min(size, <size_t>RECORD))
+        return -1 if data is None else PyBytes_GET_SIZE(data)
+
+    cdef Py_ssize_t give(self, Stream stream, iovec* parts, int count) except -2:
+        cdef Py_ssize_t total = 0, n
+        cdef int i
+        cdef list pieces = []
+        if self.stuck and not self.leave(stream, False, False):
+            return -1
+        for i in range(count):
+            n = min(<Py_ssize_t>parts[i].iov_len, MOST_GIVEN - total)
+            pieces.append((<char*>parts[i].iov_base)[:n])
+            total += n
+            if total == MOST_GIVEN:
+                break
+        if total == 0:
+            return 0 if count == 0 else -1
+        try:
+            self.ssl.write(b"".join(pieces))
+        except ssl.SSLError as error:
+            self.over = BROKEN
+            raise self.broken(stream, error) from None
+        self.leave(stream, False, stream.finishing and self.outgoing.pending < RECORD)
+        return total
+
+    cdef bint settle(self, Stream stream, bint last) except -1:
+        if not self.held and (self.said or not last):
+            return True
+        if last and not self.said:
+            self.said = True
+            if self.over != BROKEN:
+                try:
+                    self.ssl.unwrap()
+                except ssl.SSLError:
+                    pass                                # the peer has not said its own yet
+        return self.leave(stream, last, False)
+
+    cdef Handshake shake(self, Stream stream) except *:
+        cdef Py_ssize_t n = 1
+        if stream.in_end > stream.in_pos:
+            self.incoming.write(stream.cut(stream.in_end - stream.in_pos))
+        while True:
+            try:
+                self.ssl.do_handshake()
+                self.leave(stream, False, True)
+                return SHAKEN
+            except ssl.SSLWantReadError:
+                self.leave(stream, False, False)
+            except (ssl.SSLError, ssl.CertificateError) as error:
+                self.over = BROKEN
+                self.said = True
+                self.leave(stream, False, False)
+                raise TLSError(reason_of(error)) from None
+            n = self.receive(stream)
+            if n == 0:
+                self.over = CUT
+                self.said = True
+                raise TLSError("the peer disconnected during the handshake")
+            if n < 0:
+                return SHAKING
+
+    cdef int part(self, Stream stream) except -1:
+        if self.said or stream.failed:
+            return 0
+        try:
+            self.settle(stream, True)
+        except OSError:
+            pass
+        return 0
+
+    @property
+    def version(self):
+        """As DirectLayer's; so the others."""
+        return self.ssl.version()
+
+    @property
+    def cipher(self):
+        found = self.ssl.cipher()
+        return None if found is None else (found[0], found[2])
+
+    @property
+    def server_name(self):
+        return self.ssl.server_hostname if not self.ssl.server_side else getattr(self.ssl, "server_hostname", None)
+
+    @property
+    def alpn(self):
+        return self.ssl.selected_alpn_protocol()
+
+    @property
+    def resumed(self):
+        return self.ssl.session_reused
+
+    @property
+    def verified(self):
+        return self.certificate is not None and self.ssl.context.verify_mode != ssl.CERT_NONE
+
+    @property
+    def certificate(self):
+        return self.ssl.getpeercert(True)
+
+
+cdef str reason_of(object error):
+    """What OpenSSL says of an error, without Python's source lines."""
+    if error is None:
+        return "too much of nothing"
+    reason = getattr(error, "verify_message", None) or getattr(error, "reason", None)
+    return str(reason).replace("_", " ").lower() if reason else str(error)
