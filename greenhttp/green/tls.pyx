@@ -15,9 +15,9 @@ input without a goodbye may still be answered. Whether something can be missing 
 `Layer.over` says CUT.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
-from cpython.ref cimport Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
@@ -58,7 +58,6 @@ cdef enum:                      # OpenSSL's
     MODE = 0x12                 # SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS
     CTRL_MODE = 33
     CTRL_SNI_CALLBACK = 53
-    CTRL_SNI_ARGUMENT = 54
     CTRL_TICKET_CALLBACK = 72
     NO_RENEGOTIATION = 0x40000000
     ERROR_WANT_READ = 2
@@ -94,7 +93,8 @@ cdef Operation operation
 cdef char gathered[RECORD]
 cdef char bin[RECORD]
 cdef void* bio = NULL
-cdef int tickets_at = -1
+cdef int owner_at = -1          # which of a context's places for others are ours: its Certificates,
+cdef int tickets_at = -1        # and the keys of its tickets
 cdef Library* lib = libssl()
 
 
@@ -158,7 +158,7 @@ cdef long bio_control(void* self, int what, long number, void* pointer) noexcept
 
 cdef int prepare() except -1:
     """Make the BIO, once."""
-    global bio, tickets_at
+    global bio, owner_at, tickets_at
     cdef void* method
     if bio != NULL or lib == NULL:
         return 0
@@ -171,7 +171,10 @@ cdef int prepare() except -1:
     if bio == NULL:
         raise MemoryError
     lib.BIO_set_init(bio, 1)
+    owner_at = lib.CRYPTO_get_ex_new_index(EX_DATA_OF_CONTEXT, 0, NULL, NULL, NULL, NULL)
     tickets_at = lib.CRYPTO_get_ex_new_index(EX_DATA_OF_CONTEXT, 0, NULL, NULL, NULL, NULL)
+    if owner_at < 0 or tickets_at < 0:
+        raise MemoryError
     return 0
 
 prepare()
@@ -179,17 +182,20 @@ prepare()
 
 # Which certificate ----------------------------------------------------------------------------------------------------
 
-cdef int on_server_name(void* connection, int* alert, void* argument) noexcept:
-    """OpenSSL's servername callback (RFC 6066 3)."""
+cdef int on_server_name(void* connection, int* alert, void* argument) noexcept with gil:
+    """OpenSSL's servername callback (RFC 6066 3). SSLObject lets go of the interpreter's lock before it comes here."""
     cdef const char* name = lib.SSL_get_servername(connection, 0)
+    cdef void* owner = lib.SSL_CTX_get_ex_data(lib.SSL_get_SSL_CTX(connection), owner_at)
+    cdef Certificates certificates
     cdef object context
-    if name == NULL:
+    if name == NULL or owner == NULL:
         return SNI_OK
+    certificates = <Certificates>owner
     try:
-        context = (<Certificates>argument).choose(name)
+        context = certificates.choose(name)
     except BaseException:
         return SNI_FATAL
-    if context is not None and context is not (<Certificates>argument).first:
+    if context is not None and context is not certificates.first:
         if has_callbacks(context):
             return SNI_FATAL            # set after the start: see Certificates.layer
         lib.SSL_set_SSL_CTX(connection, pointer_of(context))
@@ -223,6 +229,7 @@ cdef int on_ticket(
     return 0
 
 
+@cython.no_gc_clear             # its end needs the contexts
 cdef class Certificates:
     """Certificates(contexts)\n--\n
     What a listener shows its clients.
@@ -258,10 +265,10 @@ cdef class Certificates:
                 # Of a Python callback that the context may have, OpenSSL knows nothing any more.
                 if has_callbacks(self.first) and self.first.sni_callback is not None:
                     return
+                lib.SSL_CTX_set_ex_data(pointer_of(self.first), owner_at, <void*>self)
                 lib.SSL_CTX_callback_ctrl(
                     pointer_of(self.first), CTRL_SNI_CALLBACK, <void (*)() noexcept>on_server_name
                 )
-                lib.SSL_CTX_ctrl(pointer_of(self.first), CTRL_SNI_ARGUMENT, 0, <void*>self)
         elif several and self.first.sni_callback is None:
             exact, wild = self.exact, self.wild
 
@@ -275,11 +282,12 @@ cdef class Certificates:
     def __dealloc__(self):
         if lib == NULL or self.contexts is None:
             return
+        # The callbacks stay where they are, and find nothing; unless somebody else shows these contexts by now.
         for _, context in self.contexts:
-            if tickets_at >= 0 and lib.SSL_CTX_get_ex_data(pointer_of(context), tickets_at) == <void*>&self.tickets:
+            if lib.SSL_CTX_get_ex_data(pointer_of(context), tickets_at) == <void*>&self.tickets:
                 lib.SSL_CTX_set_ex_data(pointer_of(context), tickets_at, NULL)
-        if len(self.contexts) > 1 and not has_callbacks(self.first):
-            lib.SSL_CTX_callback_ctrl(pointer_of(self.first), CTRL_SNI_CALLBACK, <void (*)() noexcept>NULL)
+            if lib.SSL_CTX_get_ex_data(pointer_of(context), owner_at) == <void*>self:
+                lib.SSL_CTX_set_ex_data(pointer_of(context), owner_at, NULL)
 
     cdef object choose(self, bytes name):
         return find(self.exact, self.wild, name)
@@ -300,7 +308,7 @@ cdef class Certificates:
         """
         cdef int count = 0
         keys = list(keys)[:TICKET_KEYS]
-        if lib == NULL or tickets_at < 0:
+        if lib == NULL:
             return False
         if any([len(key) != TICKET_KEY for key in keys]):
             raise ValueError(f"a ticket key has {TICKET_KEY} bytes")
@@ -353,6 +361,7 @@ cdef object find(dict exact, dict wild, bytes name):
 
 # The direct way -------------------------------------------------------------------------------------------------------
 
+@cython.no_gc                   # no cycle goes through it, and 16 bytes less
 cdef class DirectLayer(Layer):
     """TLS by OpenSSL's own functions. Made by `Certificates.layer`."""
 
