@@ -30,6 +30,7 @@ LINES = (
     ("server", "logs"),
     ("hosting", "observe"),
     ("http", "patch"),
+    ("tls",),
     ("wire", "green", "offloading"),
     ("process", "settings"),
     ("errors", "traces"),

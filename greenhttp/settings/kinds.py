@@ -304,7 +304,7 @@ def parse_paths(value: object) -> tuple[str, ...]:
         value = value.split(",")
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{value!r} is not a file name; give one, or a list of them")
-    return tuple(dict.fromkeys(text for entry in value if (text := _text(entry).strip())))
+    return tuple(text for entry in value if (text := _text(entry).strip()))  # twice the same: a key of two certificates
 
 
 def parse_secret(value: object) -> str | None:

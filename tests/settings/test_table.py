@@ -291,7 +291,7 @@ def test_what_is_no_variable(given):
 @pytest.mark.parametrize("name", ["certfile", "keyfile"])
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [("a.pem", ("a.pem",)), (" a.pem , b.pem,a.pem", ("a.pem", "b.pem")), (["b,c.pem", "a.pem"], ("b,c.pem", "a.pem")),
+    [("a.pem", ("a.pem",)), ("b.pem , a.pem,b.pem", ("b.pem", "a.pem", "b.pem")), (["b,c.pem"], ("b,c.pem",)),
      (("a.pem", ""), ("a.pem",)), ([], ()), ("", ()), ("off", ()), (False, ()), (None, ())],
 )  # fmt: skip
 def test_files_of_certificates(name, given, kept):

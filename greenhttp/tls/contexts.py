@@ -1,0 +1,109 @@
+"""Material -> an `ssl.SSLContext` for each certificate -> the Certificates of a server.
+
+For who serves: `ssl` must come after the patch, so a master leaves this module alone.
+"""
+
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from greenhttp.errors import ConfigError
+from greenhttp.tls.described import describe
+from greenhttp.tls.material import Material, add_authorities
+from greenhttp.tls.pem import Pair
+
+if TYPE_CHECKING:
+    from greenhttp.green.tls import Certificates
+
+ContextHook: TypeAlias = Callable[[Callable[[], ssl.SSLContext]], ssl.SSLContext]
+
+PRIORITIZE_CHACHA = 1 << 21  # SSL_OP_PRIORITIZE_CHACHA: a client that prefers it has no instructions for AES
+HTTP = ("http/1.1",)  # for ALPN
+
+_VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+_MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def certificates(
+    material: Material, context_hook: ContextHook | None = None, alpn: Sequence[str] = HTTP
+) -> "Certificates":
+    """Which certificate a client is shown; the first pair is the default.
+
+    Arguments:
+        context_hook: gunicorn's `ssl_context(config, default_factory)` with its config in place, so that it takes the
+            factory alone; its context is used instead of that of the factory.
+        alpn: protocols to agree on, the preferred one first; empty: none.
+
+    Raises:
+        ConfigError: the hook returns no context for a server.
+    """
+    from greenhttp.green.tls import Certificates
+
+    made = Certificates(list(named_contexts(material, context_hook, alpn)))
+    if material.ticket_keys:
+        made.set_ticket_keys(list(material.ticket_keys))
+    return made
+
+
+def named_contexts(
+    material: Material, context_hook: ContextHook | None = None, alpn: Sequence[str] = HTTP
+) -> Iterator[tuple[tuple[str, ...], ssl.SSLContext]]:
+    """Each context with the names it is for. Certificates for the same names share one.
+
+    Of one name there may be an RSA and an ECDSA certificate: OpenSSL then gives each client what it can verify.
+    """
+    groups: dict[tuple[str, ...], list[Pair]] = {}
+    for pair in material.pairs:
+        groups.setdefault(tuple(sorted(describe(pair.chain).names)), []).append(pair)
+    for names, pairs in groups.items():
+        yield names, _hooked(material, pairs, context_hook, alpn)
+
+
+def _hooked(
+    material: Material, pairs: Sequence[Pair], hook: ContextHook | None, alpn: Sequence[str]
+) -> ssl.SSLContext:
+    def factory() -> ssl.SSLContext:
+        return context(material, pairs, alpn)
+
+    if hook is None:
+        return factory()
+    made = hook(factory)
+    if not isinstance(made, ssl.SSLContext):
+        raise ConfigError(
+            f"ssl_context returned {type(made).__name__}; return an ssl.SSLContext, like the function that it is given"
+        )
+    if made.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ConfigError("ssl_context returned a context for clients; make it with ssl.PROTOCOL_TLS_SERVER")
+    return made
+
+
+def context(material: Material, pairs: Sequence[Pair] = (), alpn: Sequence[str] = HTTP) -> ssl.SSLContext:
+    """A context for the server's side.
+
+    Arguments:
+        pairs: certificates of this context; empty: all of the material's.
+    """
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = _MINIMUM[material.minimum]
+    made.options |= (
+        ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_SINGLE_ECDH_USE
+        | PRIORITIZE_CHACHA
+    )  # fmt: skip
+    made.set_ciphers(material.ciphers)
+    if alpn:
+        made.set_alpn_protocols(list(alpn))
+    for pair in reversed(pairs or material.pairs):  # the last of a kind of key counts, and it is the first that shall
+        pair.load(made)
+    if material.authorities:
+        add_authorities(made, material.authorities)
+    made.verify_mode = _VERIFY[material.cert_reqs]
+    return made
+
+
+def client(authorities: bytes | None, pair: Pair | None) -> ssl.SSLContext:
+    """A context for the client's side; without authorities it trusts those of the system."""
+    made = ssl.create_default_context(cadata=None if authorities is None else authorities.decode("ascii", "replace"))
+    made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if pair is not None:
+        pair.load(made)
+    return made

@@ -1,0 +1,270 @@
+"""The files that the settings name -> Material: all that who serves needs of them, as bytes.
+
+    read(settings)                    Material; raises ConfigError, one line for the first thing that is wrong
+    material.tocontent(), from_bytes   for a pipe to another process
+
+A master reads, and its workers need no permission to. Each pair of certificate and key is tried by OpenSSL here, so
+that what is wrong is known before anybody serves with it. What has only expired is no error: `described` tells.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from greenhttp.errors import ConfigError
+from greenhttp.settings.checks import cert_reqs as checked_reqs
+from greenhttp.settings.checks import tls_min as checked_minimum
+from greenhttp.settings.kinds import parse_word
+from greenhttp.settings.values import Settings
+from greenhttp.tls.described import Described, describe
+from greenhttp.tls.files import beside, content, found, places
+from greenhttp.tls.pem import CERTIFICATE, ENCRYPTED, KEY, Encrypted, Pair
+
+# Mozilla's intermediate configuration without those that need Diffie-Hellman parameters: forward secrecy, and
+# encryption that authenticates (AEAD). TLS 1.3 has no others.
+CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
+    ":ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+)
+TICKET_KEY = 80  # bytes: its name, a key for AES-256 and one for HMAC
+
+
+@dataclass(frozen=True)
+class Material:
+    """Certificates and what goes with them, checked. The repr shows no secret.
+
+    Attributes:
+        pairs: certificates with their keys; the first is the default.
+        authorities: PEM of those that clients' certificates must come from; b"" for none.
+        cert_reqs: "none", "optional" or "required".
+        ciphers: suites of TLS 1.2, in OpenSSL's format.
+        minimum: the oldest version, "1.2" or "1.3".
+        ticket_keys: 80 bytes each, the newest first, with which session tickets are sealed.
+    """
+
+    pairs: tuple[Pair, ...]
+    authorities: bytes = field(default=b"", repr=False)
+    cert_reqs: str = "none"
+    ciphers: str = CIPHERS
+    minimum: str = "1.2"
+    ticket_keys: tuple[bytes, ...] = field(default=(), repr=False)
+
+    def tocontent(self) -> bytes:
+        """All of it; secrets among it are not encrypted."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return json.dumps(values, default=_packed).encode()
+
+    @classmethod
+    def fromcontent(cls, data: bytes) -> "Material":
+        """What `to_bytes` was called on."""
+        values = {name: _unpacked(value) for name, value in json.loads(data).items()}
+        return cls(**{**values, "pairs": tuple(Pair(*pair) for pair in values["pairs"])})
+
+    def described(self) -> list[tuple[Pair, Described]]:
+        """Each pair with what its certificate says."""
+        return [(pair, describe(pair.chain)) for pair in self.pairs]
+
+
+def _packed(value: bytes) -> dict[str, str]:
+    return {"base64": base64.b64encode(value).decode()}
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return base64.b64decode(value["base64"])
+    return tuple(map(_unpacked, value)) if isinstance(value, list) else value
+
+
+# ---- from settings
+
+
+def read(settings: Settings, ticket_keys: Sequence[bytes] = ()) -> Material:
+    """What `certfile` and the other settings of TLS name.
+
+    Arguments:
+        ticket_keys: those in use; without any, one is made.
+
+    Raises:
+        ConfigError: a file is missing, cannot be read, is no PEM; a key is encrypted and there is no password, or a
+            wrong one; certificate and key do not belong together; there is no `certfile`; other settings do not fit.
+    """
+    if not settings.certfile:
+        raise ConfigError("certfile: there is no certificate; give certfile")
+    password = _password(settings)
+    pairs = tuple(_pair(certfile, keyfile, password) for certfile, keyfile in places(settings))
+    return _checked(
+        pairs, settings.ca_certs, settings.cert_reqs, settings.ciphers, settings.tls_min,
+        tuple(ticket_keys) or (new_ticket_key(),),
+    )  # fmt: skip
+
+
+def read_one(
+    certfile: str | os.PathLike[str],
+    keyfile: str | os.PathLike[str] | None = None,
+    password: str | bytes | None = None,
+    ca_certs: str | os.PathLike[str] | None = None,
+    cert_reqs: int | str = "none",
+    ciphers: str | None = None,
+    minimum: str = "1.2",
+) -> Material:
+    """The same of one certificate, by what `greenhttp.tls.server` takes. Raises ConfigError."""
+    try:
+        cert_reqs = checked_reqs(parse_word(cert_reqs))
+    except ValueError as error:
+        raise ConfigError(f"cert_reqs: {error}") from None
+    try:
+        minimum = checked_minimum(parse_word(minimum))
+    except ValueError as error:
+        raise ConfigError(f"minimum: {error}") from None
+    pairs = list(found(os.fspath(certfile), None if keyfile is None else os.fspath(keyfile)))
+    if len(pairs) > 1:
+        raise ConfigError(f"certfile: {certfile}: there are {len(pairs)} certificates in it; give the file of one")
+    secret = password.encode() if isinstance(password, str) else password
+    pair = _pair(*pairs[0], secret)
+    return _checked((pair,), None if ca_certs is None else os.fspath(ca_certs), cert_reqs, ciphers, minimum, ())
+
+
+def new_ticket_key() -> bytes:
+    """A key for session tickets."""
+    return os.urandom(TICKET_KEY)
+
+
+# ---- what is in them
+
+
+def _password(settings: Settings) -> bytes | None:
+    """Of the keys. Raises ConfigError."""
+    given = settings.keyfile_password
+    if given is None or not given.startswith("file:"):
+        return None if given is None else given.encode("utf-8", "surrogateescape")
+    lines = content("keyfile_password", given[5:]).splitlines()
+    if not lines or not lines[0]:
+        raise ConfigError(f"keyfile_password: {given[5:]}: its first line is empty; write the password there")
+    return lines[0]
+
+
+def _pair(certfile: str, keyfile: str | None, password: bytes | None) -> Pair:
+    """Certificate and key, if they belong together. Raises ConfigError."""
+    chain = content("certfile", certfile)
+    if not CERTIFICATE.search(chain):
+        what = "a private key without a certificate" if KEY.search(chain) else _not_pem(chain, "a PEM certificate")
+        raise ConfigError(f"certfile: {certfile}: it is {what}")
+    if keyfile is None and not KEY.search(chain):
+        names = ", ".join(os.path.basename(place) for place in beside(certfile))
+        raise ConfigError(f"certfile: {certfile}: its key is not in it, nor beside it ({names}); give keyfile")
+    key = chain if keyfile is None else content("keyfile", keyfile)
+    setting, place = ("certfile", certfile) if keyfile is None else ("keyfile", keyfile)
+    if not KEY.search(key):
+        what = "a certificate, not a key" if CERTIFICATE.search(key) else _not_pem(key, "a private key in PEM")
+        raise ConfigError(f"{setting}: {place}: it is {what}")
+    pair = Pair(chain, key, password if ENCRYPTED.search(key) else None, certfile, place)
+    import _ssl
+
+    try:
+        describe(chain)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"certfile: {certfile}: OpenSSL cannot read this certificate{_because(error)}") from None
+    try:
+        pair.load(_context())
+    except Encrypted:
+        raise ConfigError(f"{setting}: {place}: the key is encrypted; give keyfile_password") from None
+    except (_ssl.SSLError, ValueError) as error:
+        raise ConfigError(_why_not(pair, setting, error)) from None
+    return pair
+
+
+def _context() -> Any:
+    """One to try things with. The class below `ssl`'s, which comes after the patch."""
+    import _ssl
+
+    return _ssl._SSLContext(_ssl.PROTOCOL_TLS_SERVER)
+
+
+def _why_not(pair: Pair, setting: str, refused: Exception) -> str:
+    """What to say of a pair that OpenSSL refuses. Its reason tells little, and other things in other versions."""
+    import _ssl
+
+    reason = _reason(refused)
+    if "mismatch" in reason or reason == "no certificate assigned":  # the latter: a key of another kind
+        return (
+            f"keyfile: {pair.keyfile} is not the key of the first certificate in {pair.certfile}; give the key it was"
+            " made with, or put the server's own certificate first"
+        )
+    if reason.endswith(("too small", "too weak")):
+        return f"certfile: {pair.certfile}: OpenSSL refuses it ({reason}); have one made with a longer key, or SHA-256"
+    try:
+        add_authorities(_context(), pair.chain)
+    except (_ssl.SSLError, ValueError) as error:
+        return f"certfile: {pair.certfile}: OpenSSL cannot read all its certificates{_because(error)}"
+    if pair.password is not None:
+        return f"{setting}: {pair.keyfile}: keyfile_password does not decrypt this key; correct the password"
+    return f"{setting}: {pair.keyfile}: OpenSSL cannot read this key{_because(refused)}; it may be damaged"
+
+
+def _reason(error: Exception) -> str:
+    """OpenSSL's own word, in small letters, if there is one. The text of an error names a line of CPython's."""
+    return str(getattr(error, "reason", None) or "").replace("_", " ").lower()
+
+
+def _because(error: Exception) -> str:
+    reason = _reason(error)
+    return f" ({reason})" if reason else ""
+
+
+def _not_pem(data: bytes, wanted: str) -> str:
+    if not data.strip():
+        return "empty"
+    if data[:2] == b"\x30\x82":
+        return (
+            f"not {wanted} but in binary form (DER or PKCS #12); convert it with openssl x509 -inform der, openssl pkey"
+            " -inform der, or openssl pkcs12 -nodes"
+        )
+    return f"not {wanted}"
+
+
+def authorities(path: str) -> bytes:
+    """The PEM text of those in a file. Raises ConfigError."""
+    import _ssl
+
+    data = content("ca_certs", path)
+    if not CERTIFICATE.search(data):
+        raise ConfigError(f"ca_certs: {path}: it is {_not_pem(data, 'a PEM file of certificates')}")
+    try:
+        add_authorities(_context(), data)
+    except (_ssl.SSLError, ValueError) as error:
+        raise ConfigError(f"ca_certs: {path}: OpenSSL cannot read this file{_because(error)}") from None
+    return data
+
+
+def add_authorities(context: Any, data: bytes) -> None:
+    """Have a context trust these. Raises `ssl.SSLError`."""
+    context.load_verify_locations(None, None, data.decode("ascii", "replace"))
+
+
+def _checked(
+    pairs: tuple[Pair, ...],
+    ca_certs: str | None,
+    cert_reqs: str,
+    ciphers: str | None,
+    minimum: str,
+    ticket_keys: tuple[bytes, ...],
+) -> Material:
+    import _ssl
+
+    if cert_reqs != "none" and ca_certs is None:
+        raise ConfigError(
+            f"cert_reqs: {cert_reqs} needs the authorities that clients' certificates come from; give ca_certs"
+        )
+    try:
+        _context().set_ciphers(ciphers or CIPHERS)
+    except _ssl.SSLError:
+        hint = "; those of TLS 1.3 cannot be set" if str(ciphers).startswith("TLS_") else ""
+        raise ConfigError(
+            f"ciphers: {ciphers!r} has none that OpenSSL knows{hint}; give some like ECDHE+AESGCM, or leave it out"
+        ) from None
+    return Material(
+        pairs, b"" if ca_certs is None else authorities(ca_certs), cert_reqs, ciphers or CIPHERS, minimum, ticket_keys
+    )
