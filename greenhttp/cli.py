@@ -24,7 +24,7 @@ import click
 from greenhttp import __version__
 from greenhttp.errors import AppError, ConfigError
 from greenhttp.program import boot, endings
-from greenhttp.program.check import check_settings
+from greenhttp.program.check import check_certificates, check_settings
 from greenhttp.settings import console
 from greenhttp.settings.console import colourful, keep, kept, paint, say, say_as_it_is
 from greenhttp.settings.file import is_python, read_python, read_toml
@@ -421,6 +421,7 @@ def _main(arguments: Sequence[str], options: dict[str, Any]) -> int:
             supervised = _is_supervised(settings, origins)
             boot.enter(settings)
             check_settings(settings)
+            certificates = [] if doctor else check_certificates(settings, "GREENHTTP_HELD" in os.environ)
         except ConfigError as error:
             for line in str(error).splitlines():
                 if line.startswith(" "):  # to be copied
@@ -433,7 +434,7 @@ def _main(arguments: Sequence[str], options: dict[str, Any]) -> int:
         if doctor:
             return _examine(app, settings, options, file)
         if options["check"]:
-            return _check(app, settings, file)
+            return _check(app, settings, file, certificates)
         if supervised:
             return _supervise(app, settings, options, where, file, _hooks(origins))
         return _run(app, settings, file)
@@ -536,7 +537,7 @@ def _live(name: str, settings: Settings, life: "Life") -> int:
         life.over()
 
 
-def _check(name: str, settings: Settings, file: str) -> int:
+def _check(name: str, settings: Settings, file: str, certificates: Sequence[str]) -> int:
     """Say what would be served."""
     boot.run_file(settings, file)
     server = boot.load(name, settings)
@@ -554,6 +555,8 @@ def _check(name: str, settings: Settings, file: str) -> int:
         watch.check_import()
     for line in doubts(server):
         say(line, "yellow")
+    for line in certificates:
+        console.show(f"{line}\n")
     console.show(f"ok: {name} at {', '.join(settings.bind)}, interface: {described(server)}\n")
     return STOPPED
 

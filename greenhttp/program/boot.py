@@ -125,14 +125,30 @@ def _is_in(directory: str) -> bool:
 
 def _placed(settings: Settings, directory: str) -> Settings:
     """The same, with paths that no longer depend on the current directory."""
+    from dataclasses import replace
+
     from greenhttp.settings.address import parse_address
 
     places = [parse_address(text) for text in settings.bind]
     bind = [
-        f"unix:{os.path.join(directory, place.path)}" if place.kind == "unix" else str(place) for place in places
+        str(replace(place, path=os.path.join(directory, place.path)) if place.kind == "unix" else place)
+        for place in places
     ]
-    log = settings.access_logfile
-    return settings.replace(bind=bind, access_logfile=log if log in (None, "-") else os.path.join(directory, log))
+
+    def placed(path: str | None) -> str | None:
+        return path if path in (None, "-") else os.path.join(directory, path or "")
+
+    secret = settings.keyfile_password
+    if secret is not None and secret.startswith("file:"):
+        secret = f"file:{placed(secret[5:])}"
+    return settings.replace(
+        bind=bind,
+        access_logfile=placed(settings.access_logfile),
+        certfile=[placed(path) for path in settings.certfile],
+        keyfile=[placed(path) for path in settings.keyfile],
+        ca_certs=placed(settings.ca_certs),
+        keyfile_password=secret,
+    )
 
 
 def prepare_gevent() -> None:

@@ -24,10 +24,10 @@ def check_settings(settings: Settings) -> None:
     from greenhttp.logs.config import read
     from greenhttp.observe.atoms import parse
     from greenhttp.process.accounts import group_id, owner_ids, user_id
-    from greenhttp.settings.address import parse_address
+    from greenhttp.settings.address import is_tls, parse_address
 
     for text in settings.bind:
-        parse_address(text)
+        is_tls(parse_address(text), bool(settings.certfile))
     if settings.user is not None:
         user_id(settings.user)
     if settings.group is not None:
@@ -39,6 +39,36 @@ def check_settings(settings: Settings) -> None:
     for path in settings.pythonpath:
         if not _is_there(path):
             raise ConfigError(f"pythonpath: {path}: there is no such directory or archive")
+
+
+def check_certificates(settings: Settings, started: bool = False) -> list[str]:
+    """A line for each certificate: what it is for, who has issued it, until when; and what is wrong with its time.
+
+    Arguments:
+        started: whether somebody serves with them already, who may have read what this user may not.
+
+    Raises ConfigError for what nobody could serve with.
+    """
+    if not settings.certfile:
+        return []
+    import time
+
+    from greenhttp.tls.files import Unreadable
+    from greenhttp.tls.material import read
+
+    try:
+        material = read(settings)
+    except Unreadable as error:
+        if started:
+            return [str(error)]
+        raise
+    lines = []
+    for pair, described in material.described():
+        names = ", ".join(described.names) or f"nobody ({described.subject})"
+        issuer = "itself" if described.self_signed else described.issuer
+        doubt = described.doubt(time.time()) or f"valid until {described.end()}"
+        lines.append(f"certificate {pair.certfile}: for {names}, issued by {issuer}, {doubt}")
+    return lines
 
 
 def _is_there(path: str) -> bool:

@@ -51,7 +51,7 @@ TOO_LATE = OF_THE_COMMAND | {"patch", "workers", "timeout"}  # settings of a pro
 
 OF_HTTP = (  # settings that people give for streams too, and that do nothing there
     "forwarded_field", "forwarded_host", "forwarded_strip", "secure_scheme_headers", "root_path", "root_path_header",
-    "allowed_hosts", "request_id_header",
+    "allowed_hosts", "request_id_header", "https_redirect",
 )  # fmt: skip
 
 SOON = 0.5  # seconds within which the hub should have heard of a signal

@@ -8,6 +8,8 @@ A setting that has no effect is named only if it was given, and is not the defau
 
 from collections.abc import Iterator
 
+from greenhttp.errors import ConfigError
+from greenhttp.settings.address import parse_address
 from greenhttp.settings.peers import EVERYBODY, UNIX, parse_network
 from greenhttp.settings.sources import Source, named
 from greenhttp.settings.table import BY_NAME
@@ -16,6 +18,7 @@ from greenhttp.settings.values import Settings
 TRUSTED, ALLOWED = "forwarded_allow_ips", "proxy_allow_from"
 WITHOUT_PROTOCOL = (ALLOWED, "proxy_timeout")  # what has no effect without `proxy_protocol`
 OF_X_FORWARDED = ("forwarded_host", "secure_scheme_headers")
+OF_TLS = ("keyfile_password", "ca_certs", "cert_reqs", "tls_min", "ciphers", "tls_timeout", "https_redirect")
 OF_TRUSTED = ("forwarded_field", *OF_X_FORWARDED, "root_path_header")  # what has none where nobody is trusted
 
 
@@ -27,7 +30,7 @@ def remarks(settings: Settings, won: Source) -> list[str]:
     """
     names = {name: named(name, given.origin) for name, given in won.items()}
     return [*open_lists(settings, names), *_over_unix(settings, names), *_idle(settings, won, names),
-            *_dropped(settings, names), *_interfaces(settings, names)]  # fmt: skip
+            *_tls(settings, won, names), *_dropped(settings, names), *_interfaces(settings, names)]  # fmt: skip
 
 
 def open_lists(settings: Settings, names: dict[str, str] | None = None) -> Iterator[str]:
@@ -55,7 +58,7 @@ def _everybody(texts: list[str]) -> Iterator[str]:
 
 
 def _over_unix(settings: Settings, names: dict[str, str]) -> Iterator[str]:
-    sockets = [text for text in settings.bind if text.startswith("unix:")]
+    sockets = [text for text in settings.bind if text.removeprefix("https://").removeprefix("http://")[:5] == "unix:"]
     if not sockets:
         return
     trusted, allowed = settings.forwarded_allow_ips, settings.proxy_allow_from
@@ -78,6 +81,36 @@ def _idle(settings: Settings, won: Source, names: dict[str, str]) -> Iterator[st
             yield f"{names[name]}: no effect with {BY_NAME['forwarded_field'].flag} {settings.forwarded_field}"
         elif not settings.forwarded_allow_ips:
             yield f"{names[name]}: no effect, since {BY_NAME[TRUSTED].flag} is empty"
+
+
+def _tls(settings: Settings, won: Source, names: dict[str, str]) -> Iterator[str]:
+    """What has no effect on TLS, and a password that others see."""
+    certfile = BY_NAME["certfile"].flag
+    given = list(_changed(settings, won, OF_TLS))
+    secret = "keyfile_password"
+    if secret in given and names[secret].startswith("--") and not settings.keyfile_password.startswith("file:"):
+        variable = BY_NAME[secret].variable
+        yield f"{names[secret]}: other users can see it on the command line; give file:/path, or {variable}"
+    if not settings.certfile:
+        for name in given:
+            yield f"{names[name]}: no effect without {certfile}"
+        return
+    schemes = [parse_address(text).scheme for text in settings.bind if _is_address(text)]
+    if schemes and all(scheme == "http" for scheme in schemes):
+        yield f"{names.get('certfile', 'certfile')}: no effect, since every address of --bind begins with http://"
+    if "ca_certs" in given and settings.cert_reqs == "none":
+        yield f"{names['ca_certs']}: no effect without {BY_NAME['cert_reqs'].flag} optional or required"
+    if "ciphers" in given and settings.tls_min == "1.3":
+        yield f"{names['ciphers']}: no effect with {BY_NAME['tls_min'].flag} 1.3, whose cipher suites are OpenSSL's"
+    if "https_redirect" in given and "http" not in schemes:
+        yield f"{names['https_redirect']}: no effect without an address like http://:80 in --bind"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(parse_address(text))
+    except ConfigError:  # it is told later
+        return False
 
 
 def _changed(settings: Settings, won: Source, names: tuple[str, ...]) -> Iterator[str]:

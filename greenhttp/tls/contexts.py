@@ -102,7 +102,7 @@ def context(material: Material, pairs: Sequence[Pair] = (), alpn: Sequence[str] 
 
 def client(authorities: bytes | None, pair: Pair | None) -> ssl.SSLContext:
     """A context for the client's side; without authorities it trusts those of the system."""
-    made = ssl.create_default_context(cadata=None if authorities is None else authorities.decode("ascii", "replace"))
+    made = ssl.create_default_context(cadata=None if authorities is None else authorities.decode("ascii", "ignore"))
     made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     if pair is not None:
         pair.load(made)

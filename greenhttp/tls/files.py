@@ -20,6 +20,10 @@ _CHAIN, _KEY = "fullchain.pem", "privkey.pem"  # certbot's; cert.pem and chain.p
 _OTHERS = {_CHAIN: (_KEY,), "cert.pem": (_KEY, "key.pem")}  # keys that are not called like their certificates
 
 
+class Unreadable(ConfigError):
+    """This user may not read a file; the one that has started the server could, perhaps."""
+
+
 def looked_at(settings: Settings) -> tuple[tuple[object, ...], ...]:
     """Each file and directory that the settings name, links followed: name, time of change, size, number.
 
@@ -108,7 +112,8 @@ def _inside(directory: str, strict: bool = False) -> list[str]:
         return []
     except OSError as error:
         if strict:
-            raise ConfigError(f"certfile: {directory}: cannot read this directory ({error.strerror})") from None
+            kind = Unreadable if isinstance(error, PermissionError) else ConfigError
+            raise kind(f"certfile: {directory}: cannot read this directory ({error.strerror})") from None
         return []
     return [os.path.join(directory, name) for name in sorted(names) if not name.startswith(".")]
 
@@ -146,15 +151,22 @@ def _is_certificate(path: str) -> bool:
 def content(setting: str, path: str) -> bytes:
     """Of a file. Raises ConfigError in the name of the setting."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ConfigError(f"{setting}: {path} is not a file")
-            data = file.read(LARGEST + 1)
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(LARGEST + 1)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise ConfigError(f"{setting}: {path}: there is no such file{_stale(path)}") from None
+    except PermissionError as error:
+        how = f"let user {os.geteuid()} read it, or start as root with --user and --workers"
+        raise Unreadable(f"{setting}: {path}: cannot read it ({error.strerror}); {how}") from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{setting}: {path}: cannot read it ({why}){_whose(error)}") from None
+        raise ConfigError(f"{setting}: {path}: cannot read it ({why})") from None
     if len(data) > LARGEST:
         raise ConfigError(f"{setting}: {path} is larger than 1 MiB; it should be a PEM file")
     return data
@@ -162,11 +174,5 @@ def content(setting: str, path: str) -> bytes:
 
 def _stale(path: str) -> str:
     return ", but a link to one that is gone" if os.path.islink(path) else ""
-
-
-def _whose(error: Exception) -> str:
-    if not isinstance(error, PermissionError):
-        return ""
-    return f"; let user {os.geteuid()} read it, or start as root with --user and --workers"
 
 

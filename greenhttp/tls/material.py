@@ -1,7 +1,7 @@
 """The files that the settings name -> Material: all that who serves needs of them, as bytes.
 
     read(settings)                    Material; raises ConfigError, one line for the first thing that is wrong
-    material.tocontent(), from_bytes   for a pipe to another process
+    material.to_bytes(), from_bytes   for a pipe to another process
 
 A master reads, and its workers need no permission to. Each pair of certificate and key is tried by OpenSSL here, so
 that what is wrong is known before anybody serves with it. What has only expired is no error: `described` tells.
@@ -52,13 +52,13 @@ class Material:
     minimum: str = "1.2"
     ticket_keys: tuple[bytes, ...] = field(default=(), repr=False)
 
-    def tocontent(self) -> bytes:
+    def to_bytes(self) -> bytes:
         """All of it; secrets among it are not encrypted."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return json.dumps(values, default=_packed).encode()
 
     @classmethod
-    def fromcontent(cls, data: bytes) -> "Material":
+    def from_bytes(cls, data: bytes) -> "Material":
         """What `to_bytes` was called on."""
         values = {name: _unpacked(value) for name, value in json.loads(data).items()}
         return cls(**{**values, "pairs": tuple(Pair(*pair) for pair in values["pairs"])})
@@ -241,7 +241,7 @@ def authorities(path: str) -> bytes:
 
 def add_authorities(context: Any, data: bytes) -> None:
     """Have a context trust these. Raises `ssl.SSLError`."""
-    context.load_verify_locations(None, None, data.decode("ascii", "replace"))
+    context.load_verify_locations(None, None, data.decode("ascii", "ignore"))
 
 
 def _checked(

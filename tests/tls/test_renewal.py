@@ -1,0 +1,209 @@
+"""tls/renewal.py: files that change while they are served."""
+
+import logging
+
+import pytest
+
+from greenhttp.errors import ConfigError
+from greenhttp.settings.values import Settings
+from greenhttp.tls.described import DAY, describe
+from greenhttp.tls.renewal import Renewal
+from tests.tls import certificates
+from tests.tls.certificates import put
+
+
+class Clock:
+    """A time that tests move."""
+
+    def __init__(self, now):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def said(caplog):
+    """The lines since the last call."""
+    caplog.set_level(logging.INFO, "greenhttp")
+
+    def said():
+        lines = [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+        caplog.clear()
+        return lines
+
+    return said
+
+
+OLD = certificates.leaf("a.example")
+NEW = certificates.leaf("a.example", "b.example")
+
+
+@pytest.fixture
+def renewal(tmp_path):
+    OLD.write(tmp_path)
+    return Renewal(Settings(certfile=str(tmp_path / "server.pem")))
+
+
+def test_where_nothing_changes_nothing_happens(renewal, said):
+    before = renewal.material
+    for _ in range(3):
+        assert renewal.look() is None
+    assert renewal.material is before and said() == []
+
+
+def test_new_files_are_read(renewal, said, tmp_path):
+    NEW.write(tmp_path)
+    material = renewal.look()
+    assert material is renewal.material and material.pairs[0].chain == NEW.chain
+    assert said() == [f"INFO new certificates: a.example and 1 more until {describe(NEW.chain).end()}"]
+    assert renewal.look() is None and said() == []
+
+
+def test_files_that_are_only_touched_are_no_news(renewal, said, tmp_path):
+    before = renewal.material
+    OLD.write(tmp_path)
+    assert renewal.look() is None
+    assert renewal.material is before and said() == []
+
+
+def test_a_half_is_refused_once_and_the_old_pair_stays(renewal, said, tmp_path):
+    before = renewal.material
+    put(tmp_path / "server.pem", NEW.chain)
+    assert renewal.look() is None and renewal.material is before
+    (line,) = said()
+    assert line.startswith("ERROR the certificates cannot be read again, those from before stay in use: keyfile: ")
+    assert renewal.look() is None and said() == []  # the same is not said again
+    put(tmp_path / "server.pem", b"")
+    assert renewal.look() is None
+    assert said()[0].endswith(": it is empty")
+    NEW.write(tmp_path)
+    assert renewal.look().pairs[0].key == NEW.key
+    assert said()[0].startswith("INFO new certificates: ")
+
+
+def test_the_old_pair_again_is_no_news(renewal, said, tmp_path):
+    put(tmp_path / "server.pem", NEW.chain)
+    assert renewal.look() is None and len(said()) == 1
+    put(tmp_path / "server.pem", OLD.chain)
+    assert renewal.look() is None and said() == []
+    put(tmp_path / "server.pem", NEW.chain)
+    assert renewal.look() is None and len(said()) == 1  # that is another time
+
+
+def test_files_that_could_not_be_opened_for_a_while_are_tried_again(renewal, said, tmp_path, monkeypatch):
+    """Without a change of theirs that could be seen."""
+    from greenhttp.tls import renewal as module
+
+    NEW.write(tmp_path)
+
+    def refused(*_):
+        raise ConfigError("certfile: cannot read it (Too many open files)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "read", refused)
+        assert renewal.look() is None
+    assert renewal.look().pairs[0].chain == NEW.chain
+
+
+def test_links_are_followed_as_certbot_has_them(tmp_path, said):
+    live, archive = tmp_path / "live" / "a.example", tmp_path / "archive"
+    live.mkdir(parents=True)
+    archive.mkdir()
+
+    def issue(number, leaf):
+        for name, data in (("fullchain", leaf.chain), ("privkey", leaf.key)):
+            put(archive / f"{name}{number}.pem", data)
+            (live / "new").symlink_to(archive / f"{name}{number}.pem")
+            (live / "new").rename(live / f"{name}.pem")
+
+    issue(1, OLD)
+    renewal = Renewal(Settings(certfile=str(live.parent)))
+    assert renewal.look() is None
+    issue(2, NEW)
+    assert renewal.look().pairs[0].chain == NEW.chain
+    live.with_name("b.example").mkdir()
+    live = live.with_name("b.example")
+    issue(3, certificates.leaf("b.example"))
+    assert len(renewal.look().pairs) == 2
+    assert len(said()) == 2
+
+
+def test_ticket_keys_grow_old(tmp_path):
+    clock = Clock(1e9)
+    OLD.write(tmp_path)
+    renewal = Renewal(Settings(certfile=str(tmp_path / "server.pem")), now=clock)
+    (first,) = renewal.material.ticket_keys
+    clock.now += DAY - 1
+    renewal.look()
+    assert renewal.material.ticket_keys == (first,)
+    clock.now += 1
+    second, kept = renewal.look().ticket_keys
+    assert kept == first != second
+    assert renewal.look() is None
+    NEW.write(tmp_path)
+    assert renewal.look().ticket_keys == (second, first)  # another certificate, the same keys
+    clock.now += DAY
+    third, kept = renewal.look().ticket_keys
+    assert kept == second and third not in (first, second)
+
+
+def test_ticket_keys_of_the_program_before(tmp_path):
+    OLD.write(tmp_path)
+    settings = Settings(certfile=str(tmp_path / "server.pem"))
+    assert Renewal(settings, [b"k" * 80]).material.ticket_keys == (b"k" * 80,)
+
+
+def test_other_settings(renewal, tmp_path):
+    before = renewal.material
+    other, _ = NEW.write(tmp_path, "other")
+    material = renewal.follow(Settings(certfile=other))
+    assert material is renewal.material and material.pairs[0].chain == NEW.chain
+    assert material.ticket_keys == before.ticket_keys
+    put(tmp_path / "other.key", OLD.key)
+    with pytest.raises(ConfigError, match="is not the key"):
+        renewal.follow(Settings(certfile=other, tls_min="1.3"))
+    assert renewal.material is material
+    OLD.write(tmp_path, "other")
+    assert renewal.look().pairs[0].chain == OLD.chain
+
+
+def test_what_expires_soon_is_told_once_a_day(tmp_path, said):
+    leaf = certificates.authority().leaf("a.example", days=30)
+    clock = Clock(describe(leaf.chain).ends - 15 * DAY)
+    leaf.write(tmp_path)
+    renewal = Renewal(Settings(certfile=str(tmp_path / "server.pem")), now=clock)
+
+    def looked(after):
+        clock.now += after
+        renewal.look()
+        return said()
+
+    end = describe(leaf.chain).end()
+    assert looked(0) == []
+    start = "WARNING the certificate for a.example (server.pem) expires in"
+    assert looked(DAY + 60) == [f"{start} 13 days, on {end}; renew it"]
+    assert looked(60) == looked(DAY - 120) == []
+    assert looked(60) == [f"{start} 12 days, on {end}; renew it"]
+    past = start.replace("expires in", "expired")
+    assert looked(13 * DAY) == [f"{past} less than an hour ago, on {end}; renew it"]
+    fresh = certificates.authority().leaf("a.example", days=90)
+    fresh.write(tmp_path)
+    assert looked(0) == [f"INFO new certificates: a.example until {describe(fresh.chain).end()}"]
+    assert looked(DAY) == []
+
+
+def test_each_certificate_is_told_of(tmp_path, said):
+    one = certificates.expired("a.example").write(tmp_path, "one")[0]
+    two = certificates.expired("b.example").write(tmp_path, "two")[0]
+    renewal = Renewal(Settings(certfile=[one, two]))
+    assert renewal.look() is None
+    assert [line.split("(")[0] for line in said()] == [
+        "WARNING the certificate for a.example ", "WARNING the certificate for b.example ",
+    ]  # fmt: skip
+    assert renewal.look() is None and said() == []
+
+
+def test_a_start_with_broken_files_fails(tmp_path):
+    with pytest.raises(ConfigError, match="is not the key"):
+        Renewal(Settings(certfile=certificates.mismatched(tmp_path)[0]))
