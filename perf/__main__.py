@@ -12,6 +12,7 @@ USAGE = """usage: python -m perf COMMAND [OPTION ...]
   peers [--only WORKLOAD,...] [--servers NAME,...] [--rounds 5] [--seconds 3] [--out perf/results]
                       CPU per request, rate, latency and memory beside other servers: tables, JSON and plots
   hello [the same]    peers --only hello-64,hello-1000,hello-10000
+  tls [the same]      peers --only tls-64,tls-new,tls-idle
   models [--only LOAD,...] [--models NAME,...] [--rounds 3] [--seconds 2] [--out perf/results]
                       ways to build a server beside each other: threads, pools, state machines, coroutines, greenlets
   reach [NAME ...] [--server greenhttp]
@@ -29,6 +30,7 @@ COMMANDS = {
     "micro": micro.main,
     "peers": peers.main,
     "hello": peers.hello,
+    "tls": peers.tls,
     "models": model_runs.main,
     "reach": reach.main,
     "budget": budget.main,

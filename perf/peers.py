@@ -18,7 +18,10 @@ OVERHEAD = 1.5
 """Seconds to start, check and stop a server: only for the first guess of the time left."""
 IDLE = 15
 """Seconds to open 10,000 connections one after the other and to ask on each twice: for that guess, too."""
+IDLE_TLS = 30
+"""The same over TLS."""
 HELLO = "hello-64,hello-1000,hello-10000"
+TLS = "tls-64,tls-new,tls-idle"
 
 
 def answer_size(port: int) -> int:
@@ -34,15 +37,26 @@ def answer_size(port: int) -> int:
         return len(received)
 
 
+def _unfit(workload: Workload) -> str | None:
+    """The one line that says why a workload cannot be measured here, or None."""
+    if line := workload.missing():
+        return line
+    if workload.fresh and wrk.resumes(workload.script, workload.fresh):
+        return f"{workload.name} is left out: wrk resumes sessions in spite of perf/wrk/fresh.c"
+    return None
+
+
 def _possible(chosen: list[Workload]) -> list[Workload]:
-    for workload in chosen:
-        if line := workload.missing():
-            print(line, file=sys.stderr)
-    return [workload for workload in chosen if not workload.missing()]
+    lines = {workload.name: _unfit(workload) for workload in chosen}
+    for line in filter(None, lines.values()):
+        print(line, file=sys.stderr)
+    return [workload for workload in chosen if not lines[workload.name]]
 
 
 def guess(workload: Workload, seconds: int) -> float:
-    return OVERHEAD + (IDLE if workload.idle else seconds * workload.stretch)
+    if workload.idle:
+        return OVERHEAD + (IDLE_TLS if workload.tls else IDLE)
+    return OVERHEAD + seconds * workload.stretch
 
 
 def run_rounds(
@@ -79,12 +93,13 @@ def main(arguments: list[str], command: str = "peers", only: str | None = None) 
         with servers.Running(servers.BY_NAME["greenhttp"]) as running:
             servers.floor_answer = answer_size(running.port)
 
-    able = {each.name: [server for server in present if each.name not in server.cannot] for each in workloads}
+    asked = {each.name: [server for server in present if server.takes(each)] for each in workloads}
+    able = {name: [server for server in each if name not in server.cannot] for name, each in asked.items()}
     notes = [
-        f"{each.name}: {server.name} not asked: {server.cannot[each.name]}"
-        for each in workloads
-        for server in present
-        if each.name in server.cannot
+        f"{name}: {server.name} not asked: {server.cannot[name]}"
+        for name, each in asked.items()
+        for server in each
+        if name in server.cannot
     ]
     steps = {each.name: len(able[each.name]) * options.rounds for each in workloads}
     seconds = sum(steps[each.name] * guess(each, options.seconds) for each in workloads)
@@ -109,6 +124,11 @@ def main(arguments: list[str], command: str = "peers", only: str | None = None) 
         drawn = pictures.draw(command, rows, windows, facts, directory)
         results.write(command, document, report.tables(rows), notes, directory, drawn)
     return 0
+
+
+def tls(arguments: list[str]) -> int:
+    """The short form: the workloads over TLS alone."""
+    return main(arguments, "tls", TLS)
 
 
 def hello(arguments: list[str]) -> int:

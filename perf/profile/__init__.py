@@ -69,6 +69,8 @@ def main(arguments: list[str]) -> int:
     if options.server not in servers.BY_NAME:
         parser.error(f"no server {options.server}; there are {', '.join(servers.BY_NAME)}")
     server, workload, seconds = servers.BY_NAME[options.server], BY_NAME[options.workload], options.seconds
+    if not server.takes(workload):
+        parser.error(f"{server.name} is not asked {workload.name}: it speaks {' and '.join(server.speaks)} here")
     if workload.name in server.cannot:
         parser.error(f"{server.name} is not asked {workload.name}: {server.cannot[workload.name]}")
     if reason := servers.missing_line(server) or (None if wrk.available() else wrk.MISSING):

@@ -87,7 +87,7 @@ def _ask(port: int, workload: Workload, batch: bytes) -> Iterator[None]:
     client = None
     try:
         while True:
-            client = client or clients.connect(port)
+            client = client or clients.connect(port, tls=workload.tls)
             client.settimeout(60)
             client.sendall(batch)
             answers, left = clients.Answers(), workload.pipeline

@@ -20,10 +20,10 @@ def available() -> bool:
 
 def drive(running: Running, workload: Workload, seconds: int, patience: int = 0) -> wrk.Load:
     """wrk's load on the server, for so many seconds. Unable when it counted errors, or no answer."""
-    url = f"http://127.0.0.1:{running.port}{workload.path}"
+    url = f"{workload.scheme}://127.0.0.1:{running.port}{workload.path}"
     seconds *= workload.stretch
     patience = max(patience, workload.patience)
-    load = wrk.start(url, workload.connections, seconds, workload.script, patience)
+    load = wrk.start(url, workload.connections, seconds, workload.script, patience, workload.fresh)
     try:
         output, _ = load.communicate(timeout=seconds + patience + 20)
     except subprocess.TimeoutExpired:

@@ -70,5 +70,9 @@ func main() {
 	for i := range mebibyte {
 		mebibyte[i] = 'x'
 	}
-	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Args[1], http.HandlerFunc(route)))
+	address, handler := "127.0.0.1:"+os.Args[1], http.HandlerFunc(route)
+	if len(os.Args) > 3 { // a certificate and its key
+		log.Fatal(http.ListenAndServeTLS(address, os.Args[2], os.Args[3], handler))
+	}
+	log.Fatal(http.ListenAndServe(address, handler))
 }

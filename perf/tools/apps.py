@@ -99,6 +99,20 @@ def app(environ, start_response):
     return route(environ, start_response)
 
 
+ASGI_FIELDS = [(b"content-type", PLAIN.encode()), (b"content-length", b"13")]
+ASGI_HELLO = [
+    {"type": "http.response.start", "status": 200, "headers": ASGI_FIELDS},
+    {"type": "http.response.body", "body": HELLO},
+]
+
+
+async def asgi(scope, receive, send):
+    """The hello alone."""
+    if scope["type"] == "http":
+        for message in ASGI_HELLO:
+            await send(message)
+
+
 def native(request):
     if request.target == "/wait":
         time.sleep(0.05)

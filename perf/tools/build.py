@@ -1,9 +1,12 @@
-"""Compiles the floor (C) and the Go peer into perf/build/, once, and again when their source is newer."""
+"""Makes in perf/build/ what the repository does not hold. Compiled once, and again when their source is newer: the
+floor and what is added to wrk (C), the Go peer. For each run: a certificate, and nginx's configuration."""
 
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).parent.parent
 BUILD = HERE / "build"
@@ -31,5 +34,42 @@ def go_hello() -> Path:
     return _compile(source, target, ["go", "build", "-o", str(target), str(source)], GOCACHE=cache, GO111MODULE="off")
 
 
-def missing_compiler(name: str, package: str) -> str | None:
+def fresh() -> Path:
+    """What keeps wrk from resuming sessions: see perf/wrk/fresh.c."""
+    source, target = HERE / "wrk" / "fresh.c", BUILD / "fresh.so"
+    return _compile(source, target, ["cc", "-O2", "-Wall", "-shared", "-fPIC", "-o", str(target), str(source), "-ldl"])
+
+
+class Pair(NamedTuple):
+    certfile: Path
+    keyfile: Path
+
+
+@cache
+def certificate() -> Pair:
+    """A new P-256 certificate for this run, signed by itself. The key is PKCS #8 (granian reads no other form)."""
+    pair = Pair(BUILD / "certificate.pem", BUILD / "key.pem")
+    BUILD.mkdir(exist_ok=True)
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-out", str(pair.certfile), "-keyout", str(pair.keyfile)],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return pair
+
+
+def nginx_configuration(port: int) -> Path:
+    """perf/start/nginx.conf for that port and this run's certificate."""
+    pair, target = certificate(), BUILD / "nginx.conf"
+    text = (HERE / "start" / "nginx.conf").read_text()
+    values = {"directory": BUILD, "port": port, **{name: path for name, path in pair._asdict().items()}}
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", str(value))
+    target.write_text(text)
+    return target
+
+
+def missing_program(name: str, package: str) -> str | None:
     return None if shutil.which(name) else f"install the Debian package `{package}`"

@@ -1,15 +1,35 @@
 """Plain clients for the scenarios: sockets, and an answer parser that knows no more than Content-Length."""
 
+import http.client
 import socket
+import ssl
 import time
 from collections.abc import Iterator
+from functools import cache
 
 
 def get(path: str = "/") -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
 
-def connect(port: int, receive_buffer: int | None = None, source: str | None = None) -> socket.socket:
+@cache
+def trusting() -> ssl.SSLContext:
+    """A context that takes any certificate: who the server is, is not what is measured."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def http_connection(port: int, tls: bool, timeout: float) -> http.client.HTTPConnection:
+    if tls:
+        return http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=trusting())
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+
+
+def connect(
+    port: int, receive_buffer: int | None = None, source: str | None = None, tls: bool = False
+) -> socket.socket:
     """`source`: an address of 127.0.0.0/8 to come from, since each has ephemeral ports of its own."""
     client = socket.socket()
     client.settimeout(10)
@@ -19,7 +39,7 @@ def connect(port: int, receive_buffer: int | None = None, source: str | None = N
         client.bind((source, 0))
     client.connect(("127.0.0.1", port))
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return client
+    return trusting().wrap_socket(client, server_hostname="localhost") if tls else client
 
 
 class Answers:

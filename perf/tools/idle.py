@@ -4,6 +4,7 @@ The server has had a few hundred connections before the first reading, so that w
 Kernel memory (socket buffers) is not the process's and not counted.
 """
 
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from perf.tools import clients, procfs
 from perf.tools.servers import Running
 
+SPARE = 500
+"""Descriptors of each process that are not for connections."""
 GIVE_UP = 10
 """Connections without an answer after which no more are tried: each may cost ten seconds of patience."""
 
@@ -38,6 +41,12 @@ class Held:
         return (self.after - self.before) / self.connections
 
 
+def affordable(connections: int) -> int:
+    """As many as that, or as a process here may have descriptors for: the server has one for each, and so has this."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return connections if limit == resource.RLIM_INFINITY else min(connections, limit - SPARE)
+
+
 def _answers(client) -> bool:
     try:
         return clients.ask(client)[0] == 200
@@ -45,10 +54,10 @@ def _answers(client) -> bool:
         return False
 
 
-def hold(running: Running, connections: int, say: Callable[[str], None]) -> Held:
+def hold(running: Running, connections: int, say: Callable[[str], None], tls: bool = False) -> Held:
     """Open them one after the other, ask on each, read the memory a second later, ask on each again."""
     say("warming up")
-    first = [clients.connect(running.port) for _ in range(200)]
+    first = [clients.connect(running.port, tls=tls) for _ in range(200)]
     for client in first:
         clients.ask(client)
     for client in first:
@@ -66,7 +75,7 @@ def hold(running: Running, connections: int, say: Callable[[str], None]) -> Held
             if number % 500 == 0:
                 say(f"{number:,} connections open")
             try:
-                opened.append(clients.connect(running.port))
+                opened.append(clients.connect(running.port, tls=tls))
                 unanswered += not _answers(opened[-1])
             except OSError:
                 unanswered += 1

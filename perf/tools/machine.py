@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import ssl
 import subprocess
 from datetime import datetime, timezone
 from importlib import metadata
@@ -10,7 +11,7 @@ from pathlib import Path
 
 TOP = Path(__file__).parent.parent.parent
 PACKAGES = ("gevent", "greenlet", "gunicorn", "uWSGI", "waitress", "cheroot", "granian", "bjoern", "fastwsgi",
-            "freastal", "Flask")  # fmt: skip
+            "freastal", "Flask", "uvicorn", "uvloop")  # fmt: skip
 
 
 def _line_of(path: str, name: str) -> str | None:
@@ -21,12 +22,12 @@ def _line_of(path: str, name: str) -> str | None:
     return None
 
 
-def said(*command: str) -> str:
-    """What a program says about itself on stdout; nothing where it is missing or cannot answer."""
+def said(*command: str, stream: str = "stdout") -> str:
+    """What a program says about itself; nothing where it is missing or cannot answer."""
     if not shutil.which(command[0]):
         return ""
     done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    return getattr(done, stream).strip()
 
 
 def today() -> str:
@@ -54,6 +55,8 @@ def facts() -> dict[str, str]:
         "greenhttp": commit(),
         "go": go[2].removeprefix("go") if len(go) > 2 else None,
         "wrk": wrk[1] if len(wrk) > 1 else None,
+        "nginx": said("nginx", "-v", stream="stderr").rpartition("/")[2].split(" ")[0],
+        "openssl": ssl.OPENSSL_VERSION.split()[1],
     }
     for package in PACKAGES:
         try:

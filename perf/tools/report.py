@@ -18,7 +18,7 @@ class Row:
     spread: float = 0.0
     """(largest - smallest) / median of the row's figure over the rounds."""
     ratio: float | None = None
-    """The row's figure over the floor's of the same workload and run ..."""
+    """The row's figure over that of `reference(workload)` in the same run ..."""
     ratio_ours: float | None = None
     """... and over that of greenhttp (WSGI)."""
     per_second: float = 0.0
@@ -57,22 +57,27 @@ def row(workload: str, server: str, windows: list[Window]) -> Row:
     )
 
 
+def reference(workload: str) -> str:
+    """Whom the rows of a workload are compared with: the least that the work can cost, or the best that there is. By
+    name, for a table whose rows are all void has nothing else that tells."""
+    return "nginx" if workload.startswith("tls-") else "floor"
+
+
 def with_ratios(rows: list[Row]) -> list[Row]:
-    """To the floor and to greenhttp of the same workload, where they have a figure."""
+    """To the reference and to greenhttp of the same workload, where they have a figure."""
 
-    def measure(server: str) -> dict[str, float]:
-        return {row.workload: row.main for row in rows if row.server == server and not row.void}
-
-    floors, ours = measure("floor"), measure("greenhttp")
+    good = [row for row in rows if not row.void]
+    references = {row.workload: row.main for row in good if row.server == reference(row.workload)}
+    ours = {row.workload: row.main for row in good if row.server == "greenhttp"}
 
     def over(row: Row, by_workload: dict[str, float]) -> float | None:
         against = by_workload.get(row.workload)
         return row.main / against if against and not row.void else None
 
-    return [replace(row, ratio=over(row, floors), ratio_ours=over(row, ours)) for row in rows]
+    return [replace(row, ratio=over(row, references), ratio_ours=over(row, ours)) for row in rows]
 
 
-HEAD = ("server", "CPU µs/request", "spread", "x floor", "x greenhttp", "requests/s", "p50 ms", "p99 ms", "peak RSS MB",
+HEAD = ("server", "CPU µs/request", "spread", "x {}", "x greenhttp", "requests/s", "p50 ms", "p99 ms", "peak RSS MB",
         "errors")  # fmt: skip
 IDLE_HEAD = ("server", "bytes/connection", "spread", "x greenhttp", "RSS MB", "errors")
 
@@ -108,8 +113,9 @@ def tables(rows: list[Row]) -> list[Table]:
         found.setdefault(each.workload, []).append(each)
     made = []
     for name, group in found.items():
-        idle = name.startswith("idle")  # by name: a table whose rows are all void has no figures that tell
-        made.append(Table(name, IDLE_HEAD if idle else HEAD, [cells(each, idle) for each in group]))
+        idle = "idle" in name  # by name, too
+        head = IDLE_HEAD if idle else tuple(cell.format(reference(name)) for cell in HEAD)
+        made.append(Table(name, head, [cells(each, idle) for each in group]))
     return made
 
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perf import SERVER_CORE
-from perf.tools import build, procfs
+from perf.tools import build, clients, procfs
 from perf.tools.workloads import BY_NAME as BY_WORKLOAD
-from perf.tools.workloads import WAITS
+from perf.tools.workloads import WAITS, Workload
 
 TOP = Path(__file__).parent.parent.parent
 SERIAL = "runs one handler at a time: 50 ms of waiting each, 20 requests/s at best"
@@ -44,6 +44,11 @@ class Server:
     """Where it runs and looks for modules first."""
     patience: float = 15
     """Seconds to the first answer."""
+    speaks: tuple[str, ...] = ("http",)
+    """Whether it is asked the plain workloads ("http"), those over TLS ("https"), or both."""
+
+    def takes(self, workload: Workload) -> bool:
+        return workload.scheme in self.speaks
 
 
 def _needs(module: str, package: str) -> Callable[[], str | None]:
@@ -51,6 +56,12 @@ def _needs(module: str, package: str) -> Callable[[], str | None]:
         return None if importlib.util.find_spec(module) else f"pip install {package}"
 
     return missing
+
+
+def _needs_all(packages: dict[str, str]) -> Callable[[], str | None]:
+    """Module -> package."""
+    each = [_needs(module, package) for module, package in packages.items()]
+    return lambda: next((line for missing in each if (line := missing())), None)
 
 
 def _greenhttp_missing() -> str | None:
@@ -69,6 +80,18 @@ def _program(name: str) -> str | None:
     """A command that a package has installed: beside this Python, where its virtual environment is not on the path."""
     beside = Path(sys.executable).with_name(name)
     return str(beside) if beside.exists() else shutil.which(name)
+
+
+def _over_tls(workload: str) -> bool:
+    return bool(workload) and BY_WORKLOAD[workload].tls
+
+
+def _certified(workload: str, certfile: str, keyfile: str) -> list[str]:
+    """These two options with this run's certificate, where the workload is one over TLS."""
+    if not _over_tls(workload):
+        return []
+    pair = build.certificate()
+    return [certfile, str(pair.certfile), keyfile, str(pair.keyfile)]
 
 
 def _application(workload: str) -> str:
@@ -94,7 +117,8 @@ def _greenhttp(app: str | None = None) -> Callable[[int, str], list[str]]:
     def command(port: int, workload: str) -> list[str]:
         # The default of 1,000 requests at a time allows 20,000 waits of 50 ms a second, whatever the server can do.
         waiting = ["--concurrency", str(_waiting(workload) + 1000)] if _waiting(workload) else []
-        return [sys.executable, "-m", "greenhttp", "--bind", f"127.0.0.1:{port}", *waiting,
+        certified = _certified(workload, "--certfile", "--keyfile")
+        return [sys.executable, "-m", "greenhttp", "--bind", f"127.0.0.1:{port}", *waiting, *certified,
                 app or _application(workload)]  # fmt: skip
 
     return command
@@ -117,6 +141,7 @@ def _gunicorn(worker: str, threads: int = 0) -> Callable[[int, str], list[str]]:
         number = ["--threads", str(_waiting(workload) or threads)] if threads else []
         return [sys.executable, "-m", "gunicorn", "-k", worker, "-w", "1", *number, "-b", f"127.0.0.1:{port}",
                 "--backlog", "4096", "--worker-connections", "20000", "--keep-alive", "75", "--log-level", "warning",
+                *_certified(workload, "--certfile", "--keyfile"),
                 _application(workload)]  # fmt: skip
 
     return command
@@ -137,32 +162,50 @@ def _granian(port: int, workload: str) -> list[str]:
     threads = ["--blocking-threads", str(_waiting(workload))] if _waiting(workload) else []
     return [sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", "1", "--port", str(port), "--backlog",
             "4096", "--backpressure", "20000", "--log-level", "warning", *threads,
+            *_certified(workload, "--ssl-certificate", "--ssl-keyfile"),
             _application(workload)]  # fmt: skip
 
 
 def _go(port: int, workload: str) -> list[str]:
-    return [str(build.go_hello()), str(port)]
+    pair = build.certificate() if _over_tls(workload) else ()
+    return [str(build.go_hello()), str(port), *map(str, pair)]
 
 
+def _uvicorn(port: int, workload: str) -> list[str]:
+    # Its default of 5 s would close connections that are only held.
+    return [sys.executable, "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", "--port", str(port),
+            "--backlog", "4096", "--timeout-keep-alive", "75", "--no-access-log", "--log-level", "warning",
+            *_certified(workload, "--ssl-certfile", "--ssl-keyfile"), "perf.tools.apps:asgi"]  # fmt: skip
+
+
+def _nginx(port: int, workload: str) -> list[str]:
+    return ["nginx", "-c", str(build.nginx_configuration(port))]
+
+
+BOTH = ("http", "https")
 ONE_AT_A_TIME = dict.fromkeys(WAITS, SERIAL)
 SERVERS = [
-    Server("greenhttp", _greenhttp(), _greenhttp_missing),
+    Server("greenhttp", _greenhttp(), _greenhttp_missing, speaks=BOTH),
     Server("greenhttp-native", _greenhttp("perf.tools.apps:native"), _greenhttp_missing,
-           {"big-16": NATIVE, "flask-64": WSGI}),
-    Server("floor", _floor, lambda: build.missing_compiler("cc", "gcc"),
+           {"big-16": NATIVE, "flask-64": WSGI}, speaks=BOTH),
+    Server("floor", _floor, lambda: build.missing_program("cc", "gcc"),
            {**dict.fromkeys(("post-64", "big-16", "flask-64", *WAITS), FIXED), "idle-10000": STATIC}),
     Server("pywsgi", _started("pywsgi"), _needs("gevent", "gevent"), {"new-64": UNSAID}),
-    Server("gunicorn-gevent", _gunicorn("gevent"), _needs("gunicorn", "gunicorn gevent")),
+    Server("gunicorn-gevent", _gunicorn("gevent"), _needs("gunicorn", "gunicorn gevent"), speaks=BOTH),
     Server("gunicorn-gthread", _gunicorn("gthread", 16), _needs("gunicorn", "gunicorn")),
     Server("uwsgi-gevent", _uwsgi, _needs_program("uwsgi", "uWSGI gevent"),
            {"new-64": UNSAID, "pipeline-64": UNPIPELINED}),
     Server("waitress", _started("waitress_server", 4), _needs("waitress", "waitress")),
     Server("cheroot", _started("cheroot_server", 10), _needs("cheroot", "cheroot")),
-    Server("granian", _granian, _needs("granian", "granian")),
+    Server("granian", _granian, _needs("granian", "granian"), speaks=BOTH),
     Server("bjoern", _started("bjoern_server"), _needs("bjoern", "bjoern (Debian: libev-dev)"), ONE_AT_A_TIME),
     Server("fastwsgi", _started("fastwsgi_server"), _needs("fastwsgi", "FastWSGI 'setuptools<81'"), ONE_AT_A_TIME),
     Server("freastal", _started("freastal_server"), _needs("freastal", "freastal"), ONE_AT_A_TIME),
-    Server("go", _go, lambda: build.missing_compiler("go", "golang-go"), {"flask-64": WSGI}, {"GOMAXPROCS": "1"}),
+    Server("go", _go, lambda: build.missing_program("go", "golang-go"), {"flask-64": WSGI}, {"GOMAXPROCS": "1"},
+           speaks=BOTH),
+    Server("uvicorn", _uvicorn, _needs_all({"uvicorn": "uvicorn", "uvloop": "uvloop", "httptools": "httptools"}),
+           speaks=("https",)),
+    Server("nginx", _nginx, lambda: build.missing_program("nginx", "nginx-light"), speaks=("https",)),
 ]  # fmt: skip
 BY_NAME = {server.name: server for server in SERVERS}
 
@@ -224,7 +267,7 @@ class Running:
                 last = self.log().splitlines()[-1:] or ["no output"]
                 raise DidNotStart(f"ended at start with status {self.process.returncode}: {last[0]}")
             try:
-                client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                client = clients.http_connection(self.port, _over_tls(self.workload), timeout=5)
                 client.request("GET", "/")
                 client.getresponse().read()
                 client.close()

@@ -67,8 +67,8 @@ def loaded(server: Running, workload: Workload, seconds: int, alone: bool = True
     procfs.reset_peak(pids)
     descriptors = procfs.descriptors(pids)
     before = procfs.cpu(pids)
-    url = f"http://127.0.0.1:{server.port}{workload.path}"
-    load = wrk.start(url, workload.connections, seconds, workload.script, workload.patience)
+    url = f"{workload.scheme}://127.0.0.1:{server.port}{workload.path}"
+    load = wrk.start(url, workload.connections, seconds, workload.script, workload.patience, workload.fresh)
     try:
         time.sleep(seconds * 0.8)
         # wrk waits in silence for connections that the server leaves in its backlog: count them where they are held.
@@ -101,12 +101,12 @@ def _measure(server: Running, workload: Workload, seconds: int) -> Window:
 
 def _measure_idle(server: Running, workload: Workload) -> Window:
     """10,000 of them take a while; there is nothing whose seconds could be chosen."""
-    held = idle.hold(server, workload.connections, lambda text: None)
+    held = idle.hold(server, idle.affordable(workload.connections), lambda text: None, workload.tls)
     wrong = [f"{held.unanswered} connections without a first answer within {idle.OPENING} s"] if held.unanswered else []
     wrong += [f"{held.silent} connections without a second answer"] if held.silent else []
     if wrong:
         return Window(errors=held.unanswered + held.silent, void=", ".join(wrong))
-    return Window(rss_mb=held.after / 1e6, idle_bytes=held.each, requests=2 * workload.connections)
+    return Window(rss_mb=held.after / 1e6, idle_bytes=held.each, requests=2 * held.connections)
 
 
 def measure(server: Server, workload: Workload, seconds: int) -> Window:

@@ -3,8 +3,10 @@
 import html
 import http.client
 import importlib.util
+import shutil
 from dataclasses import dataclass, field
 
+from perf.tools import clients
 from perf.tools.apps import HELLO, ITEMS, MEBIBYTE, TITLE
 
 
@@ -28,16 +30,28 @@ class Workload:
     """Requests that leave together, as the script says."""
     idle: bool = False
     """No load at all: the connections are opened and held, and memory is what is measured."""
+    tls: bool = False
+    """Over TLS 1.3. Asked of other servers than the plain ones: `Server.speaks`."""
+    fresh: bool = False
+    """wrk must not resume sessions: each connection is a full handshake."""
     application: str = "perf.tools.apps:app"
     """What WSGI servers serve."""
     needs: str | None = None
     """The package which that application is made with."""
 
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls else "http"
+
     def missing(self) -> str | None:
         """The one line that says why the workload is left out, or None."""
-        if not self.needs or importlib.util.find_spec(self.needs):
-            return None
-        return f"{self.name} is left out: pip install {self.needs}"
+        if self.needs and not importlib.util.find_spec(self.needs):
+            return f"{self.name} is left out: pip install {self.needs}"
+        programs = (("openssl", "openssl", self.tls), ("cc", "gcc", self.fresh))
+        for program, package, needed in programs:
+            if needed and not shutil.which(program):
+                return f"{self.name} is left out: install the Debian package `{package}`"
+        return None
 
 
 def page() -> bytes:
@@ -59,6 +73,9 @@ WORKLOADS = [
     Workload("wait-2000", "/wait", 2000, patience=5),
     Workload("wait-10000", "/wait", 10000, stretch=2, patience=5),
     Workload("idle-10000", "/", 10000, idle=True),
+    Workload("tls-64", "/", 64, tls=True),
+    Workload("tls-new", "/", 64, "close", headers={"Connection": "close"}, keep_alive=False, tls=True, fresh=True),
+    Workload("tls-idle", "/", 10000, idle=True, tls=True),
 ]
 BY_NAME = {workload.name: workload for workload in WORKLOADS}
 WAITS = tuple(workload.name for workload in WORKLOADS if workload.path == "/wait")
@@ -66,10 +83,12 @@ WAITS = tuple(workload.name for workload in WORKLOADS if workload.path == "/wait
 
 def check(workload: Workload, port: int, times: int = 1) -> str | None:
     """Ask as the workload does and say what is wrong with the answers, or None."""
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    client = clients.http_connection(port, workload.tls, timeout=10)
     try:
         for _ in range(times):
             client.request(workload.method, workload.path, workload.body, workload.headers)
+            if workload.tls and (version := client.sock.version()) != "TLSv1.3":
+                return f"{version} instead of TLSv1.3"
             response = client.getresponse()
             body = response.read()
             if response.status != 200:

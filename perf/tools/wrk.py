@@ -3,10 +3,12 @@
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 from dataclasses import dataclass
 
 from perf import CLIENT_CORE
+from perf.tools import build
 
 MISSING = "wrk is missing: install the Debian package `wrk` (apt-get install wrk)"
 
@@ -54,19 +56,48 @@ def parse(output: str) -> Load:
     return Load(**{name: int(value) for name, value in re.findall(r"(\w+)=(-?\d+)", line)})
 
 
-def command(url: str, connections: int, seconds: int, script: str, timeout: int) -> list[str]:
+def command(url: str, connections: int, seconds: int, script: str, timeout: int, fresh: bool = False) -> list[str]:
     # One thread: wrk has one core. `--latency` is not needed, the script asks for the percentiles itself.
-    return ["taskset", "-c", str(CLIENT_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s",
+    added = ["env", f"LD_PRELOAD={build.fresh()}"] if fresh else []
+    return ["taskset", "-c", str(CLIENT_CORE), *added, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s",
             f"perf/wrk/{script}.lua", "--timeout", f"{timeout}s", url]  # fmt: skip
 
 
-def start(url: str, connections: int, seconds: int, script: str, timeout: int) -> subprocess.Popen:
+def start(url: str, connections: int, seconds: int, script: str, timeout: int, fresh: bool = False) -> subprocess.Popen:
+    """`fresh`: over TLS, with a full handshake on each connection; by itself wrk resumes sessions."""
     return subprocess.Popen(
-        command(url, connections, seconds, script, timeout),
+        command(url, connections, seconds, script, timeout, fresh),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def resumes(script: str, fresh: bool) -> bool:
+    """Whether wrk's second connection resumes the session of its first, as a TLS 1.3 server with OpenSSL's usual two
+    tickets sees it. OSError (ssl.SSLError is one) when it does not connect twice within 5 s each."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(*build.certificate())
+    answered = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        load = start(f"https://127.0.0.1:{listener.getsockname()[1]}/", 1, 30, script, 30, fresh)
+        try:
+            while len(answered) < 2:
+                plain, _ = listener.accept()
+                plain.settimeout(5)
+                with plain:
+                    if not plain.recv(1, socket.MSG_PEEK):  # wrk first tries whether it can connect
+                        continue
+                    with context.wrap_socket(plain, server_side=True) as client:
+                        answered.append(client.session_reused)
+                        client.recv(65536)
+                        client.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        finally:
+            load.kill()
+            load.communicate()
+    return answered[1]
 
 
 def first_write(path: str, script: str) -> bytes:

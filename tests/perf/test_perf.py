@@ -16,6 +16,7 @@ from perf.tools.progress import Progress
 from perf.tools.servers import Server
 from perf.tools.window import Window, judge
 from perf.tools.workloads import BY_NAME, Workload
+from tests.system.process import needs
 
 WRK = """Running 3s test @ http://127.0.0.1:8000/
   1 threads and 64 connections
@@ -125,6 +126,17 @@ def test_ratio_is_to_the_floor_of_the_same_workload():
     assert [row.ratio for row in report.with_ratios(rows)] == [1.0, 1.5, None]
 
 
+def test_rows_over_tls_are_compared_with_nginx():
+    rows = [
+        report.row("tls-64", "nginx", [window(4.0)]),
+        report.row("tls-64", "greenhttp", [window(5.0)]),
+        report.row("hello-64", "greenhttp", [window(6.0)]),
+    ]
+    over_tls, plain = report.tables(report.with_ratios(rows))
+    assert (over_tls.head[3], [line[3] for line in over_tls.lines]) == ("x nginx", ["1.00", "1.25"])
+    assert (plain.head[3], [line[3] for line in plain.lines]) == ("x floor", ["–"])
+
+
 def test_the_other_ratio_is_to_greenhttp():
     rows = [
         report.row("hello-64", "greenhttp", [window(4.0)]),
@@ -142,6 +154,7 @@ def test_rows_of_idle_connections_are_of_bytes_and_have_columns_of_their_own():
     void = report.row("idle-10000", "b", [Window(void="10 connections without a first answer", errors=10)])
     table = report.tables(report.with_ratios([ours, other, void]))[0]
     assert table.head == report.IDLE_HEAD
+    assert report.tables([report.row("tls-idle", "a", [Window(void="x")])])[0].head == report.IDLE_HEAD
     assert table.lines[0] == ("greenhttp", "630", "10%", "1.00", "43", "0")
     assert table.lines[1] == ("a", "12,600", "0%", "20.00", "160", "0")
     assert table.lines[2] == ("b", "void: 10 connections without a first answer", "", "", "", "10")
@@ -274,14 +287,57 @@ def test_a_void_server_is_not_asked_again_and_rounds_are_interleaved(monkeypatch
 def test_every_server_is_told_its_port_and_a_wsgi_server_the_application(monkeypatch):
     monkeypatch.setattr(servers.build, "floor", lambda: "floor")
     monkeypatch.setattr(servers.build, "go_hello", lambda: "go")
+    monkeypatch.setattr(servers.build, "certificate", lambda: servers.build.Pair("a certificate", "a key"))
+    monkeypatch.setattr(servers.build, "nginx_configuration", lambda port: f"{port} a certificate a key")
     for server in servers.SERVERS:
         for workload in workloads.WORKLOADS:
-            if workload.name not in server.cannot:
+            if workload.name not in server.cannot and server.takes(workload):
                 command = server.command(12345, workload.name)
                 assert any("12345" in part for part in command), server.name
-                if server.name not in ("floor", "go", "greenhttp-native"):
+                assert any("a certificate" in part for part in command) is workload.tls, server.name
+                assert any("a key" in part for part in command) is workload.tls, server.name
+                if server.name not in ("floor", "go", "greenhttp-native", "uvicorn", "nginx"):
                     assert workload.application in command, server.name
         assert server.command(12345, "")  # a scenario that is no workload
+
+
+def test_servers_are_asked_what_they_speak():
+    asked = {
+        name: [each.name for each in servers.SERVERS if each.takes(BY_NAME[name])] for name in ("hello-64", "tls-64")
+    }
+    ours = ["greenhttp", "greenhttp-native", "gunicorn-gevent", "granian", "go"]
+    assert asked["tls-64"] == [*ours, "uvicorn", "nginx"]
+    assert set(asked["hello-64"]) == {each.name for each in servers.SERVERS} - {"uvicorn", "nginx"}
+
+
+def test_a_workload_over_tls_needs_openssl_for_its_certificate_and_cc_for_full_handshakes(monkeypatch):
+    monkeypatch.setattr(workloads.shutil, "which", lambda program: None if program == "cc" else program)
+    assert BY_NAME["tls-64"].missing() is None
+    assert BY_NAME["tls-new"].missing() == "tls-new is left out: install the Debian package `gcc`"
+    monkeypatch.setattr(workloads.shutil, "which", lambda program: None)
+    assert BY_NAME["tls-64"].missing() == "tls-64 is left out: install the Debian package `openssl`"
+    assert HELLO.missing() is None
+
+
+def test_new_connections_over_tls_are_left_out_where_wrk_resumes_sessions(monkeypatch, capsys):
+    monkeypatch.setattr(workloads.shutil, "which", lambda program: program)
+    monkeypatch.setattr(peers.wrk, "resumes", lambda script, fresh: True)
+    assert peers._possible([HELLO, BY_NAME["tls-new"]]) == [HELLO]
+    assert capsys.readouterr().err.startswith("tls-new is left out: wrk resumes sessions")
+
+
+@linux
+@needs("cc")
+@needs("openssl")
+@needs("wrk")
+def test_wrk_resumes_sessions_unless_it_is_kept_from_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(wrk.build, "BUILD", tmp_path)
+    wrk.build.certificate.cache_clear()
+    try:
+        assert wrk.resumes("close", fresh=False)
+        assert not wrk.resumes("close", fresh=True)
+    finally:
+        wrk.build.certificate.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -386,8 +442,9 @@ class Held:
     def pids(self):
         return []
 
-    def connect(self, port):
+    def connect(self, port, tls):
         self.opened += 1
+        self.tls = tls
         return self
 
     def close(self):
@@ -400,6 +457,18 @@ def test_every_idle_connection_is_asked_twice_and_closed(monkeypatch):
     held = idle.hold(server, 50, lambda text: None)
     assert (held.unanswered, held.silent, held.each) == (0, 0, 0.0)
     assert (len(asked), server.opened, server.closed) == (200 + 2 * 50, 250, 250)
+
+
+def test_idle_connections_are_over_tls_where_the_workload_is(monkeypatch):
+    server = Held(monkeypatch, lambda client: (200, b""))
+    idle.hold(server, 1, lambda text: None, tls=True)
+    assert server.tls
+
+
+def test_idle_connections_are_no_more_than_a_process_has_descriptors_for(monkeypatch):
+    limits = iter([(1024, 4096), (20_000, 20_000), (idle.resource.RLIM_INFINITY,) * 2])
+    monkeypatch.setattr(idle.resource, "getrlimit", lambda what: next(limits))
+    assert [idle.affordable(10_000) for _ in range(3)] == [524, 10_000, 10_000]
 
 
 def test_idle_connections_are_given_up_after_ten_without_an_answer(monkeypatch):
