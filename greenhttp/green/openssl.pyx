@@ -185,10 +185,8 @@ cdef Py_ssize_t _place_of(object context, Py_ssize_t size, str name, object valu
     try:
         if name.startswith("set_"):
             getattr(context, name)(value)
-        elif name == "_msg_callback":
-            _ssl._SSLContext._msg_callback.__set__(context, value)      # SSLContext's own wraps what it is given
         else:
-            setattr(context, name, value)
+            getattr(_ssl._SSLContext, name).__set__(context, value)     # ssl's own and gevent's wrap what they are given
     except Exception:
         return 0
     for i in range(3, size):
