@@ -537,7 +537,7 @@ def _live(name: str, settings: Settings, life: "Life") -> int:
         life.over()
 
 
-def _check(name: str, settings: Settings, file: str, certificates: Sequence[str]) -> int:
+def _check(name: str, settings: Settings, file: str, certificates: Sequence[tuple[str, bool]]) -> int:
     """Say what would be served."""
     boot.run_file(settings, file)
     server = boot.load(name, settings)
@@ -555,8 +555,11 @@ def _check(name: str, settings: Settings, file: str, certificates: Sequence[str]
         watch.check_import()
     for line in doubts(server):
         say(line, "yellow")
-    for line in certificates:
-        console.show(f"{line}\n")
+    for line, doubtful in certificates:
+        if doubtful:
+            say(line, "yellow")
+        else:
+            console.show(f"{line}\n")
     console.show(f"ok: {name} at {', '.join(settings.bind)}, interface: {described(server)}\n")
     return STOPPED
 

@@ -41,8 +41,8 @@ def check_settings(settings: Settings) -> None:
             raise ConfigError(f"pythonpath: {path}: there is no such directory or archive")
 
 
-def check_certificates(settings: Settings, started: bool = False) -> list[str]:
-    """A line for each certificate: what it is for, who has issued it, until when; and what is wrong with its time.
+def check_certificates(settings: Settings, started: bool = False) -> list[tuple[str, bool]]:
+    """A line for each certificate: what it is for, who has issued it, until when; and whether there is a doubt.
 
     Arguments:
         started: whether somebody serves with them already, who may have read what this user may not.
@@ -60,14 +60,15 @@ def check_certificates(settings: Settings, started: bool = False) -> list[str]:
         material = read(settings)
     except Unreadable as error:
         if started:
-            return [str(error)]
+            return [(str(error), True)]
         raise
     lines = []
     for pair, described in material.described():
         names = ", ".join(described.names) or f"nobody ({described.subject})"
         issuer = "itself" if described.self_signed else described.issuer
-        doubt = described.doubt(time.time()) or f"valid until {described.end()}"
-        lines.append(f"certificate {pair.certfile}: for {names}, issued by {issuer}, {doubt}")
+        doubt = described.doubt(time.time())
+        state = doubt or f"valid until {described.end()}"
+        lines.append((f"certificate {pair.certfile}: for {names}, issued by {issuer}, {state}", doubt != ""))
     return lines
 
 
