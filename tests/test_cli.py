@@ -461,6 +461,37 @@ def test_settings_of_proxies_that_do_nothing_or_too_much_are_named(capsys, line,
     assert capsys.readouterr().err.splitlines() == [f"greenhttp: {text}" for text in said]
 
 
+SEEN = "other users can see it on the command line; give file:/path, or GREENHTTP_KEYFILE_PASSWORD"
+OPENSSLS = "no effect with --tls-min 1.3, whose cipher suites are OpenSSL's"
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("--certfile c --keyfile k -b :443 -b http://:80 --https-redirect --tls-timeout 5", []),
+    ("--certfile c --cert-reqs 2 --ca-certs a --ciphers ECDHE --tls-min 1.2 -b https://:443", []),
+    ("--cert-reqs none --tls-min 1.2 --tls-timeout 10 --ciphers off --ca-certs off --no-https-redirect", []),
+    ("--ssl-ca a --cert-reqs 1 --ciphers x", [f"{flag}: no effect without --certfile" for flag in (
+        "--ssl-ca", "--cert-reqs", "--ciphers",
+    )]),
+    ("--https-redirect -b http://:80", ["--https-redirect: no effect without --certfile"]),
+    ("--certfile c --https-redirect -b :443,https://:444", [
+        "--https-redirect: no effect without an address like http://:80 in --bind",
+    ]),
+    ("--ssl-certfile c -b http://:80,http://unix:/x", [
+        "--ssl-certfile: no effect, since every address of --bind begins with http://",
+    ]),
+    ("--certfile c --ca-certs a", ["--ca-certs: no effect without --cert-reqs optional or required"]),
+    ("--certfile c --ciphers ECDHE --tls-min 1.3", [f"--ciphers: {OPENSSLS}"]),
+    ("--certfile c --keyfile-password sesame", [f"--keyfile-password: {SEEN}"]),
+    ("--certfile c --keyfile-password file:sesame", []),
+    ("--certfile c -b http://unix:/run/s --forwarded-allow-ips 10.0.0.1 -b :443", [
+        "--forwarded-allow-ips: a proxy that connects to http://unix:/run/s is not trusted; add unix to the list",
+    ]),
+])  # fmt: skip
+def test_settings_of_tls_that_do_nothing_are_named(capsys, line, said):
+    read(*line.split())
+    assert capsys.readouterr().err.splitlines() == [f"greenhttp: {text}" for text in said]
+
+
 @pytest.mark.parametrize("protocol", ["True", "False", "'v2'"])
 def test_a_file_of_gunicorn_s_is_not_told_what_it_has_not_said(capsys, tmp_path, protocol):
     file = tmp_path / "gunicorn.conf.py"

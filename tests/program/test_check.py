@@ -1,0 +1,116 @@
+"""program/check.py, program/boot.py: certificates before anything serves, and paths after a change of directory."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from greenhttp.errors import ConfigError
+from greenhttp.program.boot import _placed
+from greenhttp.program.check import check_certificates, check_settings
+from greenhttp.settings.values import Settings
+from greenhttp.tls.described import describe
+from greenhttp.tls.files import Unreadable
+from tests.tls import certificates
+
+
+def test_without_a_certificate_nothing_is_said():
+    assert check_certificates(Settings()) == []
+
+
+def test_each_certificate_is_named(tmp_path):
+    leaves = {
+        "a": certificates.leaf("a.example", "*.a.example"),
+        "b": certificates.expired("b.example"),
+        "c": certificates.of_rsa_bits(2048),
+    }
+    paths = [leaf.write(tmp_path, name)[0] for name, leaf in leaves.items()]
+    issuer = describe(certificates.authority().authorities()).subject
+    end, past, own = (describe(leaf.chain).end() for leaf in leaves.values())
+    assert check_certificates(Settings(certfile=paths)) == [
+        (f"certificate {paths[0]}: for a.example, *.a.example, issued by {issuer}, valid until {end}", False),
+        (f"certificate {paths[1]}: for b.example, issued by {issuer}, expired 1 day ago, on {past}", True),
+        (f"certificate {paths[2]}: for weak.example, issued by itself, valid until {own}", False),
+    ]
+
+
+def test_a_certificate_for_nobody(tmp_path):
+    path, _ = certificates.authority().leaf(key="ed25519", common="Alice A").write(tmp_path)
+    assert "for nobody (Alice A), issued by" in check_certificates(Settings(certfile=path))[0][0]
+
+
+def test_what_only_the_user_of_the_start_may_read_is_no_error_afterwards(tmp_path, monkeypatch):
+    path, key = certificates.leaf().write(tmp_path)
+    opened = os.open
+
+    def refused(path, *rest, **more):
+        if path == key:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(Unreadable, match=f"^keyfile: {key}: cannot read it"):
+        check_certificates(Settings(certfile=path))
+    ((line, doubtful),) = check_certificates(Settings(certfile=path), started=True)
+    assert line.startswith(f"keyfile: {key}: cannot read it") and doubtful
+
+
+def test_https_without_a_certificate():
+    check_settings(Settings(bind=["https://h:1", "http://h:2"], certfile="c"))
+    check_settings(Settings(bind="http://h:2"))
+    with pytest.raises(ConfigError, match="^bind: https://h:1 needs a certificate; give --certfile"):
+        check_settings(Settings(bind=["h:2", "https://h:1"]))
+
+
+def test_paths_stay_where_they_were_when_the_application_changes_the_directory():
+    settings = Settings(
+        bind=["https://unix:s", "h:1"], certfile=["a.pem", "/b.pem"], keyfile=["a.key", "b.key"], ca_certs="ca.pem",
+        keyfile_password="file:p",
+    )  # fmt: skip
+    placed = _placed(settings, "/srv")
+    assert placed.bind == ("https://unix:/srv/s", "h:1")
+    assert (placed.certfile, placed.keyfile) == (("/srv/a.pem", "/b.pem"), ("/srv/a.key", "/srv/b.key"))
+    assert (placed.ca_certs, placed.keyfile_password) == ("/srv/ca.pem", "file:/srv/p")
+    assert _placed(Settings(keyfile_password="p"), "/srv").keyfile_password == "p"
+    assert _placed(Settings(), "/srv") == Settings()
+
+
+@pytest.fixture
+def check(tmp_path):
+    (tmp_path / "web.py").write_text("def app(request):\n    return 'open'\n")
+
+    def check(*arguments, **environ):
+        command = [sys.executable, "-m", "greenhttp", "--check", *arguments, "web:app"]
+        env = {**os.environ, **environ}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
+
+    return check
+
+
+def test_the_command_names_certificates_and_what_is_wrong(tmp_path, check):
+    certificates.leaf("a.example").write(tmp_path, "good")
+    certificates.expired("b.example").write(tmp_path, "old")
+    certificates.leaf().encrypted().write(tmp_path, "secret")
+    certificates.mismatched(tmp_path, "wrong")
+    code, out, err = check("--certfile", "good.pem", "--certfile", "old.pem", "-b", ":0")
+    assert code == 0 and [line.split(":")[0] for line in out] == ["certificate good.pem", "ok"]
+    assert [line.split(", ")[-2] for line in err] == ["expired 1 day ago"]
+    code, out, err = check("--certfile", "wrong.pem", "-b", ":0")
+    assert (code, out) == (2, []) and err[0].startswith("greenhttp: keyfile: wrong.key is not the key of the f")
+    code, out, err = check("--certfile", "secret.pem", GREENHTTP_KEYFILE_PASSWORD="sesame", GREENHTTP_BIND=":0")
+    assert code == 0 and err == []
+    code, out, err = check("--certfile", "secret.pem", "-b", ":0", GREENHTTP_KEYFILE_PASSWORD="Sesame")
+    said = "greenhttp: keyfile: secret.key: keyfile_password does not decrypt this key; correct the password"
+    assert (code, out, err) == (2, [], [said])
+
+
+def test_certificates_are_named_from_the_directory_that_is_changed_to(tmp_path, check):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "web.py").rename(tmp_path / "inner" / "web.py")
+    certificates.leaf("a.example").write(tmp_path / "inner", "good")
+    code, out, err = check("--chdir", "inner", "--certfile", "good.pem", "-b", ":0")
+    assert (code, err) == (0, []) and out[0].startswith("certificate good.pem: for a.example, ")
