@@ -16,11 +16,11 @@ from tests.tls import certificates
 from tests.tls.certificates import put
 
 
-def agreed(server, client, name="localhost"):
-    """Both ends after a handshake in memory."""
+def agreed(server, client, name="localhost", session=None):
+    """Both ends after a handshake in memory, in which the client may go on with a session."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [
-        client.wrap_bio(down, up, server_hostname=name),
+        client.wrap_bio(down, up, server_hostname=name, session=session),
         server.wrap_bio(up, down, server_side=True),
     ]
     waiting = list(ends)
@@ -145,6 +145,19 @@ def test_clients_with_a_certificate(tmp_path, chain):
     assert agreed(tls.server(chain, ca_certs=authority, cert_reqs=ssl.CERT_OPTIONAL), tls.client(authority))
     with pytest.raises(ssl.SSLError):
         agreed(tls.server(chain, ca_certs=authority, cert_reqs=ssl.CERT_REQUIRED), tls.client(authority))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_sessions_of_clients_with_a_certificate_are_resumed(tmp_path, chain, version):
+    """Without a session id context OpenSSL would end such a handshake with an error."""
+    authority = authority_of(chain)
+    server = tls.server(chain, ca_certs=authority, cert_reqs=ssl.CERT_REQUIRED)
+    client = tls.client(authority, certfile=certificates.client("alice").write(tmp_path, "alice")[0])
+    client.maximum_version = version
+    first, _ = agreed(server, client)
+    second, end = agreed(server, client, session=first.session)
+    assert second.session_reused and end.session_reused
+    assert (("commonName", "alice"),) in end.getpeercert()["subject"]
 
 
 def test_the_whole_chain_is_sent(tmp_path):
