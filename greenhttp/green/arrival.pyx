@@ -397,7 +397,7 @@ cdef class Arrival(Job):
             arrivals.pool.again(self)
             return WANTING
         if stream.layer is None:
-            layer = arrivals.certificates.layer()
+            layer = arrivals.certificates.layer(stream.fd)
             if self.arrivals is None:
                 return REFUSED                  # see `proceed`
             stream.layer = layer

@@ -12,6 +12,7 @@ cdef enum Handshake:
     SHAKEN = 1
 
 cdef class Layer:
+    cdef int fd                 # what the stream's socket is
     cdef flag unfinished        # bytes of the input are held here, of which the system will say nothing
     cdef flag stuck             # output waits for the system to take more
     cdef flag said              # our goodbye is said, or cannot be

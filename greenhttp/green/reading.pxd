@@ -10,10 +10,12 @@ cdef class Reader(Waiting):
     cdef uint32_t in_end
     cdef flag at_end                    # the peer has finished sending
     cdef flag pinned                    # the bytes of the input are being looked at: they stay where they are
+    cdef flag accepted                  # the peer has connected, to a listener. Here since it costs no memory here
 
     # the seam
     cdef Py_ssize_t take(self, char* into, size_t size) except -2
     cdef Py_ssize_t discard(self, size_t size) except -2
+    cdef int ending(self) except -1
 
     cdef void drop_input(self) noexcept
     cdef int resize_input(self, uint32_t capacity) except -1
@@ -22,6 +24,7 @@ cdef class Reader(Waiting):
     cdef int unpin(self, Py_ssize_t size) except -1
     cdef bytes gather(self, Py_ssize_t size)
     cdef int unread(self, const char* data, Py_ssize_t size) except -1
+    cdef int ended_early(self, bytes data) except -1
     cdef Py_ssize_t fill_some(self, Py_ssize_t most) except -2
     cdef Py_ssize_t fill(self) except -1
     cdef void pack(self) noexcept

@@ -40,6 +40,11 @@ cdef class Reader(Waiting):
         finally:
             hand_back(chunk)
 
+    cdef int ending(self) except -1:
+        """Whoever reads for a program is about to be told that the input has ended. Raises StreamTruncated where that
+        may be the work of somebody between the two."""
+        return 0
+
     cdef void drop_input(self) noexcept:
         if self.inbuf != NULL:
             if self.in_cap == CHUNK:
@@ -245,13 +250,29 @@ cdef class Reader(Waiting):
         self.in_end = <uint32_t>(size + unread)
         return 0
 
+    cdef int ended_early(self, bytes data) except -1:
+        """`data` is all that has come, and less than was asked for: as `ending`, and then nothing is lost."""
+        try:
+            return self.ending()
+        except BaseException:
+            if data and not self.closed:
+                self.unread(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            raise
+
     def read(self, Py_ssize_t size=-1, *, timeout=None):
         """`size` bytes, or all up to the end of input if `size` is negative. Fewer only at the end of input.
 
-        Raises StreamTimeout, StreamClosed, or a ConnectionError from the system.
+        Raises StreamTimeout, StreamClosed, or a ConnectionError from the system; over TLS StreamTruncated, as all that
+        read to the end of input do: what had come before can still be read, by `read_some`.
         """
+        cdef bytes data
         self.begin_read(timeout)
-        return self.gather(size if size >= 0 else <Py_ssize_t>(<size_t>-1 >> 1))
+        if size < 0:
+            size = <Py_ssize_t>(<size_t>-1 >> 1)
+        data = self.gather(size)
+        if PyBytes_GET_SIZE(data) < size:
+            self.ended_early(data)
+        return data
 
     def read_some(self, Py_ssize_t size=65536, *, timeout=None):
         """What is there, at least one byte and at most `size`, waiting only if nothing is. b"" at the end of input."""
@@ -260,6 +281,7 @@ cdef class Reader(Waiting):
             return b""
         while self.in_end == self.in_pos:       # again, if another green thread took in the meantime what had come
             if self.fill() == 0:
+                self.ending()
                 return b""
         return self.cut(min(size, <Py_ssize_t>(self.in_end - self.in_pos)))
 
@@ -271,6 +293,7 @@ cdef class Reader(Waiting):
         self.begin_read(timeout)
         data = self.gather(size)
         if PyBytes_GET_SIZE(data) < size:
+            self.ended_early(data)
             if data:
                 self.unread(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
             raise EOFError(f"the input ended after {len(data)} of {size} bytes")
@@ -301,6 +324,7 @@ cdef class Reader(Waiting):
             if unread >= limit:
                 raise LineTooLong(f"no {separator!r} within {limit} bytes")
             if self.fill() == 0:
+                self.ending()
                 return self.cut(self.in_end - self.in_pos) if self.in_end > self.in_pos else b""
 
     def readline(self, Py_ssize_t limit=65536, *, timeout=None):

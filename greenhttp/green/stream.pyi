@@ -1,10 +1,13 @@
+import ssl
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Protocol
 
 from typing_extensions import Buffer, Self, disjoint_base
 
+from greenhttp.green.agreed import TLS
 from greenhttp.green.reading import Reader
+from greenhttp.green.tls import Certificates
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
@@ -31,6 +34,16 @@ class Stream(Reader):
     def failed(self) -> bool: ...
     @property
     def peer(self) -> tuple[str, int] | str: ...
+    @property
+    def tls(self) -> TLS | None: ...
+    def start_tls(
+        self,
+        context: ssl.SSLContext | Certificates | Iterable[tuple[Iterable[str], ssl.SSLContext]],
+        *,
+        server_side: bool | None = None,
+        server_name: str | None = None,
+        timeout: float | None = None,
+    ) -> None: ...
     def shutdown(self, *, timeout: float | None = None) -> None: ...
     def close(self, *, timeout: float | None = None) -> None: ...
     def abort(self) -> None: ...

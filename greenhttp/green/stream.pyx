@@ -567,6 +567,29 @@ cdef class Stream(Reader):
         """The other end: (host, port), or "" where there is none."""
         return ""
 
+    @property
+    def tls(self):
+        """How the connection is encrypted, a green.agreed.TLS; None if it is not, or is closed."""
+        return None
+
+    def start_tls(self, context, *, server_side=None, server_name=None, timeout=None):
+        """Go on encrypted, as STARTTLS and the like have agreed on (RFC 3207, RFC 2830 ...).
+
+        What was written before is sent first, as it is. Other green threads must leave the stream alone meanwhile.
+
+        Arguments:
+            context: an ssl.SSLContext; `greenhttp.tls.server` and `greenhttp.tls.client` make some. For the server's side
+                also several, as pairs of names and contexts.
+            server_side: whether this end shows a certificate; None: if the peer has connected to us.
+            server_name: for a client: the host whose certificate it must be (`check_hostname`), asked for by SNI.
+            timeout: seconds for all of it; None: `stream.timeout`.
+
+        Raises TLSError if the handshake fails, or if the peer has sent more already: whoever can insert bytes before the
+        encryption must not have them taken for encrypted ones (CVE-2011-0411). StreamTimeout, StreamClosed, or a
+        ConnectionError from the system. If it fails once the handshake has begun the stream is closed.
+        """
+        raise NotImplementedError
+
     cdef str who(self):
         """The peer, for people: `127.0.0.1:4711`, `[::1]:4711`; "" where there is none, in memory."""
         return ""

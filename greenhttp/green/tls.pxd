@@ -3,7 +3,6 @@ from libc.stdint cimport uint32_t, uint64_t
 from greenhttp.green.deadline cimport flag
 from greenhttp.green.layer cimport Layer
 from greenhttp.green.stream cimport Stream
-from greenhttp.green.transport cimport SocketStream
 
 cdef enum:
     TICKET_KEYS = 8
@@ -22,7 +21,7 @@ cdef class Certificates:
     cdef TicketKeys tickets
 
     cdef object choose(self, bytes name)
-    cdef Layer layer(self)
+    cdef Layer layer(self, int fd)
 
 cdef class DirectLayer(Layer):
     cdef void* ssl
@@ -44,7 +43,9 @@ cdef class SimpleLayer(Layer):
     cdef object outgoing
     cdef bytes held
 
-    cdef Py_ssize_t receive(self, SocketStream stream) except -2
+    cdef Py_ssize_t receive(self, Stream stream) except -2
     cdef int leave(self, Stream stream, bint last, bint wait) except -1
     cdef object reading(self, Stream stream, Py_ssize_t size)
     cdef object broken(self, Stream stream, object error)
+
+cdef Layer begun(object context, int fd, bint server, object name)

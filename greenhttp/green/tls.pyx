@@ -27,7 +27,6 @@ from greenhttp.green.chunks cimport CHUNK, borrow, count_held, hand_back
 from greenhttp.green.layer cimport BROKEN, CUT, OPEN, PARTED, SHAKEN, SHAKING, Handshake, Layer
 from greenhttp.green.openssl cimport Library, has_callbacks, libssl, pointer_of
 from greenhttp.green.stream cimport Stream, iovec
-from greenhttp.green.transport cimport SocketStream
 
 import _ssl
 import ssl
@@ -331,12 +330,13 @@ cdef class Certificates:
     def is_direct(self):
         return bool(self.direct and not force_simple and not has_callbacks(self.first))
 
-    cdef Layer layer(self):
-        """For a connection that was accepted. Looked at for each: a callback may have been set meanwhile."""
+    cdef Layer layer(self, int fd):
+        """For a connection that was accepted, by its descriptor. Looked at for each: a callback may have been set meanwhile."""
         cdef DirectLayer made
         if not self.direct or force_simple or has_callbacks(self.first):
-            return server_side(self.first)
+            return simple(self.first, fd, True, None)
         made = DirectLayer.__new__(DirectLayer)
+        made.fd = fd
         made.ssl = lib.SSL_new(pointer_of(self.first))
         if made.ssl == NULL:
             raise MemoryError
@@ -379,7 +379,7 @@ cdef class DirectLayer(Layer):
 
     cdef int begin(self, Stream stream) except -1:
         """OpenSSL is about to be called for this connection."""
-        operation.fd = (<SocketStream>stream).fd
+        operation.fd = self.fd
         operation.before_size = 0
         operation.ended = False
         operation.failure = 0
@@ -666,12 +666,42 @@ cdef extern from *:
 
 # The simple way -------------------------------------------------------------------------------------------------------
 
-cdef SimpleLayer server_side(object context):
-    return simple(context, True, None)
+cdef Layer begun(object context, int fd, bint server, object name):
+    """For a connection that was plain until now: the direct way for the server's side, where it can be.
+
+    Arguments:
+        context: an ssl.SSLContext; for the server's side also what `certificates_of` takes.
+        name: the server's, for a client; None: it is not verified, and not said.
+    """
+    return (<Certificates>certificates_of(context)).layer(fd) if server else simple(context, fd, False, name)
 
 
-cdef SimpleLayer simple(object context, bint server, object name):
+def certificates_of(tls):
+    """Of a Certificates, an ssl.SSLContext, or pairs of names and contexts."""
+    if isinstance(tls, Certificates):
+        return tls
+    if isinstance(tls, _ssl._SSLContext):
+        return Certificates([((), tls)])
+    return Certificates(tls)
+
+
+def client_context():
+    """What `connect(tls=True)` verifies a server by: the system's authorities, and its name. The same each time: to
+    read them takes some 10 ms."""
+    global trusting
+    if trusting is None:
+        made = ssl.create_default_context()
+        made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+        trusting = made
+    return trusting
+
+
+trusting = None
+
+
+cdef SimpleLayer simple(object context, int fd, bint server, object name):
     cdef SimpleLayer made = SimpleLayer.__new__(SimpleLayer)
+    made.fd = fd
     made.incoming, made.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     made.ssl = context.wrap_bio(made.incoming, made.outgoing, server_side=server, server_hostname=name)
     made.held = b""
@@ -681,7 +711,7 @@ cdef SimpleLayer simple(object context, bint server, object name):
 cdef class SimpleLayer(Layer):
     """TLS by Python's SSLObject."""
 
-    cdef Py_ssize_t receive(self, SocketStream stream) except -2:
+    cdef Py_ssize_t receive(self, Stream stream) except -2:
         """Take from the socket what is there: bytes; 0 at the end; -1 when nothing is."""
         cdef char* chunk = borrow()
         cdef ssize_t n
@@ -689,7 +719,7 @@ cdef class SimpleLayer(Layer):
             raise MemoryError
         try:
             while True:
-                n = c_recv(stream.fd, chunk, CHUNK, 0)
+                n = c_recv(self.fd, chunk, CHUNK, 0)
                 if n >= 0 or errno != EINTR:
                     break
             if n > 0:
@@ -710,8 +740,7 @@ cdef class SimpleLayer(Layer):
         self.held = data
         while self.held and not wait:
             n = c_send(
-                (<SocketStream>stream).fd, PyBytes_AS_STRING(self.held), PyBytes_GET_SIZE(self.held),
-                MSG_NOSIGNAL | (MSG_MORE if last else 0),
+                self.fd, PyBytes_AS_STRING(self.held), PyBytes_GET_SIZE(self.held), MSG_NOSIGNAL | (MSG_MORE if last else 0)
             )
             if n >= 0:
                 self.held = self.held[n:]

@@ -31,6 +31,7 @@ cdef class SocketStream(Stream):
     cdef unsigned char address[16]
 
     cdef Py_ssize_t give_read(self, FilePart part, size_t size) except -2
+    cdef int encrypt(self, object context, bint server, object name) except -1
     cdef void set_peer(self, sockaddr_storage* peer) noexcept
     cdef bint gone(self) noexcept
     cdef bint heard(self) noexcept

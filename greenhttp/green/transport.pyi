@@ -1,4 +1,5 @@
 import socket
+import ssl
 from collections.abc import Iterable
 
 from typing_extensions import disjoint_base
@@ -33,4 +34,10 @@ class MemoryStream(Stream):
     def exhausted(self) -> bool: ...
     def send(self, data: bytes) -> None: ...
 
-def connect(address: str, *, timeout: float | None = None) -> SocketStream: ...
+def connect(
+    address: str,
+    *,
+    tls: bool | ssl.SSLContext | None = None,
+    server_name: str | None = None,
+    timeout: float | None = None,
+) -> SocketStream: ...

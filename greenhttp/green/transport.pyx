@@ -9,11 +9,12 @@ green thread waits for it: gevent ends a loop in which nothing is awaited, and p
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
-from greenhttp.green.layer cimport Layer
+from greenhttp.green.layer cimport CUT, SHAKING, Layer
 from greenhttp.green.stream cimport FilePart, Stream, iovec
+from greenhttp.green.tls cimport begun
 from greenhttp.green.waiting cimport Wait
 
 import _socket
@@ -23,7 +24,9 @@ from contextlib import suppress
 
 from gevent import get_hub
 
-from greenhttp.errors import StreamTimeout
+from greenhttp.errors import StreamClosed, StreamTimeout, StreamTruncated, TLSError
+from greenhttp.green.agreed import agreed
+from greenhttp.green.tls import client_context
 
 
 cdef extern from *:
@@ -207,6 +210,7 @@ cdef SocketStream adopt(int fd, sockaddr_storage* peer):
     """A stream over a connected, non-blocking descriptor, which it closes in the end."""
     cdef SocketStream stream = SocketStream.__new__(SocketStream)
     stream.fd = fd
+    stream.accepted = True
     if peer != NULL:
         stream.set_peer(peer)
     return stream
@@ -295,6 +299,64 @@ cdef class SocketStream(Stream):
 
     cdef void set_peer(self, sockaddr_storage* peer) noexcept:
         self.family = <unsigned char>greenhttp_peer(peer, self.address, &self.port)
+
+    # Encrypted --------------------------------------------------------------------------------------------------------
+
+    @property
+    def tls(self):
+        return None if self.layer is None else agreed(self.layer)
+
+    cdef int ending(self) except -1:
+        if self.layer is not None and self.layer.over == CUT:
+            raise StreamTruncated("the connection ended without TLS's close_notify: bytes may be missing at its end")
+        return 0
+
+    def start_tls(self, context, *, server_side=None, server_name=None, timeout=None):
+        cdef uint32_t mine = self.tenure
+        cdef bint whole = False, reset = True
+        if self.layer is not None:
+            raise RuntimeError("the stream is encrypted already")
+        self.begin_read(timeout)                # nobody else reads,
+        self.begin_write(timeout)               # or waits with what he writes
+        self.flush_all()
+        try:
+            self.encrypt(context, self.accepted if server_side is None else server_side, server_name)
+            whole = True
+        except TLSError:
+            reset = False                       # so that the peer gets to know why
+            raise
+        finally:
+            if not whole and self.tenure == mine and not self.closed:
+                if not reset:
+                    self.skip_input()
+                self.finish(reset)
+                self.tell_job()
+
+    cdef int encrypt(self, object context, bint server, object name) except -1:
+        """Shake hands, waiting for the peer. Whoever else uses the stream meanwhile must not get between."""
+        cdef uint32_t mine = self.tenure
+        cdef object running = self.current()
+        cdef Layer layer = begun(context, self.fd, server, name)
+        cdef Wait wait = self.waiting()
+        if self.closed or self.tenure != mine:
+            raise StreamClosed("the stream is closed")
+        if wait.reads or wait.writes or self.layer is not None or self.pending():
+            raise TLSError("another green thread has used the stream meanwhile")
+        if self.in_end > self.in_pos:
+            raise TLSError("the peer has sent more than it may before the handshake")
+        # From here on others that read or write are told that somebody does already; what is small enough not to wait
+        # stays in the output until the handshake is over.
+        self.layer = layer
+        wait.reads = wait.writes = True
+        try:
+            while layer.shake(self) == SHAKING:
+                self.suspend(wait, running, layer.stuck, mine)
+        finally:
+            wait.reads = wait.writes = False
+            self.hold()
+        if self.pending():
+            self._push()                        # tickets, for one
+        return 0
 
     cdef bint gone(self) noexcept:
         """Whether the connection is known to be dead: reset, or closed in both directions. A FIN alone is not."""
@@ -479,22 +541,33 @@ cdef class SocketStream(Stream):
                 c_close(fd)
         return 0
 
+    cdef int abandon(self, bint ours) except -1:
+        if self.layer is not None:
+            self.layer.said = True              # the goodbye is the parent's to say
+        return Stream.abandon(self, ours)
+
     cdef void let_go(self) noexcept:
         if self.fd >= 0:
             c_close(self.fd)
             self.fd = -1
 
 
-def connect(str address not None, *, timeout=None):
+def connect(str address not None, *, tls=None, server_name=None, timeout=None):
     """Connect to `host:port`, `[v6]:port` or `unix:/path`, suspending the running green thread alone.
 
     Names are resolved through the hub's resolver; every address found is tried in turn.
 
     Arguments:
-        timeout: seconds for all of it, resolving included; None: without limit.
+        tls: True: encrypted, the server must have a certificate for its name from an authority that the system trusts;
+            an ssl.SSLContext (see `greenhttp.tls.client`): encrypted as that says. None, False: plain.
+        server_name: whose certificate it must be; None: that of the host in `address`.
+        timeout: seconds for all of it, resolving and handshake included; None: without limit.
 
-    Returns a SocketStream. Raises StreamTimeout, ValueError for a malformed address, or what the system says.
+    Returns a SocketStream. Raises StreamTimeout, TLSError if the handshake fails, ValueError for a malformed address or
+    if there is no name, or what the system says.
     """
+    cdef SocketStream stream
+    cdef object context
     from gevent import Timeout, sleep
 
     if address.startswith("unix:"):
@@ -506,6 +579,11 @@ def connect(str address not None, *, timeout=None):
             raise ValueError(f"{address!r}: give host:port, [v6]:port or unix:/path")
         host = host.strip("[]")
         found = None
+    context = (client_context() if tls is True else tls) if tls is not None and tls is not False else None
+    if server_name is None:
+        server_name = host
+    if context is not None and server_name is None and context.check_hostname:
+        raise ValueError(f"{address!r} has no host name to verify the certificate by; give server_name")
     problem = None
     with Timeout.start_new(timeout, StreamTimeout(f"connecting to {address} took more than {timeout} s")):
         if found is None:
@@ -533,9 +611,12 @@ def connect(str address not None, *, timeout=None):
                 if family != constants.AF_UNIX:
                     with suppress(OSError):     # macOS: EINVAL when the peer has reset; what it sent can be read
                         sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
-                return SocketStream(sock)
-            except StreamTimeout:
-                raise                   # an OSError too, but the time was for all addresses together
+                stream = SocketStream(sock)
+                if context is not None:
+                    stream.start_tls(context, server_side=False, server_name=server_name)
+                return stream
+            except (StreamTimeout, TLSError):
+                raise                   # OSErrors too, but the time was for all addresses together, and somebody is there
             except OSError as error:
                 problem = error
             finally:
