@@ -237,7 +237,8 @@ cdef class SpawnedJob(Job):
         if stream.lost or stream.closed:
             return self.close(True)             # output of the handler was given up: nothing may look like its end
         try:
-            if before and not stream.flush_now():
+            stream.finishing = stream.parting()     # TLS says goodbye behind the last of its output
+            if (before or stream.finishing) and not stream.flush_now():
                 if not stalled or stream.pending() < before:
                     stream.progressed()
                     self.enter(spawner.flushing)
