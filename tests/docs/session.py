@@ -15,7 +15,7 @@ TERM and must end with 0.
 A program that a command calls and that is missing skips the page. With REQUIRE_SERVICES=1 in the environment, which
 says that all are there, the page is wrong.
 
-Ports written as 7000, 8000 or 9000 and some (`:8000`) are free ones when the page is run.
+Ports written as 7000, 8000 or 9000 and some (`:8000`), or as 8443, are free ones when the page is run.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ from tests.docs.blocks import Block, programs_of
 ROOT = Path(__file__).parent.parent.parent
 PROGRAMS = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where a page finds those it names
 TIMEOUT = 60  # seconds; only a hang takes as long
-PORT = re.compile(r"""(?<=:|=)[789]0\d\d\b|(?<=--port )[789]0\d\d\b|(?<=", )[789]0\d\d\b""")
+PORT = re.compile(r"""(?:(?<=:|=)|(?<=--port )|(?<=", ))(?:[789]0\d\d|8443)\b""")
 READY = re.compile(r"^.* Ctrl-C stops at once.*\n", re.MULTILINE)
 NOT_INHERITED = "GREENHTTP_", "PORT", "WEB_CONCURRENCY", "FORCE_COLOR", "PYTHONWARNINGS"
 # A worker that could not be started leaves its listeners to the end of its process; Python alone says nothing of it.

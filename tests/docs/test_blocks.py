@@ -102,9 +102,9 @@ def test_dots_stand_for_anything(shown, printed, same):
 
 def test_a_free_port_stands_in_for_the_one_that_is_written(tmp_path):
     with Session(tmp_path) as session:
-        real = session._real('-b :8000 --port 8000 ("::1", 8000) PORT=8000 size 8000')
-        port = session.ports["8000"]
-        assert real == f'-b :{port} --port {port} ("::1", {port}) PORT={port} size 8000'
+        real = session._real('-b :8000 --port 8000 ("::1", 8000) PORT=8000 size 8000 :8443')
+        port, tls = session.ports["8000"], session.ports["8443"]
+        assert real == f'-b :{port} --port {port} ("::1", {port}) PORT={port} size 8000 :{tls}'
         assert session._shown(f"at :{port}, not 1{port}") == f"at :8000, not 1{port}"
 
 
