@@ -83,12 +83,9 @@ def context(material: Material, pairs: Sequence[Pair] = (), alpn: Sequence[str] 
     Arguments:
         pairs: certificates of this context; empty: all of the material's.
     """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # it compresses nothing, and its own order of suites counts
     made.minimum_version = _MINIMUM[material.minimum]
-    made.options |= (
-        ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_SINGLE_ECDH_USE
-        | PRIORITIZE_CHACHA
-    )  # fmt: skip
+    made.options |= ssl.OP_NO_RENEGOTIATION | PRIORITIZE_CHACHA
     made.set_ciphers(material.ciphers)
     if alpn:
         made.set_alpn_protocols(list(alpn))
@@ -103,7 +100,7 @@ def context(material: Material, pairs: Sequence[Pair] = (), alpn: Sequence[str] 
 def client(authorities: bytes | None, pair: Pair | None) -> ssl.SSLContext:
     """A context for the client's side; without authorities it trusts those of the system."""
     made = ssl.create_default_context(cadata=None if authorities is None else authorities.decode("ascii", "ignore"))
-    made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    made.options |= ssl.OP_NO_RENEGOTIATION
     if pair is not None:
         pair.load(made)
     return made

@@ -169,6 +169,10 @@ def test_what_is_in_a_directory_is_looked_at(tmp_path):
     assert changed_by(settings, lambda: tree(tmp_path, "b/privkey.pem"))
     assert changed_by(settings, lambda: tree(tmp_path, "c.pem"))
     assert changed_by(settings, lambda: os.unlink(tmp_path / "c.pem"))
+    # written over, which the directory does not show
+    assert changed_by(settings, lambda: os.utime(tmp_path / "a" / "privkey.pem", ns=(1, 1)))
+    tree(tmp_path, "c.pem")
+    assert changed_by(settings, lambda: os.utime(tmp_path / "c.pem", ns=(1, 1)))
 
 
 def test_a_file_of_the_same_size_and_time_is_another_one(tmp_path):
