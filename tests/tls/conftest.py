@@ -10,6 +10,7 @@ import gevent
 import pytest
 
 from greenhttp.green import tls
+from tests.http.conftest import defects  # noqa: F401
 
 
 @pytest.fixture(scope="session")
