@@ -16,7 +16,7 @@ from greenhttp.green.pool cimport Worker
 from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.application cimport App, take_spare
 from greenhttp.http.body cimport NOTHING
-from greenhttp.http.exchange cimport Exchange
+from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.request cimport Request, trailers_of
 from greenhttp.http.origin cimport Origin
 from greenhttp.http.response cimport Delivery, bytes_of, file_range
@@ -27,6 +27,7 @@ import sys
 
 from greenhttp import __version__
 from greenhttp.hosting.errors import Errors
+from greenhttp.hosting.mod_ssl import variables
 from greenhttp.wire.names import KNOWN_NAMES
 
 
@@ -57,6 +58,7 @@ cdef str K_PORT = sys.intern("REMOTE_PORT")
 cdef str K_INPUT = sys.intern("wsgi.input")
 cdef str K_HOST = sys.intern("HTTP_HOST")
 cdef str K_SCHEME = sys.intern("wsgi.url_scheme")
+cdef str K_HTTPS = sys.intern("HTTPS")      # where applications look that do not know the scheme
 cdef str K_TRAILERS = sys.intern("greenhttp.trailers")
 cdef str K_ID = sys.intern("greenhttp.request_id")
 cdef str K_TRACE = sys.intern("greenhttp.trace")
@@ -68,7 +70,8 @@ cdef str HTTP_1_1 = "HTTP/1.1"
 cdef str GET = "GET"
 
 cdef enum:
-    FEW = 21                    # keys of a request whose fields are that few that a smaller table will do
+    FEW = 21                    # keys that a table of 32 places takes, and of 64
+    FEW_SECURE = 42
     REPEATED = 160              # bytes of a value worth remembering
     ACCEPT = 18                # its place among the known names; checked below
 
@@ -157,15 +160,17 @@ cdef object value_of(int known, const char* data, Py_ssize_t size):
     return value
 
 
-cdef class Base:
+cdef class Base(Entrance):
     """What the environs of one listening address begin as: the same dict twice, the second with room for more fields.
+    Connections through TLS that have agreed on the same share another one, in which that stands.
 
-    Both hold the address of the peer that came last: behind a proxy, or of a client that keeps its connection, it is
-    that of the next as well.
+    Both dicts hold the address of the peer that came last: behind a proxy, or of a client that keeps its connection, it
+    is that of the next as well.
     """
 
     cdef dict few
     cdef dict many
+    cdef int room                   # keys of a request whose fields are that few that the smaller table will do
     cdef unsigned char address[16]
     cdef int family                 # 0: a UNIX socket, or nobody yet
 
@@ -181,7 +186,8 @@ cdef class Base:
             self.many[f"HTTP_X_{len(self.many)}"] = None
         while len(self.many) > len(self.few):
             self.many.popitem()
-        assert len(self.few) < FEW, "with one key more `few` would have no room for a field"
+        self.room = FEW if len(self.few) < FEW else FEW_SECURE
+        assert len(self.few) < self.room, "with one key more `few` would have no room for a field"
         return 0
 
     cdef int came_from(self, SocketStream stream) except -1:
@@ -216,7 +222,7 @@ cdef dict make_environ(Request request):
         if stream.family:
             base.came_from(stream)
     environ = <dict>PyDict_Copy(
-        base.few if not request.noted and head.count <= FEW - PyDict_Size(base.few) else base.many
+        base.few if not request.noted and head.count <= base.room - PyDict_Size(base.few) else base.many
     )
     if head.method is not GET:
         PyDict_SetItem(environ, K_METHOD, head.method)
@@ -289,7 +295,7 @@ cdef dict make_environ(Request request):
         if value is not None:
             PyDict_SetItem(environ, K_TRACE, value)
     if request.origin is not None:
-        correct(environ, request.origin)
+        correct(environ, request.origin, base.tls is not None)
         environ[K_SCRIPT] = request.below()
         if request.exchange.stream.proxied is not None:     # with the PROXY protocol there is always an origin
             tell_proxied(environ, request.exchange.stream.proxied)
@@ -309,9 +315,11 @@ cdef int tell_proxied(dict environ, Proxied proxied) except -1:
     return 0
 
 
-cdef int correct(dict environ, Origin origin) except -1:
+cdef int correct(dict environ, Origin origin, bint encrypted) except -1:
     """What differs from what connection and head say."""
     environ[K_SCHEME] = origin.scheme
+    if encrypted and origin.scheme != "https":
+        environ.pop(K_HTTPS, None)          # the client speaks http with a proxy that speaks TLS with this server
     if origin.peer is not None:
         host, port = origin.peer
         environ[K_ADDR] = host
@@ -451,7 +459,7 @@ cdef class WSGI(App):
         self.keeps_environ = keeps_environ
         self.errors = Errors(source_of)
 
-    cdef object prepare(self, object name, object port, bint secure=False):
+    cdef Entrance prepare(self, object name, object port, bint secure=False):
         cdef Base base = Base.__new__(Base)
         base.fill({
             K_METHOD: GET, K_PATH: "", K_URI: "", K_INPUT: NOTHING, K_QUERY: "", K_PROTOCOL: HTTP_1_1,
@@ -469,6 +477,11 @@ cdef class WSGI(App):
             "wsgi.file_wrapper": FileWrapper,
             "wsgi.input_terminated": True,
         })
+        return base
+
+    cdef Entrance prepare_for(self, Entrance entrance, object info, object told):
+        cdef Base base = Base.__new__(Base)
+        base.fill({**(<Base>entrance).few, K_ADDR: "", **variables(info, told)})    # whoever came last is another peer
         return base
 
     cdef Delivery respond(self, Request request):

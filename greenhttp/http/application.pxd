@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t
 
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport Body
-from greenhttp.http.exchange cimport Exchange
+from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport Delivery
 from greenhttp.wire.head cimport Head
@@ -11,7 +11,8 @@ from greenhttp.wire.response cimport ResponseHead
 cdef class App:
     cdef Delivery spare         # for the next request, or None
 
-    cdef object prepare(self, object name, object port, bint secure=*)
+    cdef Entrance prepare(self, object name, object port, bint secure=*)
+    cdef Entrance prepare_for(self, Entrance entrance, object info, object told)
     cdef Delivery respond(self, Request request)
 
 cdef inline Delivery take_spare(App app):
@@ -29,9 +30,11 @@ cdef class Observer:
         self, Stream stream, Head head, bytes line, int status, int64_t sent, bint cut, str id
     ) noexcept
 
+cdef Entrance entrance_of(App app, Stream stream, Entrance common)
+
 cdef str lost(object error)
 
-cdef int answer_request(Exchange exchange, Head head, Body body, object base) except -1
+cdef int answer_request(Exchange exchange, Head head, Body body, Entrance base) except -1
 
 cdef enum Told:                 # what the peer of a PythonExchange has heard of the answer
     NOTHING = 0

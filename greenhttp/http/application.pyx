@@ -5,15 +5,18 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from greenhttp.green.deadline cimport Phase
+from greenhttp.green.layer cimport Layer
 from greenhttp.green.stream cimport Stream
+from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.body cimport NOTHING, Body, PythonBody
-from greenhttp.http.exchange cimport Exchange, Reach
+from greenhttp.http.exchange cimport Entrance, Exchange, Reach
 from greenhttp.http.origin cimport OUTSIDE, Origins, identified, located, new_origin, traced
 from greenhttp.http.request cimport Request, new_request
 from greenhttp.http.response cimport Delivery, head_wants_json, plain, refusing, said, wants_json
 from greenhttp.http.service cimport Service, concerns
 from greenhttp.process.clock cimport nanoseconds
 from greenhttp.wire.head cimport Framing, Head
+from greenhttp.wire.proxy cimport Proxied
 from greenhttp.wire.response cimport ResponseHead
 
 from contextlib import suppress
@@ -21,6 +24,7 @@ from math import ceil
 
 from greenhttp.errors import BodyError, RequestRefused, RequestTimeout, StreamClosed, StreamTimeout, WireError
 from greenhttp.http.refusals import beyond
+from greenhttp.tls.agreed import agreed
 from greenhttp.traces import trace
 from greenhttp.wire.response import Transfer
 
@@ -28,18 +32,52 @@ from greenhttp.wire.response import Transfer
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject* o)
 
+cdef enum:
+    ALIKE = 64                  # agreements in TLS of which each address remembers what was made for them
+
 
 cdef class App:
     """What a request is handed to. `hosting` has the kinds there are."""
 
-    cdef object prepare(self, object name, object port, bint secure=False):
+    cdef Entrance prepare(self, object name, object port, bint secure=False):
         """Whatever is worth making once for an address: `name` and `port` that requests come in by, `secure` through
         TLS. Request.base."""
-        return None
+        return Entrance.__new__(Entrance)
+
+    cdef Entrance prepare_for(self, Entrance entrance, object info, object told):
+        """The same for connections that have agreed on `info` in TLS, a tls.agreed.TLSInfo. `told`: the ProxiedTLS that
+        it is from, or None."""
+        return Entrance.__new__(Entrance)
 
     cdef Delivery respond(self, Request request):
         """The response to a request; `deliver` sends its content. May block, may raise anything."""
         raise NotImplementedError
+
+
+cdef Entrance entrance_of(App app, Stream stream, Entrance common):
+    """By which the requests of a connection come in, `common` being that of its address: what was agreed on in TLS is
+    known. Most connections have agreed on the same as one before, and share what was made for that."""
+    cdef Layer layer = (<SocketStream>stream).layer if type(stream) is SocketStream else None
+    cdef Proxied proxied = stream.proxied
+    cdef Entrance found
+    cdef object info, key, told = None
+    if layer is None and (proxied is None or proxied.tls is None):
+        return common
+    info = key = agreed(layer, proxied)
+    if layer is None:
+        told = proxied.tls
+        key = info, told.verified, told.verify, told.common_name
+    if common.alike is None:
+        common.alike = {}
+    found = common.alike.get(key)
+    if found is None:
+        found = app.prepare_for(common, info, told)
+        found.tls = info
+        found.secure = layer is not None
+        if len(common.alike) >= ALIKE:
+            common.alike = {}               # what connections have of it stays
+        common.alike[key] = found
+    return found
 
 
 cdef inline bint give_back(App app, Delivery response) noexcept:
@@ -78,7 +116,7 @@ cdef class Observer:
         """
 
 
-cdef int answer_request(Exchange exchange, Head head, Body body, object base) except -1:
+cdef int answer_request(Exchange exchange, Head head, Body body, Entrance base) except -1:
     """One request: from a complete head to the end of its answer in the output.
 
     The caller alone holds `head` and its bytes; those stay where they are until `exchange.head_used`.
@@ -160,6 +198,8 @@ cdef int note(Origins origins, Request request) except -1:
         request.known_id = origins.id_from(given if request.trusted else None)
     if placed:
         request.origin = new_origin()
+        if request.base.secure:
+            request.origin.scheme = "https"                 # unless a proxy that is believed says otherwise
         origins.ask(request.origin, head, stream, request.trusted)
     request.noted = placed or request.known_id is not None or traced(head)
     if origins.rules:

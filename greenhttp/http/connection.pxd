@@ -6,7 +6,7 @@ from greenhttp.green.lingering cimport Lingering
 from greenhttp.green.pool cimport Worker
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport StreamBody
-from greenhttp.http.exchange cimport Exchange
+from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Head
 
@@ -24,7 +24,7 @@ cdef enum:
 cdef class Connection(Exchange):
     cdef Head head              # the one being read or answered, else None
     cdef StreamBody rest        # of the request answered, not read to its end
-    cdef object base            # Request.base of its requests
+    cdef Entrance base          # Request.base of its requests
     cdef readonly State state
     cdef flag closing           # no further request on this connection
     cdef flag refused           # what the peer sent is not read as HTTP any more
@@ -66,7 +66,7 @@ cdef class Connection(Exchange):
 
 cdef class Door(Acceptor):
     cdef Service service
-    cdef object base
+    cdef Entrance base
     cdef readonly bint secure           # its connections begin with the handshake of TLS
 
-cdef Connection open_connection(Service service, Stream stream, object base)
+cdef Connection open_connection(Service service, Stream stream, Entrance base)

@@ -25,9 +25,9 @@ from greenhttp.green.stream cimport FilePart, Stream
 from greenhttp.green.tls cimport Certificates
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
 from greenhttp.green.waiting cimport Wait
-from greenhttp.http.application cimport NO_ANSWER, App, Observer, answer_request, lost
+from greenhttp.http.application cimport NO_ANSWER, App, Observer, answer_request, entrance_of, lost
 from greenhttp.http.body cimport NOTHING, Body, StreamBody, body_of
-from greenhttp.http.exchange cimport Exchange, Reach
+from greenhttp.http.exchange cimport Entrance, Exchange, Reach
 from greenhttp.http.request cimport CUT_SHORT, Request
 from greenhttp.http.response cimport head_wants_json, refusal, wants_json as request_wants_json
 from greenhttp.http.service cimport Service, naming
@@ -49,7 +49,7 @@ cdef enum:
     SPOKEN = 16                 # bytes that tell another protocol from HTTP/1
 
 
-cdef Connection open_connection(Service service, Stream stream, object base):
+cdef Connection open_connection(Service service, Stream stream, Entrance base):
     cdef Connection connection = Connection.__new__(Connection)
     connection.service = service
     connection.stream = stream
@@ -83,7 +83,9 @@ cdef class ServiceArrivals(Arrivals):
     cdef Service service
 
     cdef Job welcome(self, Stream stream, object base):
-        return open_connection(self.service, stream, base)
+        # Here the protocol that was agreed on (ALPN, RFC 7301) chooses what the stream becomes. HTTP/1 is all there is,
+        # and whoever has agreed on nothing gets that too: it may have offered others alone, and yet speak it.
+        return open_connection(self.service, stream, entrance_of(<App>self.service.app, stream, <Entrance>base))
 
     cdef void count(self, int change) noexcept:
         self.service.open_connections += change

@@ -13,6 +13,11 @@ cdef enum Reach:
     LOST = 1            # some of it was given up: nothing may follow
     GONE = 2            # the peer cannot be told anything
 
+cdef class Entrance:
+    cdef readonly object tls                # a tls.agreed.TLSInfo; None: plain
+    cdef readonly bint secure               # TLS ends here; else at a proxy, if at all
+    cdef dict alike                         # of connections that have agreed on the same in TLS; None: none has come
+
 cdef class Exchange(Job):
     cdef readonly Stream stream             # the connection's: who the peer is
     cdef readonly Service service

@@ -26,6 +26,10 @@ cdef enum:
     BLOCK = 65536               # of a file that does not go from the kernel to the kernel
 
 
+cdef class Entrance:
+    """What requests have in common that come in by one address, and with the same agreed on in TLS. `App.prepare`."""
+
+
 cdef class Exchange(Job):
     """What carries a request to the application and its answer back; runs in a green thread of the pool.
 

@@ -2,7 +2,7 @@ cimport cython
 from libc.stdint cimport uint32_t
 
 from greenhttp.http.body cimport Body
-from greenhttp.http.exchange cimport Exchange
+from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.origin cimport Origin
 from greenhttp.wire.head cimport Head
 
@@ -30,7 +30,7 @@ cdef class Request:
     cdef readonly str method
     cdef str sent_target            # as it was sent; made by whoever needs it first
     cdef str accept                 # where the head's bytes do not stay: its Accept, for an error; None without one
-    cdef object base                # what the application prepared for the address this came in by
+    cdef Entrance base              # what the application prepared for the address this came in by
     cdef readonly Origin origin     # what is known beyond connection and head; None: nothing
     cdef bint noted                 # there was something to ask of where it comes from: an ID, a trace, an origin
     cdef bint trusted               # and whoever it came from is believed; asked once, where something depends on it
@@ -60,4 +60,4 @@ cdef class Request:
     cdef str describe(self)
 
 cdef Headers trailers_of(Body content)
-cdef Request new_request(Exchange exchange, Head head, Body body, object base)
+cdef Request new_request(Exchange exchange, Head head, Body body, Entrance base)

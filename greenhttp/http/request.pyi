@@ -6,6 +6,7 @@ from greenhttp.http.form import Form
 from greenhttp.http.origin import Origin
 from greenhttp.http.trace import Trace
 from greenhttp.http.values import Values
+from greenhttp.tls.agreed import TLSInfo
 from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
 from greenhttp.wire.proxy import Proxied
 
@@ -56,6 +57,8 @@ class Request:
     def version(self) -> str: ...
     @property
     def scheme(self) -> str: ...
+    @property
+    def tls(self) -> TLSInfo | None: ...
     @property
     def peer(self) -> tuple[str, int] | str: ...
     @property

@@ -5,7 +5,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from greenhttp.http.body cimport UNLIMITED, Body
-from greenhttp.http.exchange cimport Exchange
+from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.service cimport naming
 from greenhttp.process.ids cimport new_id
 from greenhttp.wire.head cimport Framing, Head
@@ -228,8 +228,22 @@ cdef class Request:
 
     @property
     def scheme(self):
-        """`http`, or `https` if a trusted proxy (`forwarded_allow_ips`) says so."""
-        return "http" if self.origin is None else self.origin.scheme
+        """`https` if the client speaks TLS with this server, else `http`; where a trusted proxy (`forwarded_allow_ips`)
+        says what the client speaks with it, that counts."""
+        if self.origin is not None:
+            return self.origin.scheme
+        return "https" if self.base.secure else "http"
+
+    @property
+    def tls(self):
+        """What was agreed on in TLS, a TLSInfo: version, cipher, server_name, the certificate of the client ...; None:
+        the connection is plain. Can be kept after the request.
+
+        It tells of the connection to this server: behind a proxy that speaks TLS with it, certificate and all are the
+        proxy's. Where TLS ends at a proxy that tells of it before the first byte (`proxy_protocol`), it is the
+        client's, as that proxy has told, and `tls.proxied`.
+        """
+        return self.base.tls
 
     @property
     def peer(self):
@@ -399,7 +413,7 @@ cdef class Request:
         return f"{naming(self.who(), self.known_id)}{self.method} {self.sent_target.partition('?')[0]}"
 
 
-cdef Request new_request(Exchange exchange, Head head, Body body, object base):
+cdef Request new_request(Exchange exchange, Head head, Body body, Entrance base):
     cdef Request request = Request.__new__(Request)
     request.exchange = exchange
     request.head = head
