@@ -63,9 +63,13 @@ class LimitError(WireError):
 class RequestRefused(WireError):
     """A whole request that never reaches the application.
 
-    What its proxy says of it cannot be (400), its path is outside of `root_path` (404), or its host is not one of
-    `allowed_hosts` (421).
+    What its proxy says of it cannot be (400), its path is outside of `root_path` (404), its host is not one of
+    `allowed_hosts` (421), or it is to come by https (308, `https_redirect`): then `location` is where to.
     """
+
+    def __init__(self, status: int, reason: str, location: str | None = None) -> None:
+        super().__init__(status, reason)
+        self.location = location
 
 
 class BodyError(GreenError, OSError):

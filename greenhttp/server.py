@@ -228,6 +228,8 @@ class Server:
         self._listeners = opened if listeners is None else list(listeners)
         self._names = [bound_name(sock) for sock, _ in self._listeners]
         self._secure = [is_tls(address, self.certificates is not None) for _, address in self._listeners]
+        if isinstance(service, Service):
+            service.origins.https_port = self._https_port()
         self._service = service
         self._sweep = Sweep(service.pool.loop, service.phases, service.pool.shrink)
         service.pool.start()
@@ -265,6 +267,11 @@ class Server:
             if self._access.entries.wants_id:
                 service.identify()
         return service
+
+    def _https_port(self) -> int:
+        """Where `https_redirect` sends requests: the port of the first TLS address that has one."""
+        ports = (name.port for name, secure in zip(self._names, self._secure, strict=True) if secure)
+        return next(filter(None, ports), 443)
 
     def _make_door(self, service: Service | Spawner, sock: Listener, secure: bool) -> Acceptor:
         if isinstance(service, Spawner):

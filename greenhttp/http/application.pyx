@@ -208,6 +208,8 @@ cdef int note(Origins origins, Request request) except -1:
             request.outside = True
         else:
             request.prefix = judged
+    if origins.redirects:
+        origins.redirect(head, request.origin, request.base.secure)
     return 0
 
 
@@ -224,6 +226,7 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
     cdef int status = 500
     cdef bint last = False, as_json
     cdef str what = request.describe()
+    cdef str location = None
     cdef int reach
     request.over = True                     # whoever was left behind writes no more of an answer
     as_json = not request.head_out and wants_json(request)
@@ -247,7 +250,9 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
         return exchange.abort()
     elif isinstance(error, RequestRefused):
         status = error.status
-        service.noise("refusals", f"{what}: refused with {status}: {error.reason}")
+        location = error.location
+        if location is None:
+            service.noise("refusals", f"{what}: refused with {status}: {error.reason}")
         last = status == 400
     elif isinstance(error, RequestTimeout):
         status = 503
@@ -260,6 +265,8 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
         return exchange.abort()             # a head is out: a truncated answer must not look whole
     text = trace(error) if service.settings.debug and status in (500, 503) else None
     response = plain(request, status, as_json, text)
+    if location is not None:
+        response.add("Location", location)
     response.asked_close = last or request.body.broken or status == 413
     response.deliver()
     return 0

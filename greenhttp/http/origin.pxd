@@ -14,6 +14,8 @@ cdef class Origin:
     cdef readonly int port          # where `host` is told: its port, or that of the scheme
     cdef readonly str root_path     # before the paths of the application: "" or "/below"
 
+    cdef bint told                  # the scheme is what a field says
+
     cdef str who(self)
 
 cdef Origin new_origin()
@@ -46,6 +48,9 @@ cdef class Origins:
     cdef object hosts               # hosts.Hosts; None: any will do
     cdef bytes last_host            # the one that was allowed last, as sent
 
+    cdef bint redirects             # requests that have not come by https are sent there
+    cdef public int https_port      # where that is, if no proxy says it
+
     cdef int settle(self) except -1
     cdef str given_id(self, Head head)
     cdef str believed_id(self, Head head, Stream stream)
@@ -64,6 +69,8 @@ cdef class Origins:
     cdef int strip(self, Head head, bint trusted) except -1
     cdef str prefix_of(self, Head head)
     cdef int admit(self, Head head, Origin origin) except -2
+    cdef bint is_health(self, Head head) noexcept
+    cdef int redirect(self, Head head, Origin origin, bint secure) except -1
     cdef int check_host(self, Head head, Origin origin) except -1
 
 cdef enum:

@@ -76,6 +76,7 @@ cdef str NOBODY = "unknown"         # the client, where a proxy does not know it
 cdef str MALFORMED_HOST = "a malformed host in the fields of a proxy"
 
 cdef enum:
+    HTTPS = 443                     # the port that https:// means
     NOT_SAID = -1
     LONGEST_ADDRESS = 45            # IPv6 with an IPv4 address at its end, all digits written
 
@@ -233,6 +234,8 @@ cdef class Origins:
             self.id_known[self.id_index >> 6] = <uint64_t>1 << (self.id_index & 63)
         if settings.forwarded_strip:
             self.strip_all(settings)
+        self.redirects = settings.https_redirect
+        self.https_port = HTTPS
         if settings.proxy_protocol != "off":
             self.always = True              # TLS is told there, for all requests of a connection
 
@@ -271,7 +274,7 @@ cdef class Origins:
     cdef int settle(self) except -1:
         """All rules are known: what there is to ask of a request (`concerns`)."""
         cdef int word
-        self.asks = self.always or self.identifies or self.rules or len(self.unlisted) > 0
+        self.asks = self.always or self.identifies or self.rules or self.redirects or len(self.unlisted) > 0
         for word in range(2):
             self.asked[word] = self.known[word] | self.id_known[word]
         self.asked[TRACEPARENT >> 6] |= <uint64_t>1 << (TRACEPARENT & 63)      # see hosting.wsgi
@@ -339,6 +342,7 @@ cdef class Origins:
         cdef int secure = self.scheme_of(head, hops.count, client)
         cdef Span host, port
         if secure != NOT_SAID:
+            origin.told = True
             origin.scheme = "https" if secure else "http"
         if self.believes_host:
             host.size = port.size = 0
@@ -365,6 +369,7 @@ cdef class Origins:
             return 0
         hop = &hops.hop[client]
         if hop.has & HAS_PROTO:
+            origin.told = True
             value = unescaped(p + hop.proto.at, hop.proto.size).lower()     # schemes have no case (RFC 3986 3.1)
             if value == b"https" or value == b"wss":
                 origin.scheme = "https"
@@ -512,12 +517,8 @@ cdef class Origins:
         below. Raises RequestRefused.
         """
         cdef const unsigned char* path = <const unsigned char*>head.base + head.path_at
-        cdef bytes health = self.health_path
         cdef Py_ssize_t size
-        cdef bint healthy = (
-            health is not None and head.path_len == <size_t>PyBytes_GET_SIZE(health)
-            and memcmp(path, PyBytes_AS_STRING(health), head.path_len) == 0
-        )
+        cdef bint healthy = self.is_health(head)
         if self.hosts is not None and not healthy:
             self.check_host(head, origin)
         if self.root is None or head.form == Form.ASTERISK or head.form == Form.AUTHORITY:
@@ -528,6 +529,39 @@ cdef class Origins:
         if healthy:
             return OUTSIDE
         raise RequestRefused(404, f"the path is not below {self.root_path} (root_path)")
+
+    cdef bint is_health(self, Head head) noexcept:
+        """Whether it is for `health_path`."""
+        cdef bytes path = self.health_path
+        return (
+            path is not None and head.path_len == <size_t>PyBytes_GET_SIZE(path)
+            and memcmp(head.base + head.path_at, PyBytes_AS_STRING(path), head.path_len) == 0
+        )
+
+    cdef int redirect(self, Head head, Origin origin, bint secure) except -1:
+        """Where there are `redirects`: raise RequestRefused with the address to ask, unless it has come by https."""
+        cdef Authority authority
+        cdef str host = None, path, query
+        cdef int port = self.https_port
+        if (secure if origin is None else origin.scheme == "https") or self.is_health(head):
+            return 0
+        if head.form == Form.ASTERISK or head.form == Form.AUTHORITY:
+            raise RequestRefused(400, "only https:// is served, and what it asks for has no address (https_redirect)")
+        if origin is not None and (origin.told or origin.host is not None or origin.proxies):
+            port = HTTPS                    # it has come to a proxy, whose port of ours is not known there
+        if origin is not None and origin.host is not None:
+            host = origin.name
+        elif parse_authority(<const unsigned char*>head.base + head.host_at, head.host_len, &authority):
+            host = head.text(head.host_at, authority.name_size)
+        if not host:
+            raise RequestRefused(400, "no host was named (https_redirect)")
+        path = head.text(head.path_at, head.path_len)
+        if origin is not None:
+            path = origin.root_path.removesuffix(self.root_path) + path     # what a proxy has removed
+        query = "?" + head.text(head.query_at, head.query_len) if head.has_query else ""
+        if port != HTTPS:
+            host = f"{host}:{port}"
+        raise RequestRefused(308, "it has not come by https", f"https://{host}{path}{query}")
 
     cdef int check_host(self, Head head, Origin origin) except -1:
         """Raise RequestRefused unless the host that was asked for is one of `allowed_hosts`."""
