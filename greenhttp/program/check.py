@@ -62,14 +62,10 @@ def check_certificates(settings: Settings, started: bool = False) -> list[tuple[
         if started:
             return [(str(error), True)]
         raise
-    lines = []
-    for pair, described in material.described():
-        names = ", ".join(described.names) or f"nobody ({described.subject})"
-        issuer = "itself" if described.self_signed else described.issuer
-        doubt = described.doubt(time.time())
-        state = doubt or f"valid until {described.end()}"
-        lines.append((f"certificate {pair.certfile}: for {names}, issued by {issuer}, {state}", doubt != ""))
-    return lines
+    now = time.time()
+    return [
+        (described.told(pair.certfile, now), described.doubt(now) != "") for pair, described in material.described()
+    ]
 
 
 def _is_there(path: str) -> bool:

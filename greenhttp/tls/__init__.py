@@ -6,7 +6,8 @@
     described        what a certificate says: names, issuer, expiry
     pem              PEM bytes that OpenSSL reads, without secrets on the disk
     contexts         Material -> contexts -> Certificates, from which the name that a client asks for chooses
-    renewal          files that change, certificates that expire, keys of tickets that grow old
+    tickets          the keys of session tickets
+    renewal          files that change, certificates that expire
 
 A master imports material, described and renewal, and must stay without `ssl`, which comes after the patch: they use the
 C module below it. `contexts` is for who serves. The order: files -> Material -> (a pipe) -> Certificates -> listeners.

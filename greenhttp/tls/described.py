@@ -47,6 +47,17 @@ class Described(NamedTuple):
             return f"expires in {_days(self.ends - now)}, on {self.end()}"
         return ""
 
+    def told(self, certfile: str, now: float | None = None) -> str:
+        """A line about it for people: for whom it is, who has issued it, until when it is valid.
+
+        Arguments:
+            now: to say what is wrong with its time; None: that is said elsewhere.
+        """
+        names = ", ".join(self.names) or f"nobody ({self.subject})"
+        issuer = "itself" if self.self_signed else self.issuer
+        doubt = "" if now is None else self.doubt(now)
+        return f"certificate {certfile}: for {names}, issued by {issuer}, {doubt or f'valid until {self.end()}'}"
+
     def end(self) -> str:
         """Until when it is valid, for people, in UTC."""
         return _date(self.ends)

@@ -11,7 +11,7 @@ import base64
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from greenhttp.errors import ConfigError
@@ -22,6 +22,7 @@ from greenhttp.settings.values import Settings
 from greenhttp.tls.described import Described, describe
 from greenhttp.tls.files import beside, content, found, places
 from greenhttp.tls.pem import CERTIFICATE, ENCRYPTED, KEY, Encrypted, Pair
+from greenhttp.tls.tickets import new_key
 
 # Mozilla's intermediate configuration without those that need Diffie-Hellman parameters: forward secrecy, and
 # encryption that authenticates (AEAD). TLS 1.3 has no others.
@@ -29,7 +30,6 @@ CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
     ":ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 )
-TICKET_KEY = 80  # bytes: its name, a key for AES-256 and one for HMAC
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def read(settings: Settings, ticket_keys: Sequence[bytes] = ()) -> Material:
     pairs = tuple(_pair(certfile, keyfile, password) for certfile, keyfile in places(settings))
     return _checked(
         pairs, settings.ca_certs, settings.cert_reqs, settings.ciphers, settings.tls_min,
-        tuple(ticket_keys) or (new_ticket_key(),),
+        tuple(ticket_keys) or (new_key(),),
     )  # fmt: skip
 
 
@@ -125,11 +125,6 @@ def read_one(
     secret = password.encode() if isinstance(password, str) else password
     pair = _pair(*pairs[0], secret)
     return _checked((pair,), None if ca_certs is None else os.fspath(ca_certs), cert_reqs, ciphers, minimum, ())
-
-
-def new_ticket_key() -> bytes:
-    """A key for session tickets."""
-    return os.urandom(TICKET_KEY)
 
 
 # ---- what is in them
@@ -252,9 +247,19 @@ def _checked(
     minimum: str,
     ticket_keys: tuple[bytes, ...],
 ) -> Material:
+    known = b"" if ca_certs is None else authorities(ca_certs)
+    return _with(Material(pairs, known, ticket_keys=ticket_keys), cert_reqs, ciphers, minimum)
+
+
+def adapted(material: Material, settings: Settings) -> Material:
+    """The same certificates and authorities, with what else these settings say. Raises ConfigError."""
+    return _with(material, settings.cert_reqs, settings.ciphers, settings.tls_min)
+
+
+def _with(material: Material, cert_reqs: str, ciphers: str | None, minimum: str) -> Material:
     import _ssl
 
-    if cert_reqs != "none" and ca_certs is None:
+    if cert_reqs != "none" and not material.authorities:
         raise ConfigError(
             f"cert_reqs: {cert_reqs} needs the authorities that clients' certificates come from; give ca_certs"
         )
@@ -265,6 +270,4 @@ def _checked(
         raise ConfigError(
             f"ciphers: {ciphers!r} has none that OpenSSL knows{hint}; give some like ECDHE+AESGCM, or leave it out"
         ) from None
-    return Material(
-        pairs, b"" if ca_certs is None else authorities(ca_certs), cert_reqs, ciphers or CIPHERS, minimum, ticket_keys
-    )
+    return replace(material, cert_reqs=cert_reqs, ciphers=ciphers or CIPHERS, minimum=minimum)

@@ -3,6 +3,7 @@
     renewal = Renewal(settings)         reads; raises ConfigError
     renewal.material                    to serve with
     renewal.look()                      every EVERY seconds: Material to serve with from now on, or None for the same
+    renewal.take(sight(settings, ...))  the same, where another thread or process looks at the files
 
 For the process that may read the files: the master, or the only one. What cannot be used is one line in the log, and
 what was there stays: a certificate program may have written one of two files so far. It is tried again at each look.
@@ -11,87 +12,149 @@ what was there stays: a certificate program may have written one of two files so
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 from greenhttp.errors import ConfigError
 from greenhttp.settings.values import Settings
 from greenhttp.tls.described import DAY
 from greenhttp.tls.files import looked_at
-from greenhttp.tls.material import Material, new_ticket_key, read
+from greenhttp.tls.material import Material, adapted, read
+from greenhttp.tls.tickets import TicketKeys
 
 log = logging.getLogger("greenhttp")
 
 EVERY = 60.0  # seconds from look to look
-KEYS = 2  # keys of tickets: the one of today seals, that of yesterday still opens
+
+
+class Sight(NamedTuple):
+    """What the files were at one moment.
+
+    Attributes:
+        state: what tells whether they have changed since.
+        material: None: they could not be used.
+        error: why not, or None.
+    """
+
+    state: tuple[object, ...] = ()
+    material: Material | None = None
+    error: ConfigError | None = None
+
+
+def sight(settings: Settings, before: Sight) -> Sight:
+    """The files as they are now, or `before` if nothing has changed; what could not be used is tried again.
+
+    Takes no lock and logs nothing, so that any thread or process may look.
+    """
+    state = looked_at(settings)  # before they are read: what changes meanwhile is seen by the next look
+    if state == before.state and before.error is None:
+        return before
+    try:
+        return Sight(state, read(settings))
+    except ConfigError as error:
+        return Sight(state, None, error)
 
 
 class Renewal:
     """Certificates that are kept up to date.
 
     Arguments:
-        ticket_keys: those in use, from a program before this one.
+        keys: of tickets, with the times at which they were made, from a program before this one.
+        held: what that program served with, for files that cannot be used any more.
+        elsewhere: another process reads the files; begin with what is held.
         now: the clock, in seconds since 1970.
 
     Attributes:
         material: the newest that could be read.
+        settings: those that name the files.
+        seen: the files, as last looked at.
+        tickets: the keys.
 
     Raises:
         ConfigError: as `material.read`.
     """
 
     def __init__(
-        self, settings: Settings, ticket_keys: Sequence[bytes] = (), now: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        keys: Iterable[tuple[bytes, float]] = (),
+        held: Material | None = None,
+        elsewhere: bool = False,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._now = now
-        self._refused = ""  # what was wrong at the last look
         self._warned: dict[tuple[str, str], float] = {}  # certificate and what was said of it -> when
-        self._sealed = now()  # since when the newest ticket key is in use
-        self._follow(settings, ticket_keys)
-
-    def _follow(self, settings: Settings, ticket_keys: Sequence[bytes]) -> None:
-        seen = looked_at(settings)  # before they are read: what changes meanwhile is seen by the next look
-        self._use(read(settings, ticket_keys))
-        self._settings, self._seen, self._refused = settings, seen, ""
+        self.tickets = TicketKeys(now(), keys)
+        self.settings = settings
+        self.seen = Sight() if elsewhere and held is not None else sight(settings, Sight())
+        if self.seen.error is not None:
+            if held is None:
+                raise self.seen.error
+            self.refuse(self.seen.error)
+        self._use(self.seen.material or held)  # type: ignore[arg-type]  # one of the two
 
     def _use(self, material: Material) -> None:
         self._described = material.described()
-        self.material = material
+        self.material = self._made_of(material)
+
+    def _made_of(self, material: Material) -> Material:
+        """These certificates, and all else as the settings and the time have it."""
+        return adapted(replace(material, ticket_keys=self.tickets.keys), self.settings)
+
+    def adopt(self, settings: Settings) -> None:
+        """Other settings for the same files; tickets get another key. Raises ConfigError, and all is as before."""
+        material = adapted(self.material, settings)
+        self.settings = settings
+        self.tickets.add(self._now())
+        self._use(material)
 
     def follow(self, settings: Settings) -> Material:
-        """Read again, by these settings from now on; ticket keys stay. Raises ConfigError, and all is as before."""
-        self._follow(settings, self.material.ticket_keys)
+        """Read again, by these settings from now on; tickets get another key. Raises ConfigError, and all is as before.
+        """
+        seen = sight(settings, Sight())
+        if seen.error is not None:
+            raise seen.error
+        assert seen.material is not None
+        self.settings, self.seen = settings, seen
+        self.tickets.add(self._now())
+        self._renew(seen.material)
         return self.material
 
     def look(self) -> Material | None:
         """What to serve with from now on; None: what it was. Logs what is wrong, and what runs out."""
+        return self.take(sight(self.settings, self.seen))
+
+    def take(self, seen: Sight) -> Material | None:
+        """The same, with what somebody else has seen of the files."""
         before = self.material
-        seen = looked_at(self._settings)
-        if seen != self._seen or self._refused:
-            self._seen = seen
-            self._read()
-        if self._now() - self._sealed >= DAY:
-            self._sealed = self._now()
-            keys = (new_ticket_key(), *self.material.ticket_keys)[:KEYS]
-            self.material = replace(self.material, ticket_keys=keys)
-        self._warn()
+        if seen is not self.seen:
+            last, self.seen = self.seen, seen
+            if seen.material is not None:
+                self._renew(seen.material)
+            elif seen.error is not None and str(seen.error) != str(last.error):
+                self.refuse(seen.error)
+        if self.tickets.look(self._now()):
+            self.material = replace(self.material, ticket_keys=self.tickets.keys)
+        self.warn()
         return None if self.material == before else self.material
 
-    def _read(self) -> None:
-        try:
-            fresh = read(self._settings, self.material.ticket_keys)
-        except ConfigError as error:
-            if str(error) != self._refused:
-                log.error("the certificates cannot be read again, those from before stay in use: %s", error)
-            self._refused = str(error)
-            return
-        self._refused = ""
-        if fresh != self.material:
-            self._use(fresh)
+    def _renew(self, fresh: Material) -> None:
+        last = self.material
+        self._use(fresh)
+        if (fresh.pairs, fresh.authorities) != (last.pairs, last.authorities):
             told = ", ".join(f"{described.called()} until {described.end()}" for _, described in self._described)
             log.info("new certificates: %s", told)
 
-    def _warn(self) -> None:
+    def refuse(self, error: ConfigError) -> None:
+        """Files that cannot be used: one line."""
+        log.error("the certificates cannot be read again, those from before stay in use: %s", error)
+
+    def lines(self) -> list[str]:
+        """A line for each certificate, for whoever starts the server."""
+        return [described.told(pair.certfile) for pair, described in self._described]
+
+    def warn(self) -> None:
         """Of what has expired or soon will, once a day."""
         now = self._now()
         self._warned = {about: when for about, when in self._warned.items() if now - when < DAY}

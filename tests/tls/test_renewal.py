@@ -7,7 +7,8 @@ import pytest
 from greenhttp.errors import ConfigError
 from greenhttp.settings.values import Settings
 from greenhttp.tls.described import DAY, describe
-from greenhttp.tls.renewal import Renewal
+from greenhttp.tls.renewal import Renewal, Sight, sight
+from greenhttp.tls.tickets import FRESH
 from tests.tls import certificates
 from tests.tls.certificates import put
 
@@ -64,7 +65,7 @@ def test_files_that_are_only_touched_are_no_news(renewal, said, tmp_path):
     before = renewal.material
     OLD.write(tmp_path)
     assert renewal.look() is None
-    assert renewal.material is before and said() == []
+    assert renewal.material == before and said() == []
 
 
 def test_a_half_is_refused_once_and_the_old_pair_stays(renewal, said, tmp_path):
@@ -134,24 +135,69 @@ def test_ticket_keys_grow_old(tmp_path):
     OLD.write(tmp_path)
     renewal = Renewal(Settings(certfile=str(tmp_path / "server.pem")), now=clock)
     (first,) = renewal.material.ticket_keys
-    clock.now += DAY - 1
-    renewal.look()
-    assert renewal.material.ticket_keys == (first,)
+    clock.now += FRESH - 1
+    assert renewal.look() is None
     clock.now += 1
     second, kept = renewal.look().ticket_keys
     assert kept == first != second
     assert renewal.look() is None
     NEW.write(tmp_path)
     assert renewal.look().ticket_keys == (second, first)  # another certificate, the same keys
-    clock.now += DAY
-    third, kept = renewal.look().ticket_keys
-    assert kept == second and third not in (first, second)
 
 
-def test_ticket_keys_of_the_program_before(tmp_path):
+def test_a_reload_makes_a_ticket_key(renewal):
+    before = renewal.material.ticket_keys
+    assert renewal.follow(renewal.settings).ticket_keys[1:] == before
+    renewal.adopt(renewal.settings)
+    assert len(renewal.material.ticket_keys) == 3
+
+
+def test_what_the_program_before_has_left(tmp_path, said):
     OLD.write(tmp_path)
     settings = Settings(certfile=str(tmp_path / "server.pem"))
-    assert Renewal(settings, [b"k" * 80]).material.ticket_keys == (b"k" * 80,)
+    clock = Clock(1e9)
+    keys = [(b"k" * 80, 1e9 - 60), (b"j" * 80, 1e9 - 120)]
+    renewal = Renewal(settings, keys, now=clock)
+    assert renewal.material.ticket_keys == (b"k" * 80, b"j" * 80)
+    held = renewal.material
+    put(tmp_path / "server.pem", NEW.chain)
+    renewal = Renewal(settings, keys, held, now=clock)
+    assert renewal.material == held
+    (line,) = said()
+    assert line.startswith("ERROR the certificates cannot be read again, those from before stay in use: keyfile: ")
+    NEW.write(tmp_path)
+    assert renewal.look().pairs[0].chain == NEW.chain
+
+
+def test_another_process_reads_the_files(tmp_path, said):
+    """It tells what it sees; this one does not look, and what else the settings say is applied here."""
+    OLD.write(tmp_path)
+    settings = Settings(certfile=str(tmp_path / "server.pem"))
+    first = sight(settings, Sight())
+    (tmp_path / "server.pem").unlink()
+    renewal = Renewal(settings, held=first.material, elsewhere=True)
+    assert said() == [] and renewal.material.pairs == first.material.pairs
+    renewal.adopt(settings.replace(tls_min="1.3"))
+    assert renewal.material.minimum == "1.3"
+    NEW.write(tmp_path)
+    seen = sight(settings, first)
+    assert seen.material.minimum == "1.2"
+    assert renewal.take(seen).minimum == "1.3" and renewal.material.pairs[0].chain == NEW.chain
+    assert renewal.take(renewal.seen) is None
+    with pytest.raises(ConfigError, match="nonsense"):
+        renewal.adopt(settings.replace(ciphers="nonsense"))
+    assert renewal.settings.tls_min == "1.3"
+
+
+def test_a_sight_is_the_same_until_something_changes(tmp_path):
+    OLD.write(tmp_path)
+    settings = Settings(certfile=str(tmp_path / "server.pem"))
+    first = sight(settings, Sight())
+    assert sight(settings, first) is first
+    put(tmp_path / "server.pem", b"")
+    broken = sight(settings, first)
+    assert broken.material is None and "is empty" in str(broken.error)
+    assert sight(settings, broken) is not broken  # tried again
 
 
 def test_other_settings(renewal, tmp_path):
@@ -159,7 +205,7 @@ def test_other_settings(renewal, tmp_path):
     other, _ = NEW.write(tmp_path, "other")
     material = renewal.follow(Settings(certfile=other))
     assert material is renewal.material and material.pairs[0].chain == NEW.chain
-    assert material.ticket_keys == before.ticket_keys
+    assert material.ticket_keys[1:] == before.ticket_keys
     put(tmp_path / "other.key", OLD.key)
     with pytest.raises(ConfigError, match="is not the key"):
         renewal.follow(Settings(certfile=other, tls_min="1.3"))
