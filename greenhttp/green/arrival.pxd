@@ -38,6 +38,7 @@ cdef class Arrival(Job):
     cdef object base                # for `welcome`
     cdef flag header                # a PROXY header is due
     cdef flag secure                # a handshake is, behind that
+    cdef flag shaken                # it is over, but for what the system has not taken
     cdef readonly Job heir          # what it became, None before
 
     cdef Step step(self, Arrivals arrivals, bint last) except *
@@ -45,6 +46,7 @@ cdef class Arrival(Job):
     cdef Step read_header(self, Arrivals arrivals) except *
     cdef Step shake(self, Arrivals arrivals, bint last) except *
     cdef Step decline(self, Arrivals arrivals) except *
+    cdef bint is_stuck(self) noexcept
     cdef str too_late(self, Arrivals arrivals)
     cdef int proceed(self, bint last) except -1
     cdef int hand_over(self) except -1

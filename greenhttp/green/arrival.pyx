@@ -187,6 +187,7 @@ cdef class Arrival(Job):
             else:
                 self.stream.pack()
                 self.stream.watch_read()
+                self.stream.watch_write(self.is_stuck())
                 arrivals.make_way()             # somebody may have come while this was busy, and could not be closed
         except OSError:
             self.close(True)
@@ -211,8 +212,14 @@ cdef class Arrival(Job):
         arrivals.pool.submit(heir)              # what has come behind the preface is looked at in this turn
         return 0
 
+    cdef bint is_stuck(self) noexcept:
+        """Whether a part of its handshake waits for the system to take more."""
+        cdef Stream stream = self.stream
+        return type(stream) is SocketStream and (<SocketStream>stream).layer is not None \
+            and (<SocketStream>stream).layer.stuck
+
     cdef bint ready(self, bint writing) except -1:
-        if writing or self.arrivals is None:
+        if self.arrivals is None or writing and not self.is_stuck():
             return False
         self.arrivals.pool.wake(self)
         return not self.busy                    # if it is, whoever is will have it watched again
@@ -402,16 +409,19 @@ cdef class Arrival(Job):
                 return REFUSED                  # see `proceed`
             stream.layer = layer
         try:
-            if stream.layer.shake(stream) == SHAKING:
-                return WANTING
+            if not self.shaken:
+                if stream.layer.shake(stream) == SHAKING:
+                    return WANTING
+                self.shaken = True
         except TLSError as error:
             if self.arrivals is not None:
                 arrivals.noise("handshakes", f"{stream.about()}TLS handshake failed: {error}")
             stream.skip_input()
             return REFUSED
         # Its first request has often come already; then the end of the handshake leaves together with the answer.
-        if stream.fill_some(CHUNK) <= 0:
-            stream.layer.settle(stream, False)
+        if stream.fill_some(CHUNK) < 0 and not stream.layer.settle(stream, False):
+            return WANTING                      # a client of TLS 1.2 says nothing before it has had all of this
+        stream.watch_write(False)
         return ARRIVED
 
     cdef Step decline(self, Arrivals arrivals) except *:
