@@ -550,8 +550,8 @@ cdef class DirectLayer(Layer):
         self.begin(stream)
         if last and not self.said:
             self.said = True
-            if self.over != BROKEN:
-                lib.SSL_shutdown(self.ssl)
+            if self.over != BROKEN and lib.SSL_shutdown(self.ssl) < 0:
+                lib.ERR_clear_error()       # in the middle of its handshake; whoever calls OpenSSL next would be told
         return self.leave(stream, last, False)
 
     cdef Handshake shake(self, Stream stream) except *:
