@@ -22,7 +22,6 @@ KINDS = {  # -> what is counted
     "arrivals": "connection{} closed before the first byte of the client",
     "handshakes": "failed TLS handshake{}",
     "strangers": "connection{} from peers that are not listed in proxy_allow_from",
-    "handshakes": "connection{} whose TLS handshake failed",
 }
 
 
