@@ -439,7 +439,7 @@ cdef class SocketStream(Stream):
     cdef int watch_read(self) except -1:
         cdef object watcher = self.watcher
         if self.layer is not None and self.layer.unfinished:
-            get_hub().loop.run_callback(self)       # the system says nothing of what the layer has already
+            self.look_again()           # the system says nothing of what the layer has already
         if self.watching:
             return 1
         if watcher is None:
@@ -463,6 +463,19 @@ cdef class SocketStream(Stream):
             watcher.stop()              # closed meanwhile: `release` has left the watcher to this
             watcher.close()
         return 0
+
+    cdef int look_again(self) except -1:
+        """As if the descriptor became readable in the next turn. Not by a callback of the loop: those run before it
+        polls, and what becomes of a readable stream waits behind that."""
+        cdef object timer = get_hub().loop.timer(0.0)
+        timer.start(self._looks_again, timer)
+        return 0
+
+    def _looks_again(self, timer):
+        timer.stop()
+        timer.close()
+        if not self.closed:
+            self()
 
     cdef int watch_write(self, bint on) except -1:
         cdef Wait wait = self.wait
