@@ -16,13 +16,17 @@ DEFAULT, EXACT, WILD = "shop.example", "api.shop.example", "*.shop.example"
 
 
 class Files:
-    """Certificates in a directory, the authority that clients are to trust, and a client's own."""
+    """Certificates in a directory, the authority that clients are to trust, and a client's own.
 
-    def __init__(self, where: Path) -> None:
+    Arguments:
+        key: of the servers' certificates, as in `certificates`.
+    """
+
+    def __init__(self, where: Path, key: str = "p256") -> None:
         self.where = where
         self.authority = certificates.put(where / "authority.pem", certificates.authority().authorities())
         self.pairs = [
-            certificates.leaf(name, *more).write(where, label)
+            certificates.leaf(name, *more, key=key).write(where, label)
             for label, name, more in (("default", DEFAULT, ["127.0.0.1"]), ("exact", EXACT, []), ("wild", WILD, []))
         ]
         self.client = certificates.client("alice").write(where, "alice")

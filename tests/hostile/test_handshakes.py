@@ -1,0 +1,155 @@
+"""A thousand handshakes that do not go on, and floods of new ones: what honest clients get meanwhile, and how it ends.
+
+Outcomes, counts and order; how long honest clients wait is measured by `python -m perf reach handshakes`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+import pytest
+
+from greenhttp.green import tls
+from tests.hostile.crowd import enough_descriptors
+from tests.http.apps import request
+
+MANY = 1000
+FLOOD = 300
+LINES = 30  # of the log about any number of peers: five of a kind in a second, and how many more there were
+GET = request(b"GET /asked HTTP/1.1")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    from tests.tls import certificates
+
+    return certificates.leaf("example.com", "127.0.0.1").write(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(params=["direct", "simple"])
+def secure(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str],
+    caplog: pytest.LogCaptureFixture,
+) -> Iterator[Any]:  # fmt: skip
+    """As `serve` of tests/tls: running.Servers, with both ways to TLS."""
+    from tests.tls.running import Servers
+
+    enough_descriptors()
+    monkeypatch.setattr(tls, "force_simple", request.param == "simple")
+    caplog.set_level(logging.INFO, "greenhttp")
+    servers = Servers(pair, lambda: [record.getMessage() for record in caplog.records])
+    yield servers
+    servers.close()
+
+
+def stalled(serving: Any, number: int) -> Any:
+    """One that has sent nothing, a byte, half a hello, or a hello and then nothing more; by turns."""
+    sock, flight = serving.half("1.2" if number % 2 else "1.3")
+    sock.sendall((b"", flight.hello[:1], flight.hello[: len(flight.hello) // 2], flight.hello)[number % 4])
+    return sock
+
+
+def test_a_thousand_stalled_handshakes_hold_nobody_up(secure: Any) -> None:
+    serving = secure()
+    for number in range(MANY):
+        stalled(serving, number)
+        if number % 50 == 49:
+            assert serving.honest.ask(GET).content == b"/asked "
+            new = serving.client()
+            assert new.ask(GET).content == b"/asked "
+            new.close()
+    serving.until(lambda: serving.count("handshaking") == MANY)
+    assert serving.honest.ask(GET).content == b"/asked "  # while all of them are pending
+    assert serving.count("handshaking") == MANY
+    assert serving.count("connections") == MANY + 1
+    assert serving.count("pool_size") < 10  # a handshake has no green thread
+    serving.unharmed(LINES)
+
+
+def test_stalled_handshakes_end_when_their_time_is_up(secure: Any) -> None:
+    serving = secure(tls_timeout=0.5)
+    socks = [stalled(serving, number) for number in range(MANY)]
+    serving.until(lambda: serving.count("connections") == 1)
+    assert all(ended(sock) for sock in socks)
+    serving.unharmed(LINES)
+
+
+def ended(sock: Any) -> bool:
+    """Whether the server has closed it, whatever it had said before."""
+    try:
+        while sock.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass
+    return True
+
+
+def test_each_byte_of_a_trickled_handshake_gains_no_time(secure: Any) -> None:
+    serving = secure(tls_timeout=0.5)
+    sock, flight = serving.half()
+    with pytest.raises(ConnectionError):
+        for byte in flight.hello * 100:
+            sock.sendall(bytes([byte]))
+            gevent.sleep(0.01)
+    serving.unharmed(LINES)
+
+
+def test_one_who_asks_is_served_between_handshakes_that_came_before(secure: Any) -> None:
+    serving = secure()
+    halves = [serving.half() for _ in range(FLOOD)]
+    serving.until(lambda: serving.count("handshaking") == FLOOD)
+    # All of it before the loop turns again, the request last.
+    for sock, flight in halves:
+        sock.sendall(flight.hello)
+    assert serving.honest.ask(GET).content == b"/asked "
+    answered, _, _ = select.select([sock.fileno() for sock, _ in halves], [], [], 0)
+    assert len(answered) < FLOOD // 2
+    # And the others have their turn.
+    for sock, flight in halves:
+        while not flight.done:
+            reply = flight.take(sock.recv(65536))
+        sock.sendall(reply)
+        sock.sendall(flight.seal(GET))
+        got = b""
+        while b"/asked " not in got:
+            got += flight.unseal(sock.recv(65536))
+    assert len(serving.seen) == FLOOD + 1
+    serving.unharmed(0)
+
+
+def test_a_flood_of_handshakes_is_taken_while_others_are_served(secure: Any) -> None:
+    serving = secure()
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    made = 0
+
+    def flood() -> None:
+        nonlocal made
+        while made < MANY:
+            made += 1
+            serving.client("1.2" if made % 2 else "1.3").close()
+
+    flooders = [gevent.spawn(flood) for _ in range(20)]
+    asked = 0
+    while made < MANY:
+        assert serving.honest.ask(GET).content == b"/asked "
+        asked += 1
+    gevent.joinall(flooders, raise_error=True)
+    assert asked > 10
+    serving.unharmed(LINES)
+    if before is not None:
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_where_connections_are_full_a_silent_handshake_goes_before_an_idle_connection(secure: Any) -> None:
+    serving = secure(connections=50)
+    for _ in range(200):
+        serving.plain()
+    serving.until(lambda: serving.count("connections") == 50)
+    assert serving.client().ask(GET).content == b"/asked "
+    assert serving.honest.ask(GET).content == b"/asked "
+    serving.unharmed(LINES)
