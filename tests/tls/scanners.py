@@ -24,6 +24,7 @@ HARMLESS = {"OK", "INFO"}
 OUTSIDE = {
     "engine_problem": "about the OpenSSL that asks",
     "HSTS": "a field that the application sends",
+    "security_headers": "fields that the application sends",
     "cert_caIssuers": "the tests' own authority",
     "cert_revocation": "the tests' own authority publishes none",
     "cert_crlDistributionPoints": "the tests' own authority publishes none",

@@ -39,8 +39,9 @@ def test_sslscan(scanned: tuple[Files, Served]) -> None:
 
 
 @needs("testssl")
+@pytest.mark.parametrize("scanned", ["rsa"], indirect=True)  # which has every weakness of the other, and ROBOT's
 def test_testssl(scanned: tuple[Files, Served]) -> None:
-    findings = scanners.testssl(*scanned, "--ccs", "--ticketbleed", "--compression", "--robot", timeout=60)
+    findings = scanners.testssl(*scanned, "--ccs", "--ticketbleed", "--compression", "--robot", timeout=120)
     assert {it["id"]: it["severity"] for it in findings}.items() >= {
         ("CCS", "OK"), ("ticketbleed", "OK"), ("CRIME_TLS", "OK"), ("ROBOT", "OK")
     }  # fmt: skip
