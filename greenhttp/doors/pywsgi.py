@@ -18,7 +18,9 @@ between the listening socket and the application is a greenhttp.Server and behav
 - After `stop`, running requests go on as with gevent; idle connections are closed.
 - Fields of proxies change nothing in the environ, whoever sends them, as with gevent; `settings={"forwarded_field":
   "x-forwarded"}` has those of `forwarded_allow_ips` believed. An `environ` that says https is not taken back by them.
-- There is no TLS yet, no WebSocket, and no `handler_class` but gevent's own: each is refused in one line.
+- TLS: an `ssl_context` is used as it is, of `ssl` or of `gevent.ssl`; else one is made of `certfile` and the like as
+  `greenhttp.tls.server` makes it, so from TLS 1.2 on, whatever `ssl_version` says. Handshakes hold up nobody.
+- There is no WebSocket yet, and no `handler_class` but gevent's own: each is refused in one line.
 """
 
 import logging
@@ -34,10 +36,11 @@ import gevent
 from gevent import pywsgi as original
 from gevent.pool import Pool
 
-from greenhttp import __version__
+from greenhttp import __version__, tls
 from greenhttp.errors import ConfigError
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.listener import Listener, bound_name, listen
+from greenhttp.green.tls import Certificates
 from greenhttp.hosting.wsgi import source_of
 from greenhttp.http.connection import Door
 from greenhttp.http.service import Service
@@ -49,6 +52,7 @@ from greenhttp.server import Server
 from greenhttp.settings.address import Address
 from greenhttp.settings.kinds import LONGEST, MOST, MOST_RUNNING
 from greenhttp.settings.table import nearest
+from greenhttp.tls.contexts import checked
 from greenhttp.traces import trace
 
 __all__ = ["WSGIServer", "install"]
@@ -64,11 +68,11 @@ OURS = {  # settings -> what says them here
     "access_logfile": "log",
     "access_log_format": "log",
 }
-ARGUMENTS = ("listener", "application", "backlog", "spawn", "log", "error_log", "handler_class", "environ", "settings")
-TLS = {
-    "keyfile", "certfile", "cert_reqs", "ssl_version", "ca_certs", "ciphers", "ssl_context", "server_side",
-    "server_hostname", "suppress_ragged_eofs", "do_handshake_on_connect",
-}  # fmt: skip
+ARGUMENTS = ("listener", "application", "backlog", "spawn", "log", "error_log", "handler_class", "environ", "settings",
+             "ssl_context", "certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers")  # fmt: skip
+FILES = ("certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers")  # of which a context is made
+NOTHING_HERE = {"ssl_version", "server_side", "server_hostname", "suppress_ragged_eofs", "do_handshake_on_connect"}
+TLS = {"ssl_context", *FILES, *NOTHING_HERE}
 SPAWNERS = ("default", None, gevent.spawn, gevent.spawn_raw, gevent.Greenlet.spawn)  # one for each, unbounded
 SERVERS = (  # keys of an environ that the server knows; all others are the request's
     "SERVER_NAME", "SERVER_PORT", "SERVER_SOFTWARE", "wsgi.errors", "wsgi.file_wrapper", "wsgi.multiprocess",
@@ -100,8 +104,11 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
         handler_class: None or gevent's WSGIHandler.
         environ: what each environ begins with.
         settings: further settings by name, such as {"keepalive_timeout": 5}; see settings.table.
+        ssl_context: serve TLS with this ssl.SSLContext.
+        certfile, keyfile, ca_certs, cert_reqs, ciphers: serve TLS with a context made of these.
 
-    Raises ConfigError for what is not there, or cannot be; OSError, in `start`, if the address cannot be used.
+    Raises ConfigError for what is not there, or cannot be, also in the files for TLS; OSError, in `start`, if the
+    address cannot be used.
     """
 
     __module__ = "greenhttp.pywsgi"  # by which people import it
@@ -124,10 +131,13 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
         **others: Any,
     ) -> None:
         self._refuse(handler_class, others)
+        context = context_of(others) if others else None
         self._settings = dict(settings or {})
         for name in self._settings.keys() & OURS.keys():
             raise ConfigError(f"settings: {name} is set by the argument {OURS[name]!r}; give it there")
-        super().__init__(listener, application, backlog, spawn, log, error_log, handler_class, environ)
+        super().__init__(listener, application, backlog, spawn, log, error_log, handler_class, environ,
+                         **({} if context is None else {"ssl_context": context}))  # fmt: skip
+        self._context = context
         _Serving(self)  # what is wrong with a setting is said here
 
     def _refuse(self, handler_class: type | None, others: Mapping[str, Any]) -> None:
@@ -142,9 +152,6 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
             raise ConfigError("handle: a WSGIServer has no such argument; give the application as application=")
         if unknown := sorted(others.keys() - TLS):
             raise ConfigError(f"{unknown[0]}: a WSGIServer has no such argument{nearest(unknown[0], ARGUMENTS)}")
-        if others:
-            names = ", ".join(sorted(others))
-            raise ConfigError(f"{names}: TLS is not supported yet; use a proxy, or gevent's own WSGIServer")
         for name in NEVER_CALLED:
             if getattr(kind, name) is not getattr(GEVENTS, name):
                 raise ConfigError(f"{kind.__qualname__}.{name} would never be called: greenhttp serves the connections")
@@ -236,6 +243,20 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
         return self._serving is not None and self._serving.full()
 
 
+def context_of(arguments: Mapping[str, Any]) -> Any:
+    """The ssl.SSLContext that gevent's arguments ask for. Raises ConfigError."""
+    given = {name: arguments[name] for name in FILES if arguments.get(name) is not None}
+    if not arguments.get("server_side", True):
+        raise ConfigError("server_side: a server speaks TLS as a server; leave it out")
+    if (context := arguments.get("ssl_context")) is not None:
+        if given:
+            raise ConfigError(f"{', '.join(given)}: the ssl_context has it all; give one or the other")
+        return checked(context, "ssl_context: {}")
+    if "certfile" not in given:
+        raise ConfigError(f"{', '.join(sorted(arguments))}: TLS needs a certificate; give certfile, or ssl_context")
+    return tls.server(**given)
+
+
 class _Serving(Server):
     """The Server behind a WSGIServer, from one start to the next stop: its environ, its logs, its listening socket."""
 
@@ -244,6 +265,8 @@ class _Serving(Server):
         values = {"queue_timeout": 0, "server_header": "off", "forwarded_field": "none", **front._settings}
         super().__init__(self.answer, interface="wsgi", concurrency=size or MOST_RUNNING, queue=MOST, **values)
         self.front = front
+        if front._context is not None:
+            self.certificates = Certificates([((), front._context)])
         self.lines = Entries(LINE, False, LIMIT)
         self.lines.wake = self._lines_came
         self.own = ("", "")  # the server's name and port where no proxy says others
@@ -277,10 +300,10 @@ class _Serving(Server):
             service.observe(self.lines)
         return service
 
-    def _make_door(self, service: Any, sock: Any) -> Acceptor:
+    def _make_door(self, service: Any, sock: Any, secure: bool) -> Acceptor:
         name = bound_name(sock)
         self.own = ("localhost", "80") if name.kind == "unix" else (name.host, str(name.port))
-        return Door(service, sock, self.front.max_accept)
+        return Door(service, sock, self.front.max_accept, secure)
 
     def full(self) -> bool:
         now = self.statistics()
@@ -295,7 +318,10 @@ class _Serving(Server):
     def go_on(self) -> None:
         """Accept again."""
         if not self._doors:
-            self._doors = [self._make_door(self._service, sock) for sock, _ in self._listeners]
+            self._doors = [
+                self._make_door(self._service, sock, secure)
+                for (sock, _), secure in zip(self._listeners, self._secure, strict=True)
+            ]
             for door in self._doors:
                 door.start()
 

@@ -3,9 +3,10 @@
 For who serves: `ssl` must come after the patch, so a master leaves this module alone.
 """
 
+import _ssl
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from greenhttp.errors import ConfigError
 from greenhttp.tls.described import describe
@@ -67,14 +68,20 @@ def _hooked(
 
     if hook is None:
         return factory()
-    made = hook(factory)
-    if not isinstance(made, ssl.SSLContext):
-        raise ConfigError(
-            f"ssl_context returned {type(made).__name__}; return an ssl.SSLContext, like the function that it is given"
-        )
+    return checked(hook(factory), "ssl_context returned {}")
+
+
+def checked(made: object, said: str) -> ssl.SSLContext:
+    """A context that a server can use, which somebody else has made. Raises ConfigError.
+
+    Arguments:
+        said: for messages, with a place for what it is.
+    """
+    if not isinstance(made, _ssl._SSLContext):  # what ssl has may have been patched since
+        raise ConfigError(f"{said.format(type(made).__name__)}; an ssl.SSLContext is needed")
     if made.protocol == ssl.PROTOCOL_TLS_CLIENT:
-        raise ConfigError("ssl_context returned a context for clients; make it with ssl.PROTOCOL_TLS_SERVER")
-    return made
+        raise ConfigError(f"{said.format('a context for clients')}; make it with ssl.PROTOCOL_TLS_SERVER")
+    return cast("ssl.SSLContext", made)
 
 
 def context(material: Material, pairs: Sequence[Pair] = (), alpn: Sequence[str] = HTTP) -> ssl.SSLContext:

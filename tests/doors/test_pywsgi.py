@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -13,6 +14,7 @@ from typing import Any
 
 import gevent
 import gevent.socket
+import gevent.ssl
 import pytest
 from gevent import pywsgi as gevents
 from gevent.event import Event
@@ -27,6 +29,7 @@ from tests.http.conftest import defects, not_for_ever  # noqa: F401
 from tests.http.test_limits import Gate, get
 from tests.log_lines import without_peer
 from tests.system.process import Process
+from tests.tls import certificates
 
 LOOPBACK = ("127.0.0.1", 0)
 
@@ -547,8 +550,14 @@ class Handling(WSGIServer):
 
 
 REFUSED = [
-    (dict(keyfile="k", certfile="c"), "certfile, keyfile: TLS is not supported yet"),
-    (dict(ssl_context=object()), "ssl_context: TLS is not supported yet"),
+    (dict(keyfile="k", certfile="missing"), "certfile: missing: "),
+    (dict(keyfile="k"), "keyfile: TLS needs a certificate; give certfile, or ssl_context"),
+    (dict(certfile=None, keyfile=None), "certfile, keyfile: TLS needs a certificate; give certfile, or ssl_context"),
+    (dict(ssl_context=object()), "ssl_context: object; an ssl.SSLContext is needed"),
+    (dict(ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)), "ssl_context: a context for clients; make it with ssl"),
+    (dict(ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certfile="c"), "certfile: the ssl_context has it all"),
+    (dict(certfile="c", server_side=False), "server_side: a server speaks TLS as a server"),
+    (dict(certfil="c"), "certfil: a WSGIServer has no such argument; did you mean certfile?"),
     (dict(backlogg=5), "backlogg: a WSGIServer has no such argument; did you mean backlog?"),
     (dict(handler_class=Handler), r"handler_class: tests\.doors\.test_pywsgi\.Handler would never be called"),
     (dict(handle=hello), "handle: a WSGIServer has no such argument; give the application as application="),
@@ -558,6 +567,62 @@ REFUSED = [
     (dict(settings={"keepalive": 3}), "keepalive: there is no such setting; did you mean keepalive_timeout"),
     (dict(settings={"body_timeout": "soon"}), "body_timeout: 'soon' is not a duration"),
 ]
+
+
+# ---- TLS
+
+
+def tls_answer(running: Running, name: str = "localhost") -> Any:
+    context = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=certificates.authority().authorities().decode())
+    client = running.connect()
+    client.sock = context.wrap_socket(client.sock, server_hostname=name)
+    return client.ask(get("/"))
+
+
+def who(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    said = [environ["wsgi.url_scheme"], environ.get("HTTPS"), environ.get("SSL_PROTOCOL")]
+    return [" ".join(map(str, said)).encode()]
+
+
+@pytest.fixture
+def pair(tmp_path: Any) -> dict[str, str]:
+    return dict(zip(("certfile", "keyfile"), certificates.leaf("localhost").write(tmp_path), strict=True))
+
+
+@pytest.mark.parametrize("given", ["files", "ssl", "gevent.ssl"])
+def test_tls(run, pair, given):
+    if given == "files":
+        running = run(who, **pair, do_handshake_on_connect=False)
+    else:
+        context = {"ssl": ssl, "gevent.ssl": gevent.ssl}[given].SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(**pair)
+        running = run(who, ssl_context=context)
+    assert running.server.ssl_enabled
+    assert tls_answer(running).content == b"https on TLSv1.3"
+    plain = running.ask()
+    assert plain.status == 400 and b"use https://" in plain.content
+
+
+def test_without_tls_nothing_of_it_is_said(run):
+    running = run(who)
+    assert not running.server.ssl_enabled and running.ask().content == b"http None None"
+
+
+def test_tls_when_accepting_goes_on(run, pair):
+    running = run(who, **pair)
+    running.server.stop_accepting()
+    running.server.start_accepting()
+    assert tls_answer(running).content == b"https on TLSv1.3"
+
+
+def test_certificates_by_settings_are_chosen_by_name(run, tmp_path):
+    """gevent's arguments have room for one."""
+    pairs = [certificates.leaf(name).write(tmp_path, name) for name in ("localhost", "shop.example")]
+    running = run(who, settings={"certfile": [pair[0] for pair in pairs], "keyfile": [pair[1] for pair in pairs]})
+    for name in ("localhost", "shop.example"):
+        assert tls_answer(running, name).content == b"https on TLSv1.3"
 
 
 @pytest.mark.parametrize(("arguments", "said"), REFUSED)
