@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from greenhttp.settings.typed import ServerSettings
+    from greenhttp.tls.contexts import ContextHook
+    from greenhttp.tls.material import Material
 
 log = logging.getLogger("greenhttp")
 
@@ -83,6 +85,8 @@ class Server:
         app, settings: as given, the settings complete.
         interface: "native", "wsgi" or "stream".
         hooks: what is done before and after each WSGI request (see hosting.wsgi.WSGI), to be set before `start`.
+        ssl_context: called with a function that makes an ssl.SSLContext of the settings, for each certificate; returns
+            the one to use. None: what that makes. Like `hooks`, to be set before `start`.
         certificates: what its TLS addresses show their clients, a green.tls.Certificates; read from the files that the
             settings name unless somebody else has set it before `start`. `renew` replaces it.
 
@@ -123,6 +127,7 @@ class Server:
         self._log_writer: gevent.Greenlet | None = None
         self._noise = Noise(self._report, lambda level: self._heard(LEVELS[level]))
         self.hooks: Hooks | None = None
+        self.ssl_context: ContextHook | None = None
         self.certificates: Certificates | None = None
         self._errors: Errors | None = None
         self._access = self._access_log()
@@ -279,9 +284,15 @@ class Server:
         return Door(service, sock, secure=secure)
 
     def _read_certificates(self) -> Certificates:
-        from greenhttp.tls import contexts, material
+        from greenhttp.tls import material
 
-        return contexts.certificates(material.read(self.settings))
+        return self.certificates_of(material.read(self.settings))
+
+    def certificates_of(self, material: "Material") -> Certificates:
+        """What its TLS addresses show their clients, by `ssl_context` too. Raises ConfigError, and what that raises."""
+        from greenhttp.tls import contexts
+
+        return contexts.certificates(material, self.ssl_context)
 
     def renew(self, certificates: Certificates) -> None:
         """From now on new handshakes are made with these; connections that are there go on."""

@@ -49,13 +49,14 @@ class Hooks:
     def __contains__(self, name: str) -> bool:
         return name in self.functions
 
-    def call(self, name: str, *words: object) -> None:
-        """Call the hook of that name, if there is one. Raises HookError for whatever it raises, SystemExit too."""
+    def call(self, name: str, *words: object) -> Any:
+        """Call the hook of that name, if there is one: what it returns. Raises HookError for whatever it raises,
+        SystemExit too."""
         hook = self.functions.get(name)
         if hook is None:
-            return
+            return None
         try:
-            hook(*words)
+            return hook(*words)
         except (Exception, SystemExit) as error:
             where = error.__traceback__
             cause = error.with_traceback(where.tb_next if where is not None else None)  # without this line
@@ -81,6 +82,26 @@ class Config:
     def env(self) -> dict[str, str]:
         """Name to value, of what `raw_env` lists."""
         return dict(pair.split("=", 1) for pair in self._settings.env)
+
+    @property
+    def certfile(self) -> str | None:
+        """The first of `certfile`."""
+        return next(iter(self._settings.certfile), None)
+
+    @property
+    def keyfile(self) -> str | None:
+        """The first of `keyfile`."""
+        return next(iter(self._settings.keyfile), None)
+
+    @property
+    def cert_reqs(self) -> int:
+        """As the module ssl has it: CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED."""
+        return ("none", "optional", "required").index(self._settings.cert_reqs)
+
+    @property
+    def is_ssl(self) -> bool:
+        """Whether there is a certificate."""
+        return bool(self._settings.certfile)
 
     def __getattr__(self, name: str) -> Any:
         setting = NAMES.get(name, name)
@@ -201,6 +222,12 @@ class Life:
         self.worker.serves(server)
         before, after = map(self.hooks.functions.get, ("pre_request", "post_request"))
         server.hooks = around(self.worker, before, after)
+        if "ssl_context" in self.hooks:
+            server.ssl_context = self._ssl_context
+
+    def _ssl_context(self, factory: Callable[[], Any]) -> Any:
+        """The context that the hook wants. Raises HookError."""
+        return self.hooks.call("ssl_context", self.worker.cfg, factory)
 
     def ready(self) -> None:
         """It is going to serve. Raises HookError."""

@@ -38,8 +38,8 @@ from greenhttp.settings.foreign import (
     GUNICORNS,
     HOOKS_OF_MASTER,
     HOOKS_OF_NOBODY,
+    HOOKS_OF_TLS,
     HOOKS_OF_WORKER,
-    HOOKS_REFUSED,
     TRUSTING,
     ignored,
     ini_line,
@@ -335,7 +335,7 @@ def _executed(path: str) -> tuple[ast.Module, dict[str, Any]]:
 def _hooks(names: Mapping[str, Any], found: _Mistakes) -> dict[str, Callable[..., Any]]:
     """Those that run here. One that could not be called as gunicorn calls it is a mistake."""
     hooks = {}
-    for name, given in {**HOOKS_OF_MASTER, **HOOKS_OF_WORKER}.items():
+    for name, given in {**HOOKS_OF_MASTER, **HOOKS_OF_WORKER, **HOOKS_OF_TLS}.items():
         hook = names.get(name)
         if isinstance(hook, str) and hook:
             found.add_line(name, f"{found.path}: {name}: give the function itself, not its name")
@@ -346,9 +346,6 @@ def _hooks(names: Mapping[str, Any], found: _Mistakes) -> dict[str, Callable[...
                 found.add_line(name, f"{found.path}: {name}: {wanted}")
             else:
                 hooks[name] = fitting
-    for name, why in HOOKS_REFUSED.items():
-        if callable(names.get(name)):
-            found.add_line(name, f"{found.path}: {name}: {why}")
     return hooks
 
 

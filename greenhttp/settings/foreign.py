@@ -111,7 +111,6 @@ def ignored(words: Iterable[str]) -> list[str]:
     return [f"ignored (no effect): {', '.join(said)}"] if said else []
 
 
-_TLS = "TLS is not supported yet; use a proxy in front for it"
 _BACKGROUND = "greenhttp runs in the foreground; use systemd, a container or another process manager"
 _FORWARDED = "fields of the proxies in --forwarded-allow-ips are believed; --forwarded-field says which"
 _FACTORY = "factories are called by their name; give APP as module:create()"
@@ -357,5 +356,5 @@ HOOKS_OF_WORKER: dict[str, tuple[str, ...]] = {
     "post_request": ("worker", "req", "environ", "resp"),
     "worker_exit": ("server", "worker"),
 }
-HOOKS_REFUSED = {"ssl_context": _TLS}
+HOOKS_OF_TLS: dict[str, tuple[str, ...]] = {"ssl_context": ("config", "default_ssl_context_factory")}  # a worker's too
 HOOKS_OF_NOBODY = ("on_dirty_starting", "dirty_post_fork", "dirty_worker_init", "dirty_worker_exit")

@@ -6,7 +6,7 @@ import pytest
 
 from greenhttp.errors import ConfigError
 from greenhttp.settings.file import read_toml, run_hooks, run_python
-from greenhttp.settings.foreign import HOOKS_OF_MASTER, HOOKS_OF_NOBODY, HOOKS_OF_WORKER, HOOKS_REFUSED
+from greenhttp.settings.foreign import HOOKS_OF_MASTER, HOOKS_OF_NOBODY, HOOKS_OF_TLS, HOOKS_OF_WORKER
 from greenhttp.settings.sources import Given, settled
 
 config = pytest.importorskip("gunicorn.config")
@@ -122,11 +122,11 @@ def test_it_is_refused(read, name):
         read(f"{name} = {REFUSED[name]!r}")
 
 
-RUN = {**HOOKS_OF_MASTER, **HOOKS_OF_WORKER}
+RUN = {**HOOKS_OF_MASTER, **HOOKS_OF_WORKER, **HOOKS_OF_TLS}
 
 
-def test_each_hook_runs_is_named_or_is_refused():
-    named = [*RUN, *HOOKS_OF_NOBODY, *HOOKS_REFUSED]
+def test_each_hook_runs_or_is_named():
+    named = [*RUN, *HOOKS_OF_NOBODY]
     assert len(named) == len(set(named)) and set(named) == HOOKS
 
 
@@ -156,11 +156,6 @@ def test_post_request_may_leave_out_what_it_does_not_use(tmp_path, words):
 def test_a_hook_of_workers_that_are_not_there_is_named(read, name):
     said = [f"gunicorn.conf.py: these hooks never run, dirty workers are not supported: {name}"]
     assert read(f"def {name}(*words): pass") == ({}, said)
-
-
-def test_a_hook_that_makes_a_tls_context_is_refused(read):
-    with pytest.raises(ConfigError, match=r"^gunicorn\.conf\.py: ssl_context: TLS is not supported yet"):
-        read("def ssl_context(*words): pass")
 
 
 def test_all_that_is_ignored_is_one_line(read):

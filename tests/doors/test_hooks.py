@@ -9,6 +9,8 @@ import http.client
 import os
 import re
 import signal
+import socket
+import ssl
 import sys
 import time
 
@@ -406,3 +408,51 @@ def test_pre_request_that_raises_is_an_error_of_the_application(start):
     assert ask(program)[0] == 500
     assert program.stop() == 0
     assert "".join(program.lines).count("ZeroDivisionError: division by zero") == 1
+
+
+# ---- TLS
+
+
+def secured(directory):
+    certificates = pytest.importorskip("tests.tls.certificates")
+    certfile, keyfile = certificates.leaf("localhost").write(directory)
+    return f"certfile = {certfile!r}\nkeyfile = {keyfile!r}\n"
+
+
+CONTEXT = f"""{NOTE}
+import ssl
+def ssl_context(config, default_ssl_context_factory):
+    note(config.is_ssl, config.certfile.endswith("server.pem"), config.keyfile[-4:], config.cert_reqs, config.ca_certs)
+    context = default_ssl_context_factory()
+    context.set_alpn_protocols(["of the hook"])
+    return context
+"""
+
+
+@pytest.mark.parametrize("options", [("-w", "0"), ("-w", "1")], ids=["alone", "worker"])
+def test_the_hook_makes_the_context_of_each_certificate(start, tmp_path, options):
+    program = start(secured(tmp_path) + CONTEXT, *options)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["of the hook"])
+    with (
+        socket.create_connection(("127.0.0.1", program.port), 30) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as sock,
+    ):
+        assert sock.selected_alpn_protocol() == "of the hook"
+    assert program.stop() == 0
+    said = [line.split(" ", 1)[1] for line in (tmp_path / "notes").read_text().splitlines()]
+    assert said == ["True True .key 0 None"]
+
+
+@pytest.mark.parametrize("options", [("-w", "0"), ("-w", "1")], ids=["alone", "worker"])
+@pytest.mark.parametrize(("body", "said"), [
+    ("1 / 0", "ssl_context failed; see the traceback above"),
+    ("return None", "ssl_context returned NoneType; an ssl.SSLContext is needed"),
+])  # fmt: skip
+def test_a_hook_that_makes_no_context_ends_the_start(start, tmp_path, options, body, said):
+    text = f"{secured(tmp_path)}def ssl_context(config, factory):\n    {body}\n"
+    program = start(text, *options, ready=False)
+    assert ended(program) in (1, 3)
+    lines = "".join(program.lines)
+    assert lines.count(said) == 1 and ("ZeroDivisionError" in lines) == (body == "1 / 0")
