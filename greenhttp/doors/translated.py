@@ -41,8 +41,8 @@ def settings_of(cfg: Any) -> Settings:
 
     Raises ConfigError, in one line, for what cannot be served like that.
     """
-    if cfg.is_ssl:
-        raise ConfigError("certfile, keyfile: TLS is not supported yet; use a proxy in front for it, or leave them out")
+    if cfg.keyfile and not cfg.certfile:
+        raise ConfigError("keyfile: there is no certificate; give certfile too")
     for name, (usual, why) in REFUSED.items():
         value = getattr(cfg, name, usual[0])
         if value not in usual:
@@ -65,6 +65,11 @@ def settings_of(cfg: Any) -> Settings:
         proxy_protocol={True: "any", False: "off"}.get(cfg.proxy_protocol, cfg.proxy_protocol),
         proxy_allow_from=[*cfg.proxy_allow_ips, UNIX],
         root_path=_script_name(cfg.env.get(SCRIPT_NAME, os.environ.get(SCRIPT_NAME, ""))),
+        certfile=[cfg.certfile] if cfg.certfile else [],
+        keyfile=[cfg.keyfile] if cfg.keyfile else [],
+        ca_certs=cfg.ca_certs or "off",
+        cert_reqs=int(cfg.cert_reqs),
+        ciphers=cfg.ciphers or "off",
         access_logfile=cfg.accesslog or "off",
         access_log_format=cfg.access_log_format,
         interface="wsgi",

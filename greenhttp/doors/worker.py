@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,7 @@ from greenhttp.logs.lines import TextFormatter
 from greenhttp.logs.setup import can_write, entry, reached
 from greenhttp.process.handlers import REPLACED, Handlers
 from greenhttp.settings import console
+from greenhttp.tls.renewal import EVERY, Renewal
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1)
 BEAT = 0.25  # seconds between two beats
@@ -86,8 +88,9 @@ class Worker(Base):  # type: ignore[misc]
     Patches the standard library before the application is loaded, then serves it as a WSGI application. In force are
     bind, worker_connections (requests at once, and connections), timeout, graceful_timeout, keepalive, max_requests and
     its jitter, limit_request_line, limit_request_fields, the access log and its format, forwarded_allow_ips,
-    secure_scheme_headers, proxy_protocol, proxy_allow_ips, the variable SCRIPT_NAME, reload, and the hooks of workers
-    and requests. What greenhttp has beyond them has its defaults. TLS and HTTP/2 refuse to start.
+    secure_scheme_headers, proxy_protocol, proxy_allow_ips, the variable SCRIPT_NAME, reload, certfile, keyfile,
+    ca_certs, cert_reqs, ciphers, and the hooks of workers and requests and ssl_context. What greenhttp has beyond them
+    has its defaults. HTTP/2 refuses to start.
     """
 
     def init_process(self) -> None:
@@ -100,6 +103,8 @@ class Worker(Base):  # type: ignore[misc]
         log.propagate = False
         try:
             self.settings = settings_of(self.cfg)
+            # As the user that the master is: `user` may not be allowed to
+            self.renewal = Renewal(self.settings) if self.settings.certfile else None
         except ConfigError as error:
             log.error("%s", error)
             sys.exit(NOT_BOOTED)
@@ -209,6 +214,9 @@ class Worker(Base):  # type: ignore[misc]
         try:
             self.server = Server(self.wsgi, self.settings)
             self.server.hooks = around(self, self._own("pre_request"), self._own("post_request"))
+            if self.renewal is not None:
+                self.server.ssl_context = self._context_hook()
+                self.server.certificates = self.server.certificates_of(self.renewal.material)
             self.server.start(listeners, None, board)
             if not self.cfg.keepalive:
                 self.server.announce_close()
@@ -243,6 +251,31 @@ class Worker(Base):  # type: ignore[misc]
             # By these gunicorn means that no worker can be started, and stops; this one has served.
             raise SystemExit(1) if ended.code in NEVER_STARTED else ended
 
+    def _context_hook(self) -> Any:
+        """gunicorn's ssl_context as Server has it, or None. What it raises says that no worker can be started."""
+        hook = self.cfg.ssl_context
+        if hook.__qualname__.endswith("NewSSLContext.ssl_context"):  # gunicorn's own, which adds nothing
+            return None
+
+        def made(factory: Any) -> Any:
+            try:
+                return hook(self.cfg, factory)
+            except Exception as error:
+                log.error("ssl_context failed", exc_info=error)
+                raise ConfigError("no context for TLS; see the traceback above") from error
+
+        return made
+
+    def _renew(self) -> None:
+        """New handshakes get the certificates that are in the files by now."""
+        material = None if self.renewal is None else self.renewal.look()
+        if material is None:
+            return
+        try:
+            self.server.renew(self.server.certificates_of(material))
+        except ConfigError as error:
+            log.error("%s", error)
+
     def _let_go(self) -> None:
         """In a process that the application has forked from this worker: it is none of the master's."""
         signal.set_wakeup_fd(-1)
@@ -257,8 +290,12 @@ class Worker(Base):  # type: ignore[misc]
         """Tell the master that the loop turns, also while it drains; see to what else may end the worker."""
         import gevent
 
+        looked = time.monotonic()
         while True:
             self.notify()
+            if time.monotonic() - looked >= EVERY:
+                looked = time.monotonic()
+                self._renew()
             self._tell(self.kept.look())
             if not self.stopping.is_set():
                 self.nr = self.server.statistics().get("requests", 0)

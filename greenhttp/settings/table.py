@@ -474,8 +474,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "https_redirect", "bool", False, "",
-        "Answer requests that came over http with a redirect (308) to https, on the port of the first TLS address, unless"
-        " a trusted proxy says that its client used https. --health-path is answered. HSTS is left to the application.",
+        "Answer requests that came over http with a redirect (308) to https, on the port of the first TLS address,"
+        " unless a trusted proxy says that its client used https. --health-path is answered. HSTS is left to the"
+        " application.",
         _TLS, ("--https-redirect",),
     ),
     Setting(

@@ -66,3 +66,20 @@ def test_fields_with_underscores_are_not_let_through(settings_of):
     settings_of(forwarder_headers="")
     with pytest.raises(ConfigError, match=r"^forwarder_headers .*: fields with _ in their names are always dropped"):
         settings_of(forwarder_headers="REMOTE_USER")
+
+
+# ---- TLS
+
+
+def test_tls(settings_of):
+    settings = settings_of(certfile="/c.pem", keyfile="/k.pem", ca_certs="/a.pem", cert_reqs=2, ciphers="ECDHE+AESGCM")
+    assert (settings.certfile, settings.keyfile) == (("/c.pem",), ("/k.pem",))
+    assert (settings.ca_certs, settings.cert_reqs, settings.ciphers) == ("/a.pem", "required", "ECDHE+AESGCM")
+
+
+def test_without_a_certificate_there_is_no_tls(settings_of):
+    settings = settings_of()
+    assert settings.certfile == settings.keyfile == () and settings.cert_reqs == "none"
+    assert settings.ca_certs is settings.ciphers is None
+    with pytest.raises(ConfigError, match="^keyfile: there is no certificate; give certfile too$"):
+        settings_of(keyfile="/k.pem")
