@@ -121,6 +121,16 @@ cdef extern from *:
     #define GREENHTTP_THROW_AWAY 0
     #endif
 
+    /* Take a little of what has come: a goodbye of the peer's, and whatever is as small. */
+    static void greenhttp_clear(int fd) {
+        char bin[4096];
+        ssize_t n, left = sizeof bin;
+        do {
+            n = recv(fd, bin, left, MSG_DONTWAIT);
+            left -= n > 0 ? n : 0;
+        } while (left > 0 && (n > 0 || (n < 0 && errno == EINTR)));
+    }
+
     static void greenhttp_reset_on_close(int fd) {
         struct linger at_once = {1, 0};
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
@@ -166,6 +176,7 @@ cdef extern from *:
     int greenhttp_heard(int fd) noexcept
     char greenhttp_bin[262144]
     int GREENHTTP_THROW_AWAY
+    void greenhttp_clear(int fd) noexcept
     void greenhttp_reset_on_close(int fd) noexcept
     int greenhttp_peer_process(int fd) noexcept
     int greenhttp_peer(sockaddr_storage* peer, unsigned char* address, unsigned short* port) noexcept
@@ -533,6 +544,7 @@ cdef class SocketStream(Stream):
         if self.layer is not None:
             if not reset:
                 self.layer.part(self)
+                greenhttp_clear(self.fd)    # to close with the peer's goodbye unread would reset the connection
             self.layer = None
         watcher, self.watcher = self.watcher, None
         self.watching = UNWATCHED
