@@ -20,7 +20,6 @@ KINDS = {  # -> what is counted
     "overload": "refusal{} because of overload",
     "disconnections": "disconnection{}",
     "arrivals": "connection{} closed before the first byte of the client",
-    "handshakes": "failed TLS handshake{}",
     "strangers": "connection{} from peers that are not listed in proxy_allow_from",
 }
 
