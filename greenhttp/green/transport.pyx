@@ -389,8 +389,10 @@ cdef class SocketStream(Stream):
         return received(self, into, size, 0)
 
     cdef Py_ssize_t discard(self, size_t size) except -2:
-        if self.layer is not None and not self.layer.said:      # once it is, nothing is decrypted for nobody
-            return self.layer.discard(self, size)
+        if self.layer is not None:
+            if not self.layer.said:
+                return self.layer.discard(self, size)
+            self.layer.unfinished = False                       # once it is, nothing is decrypted for nobody
         return received(
             self, greenhttp_bin, min(size, sizeof(greenhttp_bin)), GREENHTTP_THROW_AWAY if self.family != 0 else 0
         )
