@@ -12,8 +12,9 @@ from greenhttp.green.tls import Certificates
 @disjoint_base
 class Arrivals:
     def __init__(
-        self, pool: Pool, phase: Phase, allowed: Sequence[str], read: Callable[[bytes], Any], noise: Callable[..., None],
-        handshaking: Phase | None = None, retort: Callable[[bytes], tuple[bytes, str]] | None = None,
+        self, pool: Pool, phase: Phase, allowed: Sequence[str], read: Callable[[bytes], Any] | None,
+        noise: Callable[..., None], handshaking: Phase | None = None,
+        retort: Callable[[bytes], tuple[bytes, str]] | None = None,
     ) -> None: ...
     @property
     def phase(self) -> Phase: ...
