@@ -113,12 +113,12 @@ def _started(script: str, threads: int = 0) -> Callable[[int, str], list[str]]:
     return command
 
 
-def _greenhttp(app: str | None = None) -> Callable[[int, str], list[str]]:
+def _greenhttp(app: str | None = None, module: str = "greenhttp") -> Callable[[int, str], list[str]]:
     def command(port: int, workload: str) -> list[str]:
         # The default of 1,000 requests at a time allows 20,000 waits of 50 ms a second, whatever the server can do.
         waiting = ["--concurrency", str(_waiting(workload) + 1000)] if _waiting(workload) else []
         certified = _certified(workload, "--certfile", "--keyfile")
-        return [sys.executable, "-m", "greenhttp", "--bind", f"127.0.0.1:{port}", *waiting, *certified,
+        return [sys.executable, "-m", module, "--bind", f"127.0.0.1:{port}", *waiting, *certified,
                 app or _application(workload)]  # fmt: skip
 
     return command
@@ -188,6 +188,7 @@ SERVERS = [
     Server("greenhttp", _greenhttp(), _greenhttp_missing, speaks=BOTH),
     Server("greenhttp-native", _greenhttp("perf.tools.apps:native"), _greenhttp_missing,
            {"big-16": NATIVE, "flask-64": WSGI}, speaks=BOTH),
+    Server("greenhttp-simple", _greenhttp(module="perf.tools.simple"), _greenhttp_missing, speaks=("https",)),
     Server("floor", _floor, lambda: build.missing_program("cc", "gcc"),
            {**dict.fromkeys(("post-64", "big-16", "flask-64", *WAITS), FIXED), "idle-10000": STATIC}),
     Server("pywsgi", _started("pywsgi"), _needs("gevent", "gevent"), {"new-64": UNSAID}),
