@@ -25,7 +25,7 @@ def percentile(values: list[float], percent: float) -> float:
 
 
 def measure(
-    ports: Sequence[int], seconds: float, rate: float, connections: int, enough: threading.Event
+    ports: Sequence[int], seconds: float, rate: float, connections: int, enough: threading.Event, tls: bool = False
 ) -> dict[str, float]:
     kept = [None] * connections
     latencies, failures, turn = [], 0, 0
@@ -36,7 +36,7 @@ def measure(
         started = time.perf_counter()
         try:
             # Time to connect counts: an honest client waits for it as well.
-            kept[at] = kept[at] or clients.connect(ports[at % len(ports)])
+            kept[at] = kept[at] or clients.connect(ports[at % len(ports)], tls=tls)
             status, _ = clients.ask(kept[at])
             if status != 200:
                 raise ConnectionError(f"status {status}")
@@ -52,9 +52,12 @@ def measure(
     return {"answered": len(latencies), "failures": failures, **figures}
 
 
-def start(port: int | Sequence[int], seconds: float, rate: float = 20, connections: int = 4) -> subprocess.Popen:
+def start(
+    port: int | Sequence[int], seconds: float, rate: float = 20, connections: int = 4, tls: bool = False
+) -> subprocess.Popen:
     ports = [port] if isinstance(port, int) else port
     command = [sys.executable, "-m", "perf.tools.honest", *map(str, [seconds, rate, connections, *ports])]
+    command += ["--tls"] * tls
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -75,7 +78,9 @@ if __name__ == "__main__":
     parser.add_argument("rate", type=float)
     parser.add_argument("connections", type=int)
     parser.add_argument("ports", type=int, nargs="+")
+    parser.add_argument("--tls", action="store_true")
     options = parser.parse_args()
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
-    print(json.dumps(measure(options.ports, options.seconds, options.rate, options.connections, told)))
+    figures = measure(options.ports, options.seconds, options.rate, options.connections, told, options.tls)
+    print(json.dumps(figures))
