@@ -292,7 +292,8 @@ class Server:
         """What its TLS addresses show their clients, by `ssl_context` too. Raises ConfigError, and what that raises."""
         from greenhttp.tls import contexts
 
-        return contexts.certificates(material, self.ssl_context)
+        alpn = () if self.interface == STREAM else contexts.HTTP  # what it speaks is the handler's business
+        return contexts.certificates(material, self.ssl_context, alpn)
 
     def renew(self, certificates: Certificates) -> None:
         """From now on new handshakes are made with these; connections that are there go on."""

@@ -30,6 +30,7 @@ cdef extern from *:
         void* (*SSL_get1_peer_certificate)(void*);
         long (*SSL_get_verify_result)(void*);
         void* (*SSL_get_SSL_CTX)(void*);
+        void* (*SSL_get_ex_data)(void*, int);
         void* (*SSL_set_SSL_CTX)(void*, void*);
         uint64_t (*SSL_CTX_get_options)(void*);
         int (*SSL_CTX_get_verify_mode)(void*);
@@ -89,6 +90,7 @@ cdef extern from *:
         void* (*SSL_get1_peer_certificate)(void*) noexcept
         long (*SSL_get_verify_result)(void*) noexcept
         void* (*SSL_get_SSL_CTX)(void*) noexcept
+        void* (*SSL_get_ex_data)(void*, int) noexcept
         void* (*SSL_set_SSL_CTX)(void*, void*) noexcept
         uint64_t (*SSL_CTX_get_options)(void*) noexcept
         int (*SSL_CTX_get_verify_mode)(void*) noexcept

@@ -44,7 +44,8 @@ cdef extern from *:
         GREENHTTP_FIND(SSL_get_current_cipher); GREENHTTP_FIND(SSL_CIPHER_get_name);
         GREENHTTP_FIND(SSL_CIPHER_get_bits); GREENHTTP_FIND(SSL_get_servername);
         GREENHTTP_FIND(SSL_get0_alpn_selected); GREENHTTP_FIND(SSL_get_verify_result);
-        GREENHTTP_FIND(SSL_get_SSL_CTX); GREENHTTP_FIND(SSL_set_SSL_CTX); GREENHTTP_FIND(SSL_CTX_get_options);
+        GREENHTTP_FIND(SSL_get_SSL_CTX); GREENHTTP_FIND(SSL_get_ex_data); GREENHTTP_FIND(SSL_set_SSL_CTX);
+        GREENHTTP_FIND(SSL_CTX_get_options);
         GREENHTTP_FIND(SSL_CTX_get_verify_mode); GREENHTTP_FIND(SSL_CTX_ctrl); GREENHTTP_FIND(SSL_CTX_callback_ctrl);
         GREENHTTP_FIND(SSL_CTX_set_ex_data); GREENHTTP_FIND(SSL_CTX_get_ex_data); GREENHTTP_FIND(TLS_method);
         GREENHTTP_FIND(TLS_server_method); GREENHTTP_FIND(TLS_client_method);

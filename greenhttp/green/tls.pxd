@@ -21,6 +21,7 @@ cdef class Certificates:
     cdef TicketKeys tickets
 
     cdef object choose(self, bytes name)
+    cdef bint is_direct(self) except -1
     cdef Layer layer(self, int fd)
 
 cdef class DirectLayer(Layer):
@@ -39,12 +40,15 @@ cdef class DirectLayer(Layer):
 
 cdef class SimpleLayer(Layer):
     cdef object ssl                     # an ssl.SSLObject
+    cdef bytes name                     # of the server, for which the client has asked
     cdef object incoming
     cdef object outgoing
     cdef bytes held
+    cdef bytes early                    # plaintext that came before our goodbye and was not asked for; or None
 
     cdef Py_ssize_t receive(self, Stream stream) except -2
     cdef int leave(self, Stream stream, bint last, bint wait) except -1
+    cdef int say_goodbye(self) except -1
     cdef object reading(self, Stream stream, Py_ssize_t size)
     cdef object broken(self, Stream stream, object error)
 

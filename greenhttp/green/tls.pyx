@@ -16,8 +16,10 @@ input without a goodbye may still be answered. Whether something can be missing 
 """
 
 cimport cython
+from cpython.object cimport PyObject
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
@@ -64,6 +66,7 @@ cdef enum:                      # OpenSSL's
     SNI_OK = 0
     SNI_FATAL = 2
     EX_DATA_OF_CONTEXT = 1
+    OF_PYTHON = 0               # where _ssl keeps its own object for a connection
 
 cdef enum:
     RECORD = 16384              # plaintext of a record at most (RFC 8446 5.1)
@@ -95,6 +98,9 @@ cdef void* bio = NULL
 cdef int owner_at = -1          # which of a context's places for others are ours: its Certificates,
 cdef int tickets_at = -1        # and the keys of its tickets
 cdef Library* lib = libssl()
+cdef bint directly = False      # a handshake goes on in which OpenSSL must not come to a callback in Python
+cdef bytes asked = None         # the host for which a client asks to whom an SSLObject speaks,
+cdef unsigned long asked_in = 0     # in this thread: SSLObject lets others run
 
 
 cdef int bio_read(void* self, char* into, int size) noexcept:
@@ -183,21 +189,33 @@ prepare()
 
 cdef int on_server_name(void* connection, int* alert, void* argument) noexcept with gil:
     """OpenSSL's servername callback (RFC 6066 3). SSLObject lets go of the interpreter's lock before it comes here."""
+    global asked, asked_in
     cdef const char* name = lib.SSL_get_servername(connection, 0)
     cdef void* owner = lib.SSL_CTX_get_ex_data(lib.SSL_get_SSL_CTX(connection), owner_at)
     cdef Certificates certificates
     cdef object context
-    if name == NULL or owner == NULL:
+    if name == NULL:
         return SNI_OK
-    certificates = <Certificates>owner
     try:
+        if not directly:
+            asked = name
+            asked_in = PyThread_get_thread_ident()
+        if owner == NULL:
+            return SNI_OK
+        certificates = <Certificates>owner
         context = certificates.choose(name)
+        if context is None or context is certificates.first:
+            return SNI_OK
+        if not directly:
+            # Not behind its back: the callback for secrets (keylog) takes the file of the context that it knows, and
+            # keeps the lock if that has none (CPython 3.11).
+            (<object><PyObject*>lib.SSL_get_ex_data(connection, OF_PYTHON)).context = context
+            return SNI_OK
     except BaseException:
         return SNI_FATAL
-    if context is not None and context is not certificates.first:
-        if has_callbacks(context):
-            return SNI_FATAL            # set after the start: see Certificates.layer
-        lib.SSL_set_SSL_CTX(connection, pointer_of(context))
+    if has_callbacks(context):
+        return SNI_FATAL                # set since the handshake began: see Certificates.layer
+    lib.SSL_set_SSL_CTX(connection, pointer_of(context))
     return SNI_OK
 
 
@@ -245,13 +263,15 @@ cdef class Certificates:
     """
 
     def __init__(self, contexts):
-        self.contexts = tuple([(tuple(names), context) for names, context in contexts])
-        if not self.contexts:
+        given = tuple([(tuple(names), context) for names, context in contexts])
+        if not given:
             raise ValueError("at least one certificate is needed")
-        self.exact, self.wild = {}, {}
-        for names, context in self.contexts:
+        for _, context in given:
             if not isinstance(context, _ssl._SSLContext):       # what ssl.SSLContext is may have been patched since
                 raise TypeError(f"an ssl.SSLContext is needed, not {type(context).__name__}")
+        self.contexts = given           # not before: whoever ends looks into them
+        self.exact, self.wild = {}, {}
+        for names, context in self.contexts:
             for name in names:
                 name = name.rstrip(".").lower().encode("idna" if not name.isascii() else "ascii")
                 where, name = (self.wild, name[2:]) if name.startswith(b"*.") else (self.exact, name)
@@ -260,14 +280,12 @@ cdef class Certificates:
         several = len(self.contexts) > 1
         self.direct = lib != NULL and not any([has_callbacks(context) for _, context in self.contexts])
         if lib != NULL:
-            if several:
-                # Of a Python callback that the context may have, OpenSSL knows nothing any more.
-                if has_callbacks(self.first) and self.first.sni_callback is not None:
-                    return
+            # Of a Python callback that the context may have, OpenSSL would know nothing any more.
+            if has_callbacks(self.first) and self.first.sni_callback is not None:
+                return
+            if several:                     # else it may be that others, of several, show this one too
                 lib.SSL_CTX_set_ex_data(pointer_of(self.first), owner_at, <void*>self)
-                lib.SSL_CTX_callback_ctrl(
-                    pointer_of(self.first), CTRL_SNI_CALLBACK, <void (*)() noexcept>on_server_name
-                )
+            lib.SSL_CTX_callback_ctrl(pointer_of(self.first), CTRL_SNI_CALLBACK, <void (*)() noexcept>on_server_name)
         elif several and self.first.sni_callback is None:
             exact, wild = self.exact, self.wild
 
@@ -327,13 +345,19 @@ cdef class Certificates:
         """"direct" or "simple": how the next connection is made."""
         return "direct" if self.is_direct() else "simple"
 
-    def is_direct(self):
-        return bool(self.direct and not force_simple and not has_callbacks(self.first))
+    cdef bint is_direct(self) except -1:
+        cdef tuple pair
+        if not self.direct or force_simple:
+            return False
+        for pair in self.contexts:
+            if has_callbacks(pair[1]):
+                return False
+        return True
 
     cdef Layer layer(self, int fd):
         """For a connection that was accepted, by its descriptor. Looked at for each: a callback may have been set meanwhile."""
         cdef DirectLayer made
-        if not self.direct or force_simple or has_callbacks(self.first):
+        if not self.is_direct():
             return simple(self.first, fd, True, None)
         made = DirectLayer.__new__(DirectLayer)
         made.fd = fd
@@ -356,7 +380,11 @@ cdef object find(dict exact, dict wild, bytes name):
         return None
     name = name.lower()
     found = exact.get(name)
-    return wild.get(name.partition(b".")[2]) if found is None else found
+    if found is None:
+        dot = name.find(b".")               # no tuple is made: OpenSSL must not be left for what the collector lets run
+        if dot >= 0:
+            found = wild.get(name[dot + 1:])
+    return found
 
 
 # The direct way -------------------------------------------------------------------------------------------------------
@@ -555,13 +583,16 @@ cdef class DirectLayer(Layer):
         return self.leave(stream, last, False)
 
     cdef Handshake shake(self, Stream stream) except *:
+        global directly
         cdef uint32_t before = stream.in_end - stream.in_pos
         cdef int result
         self.begin(stream)
         if before:
             operation.before = stream.inbuf + stream.in_pos
             operation.before_size = before
+        directly = True
         result = lib.SSL_do_handshake(self.ssl)
+        directly = False
         stream.consume(before - operation.before_size)
         if result == 1:
             self.leave(stream, False, True)             # tickets: see `settle`
@@ -740,7 +771,8 @@ cdef class SimpleLayer(Layer):
         self.held = data
         while self.held and not wait:
             n = c_send(
-                self.fd, PyBytes_AS_STRING(self.held), PyBytes_GET_SIZE(self.held), MSG_NOSIGNAL | (MSG_MORE if last else 0)
+                self.fd, PyBytes_AS_STRING(self.held), PyBytes_GET_SIZE(self.held),
+                MSG_NOSIGNAL | (MSG_MORE if last else 0),
             )
             if n >= 0:
                 self.held = self.held[n:]
@@ -759,6 +791,10 @@ cdef class SimpleLayer(Layer):
     cdef object reading(self, Stream stream, Py_ssize_t size):
         """Some plaintext; None when nothing is there; b"" at the end."""
         cdef Py_ssize_t n, received = 0
+        if self.early is not None:
+            data, self.early = self.early[:size], self.early[size:] or None
+            self.unfinished = True
+            return data
         if self.over == BROKEN:
             raise self.broken(stream, None)
         if self.over != OPEN:
@@ -841,19 +877,41 @@ cdef class SimpleLayer(Layer):
         if last and not self.said:
             self.said = True
             if self.over != BROKEN:
-                try:
-                    self.ssl.unwrap()
-                except ssl.SSLError:
-                    pass                                # the peer has not said its own yet
+                self.say_goodbye()
         return self.leave(stream, last, False)
 
+    cdef int say_goodbye(self) except -1:
+        """SSLObject then waits for the peer's, and takes anything else for an error: what has come is put aside."""
+        cdef bytes coming
+        cdef list pieces = [] if self.early is None else [self.early]
+        try:
+            while self.ssl.pending():
+                pieces.append(self.ssl.read(RECORD))
+        except ssl.SSLError:
+            pass
+        self.early = b"".join(pieces) or None
+        coming = self.incoming.read()
+        try:
+            self.ssl.unwrap()
+        except ssl.SSLError:
+            pass                                        # it has not come
+        self.incoming.write(coming)
+        return 0
+
     cdef Handshake shake(self, Stream stream) except *:
+        global asked
         cdef Py_ssize_t n = 1
         if stream.in_end > stream.in_pos:
             self.incoming.write(stream.cut(stream.in_end - stream.in_pos))
         while True:
             try:
-                self.ssl.do_handshake()
+                asked = None
+                try:
+                    self.ssl.do_handshake()
+                finally:
+                    if asked is not None and asked_in == PyThread_get_thread_ident():
+                        self.name = asked
+                        asked = None
                 self.leave(stream, False, True)
                 return SHAKEN
             except ssl.SSLWantReadError:
@@ -892,7 +950,9 @@ cdef class SimpleLayer(Layer):
 
     @property
     def server_name(self):
-        return self.ssl.server_hostname if not self.ssl.server_side else getattr(self.ssl, "server_hostname", None)
+        if not self.ssl.server_side:
+            return self.ssl.server_hostname
+        return None if self.name is None else self.name.decode("ascii", "replace")
 
     @property
     def alpn(self):

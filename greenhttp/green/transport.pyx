@@ -643,7 +643,7 @@ def connect(str address not None, *, tls=None, server_name=None, timeout=None):
                     stream.start_tls(context, server_side=False, server_name=server_name)
                 return stream
             except (StreamTimeout, TLSError):
-                raise                   # OSErrors too, but the time was for all addresses together, and somebody is there
+                raise                   # OSErrors too, but the time was for all of them, and somebody is there
             except OSError as error:
                 problem = error
             finally:

@@ -18,6 +18,7 @@ from gevent.event import Event
 
 from greenhttp import __version__
 from greenhttp.errors import ConfigError
+from greenhttp.green.tls import certificates_of
 from greenhttp.hosting import errors
 from greenhttp.hosting.interface import STREAM, doubt
 from greenhttp.logs import setup as logs
@@ -37,11 +38,17 @@ from greenhttp.settings.table import BY_NAME, OF_THE_COMMAND
 from greenhttp.settings.values import Settings
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable
+    from typing import TypeAlias
+
     from typing_extensions import Unpack
 
     from greenhttp.green.stream import Stream
     from greenhttp.program.hooks import Life
     from greenhttp.settings.typed import ServeSettings, StreamSettings, Texts
+
+    Shown: TypeAlias = "ssl.SSLContext | Iterable[tuple[Iterable[str], ssl.SSLContext]]"
 
 STOPPED, BROKEN = 0, 1
 
@@ -92,13 +99,17 @@ def serve(
 
 
 def serve_stream(
-    handler: Callable[["Stream"], object], *, bind: "Texts", **settings: "Unpack[StreamSettings]"
+    handler: Callable[["Stream"], object], *, bind: "Texts", tls: "Shown | None" = None,
+    **settings: "Unpack[StreamSettings]",
 ) -> None:
     """Serve any protocol, with one green thread per connection, until a signal ends it.
 
     Arguments:
         handler: called with the Stream of each connection. When it returns, what it has written is sent and the
             connection is closed; when it raises, the connection is reset and the error logged.
+        tls: the context to encrypt with, an ssl.SSLContext (`greenhttp.tls.server` makes one); or several, as pairs of
+            names and contexts: the name that a client asks for chooses, the first is the default. None: that of the
+            setting `certfile`, or plain.
         bind, settings: as for `serve`. `connections` bounds the green threads; `write_timeout` ends a peer that does
             not read. How long to wait for a peer's bytes is the protocol's business: `stream.timeout`.
 
@@ -107,10 +118,10 @@ def serve_stream(
     Raises:
         ConfigError: a setting that cannot be, or it is not the main thread.
     """
-    _serve(handler, bind=bind, interface=STREAM, **settings)
+    _serve(handler, tls, bind=bind, interface=STREAM, **settings)
 
 
-def _serve(app: Callable[..., Any], **settings: Any) -> None:
+def _serve(app: Callable[..., Any], tls: "Shown | None" = None, **settings: Any) -> None:
     try:  # threading cannot be asked: where it is patched, its threads are green ones
         signal.set_wakeup_fd(signal.set_wakeup_fd(-1))
     except ValueError:
@@ -119,6 +130,8 @@ def _serve(app: Callable[..., Any], **settings: Any) -> None:
         if name in TOO_LATE:
             raise ConfigError(f"{name}: this setting works only with the greenhttp command; leave it out")
     server = Server(app, **settings)
+    if tls is not None:
+        server.certificates = certificates_of(tls)
     try:
         run(server, getattr(app, "__name__", type(app).__name__))
     except ConfigError as error:
