@@ -21,6 +21,7 @@ KINDS = {  # -> what is counted
     "disconnections": "disconnection{}",
     "arrivals": "connection{} closed before the first byte of the client",
     "strangers": "connection{} from peers that are not listed in proxy_allow_from",
+    "handshakes": "connection{} whose TLS handshake failed",
 }
 
 
