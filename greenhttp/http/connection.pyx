@@ -390,7 +390,8 @@ cdef class Connection(Exchange):
         if self.stream.lost or self.stream.closed:
             return self.close(True)             # an answer is cut: nothing may follow
         if before:
-            self.stream.finishing = self.closing and not stalled
+            # TLS says goodbye behind the last of it, whenever that leaves.
+            self.stream.finishing = self.closing and (not stalled or self.stream.parting())
             try:
                 if not self.stream.flush_now():
                     self.stream.finishing = False
