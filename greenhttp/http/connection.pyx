@@ -386,12 +386,12 @@ cdef class Connection(Exchange):
         """The answers are complete: send them; what does not leave at once leaves without a green thread."""
         cdef int64_t before = self.stream.pending()
         cdef bint stalled = self.state == State.FLUSH
+        cdef bint parting = self.closing and self.stream.parting()      # TLS says goodbye behind the last of it
         cdef bint known = self.stream.failed    # and said, by whoever has met it
         if self.stream.lost or self.stream.closed:
             return self.close(True)             # an answer is cut: nothing may follow
-        if before:
-            # TLS says goodbye behind the last of it, whenever that leaves.
-            self.stream.finishing = self.closing and (not stalled or self.stream.parting())
+        if before or parting:
+            self.stream.finishing = self.closing and (not stalled or parting)
             try:
                 if not self.stream.flush_now():
                     self.stream.finishing = False
