@@ -9,14 +9,18 @@ from tests.sim.judge import Answers, Frames, Wrong, judge
 from tests.sim.native import END
 from tests.sim.plan import Asked
 from tests.sim.prefaces import Preface
+from tests.sim.tls import Veil
 
 
 class Client:
     """Steps are tuples: ("send", bytes), ("wait", seconds), ("await", answers), ("look",), ("finish",), ("reset",).
 
+    With TLS also ("raw", bytes), ("shake",), ("update", 0 or 1), ("bend",): see tls.py.
+
     Attributes:
         asked: what it asks, in order.
-        ended: how the connection ended for it: "eof", "reset", "left" (it has reset itself), or None.
+        ended: how the connection ended for it: "eof", "reset", "left" (it has reset itself), "cut" (an end without the
+            goodbye of TLS), or None.
         may, may_cut: what its manners excuse.
     """
 
@@ -58,17 +62,27 @@ class Client:
                     asked.read_behind_a_file()
         self.preface = Preface(world.plan, name) if world.plan.proxied else None
         self.unanswered = self.preface is not None and not self.preface.good
-        ends = len(self.preface.header) if self.preface else 0
+        self.veil = Veil(self, world.plan) if world.plan.secure else None
+        ends = len(self.preface.header) if self.preface and not self.veil else 0
         for asked in self.asked:
             asked.head, asked.body = asked.make_head(), asked.make_body()
             asked.begins = ends
             asked.ends = ends = ends + len(asked.head) + len(asked.body)
         self.start = chance.choice((0.0, 0.0, chance.random() * 0.02, chance.random() * 0.3))
         getattr(self, f"be_{self.manner}")()
-        if self.preface is not None:
+        self.reads = self.eager  # what comes, once a handshake is over
+        if self.veil is not None:
+            self.eager = True
+            if not self.veil.good:
+                self.manner, self.reads = "veil", True
+                self.rude()
+            elif self.veil.spoils:
+                self.manner = "spoils" if self.reads else self.manner
+                self.rude()
+        if self.preface is not None and self.veil is None:
             self.steps = self.preface.put_before(self.steps)
         if self.unanswered:
-            self.manner, self.eager = "preface", True
+            self.manner, self.eager, self.reads = "preface", True, True
             self.rude()
 
     # ---- manners
@@ -231,6 +245,10 @@ class Client:
             self.number = c.connect(world.plan.family, buffer, not self.eager)
             world.connections += 1
             world.by_number.append(self)
+            if self.veil is not None:
+                self.steps = self.veil.put_before(self.steps)
+                if self.preface is not None:
+                    self.steps = self.preface.put_before(self.steps)
         if not self.eager:
             self.take_some()
         while self.at < len(self.steps):
@@ -246,17 +264,24 @@ class Client:
                         self.later(self.pause)
                     return
                 self.awaits = None
+            elif what == "shake" and not self.veil.tunnel.shaken:
+                return
             self.at += 1
-            if what == "send":
+            tunnel = self.veil and self.veil.tunnel
+            if what == "send" and tunnel and tunnel.shaken:
+                tunnel.held = False
+                tunnel.send(step[1])
+            elif what in ("send", "raw"):
                 if c.client_send(self.number, step[1], len(step[1])) < 0:
-                    self.overtook = True
-                    self.at = len(self.steps) - (self.manner == "uploader")  # which still looks for its answer
+                    self.cut_off()
                     continue
-                self.bytes_sent += len(step[1])
-                for asked in self.asked:
-                    if not asked.sent and asked.ends <= self.bytes_sent:
-                        asked.sent = True
-                        asked.sent_at = world.now()
+                if not tunnel:
+                    self.progressed(self.bytes_sent + len(step[1]))
+            elif what == "update":
+                tunnel.held = False
+                tunnel.update(step[1])
+            elif what == "bend":
+                tunnel.bend = True
             elif what == "wait":
                 if step[1]:
                     self.later(step[1])
@@ -275,12 +300,43 @@ class Client:
                     return
             elif what == "finish":
                 self.finished_at = world.now()
-                c.client_finish(self.number)
+                if tunnel and tunnel.shaken:
+                    if self.veil.says_goodbye:
+                        tunnel.part()
+                    if not self.veil.only_says_it:
+                        tunnel.finish()
+                else:
+                    c.client_finish(self.number)
             elif what == "reset":
                 c.client_reset(self.number)
                 self.end("left")
         if not self.eager and self.manner == "slow" and not self.ended:
             self.later(self.pause)
+
+    def progressed(self, sent):
+        """So many bytes of its requests are on their way."""
+        self.bytes_sent = sent
+        for asked in self.asked:
+            if not asked.sent and asked.ends <= sent:
+                asked.sent = True
+                asked.sent_at = self.world.now()
+
+    def cut_off(self):
+        """It has sent to a server that has gone."""
+        self.overtook = True
+        self.at = len(self.steps) - (self.manner == "uploader")  # which still looks for its answer
+
+    def waits(self):
+        """Whether it does something else than to send, behind its handshake."""
+        at = self.at + 1
+        return at >= len(self.steps) or self.steps[at][0] != "send"
+
+    def shaken(self):
+        """The handshake is over."""
+        self.veil.certificate = self.veil.tunnel.made.getpeercert(True)
+        self.eager = self.reads
+        self.world.c.client_lazy(self.number, not self.eager)
+        self.world.soon(self)
 
     def take_some(self):
         if self.manner == "slow" and not self.ended:
@@ -300,7 +356,8 @@ class Client:
                     came = ctypes.string_at(world.memory, n)
                     raise Wrong("an answer without a PROXY header", f"{self.name} {self.preface.manner}: {came[:80]}")
                 try:
-                    self.answers.feed(ctypes.string_at(world.memory, n))
+                    came = ctypes.string_at(world.memory, n)
+                    self.answers.feed(came if self.veil is None else self.veil.take(came))
                 except Wrong as wrong:
                     stories = [asked.story() for asked in self.asked]
                     raise Wrong(
@@ -311,7 +368,8 @@ class Client:
             elif n == 0:
                 break
             else:
-                self.end("eof" if n == END else "reset")
+                cut = self.veil is not None and not self.veil.tunnel.parted
+                self.end("reset" if n != END else "cut" if cut else "eof")
         if self.awaits is not None and (self.answers.whole >= self.awaits or self.ended):
             self.awaits = None
             if self.eager:
@@ -321,6 +379,8 @@ class Client:
     def end(self, how):
         self.ended = how
         self.ended_at = self.world.now()
+        if self.veil is not None:
+            self.veil.tunnel.keep_session()
         self.world.left(self)
 
     # ---- what the judge asks
@@ -346,7 +406,12 @@ class Client:
         c, settings = self.world.c, self.world.plan.settings
         closed_at = c.client_closed_at(self.number) / 1e9
         before = self.times[-1] if self.times else self.world.began
-        if asked.sent_at < closed_at and c.client_consumed(self.number) > asked.begins:
+        knows = asked.begins + 1
+        if self.veil is not None:
+            knows = self.veil.tunnel.on_the_wire(asked.begins)
+            if self.preface is not None:
+                knows += len(self.preface.header)
+        if asked.sent_at < closed_at and c.client_consumed(self.number) >= knows:
             return False
         idle = closed_at - before
         return idle >= settings["keepalive_timeout"] - 0.1 or self.world.tight or asked.sent_at >= closed_at
@@ -367,6 +432,8 @@ class Client:
     def judge(self):
         if self.manner == "uploader" and self.overtook and self.may_be_cut_off():
             self.may_cut = True  # a reset overtakes the answer, too
+        if self.veil is not None:
+            self.veil.judge()
         judge(self)
         if self.manner == "uploader" and self.overtook and not self.may_cut:
             raise Wrong("an upload was cut off", f"{self.name}: {self.bytes_sent} bytes {self.asked[0].story()}")

@@ -67,6 +67,7 @@ def declare(c: ctypes.CDLL) -> None:
         ("listen", number, ()),
         ("connect", number, (number, size, number)),
         ("client_send", number, (number, ctypes.c_char_p, size)),
+        ("client_lazy", None, (number, number)),
         ("client_finish", None, (number,)),
         ("client_reset", None, (number,)),
         ("client_take", ctypes.c_ssize_t, (number, ctypes.c_void_p, size)),
@@ -88,6 +89,7 @@ def declare(c: ctypes.CDLL) -> None:
         ("calls", wide, ()),
         ("signal", None, (number, wide)),
         ("spoil", None, (wide,)),
+        ("random", ctypes.c_void_p, ()),
         ("zygote", number, (number, number, ctypes.c_char_p, ctypes.c_uint, ctypes.POINTER(ctypes.c_uint))),
     ):
         function = getattr(c, f"world_{name}")

@@ -220,6 +220,9 @@ class Plan:
         self.proxied = self.chance("proxy").random() < 0.25  # the same
         if self.proxied:
             self.settings |= {"proxy_protocol": "any", "proxy_allow_from": "*", "proxy_timeout": 4}
+        self.secure = "tls" not in self.without and self.chance("tls").random() < 0.35
+        if self.secure:
+            self.settings["tls_timeout"] = 4
         self.board = chance.choice((0, 4, 200))
         self.access_log = chance.random() < 0.5
         kinds = chance.sample(ADVERSITIES, chance.choice((2, 2, 3, 4)))

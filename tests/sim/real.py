@@ -102,6 +102,9 @@ class System:
                 return -1
         return 0
 
+    def client_lazy(self, number: int, lazy: bool) -> None:
+        (self.lazy.add if lazy else self.lazy.discard)(number)
+
     def client_finish(self, number: int) -> None:
         self.finishing.add(number)
         self._push(number)

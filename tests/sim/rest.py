@@ -5,11 +5,14 @@ import gc
 from gevent.event import Event
 
 from tests.sim import native
+from tests.sim.tls import Tunnel
 
-KEPT = ("Wait", "Connection", "SocketStream", "SpawnedJob", "FilePart", "Arrival", "Proxied")
+KEPT = (
+    "Wait", "Connection", "SocketStream", "SpawnedJob", "FilePart", "Arrival", "Proxied", "DirectLayer", "SimpleLayer",
+)  # fmt: skip
 COUNTS = (
-    "connections", "arriving", "fresh", "heading", "queued", "running", "overdue", "flushing", "draining", "lingering",
-    "body", "writing", "pool_ready", "pool_waiting",
+    "connections", "arriving", "handshaking", "fresh", "heading", "queued", "running", "overdue", "flushing", "draining",
+    "lingering", "body", "writing", "pool_ready", "pool_waiting",
 )  # fmt: skip
 
 
@@ -101,16 +104,33 @@ class Fresh:
         c = self.world.c
         self.number = c.connect(self.world.plan.family, 65536, 0)
         self.world.by_number.append(self)
-        text = b"gate\n" if self.world.plan.kind == "stream" else GATE
+        self.text = text = b"gate\n" if self.world.plan.kind == "stream" else GATE
+        self.tunnel = None
+        if self.world.plan.secure:
+            self.tunnel = Tunnel(self.world, self.world.chance, self, whole=True)
+            text = self.tunnel.hello()
         if self.world.plan.proxied:
             text = b"PROXY UNKNOWN\r\n" + text
         c.client_send(self.number, text, len(text))
+
+    def waits(self):
+        return True
+
+    def shaken(self):
+        self.tunnel.send(self.text)
+
+    def progressed(self, sent):
+        pass
+
+    def cut_off(self):
+        pass
 
     def take(self, most):
         world = self.world
         n = world.c.client_take(self.number, world.memory, world.room)
         if n > 0:
-            self.got += world.memory.raw[:n]
+            came = world.memory.raw[:n]
+            self.got += came if self.tunnel is None else self.tunnel.feed(came)
             if b"\r\n\r\n" in self.got:
                 self.status = int(self.got[9:12] if self.got[:4] == b"HTTP" else self.got[-3:])
         elif n < 0:

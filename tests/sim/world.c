@@ -76,6 +76,7 @@ static struct trace traces[TRACES];
 static int64_t traced;
 static int64_t counters[KINDS];
 static int findings[8];             /* see FINDINGS in native.py */
+static uint64_t random_state = 1;   /* of what OpenSSL draws: by itself, so that what it needs changes nothing else */
 
 enum { TWICE_CLOSED, CLOSED_USED, WATCHED_CLOSE, WATCH_CLOSED };
 
@@ -552,9 +553,37 @@ int close(int fd) {
     return 0;
 }
 
+/* ---- what OpenSSL draws: see tls.py */
+
+static int random_bytes(unsigned char *into, int size) {
+    for (int i = 0; i < size; i++) {
+        random_state ^= random_state >> 12;
+        random_state ^= random_state << 25;
+        random_state ^= random_state >> 27;
+        into[i] = (random_state * 2685821657736338717ULL) >> 56;
+    }
+    return 1;
+}
+
+static int random_ready(void) { return 1; }
+
+/* A RAND_METHOD. */
+const void *world_random(void) {
+    static const struct {
+        int (*seed)(const void *, int);
+        int (*bytes)(unsigned char *, int);
+        void (*cleanup)(void);
+        int (*add)(const void *, int, double);
+        int (*pseudorand)(unsigned char *, int);
+        int (*status)(void);
+    } method = {NULL, random_bytes, NULL, NULL, random_bytes, random_ready};
+    return &method;
+}
+
 /* ---- driven by the world */
 
 void world_begin(uint64_t seed, int64_t start, int64_t offset, int reuse_numbers, int64_t coarse_ns) {
+    random_state = seed * 0xD1B54A32D192ED03ULL + 0x8CB92BA72F3D8DD7ULL;
     state = seed * 0x9E3779B97F4A7C15ULL + 0x632BE59BD9B4E019ULL;
     now = start;
     realtime_offset = offset;
@@ -609,6 +638,8 @@ int world_client_send(int which, const char *data, size_t size) {
     put(&c->in, data, size);
     return 0;
 }
+
+void world_client_lazy(int which, int lazy) { connections[which].lazy = lazy; }
 
 void world_client_finish(int which) { connections[which].in_end = 1; }
 

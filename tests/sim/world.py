@@ -23,7 +23,7 @@ from greenlet import getcurrent
 from greenhttp.process.board import Board
 from greenhttp.server import Server
 from greenhttp.settings.address import Address
-from tests.sim import apps, foreign, loop, real, rest
+from tests.sim import apps, foreign, loop, real, rest, tls
 from tests.sim.clients import Client
 from tests.sim.judge import Wrong
 from tests.sim.plan import GRACEFUL, Plan
@@ -107,6 +107,7 @@ class World:
         self.messages = []
         self.last_words = None
         self.calm = self.cutting = self.holds = self.stopped_early = self.was_cut = False
+        self.refuses = plan.chances[3] or any(kind == "system" for _, kind in plan.adversities)  # to take more, at times
         self.tight = plan.settings["connections"] < 100
         self.stop_at = None
         self.log_waits = 0.0
@@ -317,6 +318,7 @@ class World:
         set_hub(self.hub)
         self.hub._threadpool = Threads()
         self.watch_output()
+        self.security = tls.Security(plan) if plan.secure else None
         self.asked, self.by_rid = {}, {}
         self.clients = [Client(self, *row) for row in plan.clients]
         for client in self.clients:
@@ -353,6 +355,10 @@ class World:
         if self.plan.access_log:
             values["access_logfile"] = f"/proc/self/fd/{self.log}"
         self.server = Server(apps.APPS[plan.kind](self), bind=("127.0.0.1:80",), interface=plan.kind, **values)
+        if self.security is not None:
+            self.server.certificates = self.security.certificates()
+            if self.security.chance.random() < 0.3:
+                self.after(self.security.chance.random() * 0.1, self.renew)
         board = None
         if plan.board:
             board = Board(plan.board)
@@ -365,6 +371,10 @@ class World:
             self.pump.start(self.turn)
             self.c.started()
         self.service = self.server._service
+
+    def renew(self):
+        """The certificates have changed."""
+        self.server.renew(self.security.renewed())
 
     def prepare(self):
         """What the adversities and the crowd excuse for everybody."""

@@ -15,7 +15,7 @@ import signal
 import sys
 import warnings
 
-from tests.sim import native, real
+from tests.sim import native, real, tls
 from tests.sim.plan import Plan
 from tests.sim.world import World
 
@@ -32,6 +32,8 @@ def main() -> None:
     faulthandler.register(signal.SIGPROF, chain=True, all_threads=False)
     text = ctypes.create_string_buffer(ROOM)
     lines = ctypes.c_uint()
+    if not loops:
+        tls.draw_from(c.random())
     gc.collect()
     gc.freeze()
     size = c.zygote(3, 4, text, ROOM, ctypes.byref(lines))
