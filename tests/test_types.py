@@ -216,7 +216,7 @@ def configured(more: ServerSettings) -> None:
 
 WRONG = {
     "greenhttp.connect(8000)": "arg-type",
-    'greenhttp.connect("a:1", 5)': "call-arg",
+    'greenhttp.connect("a:1", True)': "call-arg",
     'greenhttp.connect("a:1").write("text")': "arg-type",
     'greenhttp.connect("a:1").read("10")': "arg-type",
     'greenhttp.connect("a:1").readuntil(separator="x")': "arg-type",
