@@ -7,7 +7,6 @@ from typing_extensions import Buffer, Self, disjoint_base
 
 from greenhttp.green.agreed import TLS
 from greenhttp.green.reading import Reader
-from greenhttp.green.tls import Certificates
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
@@ -38,7 +37,7 @@ class Stream(Reader):
     def tls(self) -> TLS | None: ...
     def start_tls(
         self,
-        context: ssl.SSLContext | Certificates | Iterable[tuple[Iterable[str], ssl.SSLContext]],
+        context: ssl.SSLContext | Iterable[tuple[Iterable[str], ssl.SSLContext]],
         *,
         server_side: bool | None = None,
         server_name: str | None = None,
