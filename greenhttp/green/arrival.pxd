@@ -16,7 +16,7 @@ cdef class Arrivals:
     cdef readonly Peers allowed     # who may connect
     cdef Pool pool
     cdef object read                # read(bytes) -> what the preface says, or None: not all of it has come
-    cdef object retort              # retort(bytes) -> (answer, words): to something else than TLS
+    cdef object retort              # retort(bytes) -> (answer, words) to what is not TLS; None: too few
     cdef unsigned long long turn    # of the pool, in which
     cdef int shaken                 # so many handshakes went on
     cdef double turn_began          # since then

@@ -14,7 +14,7 @@ class Arrivals:
     def __init__(
         self, pool: Pool, phase: Phase, allowed: Sequence[str], read: Callable[[bytes], Any] | None,
         noise: Callable[..., None], handshaking: Phase | None = None,
-        retort: Callable[[bytes], tuple[bytes, str]] | None = None,
+        retort: Callable[[bytes], tuple[bytes, str] | None] | None = None,
     ) -> None: ...
     @property
     def phase(self) -> Phase: ...

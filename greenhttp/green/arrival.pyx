@@ -427,11 +427,20 @@ cdef class Arrival(Job):
     cdef Step decline(self, Arrivals arrivals) except *:
         """Something else than TLS has come."""
         cdef Stream stream = self.stream
-        cdef bytes came = PyBytes_FromStringAndSize(stream.inbuf + stream.in_pos, stream.in_end - stream.in_pos)
-        cdef object answer, why
-        answer, why = arrivals.retort(came)
-        if self.arrivals is None:
-            return REFUSED                      # see `proceed`
+        cdef Py_ssize_t n
+        cdef object found, answer, why
+        while True:
+            found = arrivals.retort(
+                PyBytes_FromStringAndSize(stream.inbuf + stream.in_pos, stream.in_end - stream.in_pos)
+            )
+            if self.arrivals is None:
+                return REFUSED                  # see `proceed`
+            if found is not None:
+                break
+            n = stream.fill_some(MOST)          # too few bytes to tell what it is
+            if n <= 0:
+                return WANTING if n < 0 else REFUSED
+        answer, why = found
         arrivals.say(stream, why)
         if answer and self.arrivals is not None:
             stream.put_object(answer)

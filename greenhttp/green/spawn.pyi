@@ -25,7 +25,7 @@ class Spawner:
         noise: Callable[..., object] | None = None,
         preface: Callable[[bytes], Any] | None = None,
         certificates: Certificates | None = None,
-        retort: Callable[[bytes], tuple[bytes, str]] | None = None,
+        retort: Callable[[bytes], tuple[bytes, str] | None] | None = None,
     ) -> None: ...
     @property
     def handler(self) -> Callable[[Stream], object]: ...

@@ -16,6 +16,7 @@ PLAIN = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
     b"Connection: close\r\n\r\n%s" % (len(WRONG_SCHEME), WRONG_SCHEME)
 )
+UNDECIDED = 32  # bytes that decide: no method is as long, and few clients send as many empty lines before it
 METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"TRACE ")
 
 
@@ -38,9 +39,13 @@ def preface_of(proxy_protocol: str) -> Callable[[bytes], Proxied | None] | None:
     return read
 
 
-def retort(data: bytes) -> tuple[bytes, str]:
-    """What to answer on a connection that begins with something else than the handshake of TLS, and what to log."""
-    if data.lstrip(b"\r\n").startswith(METHODS):
+def retort(data: bytes) -> tuple[bytes, str] | None:
+    """What to answer on a connection that begins with something else than the handshake of TLS, and what to log. None:
+    this may become HTTP, or not."""
+    begun = data.lstrip(b"\r\n")
+    if len(data) < UNDECIDED and any(method != begun and method.startswith(begun) for method in METHODS):
+        return None
+    if begun.startswith(METHODS):
         return PLAIN, "HTTP came to a TLS port; use https:// there, or bind an http:// address for it"
     found = next((name for start, name in OTHERS if data.startswith(start)), "something else")
     if found.startswith("a PROXY header"):

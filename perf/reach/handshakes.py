@@ -3,8 +3,8 @@
 - stalled: 1,000 connections that send nothing, half a ClientHello, or one and then nothing more, a third each. Whom the
   server ends comes back at once.
 - whole: one client makes handshake after handshake, each on a connection of its own, and goes.
-- hellos: one process sends a ClientHello on connection after connection, reads no answer and goes. Such a client works a
-  quarter of what the server does, so the server has no moment without a handshake to make.
+- hellos: one process sends a ClientHello on connection after connection, reads no answer and goes. Such a client works
+  a quarter of what the server does, so the server has no moment without a handshake to make.
 
 Honest clients keep four connections that they made before. All are there before the stopwatch begins.
 """
