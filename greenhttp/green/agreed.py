@@ -1,4 +1,5 @@
-"""What the two ends of an encrypted connection have agreed on, as a value: `stream.tls` and `request.tls`.
+"""What the two ends of an encrypted connection have agreed on, as a value: `stream.tls`. That of requests has the same
+names, and a certificate that is decoded when it is asked (tls.agreed).
 
 A layer has the same attributes, and ends with its connection; a value stays.
 """

@@ -14,12 +14,14 @@ time, %(r)s request line, %(s)s status, %(b)s bytes or "-" for none, %(B)s bytes
 method, %(U)s path and %(q)s query as they were sent, %(H)s version, %(T)s %(M)s %(D)s %(L)s duration in seconds,
 milliseconds, microseconds, and seconds with a fraction, %(p)s process; not of gunicorn: %(c)s "cut" where a stop of the
 server has cut the request, %(id)s the ID of the request; by name %({user-agent}i)s a request field, %({etag}o)s a
-response field, %({REMOTE_PORT}e)s what the environ of a WSGI application says when it is done, names in any case, texts
-and numbers alone. "-" is what is unknown, absent or empty. Put quotes around what may have spaces in it.
+response field, %({SSL_PROTOCOL}e)s the version of TLS, %({REMOTE_PORT}e)s what the environ of a WSGI application says
+when it is done, names in any case, texts and numbers alone. "-" is what is unknown, absent or empty. Put quotes around
+what may have spaces in it.
 
-Keys of json: time (ISO 8601, UTC), peer, method, target (as sent), version, status, bytes, duration (seconds), complete
-(whether the whole answer was made), cut (whether a stop of the server has cut the request), referer, user_agent,
-request_id; null is what is unknown or absent. Bytes beyond ASCII are read as latin-1, so that none is lost.
+Keys of json: time (ISO 8601, UTC), peer, method, target (as sent), version, tls (TLSv1.3, say), status, bytes, duration
+(seconds), complete (whether the whole answer was made), cut (whether a stop of the server has cut the request),
+referer, user_agent, request_id; null is what is unknown or absent. Bytes beyond ASCII are read as latin-1, so that none
+is lost.
 
 - Peer is the client that a trusted proxy has named (`forwarded_allow_ips`). Where none has, and where the server
   refused before it knew, it is the other end of the connection.

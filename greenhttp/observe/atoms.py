@@ -47,6 +47,7 @@ ENVIRON = {  # key -> atom; HTTP_* and CONTENT_* are request fields
     "PATH_INFO": "U",
     "QUERY_STRING": "q",
     "SERVER_PROTOCOL": "H",
+    "SSL_PROTOCOL": "tls",
 }
 KEYS = {  # of json -> what stands there
     "time": "iso",
@@ -54,6 +55,7 @@ KEYS = {  # of json -> what stands there
     "method": "m",
     "target": "target",
     "version": "H",
+    "tls": "tls",
     "status": "s",
     "bytes": "B",
     "duration": "L",
@@ -72,7 +74,7 @@ class Step(NamedTuple):
     """One part of an entry.
 
     Attributes:
-        atom: a name of `ATOMS`, "port", "target", "iso", "complete", "i" (request field), "o" (response field),
+        atom: a name of `ATOMS`, "port", "target", "tls", "iso", "complete", "i" (request field), "o" (response field),
             "e" (what an environ says), or "text".
         text: the text itself, the field's name in lower case, or a name in the environ; "" for the other atoms.
     """

@@ -25,6 +25,7 @@ cdef class Entries(Observer):
     cdef bint makes_ahead               # there are texts that take Python to make
     cdef readonly bint wants_environ    # there is an atom that only the environ tells
     cdef readonly bint wants_id         # there is one that is the ID of the request
+    cdef bint wants_tls                 # there is one that is the version of TLS
     cdef bytes texts
     cdef Part* parts
     cdef int part_count
@@ -38,14 +39,14 @@ cdef class Entries(Observer):
 
     cdef void gather(
         self, Stream stream, Origin origin, Head head, bytes line, Delivery answer, list texts, int status,
-        int64_t sent, int64_t took, bint cut, str id,
+        int64_t sent, int64_t took, bint cut, str id, str tls,
     ) noexcept
     cdef int write(
         self, Stream stream, Origin origin, Head head, bytes line, Delivery answer, list texts, int status,
-        int64_t sent, int64_t took, bint cut, str id,
+        int64_t sent, int64_t took, bint cut, str id, str tls,
     ) except -1
     cdef int client(self, tuple peer, int atom) except -1
-    cdef int identity(self, str id) except -1
+    cdef int word_of_ours(self, str word) except -1
     cdef int of_line(self, bytes line, int atom) except -1
     cdef int of_request(self, Head head, Part* part) except -1
     cdef int request_field(self, Head head, Part* part) except -1

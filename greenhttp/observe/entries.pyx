@@ -80,13 +80,14 @@ cdef enum:
 
 cdef enum Atom:
     TEXT, PEER, PORT, NOTHING, USER, TIME, ISO_TIME, LINE, STATUS, SIZE, BYTES, METHOD, TARGET, PATH, QUERY, VERSION
-    SECONDS, MILLISECONDS, MICROSECONDS, DECIMAL, COMPLETE, CUT, ID, PROCESS, REQUEST_FIELD, RESPONSE_FIELD, ENVIRON
+    SECONDS, MILLISECONDS, MICROSECONDS, DECIMAL, COMPLETE, CUT, ID, TLS, PROCESS, REQUEST_FIELD, RESPONSE_FIELD
+    ENVIRON
 
 cdef dict ATOMS = {
     "text": TEXT, "h": PEER, "port": PORT, "l": NOTHING, "u": USER, "t": TIME, "iso": ISO_TIME, "r": LINE, "s": STATUS,
     "b": SIZE, "B": BYTES, "m": METHOD, "target": TARGET, "U": PATH, "q": QUERY, "H": VERSION, "T": SECONDS,
-    "M": MILLISECONDS, "D": MICROSECONDS, "L": DECIMAL, "complete": COMPLETE, "c": CUT, "id": ID, "p": PROCESS,
-    "i": REQUEST_FIELD, "o": RESPONSE_FIELD, "e": ENVIRON,
+    "M": MILLISECONDS, "D": MICROSECONDS, "L": DECIMAL, "complete": COMPLETE, "c": CUT, "id": ID, "tls": TLS,
+    "p": PROCESS, "i": REQUEST_FIELD, "o": RESPONSE_FIELD, "e": ENVIRON,
 }
 
 cdef const char* HEX = b"0123456789abcdef"
@@ -119,6 +120,18 @@ cdef Py_ssize_t peer_text(Stream stream) noexcept:
         last_size = <Py_ssize_t>strlen(last_text)
         memcpy(last_address, socket.address, size)
     return last_size
+
+
+cdef object layer_of(Stream stream):
+    return (<SocketStream>stream).layer if type(stream) is SocketStream else None
+
+
+cdef str version_of(object tls):
+    """The version of TLS that a TLSInfo or a layer tells; None: it is None, or tells none."""
+    try:
+        return None if tls is None else tls.version
+    except BaseException:
+        return None                         # no memory
 
 
 cdef class Entries(Observer):
@@ -154,6 +167,7 @@ cdef class Entries(Observer):
             part.atom = ATOMS[step.atom]
             self.wants_environ = self.wants_environ or part.atom == ENVIRON
             self.wants_id = self.wants_id or part.atom == ID
+            self.wants_tls = self.wants_tls or part.atom == TLS
             self.makes_ahead = self.makes_ahead or part.atom == ENVIRON or part.atom == USER
             part.at = at
             part.size = len(text)
@@ -172,30 +186,33 @@ cdef class Entries(Observer):
         cdef list texts = self.made_ahead(request.head, environ)
         request.environ = None              # it may refer to the request
         cdef Stream stream = request.exchange.stream
+        cdef Head head = request.head
         cdef str id = request.known_id
         cdef bint cut = request.cut != 0
         cdef Origin origin = request.origin
+        cdef str tls = version_of(request.base.tls) if self.wants_tls else None
         if request.cut > CUT_SHORT:         # whatever the application did afterwards has reached nobody
-            self.gather(stream, origin, request.head, None, None, texts, request.cut, request.cut_sent, took, True, id)
+            self.gather(stream, origin, head, None, None, texts, request.cut, request.cut_sent, took, True, id, tls)
         elif answer is None:
-            self.gather(stream, origin, request.head, None, None, texts, NO_ANSWER, 0, took, cut, id)
+            self.gather(stream, origin, head, None, None, texts, NO_ANSWER, 0, took, cut, id, tls)
         else:
-            self.gather(stream, origin, request.head, None, answer, texts, answer.status, answer.sent, took, cut, id)
+            self.gather(stream, origin, head, None, answer, texts, answer.status, answer.sent, took, cut, id, tls)
 
     cdef void refused(
         self, Stream stream, Head head, bytes line, int status, int64_t sent, bint cut, str id
     ) noexcept:
-        self.gather(stream, None, head, line, None, self.made_ahead(head, None), status, sent, -1, cut, id)
+        cdef str tls = version_of(layer_of(stream)) if self.wants_tls else None
+        self.gather(stream, None, head, line, None, self.made_ahead(head, None), status, sent, -1, cut, id, tls)
 
     cdef void gather(
         self, Stream stream, Origin origin, Head head, bytes line, Delivery answer, list texts, int status,
-        int64_t sent, int64_t took, bint cut, str id,
+        int64_t sent, int64_t took, bint cut, str id, str tls,
     ) noexcept:
         """One entry. `took`: ns, negative if no application was asked. `texts`: see `made_ahead`."""
         cdef Py_ssize_t before = self.size
         if self.held < self.limit:
             try:
-                self.write(stream, origin, head, line, answer, texts, status, sent, took, cut, id)
+                self.write(stream, origin, head, line, answer, texts, status, sent, took, cut, id, tls)
                 self.held += self.size - before
                 self.count += 1
             except BaseException:       # no memory. Nothing that happens here may reach the request
@@ -232,7 +249,7 @@ cdef class Entries(Observer):
 
     cdef int write(
         self, Stream stream, Origin origin, Head head, bytes line, Delivery answer, list texts, int status,
-        int64_t sent, int64_t took, bint cut, str id,
+        int64_t sent, int64_t took, bint cut, str id, str tls,
     ) except -1:
         """Nothing in here runs foreign code, nor allocates what the collector counts: an entry is never torn."""
         cdef Py_ssize_t size, ahead = 0
@@ -275,7 +292,9 @@ cdef class Entries(Observer):
                 else:
                     self.absent()
             elif part.atom == ID:
-                self.identity(id)
+                self.word_of_ours(id)
+            elif part.atom == TLS:
+                self.word_of_ours(tls)
             elif part.atom == RESPONSE_FIELD:
                 self.response_field(answer, part)
             elif part.atom == ENVIRON or part.atom == USER:
@@ -306,12 +325,12 @@ cdef class Entries(Observer):
         host = PyUnicode_AsUTF8AndSize(peer[0], &size)
         return self.text(host, size)
 
-    cdef int identity(self, str id) except -1:
+    cdef int word_of_ours(self, str word) except -1:
         cdef Py_ssize_t size
         cdef const char* text
-        if id is None:
+        if word is None:
             return self.absent()
-        text = PyUnicode_AsUTF8AndSize(id, &size)       # of ASCII: it is there already
+        text = PyUnicode_AsUTF8AndSize(word, &size)     # of ASCII: it is there already
         return self.text(text, size)
 
     cdef int of_request(self, Head head, Part* part) except -1:

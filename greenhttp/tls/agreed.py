@@ -36,6 +36,11 @@ class TLSInfo(NamedTuple):
     certificate: PeerCertificate | None
     proxied: bool = False
 
+    @property
+    def verified(self) -> bool:
+        """Whether the client has shown a certificate, and it was verified here."""
+        return self.certificate is not None and self.certificate.verified
+
 
 def agreed(layer: "Layer | None", proxied: Any = None) -> TLSInfo | None:
     """Of a connection; None: it is a plain one.
@@ -48,7 +53,7 @@ def agreed(layer: "Layer | None", proxied: Any = None) -> TLSInfo | None:
         found: Any = layer
         cipher, bits = found.cipher or (None, None)
         der = found.certificate
-        certificate = None if der is None else PeerCertificate(der, found.verified)
+        certificate = None if der is None else PeerCertificate(der, bool(found.verified))
         return TLSInfo(found.version, cipher, bits, _name(found.server_name), found.alpn, found.resumed, certificate)
     if proxied is None or proxied.tls is None:
         return None

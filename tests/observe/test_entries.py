@@ -325,7 +325,7 @@ def test_unknown_is_null_in_json(logged: Any) -> None:
     (entry,) = map(json.loads, serving.entries())
     assert re.fullmatch("[0-9a-f]{32}", entry.pop("request_id"))
     assert entry.pop("time") and entry == {
-        "peer": "127.0.0.1", "method": None, "target": None, "version": None, "status": 400, "bytes": 12,
+        "peer": "127.0.0.1", "method": None, "target": None, "version": None, "tls": None, "status": 400, "bytes": 12,
         "duration": None, "complete": True, "cut": False, "referer": None, "user_agent": None,
     }  # fmt: skip
 
@@ -398,8 +398,8 @@ def test_json_is_documented(logged: Any) -> None:
     assert 0 < entry.pop("duration") < 30
     assert re.fullmatch("[0-9a-f]{32}", entry.pop("request_id"))
     assert entry == {
-        "peer": "127.0.0.1", "method": "GET", "target": "/a?b=c", "version": "HTTP/1.1", "status": 200, "bytes": 2,
-        "complete": True, "cut": False, "referer": "http://x/", "user_agent": "curl/8",
+        "peer": "127.0.0.1", "method": "GET", "target": "/a?b=c", "version": "HTTP/1.1", "tls": None, "status": 200,
+        "bytes": 2, "complete": True, "cut": False, "referer": "http://x/", "user_agent": "curl/8",
     }  # fmt: skip
 
 
