@@ -42,8 +42,10 @@ pytestmark = pytest.mark.skipif(
 
 
 def code_of(module):
-    """The C code that stands in a Cython module."""
-    blocks = re.findall(r'cdef extern from \*:\n    """\n(.*?)\n    """', (HOUSE / module).read_text(), re.DOTALL)
+    """The C code that stands in a Cython module, with what its declarations declare."""
+    path = HOUSE / module
+    texts = [found.read_text() for found in {path.with_suffix(".pxd"): 0, path: 0} if found.exists()]
+    blocks = re.findall(r'cdef extern from \*:\n    """\n(.*?)\n    """', "\n".join(texts), re.DOTALL)
     assert blocks
     return "\n".join(blocks).replace("\\\\", "\\")
 
@@ -57,8 +59,8 @@ def compiled(source, path, *options):
 
 ASKS = re.compile(r'cdef extern from \*:\n    """\n    #(?:include|ifndef)')  # else it asks Python alone
 MODULES = [
-    "green/acceptor.pyx", "green/peers.pyx", "green/transport.pyx", "process/clock.pxd", "process/ids.pyx",
-    "process/sender.pyx",
+    "green/acceptor.pyx", "green/openssl.pyx", "green/peers.pyx", "green/tls.pyx", "green/transport.pyx",
+    "process/clock.pxd", "process/ids.pyx", "process/sender.pyx",
 ]  # fmt: skip
 
 
