@@ -48,6 +48,8 @@ __all__ = [
     "Stream",
     "StreamClosed",
     "StreamTimeout",
+    "StreamTruncated",
+    "TLSError",
     "Trace",
     "Upload",
     "Values",
@@ -73,6 +75,8 @@ if TYPE_CHECKING:
         ResponseError,
         StreamClosed,
         StreamTimeout,
+        StreamTruncated,
+        TLSError,
     )
     from greenhttp.green.stream import Stream
     from greenhttp.green.transport import connect

@@ -12,6 +12,8 @@
     ├── ResponseError          the application tried to send what HTTP forbids
     ├── RequestTimeout         the request ran longer than `request_timeout`
     ├── StreamClosed           read from or write to a stream that was closed on this side
+    ├── TLSError               TLS has failed: a handshake, or what came after it (also a ConnectionError)
+    │   └── StreamTruncated    the connection ended without TLS's goodbye: bytes may be missing (also an EOFError)
     ├── StreamTimeout          a stream operation passed its deadline (also a TimeoutError)
     ├── LineTooLong            no line end within the limit given to readline or readuntil
     └── OffloadError           a call could not be done in a process of its own

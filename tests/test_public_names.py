@@ -48,8 +48,8 @@ def test_the_names_are_these():
     assert greenhttp.__all__ == [
         "BodyError", "BodyTimeout", "ConfigError", "Form", "GreenError", "HTTPError", "Headers", "LineTooLong",
         "OffloadError", "OffloadTimeout", "Request", "RequestTimeout", "Response", "ResponseError", "Server", "Stream",
-        "StreamClosed", "StreamTimeout", "Trace", "Upload", "Values", "__version__", "connect", "offload", "offloaded",
-        "serve", "serve_stream",
+        "StreamClosed", "StreamTimeout", "StreamTruncated", "TLSError", "Trace", "Upload", "Values", "__version__",
+        "connect", "offload", "offloaded", "serve", "serve_stream",
     ]  # fmt: skip
     assert set(greenhttp.__all__) <= set(dir(greenhttp))
 
