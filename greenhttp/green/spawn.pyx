@@ -24,7 +24,7 @@ from greenhttp.process.clock cimport clock
 
 from greenlet import GreenletExit
 
-from greenhttp.errors import StreamTimeout
+from greenhttp.errors import StreamTimeout, StreamTruncated, TLSError
 
 cdef class Spawner:
     """What all connections of one handler share.
@@ -182,6 +182,8 @@ cdef class SpawnedJob(Job):
         cdef str how = f"the peer disconnected ({type(error).__name__})"
         if isinstance(error, StreamTimeout):
             how = f"{error}; its connection was aborted"
+        elif isinstance(error, TLSError) and not isinstance(error, StreamTruncated):
+            how = f"TLS failed: {error}"
         elif self.stream.lost:
             how = f"the peer disconnected ({error})"
         self.spawner.noise("disconnections", f"{self.who()}: {how}")

@@ -858,6 +858,19 @@ def test_what_came_before_the_handshake_is_never_taken_for_encrypted(
         assert theirs.recv(100) == b""
 
 
+def test_the_log_says_why_a_handler_lost_its_peer(
+    plain: Any, context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "greenhttp")
+    with socket.create_connection(plain(lambda stream: stream.start_tls(context)).address) as sock:
+        sock.sendall(b"RSET\r\n")
+        until(lambda: caplog.records)
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    why = "(wrong version number|packet length too long)"
+    assert re.fullmatch(rf"127\.0\.0\.1:\d+: TLS failed: {why}", record.getMessage())
+
+
 def test_what_still_lies_in_the_system_is_no_handshake(context: ssl.SSLContext) -> None:
     with pair() as (stream, theirs):
         theirs.sendall(b"RSET\n")

@@ -4,6 +4,7 @@ import contextlib
 import re
 import signal
 import socket
+import ssl
 import textwrap
 import time
 
@@ -287,3 +288,36 @@ def test_the_command_serves_either_interface(tmp_path, arguments, text):
     (tmp_path / "web.py").write_text(WEB)
     with Command(tmp_path, "-b", "127.0.0.1:0", *arguments) as command, Client(started(command)[0]) as client:
         assert client.get("/x").text == text
+
+
+SECRET = """
+from greenhttp import serve_stream, tls
+
+def greet(stream):
+    stream.write(b"hello, " + (stream.tls.server_name or "nobody").encode())
+
+context = tls.server("server.pem", "server.key")
+"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["tls=context", 'tls=[(["localhost"], context)]', 'certfile="server.pem"'],
+    ids=["a context", "several", "settings"],
+)
+def test_a_stream_handler_is_served_over_tls(tmp_path, how):
+    made = pytest.importorskip("tests.tls.certificates")
+    made.leaf("localhost").write(tmp_path)
+    context = ssl.create_default_context(cadata=made.leaf("localhost").authority.decode())
+    context.set_alpn_protocols(["http/1.1"])
+    last = f'serve_stream(greet, bind="127.0.0.1:0", {how})'
+    with script(tmp_path, "import greenhttp.patch\n", SECRET, last) as process:
+        address, said = started(process)
+        with (
+            socket.create_connection(address, TIMEOUT) as client,
+            context.wrap_socket(client, server_hostname="localhost", suppress_ragged_eofs=False) as secured,
+            secured.makefile("rb") as file,
+        ):
+            assert secured.selected_alpn_protocol() == ("http/1.1" if "context" in how else None)
+            assert file.read() == b"hello, localhost"
+    assert "tls://127.0.0.1" in said
