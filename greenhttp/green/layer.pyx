@@ -1,6 +1,5 @@
 """What may lie between a stream and its socket: TLS. `transport` asks it, `tls` has the kinds there are."""
 
-from greenhttp.green.deadline cimport flag
 from greenhttp.green.stream cimport Stream, iovec
 
 
@@ -38,5 +37,5 @@ cdef class Layer:
         raise NotImplementedError
 
     cdef int part(self, Stream stream) except -1:
-        """The connection is closed now: say goodbye if that takes no wait. Raises nothing that could prevent a close."""
+        """The connection is closed now: say goodbye if that takes no wait. Raises nothing that could prevent that."""
         return 0

@@ -578,14 +578,14 @@ cdef class Stream(Reader):
         What was written before is sent first, as it is. Other green threads must leave the stream alone meanwhile.
 
         Arguments:
-            context: an ssl.SSLContext; `greenhttp.tls.server` and `greenhttp.tls.client` make some. For the server's side
-                also several, as pairs of names and contexts.
+            context: an ssl.SSLContext; `greenhttp.tls.server` and `greenhttp.tls.client` make some. For the server's
+                side also several, as pairs of names and contexts.
             server_side: whether this end shows a certificate; None: if the peer has connected to us.
             server_name: for a client: the host whose certificate it must be (`check_hostname`), asked for by SNI.
             timeout: seconds for all of it; None: `stream.timeout`.
 
-        Raises TLSError if the handshake fails, or if the peer has sent more already: whoever can insert bytes before the
-        encryption must not have them taken for encrypted ones (CVE-2011-0411). StreamTimeout, StreamClosed, or a
+        Raises TLSError if the handshake fails, or if the peer has sent more already: whoever can insert bytes before
+        the encryption must not have them taken for encrypted ones (CVE-2011-0411). StreamTimeout, StreamClosed, or a
         ConnectionError from the system. If it fails once the handshake has begun the stream is closed.
         """
         raise NotImplementedError

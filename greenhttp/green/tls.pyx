@@ -21,7 +21,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
@@ -253,8 +253,8 @@ cdef class Certificates:
 
     Arguments:
         contexts: pairs of names and an ssl.SSLContext, at least one. A client that names a server (SNI, RFC 6066 3) is
-            shown the first that has exactly this name, else the first with a wildcard for it (`*.example.com` stands for
-            one label, RFC 6125 6.4.3), else, and if it names none, the first of all.
+            shown the first that has exactly this name, else the first with a wildcard for it (`*.example.com` stands
+            for one label, RFC 6125 6.4.3), else, and if it names none, the first of all.
 
     Attributes:
         contexts: as given, a tuple.
@@ -355,7 +355,8 @@ cdef class Certificates:
         return True
 
     cdef Layer layer(self, int fd):
-        """For a connection that was accepted, by its descriptor. Looked at for each: a callback may have been set meanwhile."""
+        """For a connection that was accepted, by its descriptor. Which way is asked for each: a callback may have been set
+        meanwhile."""
         cdef DirectLayer made
         if not self.is_direct():
             return simple(self.first, fd, True, None)
