@@ -15,7 +15,7 @@ from gevent.event import Event
 from gevent.queue import Empty, Queue
 from greenlet import GreenletExit, getcurrent
 
-from greenhttp.errors import BodyError, HTTPError, RequestTimeout, StreamClosed, StreamTimeout
+from greenhttp.errors import BodyError, HTTPError, RequestTimeout, StreamClosed, StreamTimeout, StreamTruncated
 from greenhttp.green import nap
 from greenhttp.hosting.handler import Response
 from greenhttp.hosting.wsgi import FileWrapper
@@ -440,7 +440,14 @@ def left_content(rid, size):
 def next_line(stream, visit):
     """What is asked next. Who reads the answer before so slowly that this takes too long loses the rest of it."""
     try:
-        return stream.readline()
+        line = stream.readline()
+        if not line and stream.tls is not None and visit is not None and visit.asked.client.is_cut():
+            visit.world.fail("an end without a goodbye looks whole", visit.asked.story())
+        return line
+    except StreamTruncated:
+        if visit is not None and not visit.asked.client.is_cut():
+            visit.world.fail("a goodbye is not seen", visit.asked.story())
+        return b""
     except StreamTimeout:
         if visit is not None and visit.asked.client.manner == "slow":
             visit.excuse()

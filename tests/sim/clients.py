@@ -326,6 +326,10 @@ class Client:
         self.overtook = True
         self.at = len(self.steps) - (self.manner == "uploader")  # which still looks for its answer
 
+    def is_cut(self):
+        """Whether it ends without the goodbye of TLS."""
+        return not self.veil.tunnel.said
+
     def waits(self):
         """Whether it does something else than to send, behind its handshake."""
         at = self.at + 1
