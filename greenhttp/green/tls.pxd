@@ -40,6 +40,7 @@ cdef class DirectLayer(Layer):
 
 cdef class SimpleLayer(Layer):
     cdef object ssl                     # an ssl.SSLObject
+    cdef object certificates            # during the handshake, in which they are asked, and may have been replaced
     cdef bytes name                     # of the server, for which the client has asked
     cdef object incoming
     cdef object outgoing

@@ -358,8 +358,11 @@ cdef class Certificates:
         """For a connection that was accepted, by its descriptor. Which way is asked for each: a callback may have been set
         meanwhile."""
         cdef DirectLayer made
+        cdef SimpleLayer made_simply
         if not self.is_direct():
-            return simple(self.first, fd, True, None)
+            made_simply = simple(self.first, fd, True, None)
+            made_simply.certificates = self
+            return made_simply
         made = DirectLayer.__new__(DirectLayer)
         made.fd = fd
         made.ssl = lib.SSL_new(pointer_of(self.first))
@@ -914,6 +917,7 @@ cdef class SimpleLayer(Layer):
                         self.name = asked
                         asked = None
                 self.leave(stream, False, True)
+                self.certificates = None
                 return SHAKEN
             except ssl.SSLWantReadError:
                 self.leave(stream, False, False)
