@@ -46,6 +46,7 @@ POOL, NAP = "green/pool.pyx", "green/nap.pyx"
 WAITING, STREAM = "green/waiting.pyx", "green/stream.pyx"
 CONNECTION, BODY, WSGI = "http/connection.pyx", "http/body.pyx", "hosting/wsgi.pyx"
 LINGERING, ARRIVAL = "green/lingering.pyx", "green/arrival.pyx"
+TRANSPORT, TLS = "green/transport.pyx", "green/tls.pyx"
 
 FAULTS = (
     Fault(
@@ -145,6 +146,57 @@ FAULTS = (
         "18d",
         "an answer that cannot leave waits for a client that first sends everything",
         (Change(CONNECTION, "Connection.hears", "return self.rest is not None and", "return False and"),),
+    ),
+    Fault(
+        "19a",
+        "who waits for input is not told of what TLS has decrypted, or holds undecrypted, already",
+        (Change(TRANSPORT, "SocketStream.watch_read", "self.layer is not None and self.layer.unfinished", "False"),),
+    ),
+    Fault(
+        "19b",
+        "what is encrypted and has not left does not count as output",
+        (Change(TRANSPORT, "SocketStream.pending",
+                "return size if self.layer is None else size + self.layer.held_back()", "return size"),
+         Change(TRANSPORT, "SocketStream.settle", "return self.layer is None or self.layer.settle(self, self.finishing)",
+                "return self.layer is None or self.layer.settle(self, self.finishing) or True")),
+    ),
+    Fault(
+        "19c",
+        "the goodbye of TLS is not said",
+        (Change(TRANSPORT, "SocketStream.parting", "self.layer is not None and not self.layer.said", "False"),
+         Change(TRANSPORT, "SocketStream.release", "                self.layer.part(self)\n", ""),
+         Change(TRANSPORT, "SocketStream.hang_up", "            self.layer.part(self)\n", "            pass\n")),
+    ),
+    Fault(
+        "19d",
+        "a layer is kept when its connection has ended",
+        (Change(TLS, "SimpleLayer.shake", "                self.certificates = None\n",
+                "                self.certificates = None\n                kept.append(self)\n"),
+         Change(TLS, "simple", "    made.held = b", "    global kept\n    kept = []\n    made.held = b")),
+    ),
+    Fault(
+        "19e",
+        "the end of a connection without a goodbye is taken for nothing",
+        (Change(TLS, "DirectLayer.ended", "            if operation.ended:\n                self.over = CUT\n",
+                "            pass\n"),
+         Change(TLS, "SimpleLayer.reading", "            if n == 0:\n                self.over = CUT\n                return b\"\"\n",
+                "            if n == 0:\n                return None\n")),
+    ),
+    Fault(
+        "19f",
+        "a handshake whose bytes the system does not take at once does not go on",
+        (Change(ARRIVAL, "Arrival.is_stuck", "and (<SocketStream>stream).layer.stuck", "and False"),),
+    ),
+    Fault(
+        "19g",
+        "a connection is closed with the client's goodbye unread",
+        (Change(TRANSPORT, "SocketStream.release", "                greenhttp_clear(self.fd) ", "                pass "),),
+    ),
+    Fault(
+        "19h",
+        "the goodbye of TLS is said behind the last answer only if that takes no wait",
+        (Change(CONNECTION, "Connection.settle", "parting = self.closing and self.stream.parting()",
+                "parting = False"),),
     ),
 )  # fmt: skip
 

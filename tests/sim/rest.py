@@ -57,6 +57,8 @@ def every_place(world):
     settings = world.plan.settings
     places = settings["concurrency"] if world.plan.kind != "stream" else settings["connections"]
     count = min(places, 100, settings["connections"])
+    if world.plan.secure and "limit_buffers" in settings:
+        count = min(count, 20)  # what handshakes hold counts
     world.gate, world.inside, world.open_gate = count, 0, Event()
     world.phase = "places"
     clients = [Fresh(world) for _ in range(count)]
