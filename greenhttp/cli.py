@@ -72,7 +72,8 @@ TERM stops gracefully: no new connections, running requests finish. INT (Ctrl-C)
 is ignored. INT or QUIT after another signal forces the exit. USR1 reopens the log files.
 
 With workers, HUP reads the settings again and replaces all workers, one at a time. USR2 replaces the program itself, in
-the same process. TTIN and TTOU add and remove a worker. WINCH drains all workers; HUP starts them again.
+the same process. TTIN and TTOU add and remove a worker. WINCH drains all workers; HUP starts them again. Without
+workers, HUP reads the certificates again if --certfile is given; else, or if the terminal is closed, it ends the process.
 
 Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log file cannot be used, or the exit was forced; 2 wrong
 usage or settings; 3 the application cannot be found or imported, or it could answer no request, or the workers keep
@@ -421,7 +422,9 @@ def _main(arguments: Sequence[str], options: dict[str, Any]) -> int:
             supervised = _is_supervised(settings, origins)
             boot.enter(settings)
             check_settings(settings)
-            certificates = [] if doctor else check_certificates(settings, "GREENHTTP_HELD" in os.environ)
+            # Behind supervisor.takeover nothing may end the process for them, and who serves has those from before
+            trusted = doctor or "GREENHTTP_TAKEOVER" in os.environ
+            certificates = [] if trusted else check_certificates(settings, "GREENHTTP_HELD" in os.environ)
         except ConfigError as error:
             for line in str(error).splitlines():
                 if line.startswith(" "):  # to be copied

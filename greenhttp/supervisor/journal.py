@@ -108,7 +108,7 @@ class LogProcess:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             setup.leave()
             console.restore()  # a preloaded application may have changed them, and a log_config may name them
-            _close_all_but({0, 1, 2, console.descriptor(console.ERR), self.pipe.reading, says})  # no listening sockets
+            close_all_but({0, 1, 2, console.descriptor(console.ERR), self.pipe.reading, says})  # no listening sockets
             said = ""
             handle = None
             try:
@@ -198,7 +198,7 @@ def reason(said: str) -> str:
     return text or os.strerror(int(number))
 
 
-def _close_all_but(kept: set[int]) -> None:
+def close_all_but(kept: set[int]) -> None:
     try:
         present = [int(name) for name in os.listdir("/dev/fd")]
     except OSError:

@@ -39,7 +39,7 @@ from greenhttp.settings.address import Address, parse_address
 from greenhttp.settings.console import coloured, paint
 from greenhttp.settings.shown import changed
 from greenhttp.settings.values import Settings
-from greenhttp.supervisor import hooked, system, takeover, watch, worker
+from greenhttp.supervisor import certificates, hooked, system, takeover, watch, worker
 from greenhttp.supervisor.death import held, how, oom_counter
 from greenhttp.supervisor.journal import LogProcess
 from greenhttp.supervisor.policy import Exit, Limits, Order, Policy, Say, Settled, Start, State, Tell
@@ -146,6 +146,7 @@ class Master:
         self.watcher = watch.Watcher()
         self.hooked = hooked.Hooked(plan.file, _counted(plan.settings), self.policy.target)
         self.preloaded: Server | None = None
+        self.certificates = certificates.Certificates(self.poll)
 
     @property
     def journal(self) -> LogProcess:
@@ -163,7 +164,9 @@ class Master:
                 self.hooked.serving = taken is not None
                 if not self.settings.preload:
                     self.hooked.begin(lambda: hooked.read(self.plan.file, self.plan.hooks))
+                self.certificates.begin(self.settings, taken.tls if taken else None, self._read_clock())
                 self._listen(taken)
+                self.certificates.stay(self.settings)
                 kept = (self.settings.pid, self.settings.error_logfile, self.settings.access_logfile)
                 system.drop(self.settings.user, self.settings.group, kept)
                 if (self.settings.user, self.settings.group, self.settings.umask) != (None, None, None):
@@ -196,6 +199,7 @@ class Master:
             self._close_listeners()
             self.watcher.stop(self.poll)
             self.check.end(self._read_clock())
+            self.certificates.end()
             self.hooked.over()
             if self.introduced or self.log.path is not None:
                 log.info("stopped, exit code %d", outcome)
@@ -250,13 +254,14 @@ class Master:
             for fd in ready:
                 if fd == self.watcher.pipe:
                     self._changed()
-                else:
+                elif not self.certificates.heard(fd):
                     self._hear(fd)
             self._reap()
             beats = now()  # before the clock, which notices a sleep: one that comes between the two is nobody's silence
             when = self._read_clock()
             self.check.look(when, self.settings.boot_timeout)
             self._look_at_beats(when, beats)
+            self.certificates.look(when)
             self.policy.tick(when)
 
     def _poll(self, wait: float | None) -> list[int]:
@@ -484,6 +489,10 @@ class Master:
                 os.set_blocking(ours, False)
                 board = Board(self.settings.concurrency + 16)
                 undo.callback(board.close)
+                mail = self.certificates.mail(number)
+                if mail >= 0:
+                    undo.callback(os.close, mail)
+                    undo.callback(self.certificates.gone, number)
                 pid = fork()
             except (OSError, MemoryError) as error:  # no descriptor, no memory, no process to be had
                 why = getattr(error, "strerror", None) or "out of memory"
@@ -499,11 +508,13 @@ class Master:
             return worker.Birth(
                 number=number, generation=generation, name=self.plan.name, settings=_counted(self.settings),
                 file=self.plan.file, listeners=listeners, pipe=theirs, lifeline=self.lifeline[0], board=board,
-                loads=self.loads, place=place, preloaded=self.preloaded,
+                loads=self.loads, place=place, preloaded=self.preloaded, material=self.certificates.material, mail=mail,
                 arbiter=self.hooked.server, seen=seen, hooks=self.hooked.hooks,
             )  # fmt: skip
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(theirs)
+        if mail >= 0:
+            os.close(mail)
         self.children[pid] = Child(number, pid, ours, board, place, self.settings.timeout, self.oom_kills())
         self.poll.register(ours, POLLIN)
         self.hooked.forked(seen, pid)
@@ -528,6 +539,7 @@ class Master:
             child.board.close()
         if self.watcher.pipe >= 0:
             os.close(self.watcher.pipe)
+        self.certificates.let_go()
 
     def _tell(self, number: int, order: Order) -> None:
         child = next((child for child in self.children.values() if child.number == number), None)
@@ -599,7 +611,7 @@ class Master:
 
     def _introduce_all(self, lines: list[str]) -> None:
         self.introduced = True
-        for line in lines:
+        for line in [*lines, *self.certificates.lines()]:
             logs.announce(line)
         count = self.policy.target
         on = coloured()
@@ -610,6 +622,7 @@ class Master:
         if self.log.elsewhere:
             log.info("settings: %s", changed(self.settings))
         logs.announce("Ctrl-C stops at once; TERM lets running requests finish")
+        self.certificates.warn()
 
     def _reap(self) -> None:
         while True:
@@ -642,6 +655,7 @@ class Master:
             for age, text in child.board.listed()[:20]:
                 log.warning("worker %d: request in progress when it died: %s, for %.1f s", child.number, text, age)
         child.board.close()
+        self.certificates.gone(child.number)
         if child.said:
             self._tell_once(*child.said)
         elif self.policy.workers[child.number].state is State.STARTING and not self.introduced:  # 0 is no reason either
@@ -716,6 +730,7 @@ class Master:
             if self.plan.reread is not None:
                 name, settings, hooks = self.plan.reread()
                 functions = hooked.read(self.plan.file, hooks)
+                first = self.certificates.first(settings)
                 before, self.settings = self.settings, settings
                 try:
                     self._open([parse_address(text) for text in settings.bind] if settings.bind != before.bind
@@ -723,6 +738,7 @@ class Master:
                 except (ConfigError, OSError):
                     self.settings = before
                     raise
+                self.certificates.follow(settings, first)
                 self.plan.name, self.plan.hooks = name, hooks
                 self.hooked.listens(self.listeners.values())
                 self.hooked.reload(functions, _counted(settings))
@@ -802,10 +818,14 @@ class Master:
         ]
         self.watcher.stop(self.poll)
         system.notify(os.environ, "RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1_000_000)}")
-        left = takeover.Taken(self.listeners, workers, self.lifeline, self.policy.last)
+        held = None
         try:
+            held = self.certificates.left()
+            left = takeover.Taken(self.listeners, workers, self.lifeline, self.policy.last, held)
             takeover.become(self.plan.where, left, HANDLED, self.arrived)
         except OSError as error:
+            if held is not None:
+                os.close(held.memory)
             log.error("not upgraded, nothing was changed: %s", error)
             system.notify(os.environ, "READY=1")
             self._watch_files(serving=True)

@@ -217,11 +217,16 @@ def drop(user: str | None, group: str | None, files: Iterable[str | None] = ()) 
             raise ConfigError(f"user {user}: not started, because the process could become root again")
 
 
+def drops(user: str | None, group: str | None) -> bool:
+    """Whether `drop` would take something from this process. Raises ConfigError."""
+    uid, gid = _numbers(user, group)
+    return uid not in (None, os.geteuid()) or gid not in (None, os.getegid())
+
+
 def check_drop(user: str | None, group: str | None) -> None:
     """Whether `drop` would succeed. Raises ConfigError."""
-    uid, gid = _numbers(user, group)
-    if not is_privileged() and (uid not in (None, os.geteuid()) or gid not in (None, os.getegid())):
-        raise _cannot_switch(user, group, gid, os.strerror(errno.EPERM))
+    if drops(user, group) and not is_privileged():
+        raise _cannot_switch(user, group, _numbers(user, group)[1], os.strerror(errno.EPERM))
 
 
 def _numbers(user: str | None, group: str | None) -> tuple[int | None, int | None]:

@@ -19,6 +19,7 @@ from greenhttp.errors import ConfigError
 from greenhttp.green.listener import Listener
 from greenhttp.settings import console
 from greenhttp.settings.address import Address, parse_address
+from greenhttp.supervisor import certificates
 
 log = logging.getLogger("greenhttp")
 
@@ -58,12 +59,14 @@ class Taken:
 
     Attributes:
         last: the number of the newest worker.
+        tls: its certificates; None of a program that knew none.
     """
 
     listeners: dict[str, tuple[Listener, Address]]
     workers: list[Left]
     lifeline: tuple[int, int]
     last: int
+    tls: certificates.Left | None = None
 
 
 class Check:
@@ -148,11 +151,14 @@ def become(where: str, taken: Taken, signals: Sequence[str], arrived: deque[int]
         (sock.fileno(), str(address), [*sock.file, sock.place] if sock.file else None)
         for sock, address in taken.listeners.values()
     ]
+    held = taken.tls
     private = [*taken.lifeline, *(fd for left in taken.workers for fd in (left.pipe, left.board))]
+    private += held.descriptors() if held else []
     os.environ[VARIABLE] = json.dumps(
         {
             "pid": os.getpid(), "listeners": listeners, "private": private,  # whatever the layout
             "layout": LAYOUT, "workers": [asdict(left) for left in taken.workers], "last": taken.last,
+            "certificates": asdict(held) if held else None,
         }
     )  # fmt: skip
     inherited = [*(entry[0] for entry in listeners), *private]
@@ -215,7 +221,10 @@ def taken(environ: MutableMapping[str, str]) -> Taken | None:
     for fd in private:
         os.set_inheritable(fd, False)
     workers = [Left(**worker) for worker in said["workers"]]
-    return Taken(listeners, workers, (private[0], private[1]), said["last"])
+    held = said.get("certificates")
+    return Taken(
+        listeners, workers, (private[0], private[1]), said["last"], certificates.Left.of(held) if held else None
+    )
 
 
 def _command() -> list[str]:

@@ -15,7 +15,7 @@ import posix
 import random
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from greenhttp.errors import AppError, ConfigError
@@ -26,17 +26,20 @@ from greenhttp.program import boot
 from greenhttp.program.hooks import Arbiter, Hooks, Life, Worker, told
 from greenhttp.settings.address import Address
 from greenhttp.settings.values import Settings
+from greenhttp.supervisor.mail import Inbox
 from greenhttp.supervisor.recycle import Bounds, bounds_for, resident
 from greenhttp.traces import trace
 
 if TYPE_CHECKING:
     from greenhttp.server import Server
+    from greenhttp.tls.material import Material
 
 log = logging.getLogger("greenhttp")
 
 STOPPED, BROKEN, APP_FAILED = 0, 1, 3
 
 WITHOUT_C = {"c_stack": False} if sys.version_info >= (3, 14) else {}
+UNSHARED = "this Python's OpenSSL takes no ticket keys"
 BEAT = 0.25  # seconds between two beats of a loop that turns
 
 
@@ -53,6 +56,8 @@ class Birth:
         board: its own, to write on.
         loads, place: where it says how many connections it has, and sees others'.
         preloaded: the Server that was made before the fork, or None.
+        material: certificates to begin with, or None without TLS.
+        mail: a pipe that brings later ones; -1: there is none.
         arbiter, seen: what hooks are given as `server` and as `worker`.
         hooks: the supervisor's; the worker's too, if the file has run before the fork.
     """
@@ -69,6 +74,8 @@ class Birth:
     loads: Loads
     place: int
     preloaded: Any
+    material: "Material | None"
+    mail: int
     arbiter: Arbiter
     seen: Worker
     hooks: Hooks
@@ -79,6 +86,8 @@ class Birth:
         The lifeline stays open. It is watched still, and libuv must not find something else under its number.
         """
         posix.close(self.pipe)  # at once: gevent's os.close() waits for a turn of the loop
+        if self.mail >= 0:
+            posix.dup2(self.lifeline, self.mail, False)  # it is watched too, and what comes is the worker's
 
 
 def preload(name: str, settings: Settings) -> "Server":
@@ -167,13 +176,14 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe", life: Life) -> None:
         birth.loads.own(birth.place)
         birth.board.own()
         errors.sink = logs.from_application
+        mail = _Mail(birth, server)
         server.start(birth.listeners, birth.loads, birth.board)
         keeper = _Keeper(birth, server, tell, bounds_for(settings, random.Random()))
         lifeline = loop.io(birth.lifeline, 1, ref=False)
         lifeline.start(_supervisor_died, asked, stop, birth.number)
         dog = Watchdog(loop, settings.hub_warn, settings.timeout, server.in_progress, birth.board)
         dog.start()
-        tell.say(ready=running.introduction(server, birth.name, loop, supervised=True))
+        tell.say(ready=[*running.introduction(server, birth.name, loop, supervised=True), *mail.lines()])
         exit = exits.until(stop)
         keeper.stop()
         if exit is not None:
@@ -188,6 +198,7 @@ def _serve(birth: Birth, server: "Server", tell: "_Pipe", life: Life) -> None:
         limit, linger = (settings.graceful_timeout, settings.drain_linger) if graceful else (0, 0)
         exits.outlast(server.stop, limit, linger)
         tell.say(served=True)
+        mail.stop()
         dog.stop()
     if exit is not None:
         raise exits.ended(exit)
@@ -217,6 +228,70 @@ class _Pipe:
                 data = data[os.write(self.fd, data) :]
         except OSError:  # it is gone; the lifeline says so too
             pass
+
+
+class _Mail:
+    """Certificates: those of the start, and later ones that the supervisor sends."""
+
+    def __init__(self, birth: Birth, server: "Server") -> None:
+        import gevent
+
+        self.number, self.server, self.material = birth.number, server, birth.material
+        self.shared = True  # the keys of tickets are those of all workers
+        self.newest: Material | None = None  # that has come, and is not in use
+        self.spawn, self.busy = gevent.spawn, False
+        self.watcher: Any = None
+        if birth.material is not None:
+            self._use(birth.material)
+        if birth.mail >= 0:
+            self.inbox = Inbox(birth.mail)
+            self.watcher = gevent.get_hub().loop.io(birth.mail, 1, ref=False)
+            self.watcher.start(self._read)
+
+    def _use(self, material: "Material") -> None:
+        """Raises ConfigError."""
+        from greenhttp.tls.contexts import certificates
+
+        before, there = self.material, self.server.certificates
+        if there is None or before is None or before != replace(material, ticket_keys=before.ticket_keys):
+            there = certificates(material)
+            self.server.renew(there)
+        self.shared = there.set_ticket_keys(material.ticket_keys)
+        self.material = material
+
+    def lines(self) -> list[str]:
+        """What the start says of them."""
+        return [] if self.shared else [f"TLS sessions resume only at the worker that began them: {UNSHARED}"]
+
+    def _read(self) -> None:
+        from greenhttp.tls.material import Material
+
+        try:
+            messages = self.inbox.read()
+        except EOFError:
+            self.stop()
+            return
+        if messages:
+            self.newest = Material.from_bytes(messages[-1])
+            if not self.busy:
+                self.busy = True
+                self.spawn(self._renew)  # a handler of the log may wait
+
+    def _renew(self) -> None:
+        try:
+            while (material := self.newest) is not None:
+                self.newest = None
+                self._use(material)
+        except Exception as error:
+            log.error("worker %d: the new certificates cannot be used, the old ones stay: %s", self.number, error)
+        finally:
+            self.busy = False
+
+    def stop(self) -> None:
+        watcher, self.watcher = self.watcher, None
+        if watcher is not None:
+            watcher.stop()
+            watcher.close()
 
 
 class _Keeper:

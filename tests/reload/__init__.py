@@ -179,9 +179,18 @@ KINDS = (Busy, Slow, Thinking, New, Uploading)
 
 def children(pid: int, log: bool = False) -> list[int]:
     """Its workers that run; or the process that writes its log."""
+    return called(pid, "greenhttp-log") if log else [child for child in _all(pid) if child not in called(pid)]
+
+
+def called(pid: int, name: str = "greenhttp-") -> list[int]:
+    """Its children that are no workers, by the beginning of their names."""
+    return [child for child in _all(pid) if name_of(child).startswith(name)]
+
+
+def _all(pid: int) -> list[int]:
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [child for child in map(int, file.read().split()) if (name_of(child) == "greenhttp-log") is log]
+            return [int(child) for child in file.read().split()]
     except OSError:
         return []
 
