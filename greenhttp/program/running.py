@@ -31,6 +31,7 @@ from greenhttp.process.watchdog import Watchdog
 from greenhttp.program import exits
 from greenhttp.program.endings import settle
 from greenhttp.program.loading import FACTORY_NAMES
+from greenhttp.program.renewing import Renewing, Terminal
 from greenhttp.server import Server
 from greenhttp.settings.console import coloured, paint, say
 from greenhttp.settings.shown import changed
@@ -155,10 +156,12 @@ def run(server: Server, name: str, life: "Life | None" = None) -> int:
     """
     settings = server.settings
     loop = gevent.get_hub().loop
+    renewing = Renewing(server)
     with (
         logs.set_up(settings) as written,
         opened_again([written.reopen, logs.reopen_handlers, server.reopen]),
-        signals(loop, ends=life is not None) as (asked, stop),  # else a program of somebody's own, which may go on
+        # Without a life it is a program of somebody's own, which may go on
+        signals(loop, ends=life is not None, renew=renewing.look if renewing.any else None) as (asked, stop),
     ):
         errors.sink = logs.from_application
         board = Board(settings.concurrency + 16)
@@ -170,12 +173,14 @@ def run(server: Server, name: str, life: "Life | None" = None) -> int:
         dog = Watchdog(loop, settings.hub_warn, 0.0, server.in_progress)
         dog.start()
         *lines, ready = introduction(server, name, loop)
-        for line in lines:
+        for line in [*lines, *renewing.lines()]:
             logs.announce(line)
         if written.elsewhere:
             log.info("settings: %s", changed(settings))
         logs.announce(ready)
+        renewing.start()
         exit = exits.until(stop)
+        renewing.stop()
         if exit is not None:
             asked.append(signal.SIGTERM)  # a signal after this one is the second
         elif sent := sender(asked[0]):
@@ -206,13 +211,16 @@ def opened_again(calls: list[Callable[[], None]]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def signals(loop: Any, supervised: bool = False, ends: bool = False) -> Iterator[tuple[list[int], Event]]:
+def signals(
+    loop: Any, supervised: bool = False, ends: bool = False, renew: Callable[[], None] | None = None
+) -> Iterator[tuple[list[int], Event]]:
     """Signals in the order they came, and an event for the first; the handlers there were come back afterwards.
 
     Arguments:
         ends: the process does so afterwards: signals are settled instead.
         supervised: in a worker. Ctrl-C goes to all processes of a terminal, but what it means is the supervisor's
             business: INT is ignored, and so is what only supervisors know.
+        renew: called in the loop at HUP, which else is left alone. If the terminal has gone, HUP ends the process.
     """
     asked: list[int] = []
     stop = Event()
@@ -236,11 +244,21 @@ def signals(loop: Any, supervised: bool = False, ends: bool = False) -> Iterator
     def on_reopen(*_: object) -> None:
         loop.run_callback_threadsafe(gevent.spawn, _reopen)
 
+    terminal = Terminal()
+
+    def on_hang_up(number: int, frame: object) -> None:
+        if terminal.gone:
+            on_signal(number, frame)
+        else:
+            loop.run_callback_threadsafe(renew)
+
     handlers: dict[int, Any] = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT), on_signal)
     if supervised:
         ignored = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
         handlers |= dict.fromkeys(ignored, signal.SIG_IGN)
     handlers[signal.SIGUSR1] = on_reopen
+    if renew is not None:
+        handlers[signal.SIGHUP] = on_hang_up
     before = {number: signal.getsignal(number) for number in (*handlers, signal.SIGPIPE)}
     kept = Handlers(handlers)
     watched = {number for number, call in handlers.items() if call is on_signal}
