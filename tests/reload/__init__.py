@@ -13,12 +13,13 @@ import re
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 APP = """
@@ -33,11 +34,20 @@ def app(environ, start_response):
     return [answer]
 """
 
+# For programs with TLS: they look at their certificate every second, not every minute.
+HOOK = """
+from greenhttp.tls import renewal
+renewal.EVERY = 1.0
+"""
+
 LOST, CROSSED, ANSWERED = "lost", "crossed", "answered"
 
 
 class Client(threading.Thread):
     """Asks until it is told to stop.
+
+    Arguments:
+        trust: for TLS; None: it speaks plain HTTP.
 
     Attributes:
         outcomes: how many requests were answered, lost, or crossed the connection's end on the wire: sent on a kept
@@ -45,15 +55,20 @@ class Client(threading.Thread):
             whatever the server does (RFC 9112 9.3.1, 9.5), so these are counted apart.
         versions: of the application that have answered.
         errors: what was lost, in words.
+        shown: hashes of the certificates that it was shown. Every second connection begins without a session.
+        connections, resumed: how many there were with TLS, and how many of them resumed a session.
     """
 
     keeps = True
     thinks = 0.0
     path = "/"
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, trust: ssl.SSLContext | None = None) -> None:
         super().__init__(daemon=True)
-        self.port = port
+        self.port, self.trust = port, trust
+        self.session: ssl.SSLSession | None = None
+        self.shown: set[int] = set()
+        self.resumed = self.connections = 0
         self.outcomes: Counter[str] = Counter()
         self.versions: set[str] = set()
         self.errors: list[str] = []
@@ -76,14 +91,14 @@ class Client(threading.Thread):
             if self.sock is not None and self.thinks and self.ended():
                 self.forget()
             if self.sock is None:
-                self.sock = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+                self.sock = self.connected()
                 self.used = 0
             got = b""
             try:
                 self.sock.sendall(self.request(number))
                 got = self.answer()
-            except (ConnectionError, EOFError) as error:
-                partial = error.args[0] if isinstance(error, EOFError) else b""
+            except (ConnectionError, EOFError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+                partial = error.args[0] if type(error) is EOFError else b""
                 self.forget()
                 if self.used and not partial:
                     self.outcomes[CROSSED] += 1
@@ -107,6 +122,20 @@ class Client(threading.Thread):
         if not self.keeps or b"connection: close" in head.lower():
             self.forget()
 
+    def connected(self) -> socket.socket:
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        if self.trust is None:
+            return plain
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connections += 1
+        session = self.session if self.connections % 2 else None
+        sock = self.trust.wrap_socket(plain, server_hostname="localhost", session=session)
+        if sock.session_reused:
+            self.resumed += 1
+        else:
+            self.shown.add(hash(sock.getpeercert(binary_form=True)))
+        return sock
+
     def body(self) -> bytes:
         return b""
 
@@ -128,7 +157,7 @@ class Client(threading.Thread):
                     return got
             try:
                 piece = self.sock.recv(65536)
-            except ConnectionResetError:
+            except (ConnectionResetError, ssl.SSLEOFError):
                 raise EOFError(got) from None
             if not piece:
                 raise EOFError(got)
@@ -137,10 +166,24 @@ class Client(threading.Thread):
     def ended(self) -> bool:
         """Whether the server has closed the connection meanwhile."""
         assert self.sock is not None
-        return bool(select.select([self.sock], [], [], 0)[0])
+        if not select.select([self.sock], [], [], 0)[0]:
+            return False
+        if not isinstance(self.sock, ssl.SSLSocket):
+            return True
+        self.sock.settimeout(0)  # what has come may be a ticket, and no end
+        try:
+            return not self.sock.recv(1)
+        except ssl.SSLWantReadError:
+            return False
+        except OSError:
+            return True
+        finally:
+            self.sock.settimeout(60)
 
     def forget(self) -> None:
         if self.sock is not None:
+            if isinstance(self.sock, ssl.SSLSocket):
+                self.session = self.sock.session or self.session
             self.sock.close()
             self.sock = None
 
@@ -208,11 +251,15 @@ class Program:
 
     Arguments:
         before: called in the process before the command begins.
+        secure: whether it serves TLS too, at a port of its own.
+
+    Attributes:
+        secure_port, trust: for clients that speak TLS.
     """
 
     def __init__(
         self, where: Path, *options: str, app: str = APP, fds: tuple[socket.socket, ...] = (),
-        port: int = 0, before: Callable[[], None] | None = None, **environ: str,
+        port: int = 0, before: Callable[[], None] | None = None, secure: bool = False, **environ: str,
     ) -> None:
         self.where = where
         (where / "web.py").write_text(app)
@@ -224,8 +271,14 @@ class Program:
                 self.port = free.getsockname()[1]
         command = [sys.executable, "-m", "greenhttp", *options, "web:app"]
         if not {"-b", "--bind"} & set(options):
-            command[3:3] = ["-b", f"127.0.0.1:{self.port}"]
+            command[3:3] = ["-b", f"{'http://' if secure else ''}127.0.0.1:{self.port}"]
         root = str(Path(__file__).parents[2])
+        self.secure_port, self.trust = 0, None
+        if secure:
+            command[3:3] = ["-b", f"https://127.0.0.1:{self._have_certificate()}", "--certfile", "server.pem"]
+            (where / "hook").mkdir()
+            (where / "hook" / "sitecustomize.py").write_text(HOOK)
+            root = f"{where / 'hook'}:{root}"
         clean = {n: v for n, v in os.environ.items() if not n.startswith(("GREENHTTP_", "PORT", "WEB_CONC"))}
         self.process = subprocess.Popen(
             command, cwd=where, stderr=subprocess.PIPE, text=True, env={**clean, "PYTHONPATH": root, **environ},
@@ -250,6 +303,30 @@ class Program:
         part = self.where / "version.part"
         part.write_text(f"v{self.version}")
         part.replace(self.where / "version.txt")
+
+    def _have_certificate(self) -> int:
+        """A port for TLS."""
+        from tests.tls.certificates import authority
+
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.secure_port = free.getsockname()[1]
+        self.trust = ssl.create_default_context(cadata=authority().authorities().decode())
+        self.renew()
+        return self.secure_port
+
+    def renew(self) -> bytes:
+        """Another certificate stands on disk from now on; that certificate, DER."""
+        from tests.tls.certificates import authority
+
+        leaf = authority().leaf("localhost", "127.0.0.1")
+        leaf.both(self.where / "server.pem")
+        first, end, _ = leaf.chain.decode().partition("-----END CERTIFICATE-----")
+        return ssl.PEM_cert_to_DER_cert(first + end)
+
+    def clients(self, kinds: Iterable[type[Client]]) -> list[Client]:
+        """One of each of these kinds, and with TLS another that speaks it."""
+        plain = [kind(self.port) for kind in kinds]
+        return plain + [kind(self.secure_port, self.trust) for kind in kinds] if self.trust is not None else plain
 
     def wait_for(self, text: str, since: int = 0, seconds: float = 120) -> int:
         """Until a line from the given one on has the text; the number of the next line."""
@@ -303,6 +380,8 @@ def rounds(program: Program, reloads: int, upgrades: int, clients: list[Client],
     for number, name in enumerate(order, 1):
         here = len(program.lines)
         program.bump()
+        if program.trust is not None:
+            program.renew()
         program.send(getattr(signal, f"SIG{name}"))
         program.wait_for("has taken over", here)
         say(f"{number} of {len(order)}: {name}, {sum(c.outcomes[ANSWERED] for c in clients):,} answered")
@@ -321,11 +400,17 @@ def finish(clients: list[Client], least: int) -> None:
 
 def table(clients: list[Client]) -> str:
     """What became of the requests, by kind of client."""
-    lines = [f"{'client':10} {'answered':>10} {'lost':>6} {'crossed':>8} {'versions':>9}"]
-    for kind in KINDS:
-        mine = [client for client in clients if type(client) is kind]
+    lines = [
+        f"{'client':15} {'answered':>10} {'lost':>6} {'crossed':>8} {'versions':>9} {'certificates':>13} {'resumed':>8}"
+    ]
+    for kind, secure in [(kind, secure) for secure in (False, True) for kind in KINDS]:
+        mine = [client for client in clients if type(client) is kind and (client.trust is not None) is secure]
+        if not mine:
+            continue
         total: Counter[str] = sum((client.outcomes for client in mine), Counter())
-        versions = set().union(*(client.versions for client in mine)) if mine else set()
-        name = kind.__name__.lower()
-        lines.append(f"{name:10} {total[ANSWERED]:10,} {total[LOST]:6} {total[CROSSED]:8} {len(versions):9}")
+        versions = set().union(*(client.versions for client in mine))
+        name = kind.__name__.lower() + (" (TLS)" if secure else "")
+        line = f"{name:15} {total[ANSWERED]:10,} {total[LOST]:6} {total[CROSSED]:8} {len(versions):9}"
+        shown = set().union(*(client.shown for client in mine))
+        lines.append(f"{line} {len(shown):13} {sum(client.resumed for client in mine):8,}" if secure else line)
     return "\n".join(lines)

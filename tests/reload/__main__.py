@@ -13,14 +13,16 @@ def main() -> int:
     parser.add_argument("--reloads", type=int, default=100, help="HUPs [%(default)s]")
     parser.add_argument("--upgrades", type=int, default=20, help="USR2s [%(default)s]")
     parser.add_argument("--workers", type=int, default=2, help="[%(default)s]")
+    parser.add_argument("--no-tls", action="store_true", help="only clients of plain HTTP")
     parser.add_argument("--max-requests", type=int, default=2000, help="each worker leaves after [%(default)s]")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as where:
         program = Program(
             Path(where), "-w", str(given.workers), "--max-requests", str(given.max_requests),
             "--max-requests-jitter", str(given.max_requests // 2), "--drain-linger", "1",
+            secure=not given.no_tls,
         )  # fmt: skip
-        clients = [kind(program.port) for kind in KINDS for _ in range(2)]
+        clients = program.clients(KINDS if program.trust is not None else KINDS * 2)
         try:
             rounds(program, given.reloads, given.upgrades, clients, lambda line: print(line, flush=True))
             finish(clients, 1000)
@@ -36,6 +38,7 @@ def main() -> int:
     if given.max_requests and not recycled:
         print("no worker was recycled: --max-requests is too many")
     few = [client for client in clients if len(client.versions) < 2]
+    few += [client for client in clients if client.trust is not None and not client.keeps and len(client.shown) < 2]
     return 1 if any(client.outcomes[LOST] for client in clients) or few or code or not recycled else 0
 
 

@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.reload import ANSWERED, KINDS, LOST, Busy, Client, Program, Thinking, children, finish, table
+from tests.reload import ANSWERED, KINDS, LOST, Client, Program, children, finish, table
 
 WORKERS = 3
 PATIENCE = 90.0  # seconds, far beyond what any act takes
@@ -43,7 +43,7 @@ class Saboteur:
     def __init__(self, where: Path, seed: int) -> None:
         self.chance = random.Random(seed)
         self.where = where
-        self.program = Program(where, "-w", str(WORKERS), *OPTIONS)
+        self.program = Program(where, "-w", str(WORKERS), *OPTIONS, secure=True)
         self.master = self.program.process.pid
         self.acts: Counter[str] = Counter()
         self.forced = 0
@@ -149,6 +149,26 @@ class Saboteur:
         self.until(lambda: self.log().count("the new generation failed") > failed, "a failed generation")
         web.write_text(text)
 
+    def do_renew_the_certificate(self) -> None:
+        wanted = self.program.renew()
+        self.until(lambda: self.shown() == wanted, "the new certificate")
+
+    def do_spoil_the_certificate(self) -> None:
+        before, refused = self.shown(), self.log().count("cannot be read again")
+        (self.where / "server.pem").write_text("no certificate\n")
+        self.until(lambda: self.log().count("cannot be read again") > refused, "a line about it")
+        assert self.shown() == before
+        self.do_renew_the_certificate()
+
+    def shown(self) -> bytes | None:
+        """What a client of TLS is shown now."""
+        try:
+            plain = socket.create_connection(("127.0.0.1", self.program.secure_port), timeout=10)
+            with plain, self.program.trust.wrap_socket(plain, server_hostname="localhost") as client:
+                return client.getpeercert(binary_form=True)
+        except OSError:
+            return None
+
     def do_rotate(self) -> None:
         (self.where / "error.log").rename(self.where / f"error.log.{sum(self.acts.values()):05}")
         os.kill(self.master, signal.SIGUSR1)
@@ -198,7 +218,7 @@ def main() -> int:
         try:
             saboteur.until(lambda: "Ctrl-C" in saboteur.log(), "the start")
             saboteur.whole()
-            clients: list[Client] = [kind(saboteur.program.port) for kind in (*KINDS, Busy, Thinking)]
+            clients: list[Client] = saboteur.program.clients(KINDS)
             for client in clients:
                 client.start()
             end = time.monotonic() + given.minutes * 60

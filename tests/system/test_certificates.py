@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reload import Program, called, children
+from tests.reload import ANSWERED, KINDS, LOST, Program, called, children, finish, rounds, table
 from tests.system.test_supervisor import python_is_everybody_s, until
 from tests.tls import certificates
 from tests.tls.certificates import put
@@ -259,6 +259,22 @@ def test_one_process_alone_renews_too(start, tmp_path):
     program.send(signal.SIGHUP)  # without a terminal it is no reason to end
     assert kept.ask() == pid
     assert program.stop() == 0
+
+
+def test_no_request_is_lost_while_certificates_change(tmp_path):
+    program = Program(tmp_path, "-w", "2", "--max-requests", "2000", "--drain-linger", "1", secure=True)
+    clients = [kind(program.secure_port, program.trust) for kind in KINDS]
+    try:
+        rounds(program, 1, 1, clients)
+        finish(clients, 100)
+    finally:
+        code = program.stop()
+    said = table(clients) + "".join(error for client in clients for error in client.errors)
+    assert code == 0, said
+    for client in clients:
+        assert client.outcomes[LOST] == 0 and client.outcomes[ANSWERED] >= 100 and len(client.versions) >= 2, said
+        if client.trust is not None and not client.keeps:
+            assert len(client.shown) >= 2 and client.resumed >= client.connections // 2 - 2, said
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not python_is_everybody_s(), reason="another user cannot run this Python")
