@@ -1,112 +1,131 @@
-"""What TLS costs a stream, both ways: 100 bytes there and back, Python's ssl on the other side in all of them."""
+"""What TLS costs a stream: each record that is given or taken, the socket's system call included, and a handshake with
+Python's client in the same process. "plain" is the same without TLS."""
 
-import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from typing import Any
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter_ns
 
 import gevent
 
 from greenhttp.green import tls
 from greenhttp.green.transport import SocketStream
 from perf.micro import best_of
+from perf.tools import build
 
-DATA = b"x" * 100
+if line := build.missing_program("openssl", "openssl"):
+    raise ImportError(line)
+
+RECORDS = 200
+REPEATS = 15
+SIZES = 13, 16384
 
 
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """For the server's side, and for a client that verifies nothing. Needs trustme, as the tests do."""
-    import trustme
-
+def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trustme.CA().issue_cert("localhost").configure_cert(server)
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    with tempfile.TemporaryDirectory() as directory:
+        server.load_cert_chain(*build.make_certificate(Path(directory)))
     return server, client
 
 
 class Client:
-    """The other side: an SSLObject, by hand."""
+    """Python's, over memory: `raw` is the other end of the stream's connection."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        self.sock = sock
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.ssl = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+    def __init__(self, context: ssl.SSLContext, raw: socket.socket):
+        self.raw, self._in, self._out = raw, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._in, self._out, server_hostname="localhost")
 
-    def shake(self) -> None:
-        hub = gevent.get_hub()
-        readable = hub.loop.io(self.sock.fileno(), 1)
-        try:
-            self._shake(lambda: hub.wait(readable))
-        finally:
-            readable.close()
-
-    def _shake(self, wait: Callable[[], object]) -> None:
+    def shake(self, stream: SocketStream, context: ssl.SSLContext) -> None:
+        server = gevent.spawn(stream.start_tls, context, server_side=True)
         while True:
             try:
-                self.ssl.do_handshake()
+                self._object.do_handshake()
+                break
             except ssl.SSLWantReadError:
-                self.sock.sendall(self.outgoing.read())
-                wait()
-                self.incoming.write(self.sock.recv(65536))
-            else:
-                self.sock.sendall(self.outgoing.read())
-                return
+                self.raw.sendall(self._out.read())
+                gevent.sleep(0)
+                self._in.write(self.raw.recv(65536))
+        self.raw.sendall(self._out.read())
+        server.get()
 
-    def send(self, data: bytes) -> None:
-        self.ssl.write(data)
-        self.sock.send(self.outgoing.read())
-
-    def receive(self) -> None:
-        while True:
-            try:
-                self.ssl.read(65536)
-                return
-            except ssl.SSLWantReadError:
-                self.incoming.write(self.sock.recv(65536))
+    def record(self, size: int) -> bytes:
+        self._object.write(bytes(size))
+        return self._out.read()
 
 
-@contextlib.contextmanager
-def pair(server: ssl.SSLContext, context: ssl.SSLContext) -> Iterator[tuple[SocketStream, Client]]:
-    """A stream whose handshake is over, and its client."""
-    ours, theirs = socket.socketpair()
-    stream, client = SocketStream(ours), Client(theirs, context)
-    shaking = gevent.spawn(client.shake)
-    stream.start_tls(server, server_side=True)
-    shaking.join()
-    yield stream, client
-    stream.abort()
-    theirs.close()
-
-
-def measure(simple: bool) -> Any:
-    server, context = contexts()
-
-    def handshakes(times: int) -> None:
-        for _ in range(times):
-            with pair(server, context):
-                pass
-
-    def echo(times: int) -> None:
-        with pair(server, context) as (stream, client):
-            for _ in range(times):
-                client.send(DATA)
-                stream.write(stream.read_some())
-                stream.flush()
-                client.receive()
-
-    before, tls.force_simple = tls.force_simple, simple
+@contextmanager
+def _connection() -> Iterator[tuple[SocketStream, socket.socket]]:
+    ours, raw = socket.socketpair()
+    for end in (ours, raw):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    stream = SocketStream(ours)
     try:
-        return best_of(handshakes, 50), best_of(echo, 5_000)
+        yield stream, raw
     finally:
-        tls.force_simple = before
+        stream.close()
+        raw.close()
+
+
+def _give(stream: SocketStream, raw: socket.socket, size: int, overhead: int) -> float:
+    data, into, whole = bytes(size), bytearray(1 << 18), size + overhead
+
+    def operation(times: int) -> None:
+        for _ in range(times):
+            stream.write(data)
+            stream.flush()
+            assert raw.recv_into(into) >= whole
+
+    return best_of(operation, RECORDS, REPEATS)
+
+
+def _take(stream: SocketStream, raw: socket.socket, size: int, make) -> float:
+    fastest = float("inf")
+    for _ in range(REPEATS):
+        records = [make(size) for _ in range(RECORDS)]
+        began = perf_counter_ns()
+        for record in records:
+            raw.sendall(record)
+            stream.readexactly(size)
+        fastest = min(fastest, perf_counter_ns() - began)
+    return fastest / RECORDS
+
+
+def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> float:
+    def operation(times: int) -> None:
+        for _ in range(times):
+            with _connection() as (stream, raw):
+                Client(client, raw).shake(stream, server)
+
+    return best_of(operation, 20)
 
 
 def run() -> list[tuple[str, float]]:
-    direct, simple = measure(False), measure(True)
-    return [
-        ("a handshake, both sides, directly", direct[0]),
-        ("a handshake, both sides, by SSLObject", simple[0]),
-        ("100 bytes there and back, directly", direct[1]),
-        ("100 bytes there and back, by SSLObject", simple[1]),
-    ]
+    server, client = _contexts()
+    found = []
+    for way in ("plain", "direct", "simple"):
+        tls.force_simple = way == "simple"
+        try:
+            if way == "direct" and tls.Certificates([((), server)]).way != way:
+                continue
+            with _connection() as (stream, raw):
+                make, overhead = bytes, 0
+                if way != "plain":
+                    made = Client(client, raw)
+                    made.shake(stream, server)
+                    make, overhead = made.record, 22  # head, kind and tag of a record (RFC 8446 5.2)
+                for size in SIZES:
+                    found.append(
+                        (f"{way}: give {size:,} bytes, and the client's recv", _give(stream, raw, size, overhead))
+                    )
+                    found.append((f"{way}: take {size:,} bytes, and the client's send", _take(stream, raw, size, make)))
+            if way != "plain":
+                found.append(
+                    (f"{way}: connect, a full handshake, close, and the client's part", _handshake(server, client))
+                )
+        finally:
+            tls.force_simple = False
+    return found

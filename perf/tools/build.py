@@ -47,9 +47,14 @@ class Pair(NamedTuple):
 
 @cache
 def certificate() -> Pair:
-    """A new P-256 certificate for this run, signed by itself. The key is PKCS #8 (granian reads no other form)."""
-    pair = Pair(BUILD / "certificate.pem", BUILD / "key.pem")
+    """That of this run."""
     BUILD.mkdir(exist_ok=True)
+    return make_certificate(BUILD)
+
+
+def make_certificate(directory: Path) -> Pair:
+    """A new P-256 certificate, signed by itself. The key is PKCS #8 (granian reads no other form)."""
+    pair = Pair(directory / "certificate.pem", directory / "key.pem")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
          "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",

@@ -1,6 +1,6 @@
 """The command with TLS by way of Python's SSLObject, as where OpenSSL's functions cannot be called directly:
 
-    python -m perf.tools.simple OPTION ...
+python -m perf.tools.simple OPTION ...
 """
 
 import runpy
