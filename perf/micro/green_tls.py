@@ -1,27 +1,24 @@
 """What TLS costs a stream: each record that is given or taken, the socket's system call included, and a handshake with
-Python's client in the same process. "plain" is the same without TLS."""
+Python's client in the same process. green_layer has the same without TLS."""
 
 import socket
 import ssl
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter_ns
 
 import gevent
 
 from greenhttp.green import tls
 from greenhttp.green.transport import SocketStream
 from perf.micro import best_of
+from perf.micro.green_layer import connection, exchanged
 from perf.tools import build
 
 if line := build.missing_program("openssl", "openssl"):
     raise ImportError(line)
 
-RECORDS = 200
-REPEATS = 15
-SIZES = 13, 16384
+OVERHEAD = 22
+"""Bytes of a record that are not content: head, kind and tag (RFC 8446 5.2)."""
 
 
 def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
@@ -57,47 +54,10 @@ class Client:
         return self._out.read()
 
 
-@contextmanager
-def _connection() -> Iterator[tuple[SocketStream, socket.socket]]:
-    ours, raw = socket.socketpair()
-    for end in (ours, raw):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-    stream = SocketStream(ours)
-    try:
-        yield stream, raw
-    finally:
-        stream.close()
-        raw.close()
-
-
-def _give(stream: SocketStream, raw: socket.socket, size: int, overhead: int) -> float:
-    data, into, whole = bytes(size), bytearray(1 << 18), size + overhead
-
-    def operation(times: int) -> None:
-        for _ in range(times):
-            stream.write(data)
-            stream.flush()
-            assert raw.recv_into(into) >= whole
-
-    return best_of(operation, RECORDS, REPEATS)
-
-
-def _take(stream: SocketStream, raw: socket.socket, size: int, make) -> float:
-    fastest = float("inf")
-    for _ in range(REPEATS):
-        records = [make(size) for _ in range(RECORDS)]
-        began = perf_counter_ns()
-        for record in records:
-            raw.sendall(record)
-            stream.readexactly(size)
-        fastest = min(fastest, perf_counter_ns() - began)
-    return fastest / RECORDS
-
-
 def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> float:
     def operation(times: int) -> None:
         for _ in range(times):
-            with _connection() as (stream, raw):
+            with connection() as (stream, raw):
                 Client(client, raw).shake(stream, server)
 
     return best_of(operation, 20)
@@ -106,26 +66,18 @@ def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> float:
 def run() -> list[tuple[str, float]]:
     server, client = _contexts()
     found = []
-    for way in ("plain", "direct", "simple"):
+    for way in ("direct", "simple"):
         tls.force_simple = way == "simple"
         try:
-            if way == "direct" and tls.Certificates([((), server)]).way != way:
+            if tls.Certificates([((), server)]).way != way:
                 continue
-            with _connection() as (stream, raw):
-                make, overhead = bytes, 0
-                if way != "plain":
-                    made = Client(client, raw)
-                    made.shake(stream, server)
-                    make, overhead = made.record, 22  # head, kind and tag of a record (RFC 8446 5.2)
-                for size in SIZES:
-                    found.append(
-                        (f"{way}: give {size:,} bytes, and the client's recv", _give(stream, raw, size, overhead))
-                    )
-                    found.append((f"{way}: take {size:,} bytes, and the client's send", _take(stream, raw, size, make)))
-            if way != "plain":
-                found.append(
-                    (f"{way}: connect, a full handshake, close, and the client's part", _handshake(server, client))
-                )
+            with connection() as (stream, raw):
+                made = Client(client, raw)
+                made.shake(stream, server)
+                found += exchanged(way, stream, raw, made.record, OVERHEAD)
+            found.append(
+                (f"{way}: connect, a full handshake, close, and the client's part", _handshake(server, client))
+            )
         finally:
             tls.force_simple = False
     return found

@@ -21,6 +21,9 @@ GIVE_UP = 10
 OPENING = 60
 """Seconds for all of them to be opened and asked, which a loop that looks at every connection in every turn exceeds."""
 
+OPENING_TLS = 180
+"""The same with a handshake each, for both ends of which one machine computes."""
+
 
 @dataclass(frozen=True)
 class Held:
@@ -67,7 +70,7 @@ def hold(running: Running, connections: int, say: Callable[[str], None], tls: bo
     opened = []
     try:
         unanswered = silent = 0
-        deadline = time.monotonic() + OPENING
+        deadline = time.monotonic() + (OPENING_TLS if tls else OPENING)
         for number in range(connections):
             if time.monotonic() > deadline:
                 unanswered += connections - number

@@ -102,7 +102,8 @@ def _measure(server: Running, workload: Workload, seconds: int) -> Window:
 def _measure_idle(server: Running, workload: Workload) -> Window:
     """10,000 of them take a while; there is nothing whose seconds could be chosen."""
     held = idle.hold(server, idle.affordable(workload.connections), lambda text: None, workload.tls)
-    wrong = [f"{held.unanswered} connections without a first answer within {idle.OPENING} s"] if held.unanswered else []
+    limit = idle.OPENING_TLS if workload.tls else idle.OPENING
+    wrong = [f"{held.unanswered} connections without a first answer within {limit} s"] if held.unanswered else []
     wrong += [f"{held.silent} connections without a second answer"] if held.silent else []
     if wrong:
         return Window(errors=held.unanswered + held.silent, void=", ".join(wrong))
