@@ -32,6 +32,9 @@ OUTSIDE = {
     "DNS_CAArecord": "a name without DNS",
     "OCSP_stapling": "nothing to staple: see above",
     "cert_chain_of_trust": "the tests' own authority",
+    # It hangs up as soon as the handshake is over, and has the ticket by then or not: 16 of 20 times here, 17 of 20
+    # with nginx. test_clients.py resumes.
+    "sessionresumption_ticket": "a race of its own",
     "cert_validityPeriod": "a certificate made today",
 }
 
