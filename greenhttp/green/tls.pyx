@@ -355,8 +355,8 @@ cdef class Certificates:
         return True
 
     cdef Layer layer(self, int fd):
-        """For a connection that was accepted, by its descriptor. Which way is asked for each: a callback may have been set
-        meanwhile."""
+        """For a connection that was accepted, by its descriptor. Which way is asked for each: a callback may have been
+        set meanwhile."""
         cdef DirectLayer made
         cdef SimpleLayer made_simply
         if not self.is_direct():
