@@ -8,5 +8,5 @@ sending.py         rules 16 to 20: what an application says and what leaves, jud
 running.py         both ways to run entries: a server process over TCP, and in memory in every split
 process.py         that server process
 parsers.py         one request as this server, h11 and llhttp read it
-test_reading.py, test_smuggling.py, test_sending.py, test_differential.py
+test_reading.py, test_smuggling.py, test_sending.py, test_differential.py, test_tls.py
 """

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gevent
 
 from greenhttp import Request, Response, Server
+from greenhttp.green.tls import Certificates
 from tests.contract.cases import LIMITS
 from tests.contract.sending import native_answers, wsgi_answers
+from tests.tls import certificates
 
 Record = list[Any]
 
@@ -74,6 +79,19 @@ def recording_wsgi(records: list[Record]) -> Callable[..., list[bytes]]:
     return app
 
 
+def shown(way: str) -> Certificates:
+    """What a server over TLS shows: by OpenSSL's functions, or, "simple", by SSLObject."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as directory:
+        context.load_cert_chain(*certificates.leaf("localhost").write(Path(directory)))
+    if way == "simple":
+        context.sni_callback = lambda *_: None  # a callback in Python: nothing else can be used
+    found = Certificates([((), context)])
+    if found.way != way:
+        raise RuntimeError(f"connections are {found.way}, not {way}")
+    return found
+
+
 def main() -> None:
     logging.getLogger("greenhttp").addHandler(logging.NullHandler())  # nobody reads stderr meanwhile
     apps: dict[str, Callable[..., Any]] = {
@@ -86,6 +104,10 @@ def main() -> None:
     for name, trusted in (("behind a proxy", "127.0.0.1"), ("strangers", "")):
         behind = {**LIMITS, **BEHIND_A_PROXY, "forwarded_allow_ips": trusted}
         servers[name] = Server(recording_wsgi([]), bind="127.0.0.1:0", **behind)
+    for way in ("direct", "simple"):
+        for name, app in apps.items():
+            made = servers[f"{name} {way}"] = Server(app, bind="https://127.0.0.1:0", **LIMITS)
+            made.certificates = shown(way)
     for server in servers.values():
         server.start()
     print(json.dumps({name: server.address[1] for name, server in servers.items()}), flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -113,7 +114,8 @@ class ServerProcess(Process):
         while waiting:
             batch, waiting = waiting[:TOGETHER], waiting[TOGETHER:]
             with ExitStack() as stack:
-                clients = [stack.enter_context(Client(self.ports[kind])) for _ in batch]
+                make = SecureClient if kind.endswith(WAYS) else Client
+                clients = [stack.enter_context(make(self.ports[kind])) for _ in batch]
                 for client, case in zip(clients, batch, strict=True):
                     client.start(case)
                 ended = [client.outcome(case) for client, case in zip(clients, batch, strict=True)]
@@ -123,7 +125,8 @@ class ServerProcess(Process):
 
     def seen(self, kind: str) -> dict[str, list[Seen]]:
         """Which requests came by which port of the client's, since it was last asked."""
-        (outcome,) = over_tcp(self.ports[kind], [b"GET /told HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"])
+        told = [b"GET /told HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"]
+        (outcome,) = over_tcp(self.ports[kind], told, secure=kind.endswith(WAYS))
         (answer,) = answers_of(outcome.sent, ["GET"])
         found: dict[str, list[Seen]] = {}
         for name, method, target, host, fields, body in json.loads(answer.content):
@@ -131,15 +134,16 @@ class ServerProcess(Process):
         return found
 
 
-def over_tcp(port: int, requests: Iterable[bytes]) -> Iterator[Outcome]:
+def over_tcp(port: int, requests: Iterable[bytes], secure: bool = False) -> Iterator[Outcome]:
     """What each came to, on a connection of its own."""
+    make = SecureClient if secure else Client
     waiting = list(requests)
     while waiting:
         batch, waiting = waiting[:TOGETHER], waiting[TOGETHER:]
         with ExitStack() as stack:
-            clients = [stack.enter_context(Client(port)) for _ in batch]
+            clients = [stack.enter_context(make(port)) for _ in batch]
             for client, request in zip(clients, batch, strict=True):
-                client.sock.sendall(request)
+                client.send(request)
             yield from [client.rest() for client in clients]
 
 
@@ -158,22 +162,83 @@ class Client:
         self.sock.close()
 
     def start(self, case: Case) -> None:
-        self.sock.sendall(case.data + (b"" if case.then else case.behind))
+        self.send(case.data + (b"" if case.then else case.behind))
         if case.finished:
-            self.sock.shutdown(socket.SHUT_WR)
+            self.finish()
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def finish(self) -> None:
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def receive(self) -> bytes:
+        return self.sock.recv(65536)
 
     def outcome(self, case: Case) -> Outcome:
         if case.then:
-            while not self.got.startswith(b"HTTP/1.1 100 ") and (piece := self.sock.recv(65536)):
+            while not self.got.startswith(b"HTTP/1.1 100 ") and (piece := self.receive()):
                 self.got += piece
-            self.sock.sendall(case.then + case.behind)
+            self.send(case.then + case.behind)
         return self.rest()
 
     def rest(self) -> Outcome:
         """Everything up to the end, and what kind of end that is."""
         try:
-            while piece := self.sock.recv(65536):
+            while piece := self.receive():
                 self.got += piece
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):  # an end without TLS's goodbye cannot look whole either
             return Outcome(self.got, ABORTED)
         return Outcome(self.got, CLOSED)
+
+
+WAYS = ("direct", "simple")  # what the names of servers over TLS end with
+RECORDS = 2000  # bytes that are sent in a record each; what follows those is one
+
+
+class SecureClient(Client):
+    """A connection over TLS; each byte it sends is a record."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = self.context.wrap_bio(self.incoming, self.outgoing)
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.sock.sendall(self.outgoing.read())
+                self.incoming.write(self.sock.recv(65536))
+            else:
+                break
+        self.sock.sendall(self.outgoing.read())
+
+    def send(self, data: bytes) -> None:
+        for at in range(min(len(data), RECORDS)):
+            self.tls.write(data[at : at + 1])
+        if len(data) > RECORDS:
+            self.tls.write(data[RECORDS:])
+        self.sock.sendall(self.outgoing.read())
+
+    def finish(self) -> None:
+        try:
+            self.tls.unwrap()
+        except ssl.SSLWantReadError:
+            pass  # the server's goodbye comes behind its answer
+        self.sock.sendall(self.outgoing.read())
+        super().finish()
+
+    def receive(self) -> bytes:
+        while True:
+            try:
+                return self.tls.read(65536)
+            except ssl.SSLWantReadError:
+                if came := self.sock.recv(65536):
+                    self.incoming.write(came)
+                else:
+                    self.incoming.write_eof()
+            except ssl.SSLZeroReturnError:
+                return b""
