@@ -137,8 +137,8 @@ class Tunnel:
     Arguments:
         world: the World.
         chance: decides how its bytes are cut.
-        owner: `number`, of its connection; `progressed(bytes)`: so many bytes of its own have been sent; `cut_off()`: the
-            server has gone.
+        owner: `number`, of its connection; `progressed(bytes)`: so many bytes of its own have been sent; `cut_off()`:
+            the server has gone; `waits()`: whether it sends nothing at once; `shaken()`: the handshake is over.
 
     Attributes:
         shaken: whether the handshake is over.

@@ -107,7 +107,8 @@ class World:
         self.messages = []
         self.last_words = None
         self.calm = self.cutting = self.holds = self.stopped_early = self.was_cut = False
-        self.refuses = plan.chances[3] or any(kind == "system" for _, kind in plan.adversities)  # to take more, at times
+        # The system, at times, to take more:
+        self.refuses = plan.chances[3] or any(kind == "system" for _, kind in plan.adversities)
         self.tight = plan.settings["connections"] < 100
         self.stop_at = None
         self.log_waits = 0.0
