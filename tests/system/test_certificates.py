@@ -209,6 +209,8 @@ def test_a_session_is_resumed_by_any_worker_until_its_key_has_gone(start, tmp_pa
         while not found.keys() >= newest(program, many):
             client = Client(program, trust, session)
             found[client.ask()] = client.resumed
+            if version is ssl.TLSVersion.TLSv1_3:  # each connection has a ticket for the next, RFC 8446 C.4
+                assert client.sock.session.id != session.id
             held.append(client)
             assert len(held) < 500
         for client in held[1:]:
