@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from gevent import get_hub, spawn
 from gevent.event import Event
 
-from greenhttp.errors import ConfigError
 from greenhttp.tls import renewal
-from greenhttp.tls.contexts import certificates
 from greenhttp.tls.material import Material
 
 if TYPE_CHECKING:
@@ -28,6 +26,7 @@ class Renewing:
 
     Raises:
         ConfigError: the files cannot be used.
+        HookError: ssl_context has failed.
     """
 
     def __init__(self, server: "Server") -> None:
@@ -76,11 +75,11 @@ class Renewing:
     def _renew(self, material: Material) -> None:
         try:
             self._use(material)
-        except ConfigError as error:
-            log.error("the new certificates cannot be used, the old ones stay: %s", error)
+        except Exception as error:  # of the hook ssl_context, say
+            log.error("the new certificates cannot be used, the old ones stay: %s", error, exc_info=error.__cause__)
 
     def _use(self, material: Material) -> None:
-        self._server.renew(certificates(material))
+        self._server.renew(self._server.certificates_of(material))
 
 
 class Terminal:

@@ -249,12 +249,10 @@ class _Mail:
             self.watcher.start(self._read)
 
     def _use(self, material: "Material") -> None:
-        """Raises ConfigError."""
-        from greenhttp.tls.contexts import certificates
-
+        """Raises ConfigError, HookError."""
         before, there = self.material, self.server.certificates
         if there is None or before is None or before != replace(material, ticket_keys=before.ticket_keys):
-            there = certificates(material)
+            there = self.server.certificates_of(material)
             self.server.renew(there)
         self.shared = there.set_ticket_keys(material.ticket_keys)
         self.material = material
@@ -282,8 +280,11 @@ class _Mail:
             while (material := self.newest) is not None:
                 self.newest = None
                 self._use(material)
-        except Exception as error:
-            log.error("worker %d: the new certificates cannot be used, the old ones stay: %s", self.number, error)
+        except Exception as error:  # of the hook ssl_context, say
+            log.error(
+                "worker %d: the new certificates cannot be used, the old ones stay: %s", self.number, error,
+                exc_info=error.__cause__,
+            )  # fmt: skip
         finally:
             self.busy = False
 

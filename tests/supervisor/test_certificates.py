@@ -6,13 +6,15 @@ import os
 import signal
 from dataclasses import asdict, replace
 from select import POLLOUT, poll
+from types import SimpleNamespace
 
+import gevent
 import pytest
 
 from greenhttp.errors import ConfigError
 from greenhttp.settings.values import Settings
 from greenhttp.supervisor import certificates as module
-from greenhttp.supervisor import reader
+from greenhttp.supervisor import reader, worker
 from greenhttp.supervisor.certificates import Certificates, Left
 from greenhttp.supervisor.mail import Inbox
 from greenhttp.tls import renewal
@@ -279,3 +281,86 @@ def test_a_sight_passes_the_socket_unchanged(settings):
     broken = Sight((("/a", 2),), None, ConfigError("no"))
     back = reader._sight(reader._message(broken))
     assert back.state == broken.state and back.material is None and str(back.error) == "no"
+
+
+# ---- in a worker
+
+
+class FakeServer:
+    """As much of a Server as certificates need.
+
+    Attributes:
+        asked: the materials that Certificates were made of.
+        keys: those that were given to the last.
+        shares: what `set_ticket_keys` says.
+    """
+
+    def __init__(self, shares: bool = True) -> None:
+        self.asked, self.shares, self.keys, self.fails = [], shares, (), None
+        self.certificates = None
+
+    def certificates_of(self, material):
+        if self.fails is not None:
+            raise self.fails
+        self.asked.append(material)
+        return self
+
+    def set_ticket_keys(self, keys):
+        self.keys = tuple(keys)
+        return self.shares
+
+    def renew(self, certificates):
+        self.certificates = certificates
+
+
+def in_worker(one: Certificates, server: FakeServer) -> worker._Mail:
+    birth = SimpleNamespace(number=1, material=one.material, mail=one.mail(1))
+    return worker._Mail(birth, server)
+
+
+def test_a_worker_makes_contexts_anew_for_new_certificates_alone(made, settings, tmp_path):
+    one, server = made(settings), FakeServer()
+    mail = in_worker(one, server)
+    assert server.asked == [one.material] and server.keys == one.material.ticket_keys
+    one.follow(settings, None)  # another key
+    mail._read()
+    gevent.sleep()
+    assert len(server.asked) == 1 and server.keys == one.material.ticket_keys and len(server.keys) == 2
+    NEW.write(tmp_path)
+    one.look(EVERY)
+    mail._read()
+    gevent.sleep()
+    assert server.asked[1:] == [one.material] and server.certificates is server
+    mail.stop()
+    os.close(mail.inbox.fd)
+
+
+def test_a_worker_keeps_what_it_has_where_the_new_cannot_be_used(made, settings, tmp_path, caplog):
+    one, server = made(settings), FakeServer()
+    mail = in_worker(one, server)
+    server.fails = ConfigError("ssl_context returned int; return an ssl.SSLContext")
+    for leaf in (NEW, OLD):
+        leaf.write(tmp_path)
+        one.follow(settings, None)
+        mail._read()
+        gevent.sleep()
+    assert len(server.asked) == 1 and mail.material.pairs[0].chain == OLD.chain
+    assert caplog.text.count("worker 1: the new certificates cannot be used, the old ones stay: ssl_context") == 1
+    server.fails = None
+    NEW.write(tmp_path)
+    one.follow(settings, None)
+    mail._read()
+    gevent.sleep()
+    assert server.asked[-1].pairs[0].chain == NEW.chain
+    mail.stop()
+    os.close(mail.inbox.fd)
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_where_keys_cannot_be_shared_the_start_says_so(made, settings, shares):
+    one = made(settings)
+    mail = in_worker(one, FakeServer(shares))
+    lines = mail.lines()
+    assert (lines == []) is shares and all("resume only at the worker that began them" in line for line in lines)
+    mail.stop()
+    os.close(mail.inbox.fd)

@@ -53,6 +53,14 @@ tickets.TicketKeys.look = looked
 
 CERTS = "greenhttp-certs"  # the process that may read them
 
+# gunicorn's hook is asked again for what is new.
+CONF = """
+def ssl_context(config, default_ssl_context_factory):
+    with open("asked", "a") as file:
+        file.write(".")
+    return default_ssl_context_factory()
+"""
+
 SOON = certificates.authority().leaf("localhost", "127.0.0.1", days=10)
 GOOD = certificates.authority().leaf("localhost", "127.0.0.1")
 BETTER = certificates.authority().leaf("localhost", "127.0.0.1")
@@ -67,6 +75,7 @@ def start(tmp_path):
 
     def begin(*options: str, leaf=GOOD) -> Program:
         leaf.write(tmp_path)
+        (tmp_path / "conf.py").write_text(CONF)
         path = f"{tmp_path / 'hook'}:{Path(__file__).parents[2]}:{os.environ.get('PYTHONPATH', '')}"
         program = Program(tmp_path, "--certfile", "server.pem", *options, app=APP, PYTHONPATH=path)
         programs.append(program)
@@ -160,7 +169,7 @@ def leaks(pids: list[int]) -> list[str]:
 
 @pytest.mark.parametrize("option", [(), ("--preload",)])
 def test_a_new_certificate_reaches_workers_that_go_on(start, tmp_path, option):
-    program = start("-w", "2", *option, leaf=SOON)
+    program = start("-w", "2", "-c", "conf.py", *option, leaf=SOON)
     workers = newest(program, 2)
     warnings = [line for line in program.lines if "WARNING" in line]
     assert len(warnings) == 1 and "(server.pem) expires in 9 days" in warnings[0]  # not one for each worker
@@ -175,6 +184,7 @@ def test_a_new_certificate_reaches_workers_that_go_on(start, tmp_path, option):
     GOOD.write(tmp_path)
     program.wait_for("INFO new certificates: localhost and 1 more until ")
     until(lambda: shown_by(program, workers) == {der(GOOD)})
+    assert len((tmp_path / "asked").read_text()) == 4
     assert {client.ask() for client in kept.values()} == workers  # the same connections and processes
     put(tmp_path / "server.pem", BETTER.chain)  # half of a pair
     here = program.wait_for("cannot be read again, those from before stay in use: keyfile: ")
@@ -247,7 +257,7 @@ def test_a_session_is_resumed_by_any_worker_until_its_key_has_gone(start, tmp_pa
 
 
 def test_one_process_alone_renews_too(start, tmp_path):
-    program = start(leaf=SOON)
+    program = start("-c", "conf.py", leaf=SOON)
     pid = program.process.pid
     kept = Client(program, context())
     assert kept.ask() == pid and kept.shown == der(SOON)
@@ -257,7 +267,7 @@ def test_one_process_alone_renews_too(start, tmp_path):
     GOOD.write(tmp_path)
     program.wait_for("INFO new certificates: localhost and 1 more until ", here)
     until(lambda: shown_by(program, {pid}) == {der(GOOD)})
-    assert kept.ask() == pid
+    assert kept.ask() == pid and (tmp_path / "asked").read_text() == ".."
     program.send(signal.SIGHUP)  # without a terminal it is no reason to end
     assert kept.ask() == pid
     assert program.stop() == 0
