@@ -83,11 +83,9 @@ class Birth:
     def let_go(self) -> None:
         """In a process that the application has forked from this worker: it has nothing to say to the supervisor.
 
-        The lifeline stays open. It is watched still, and libuv must not find something else under its number.
+        Lifeline and mail stay open. They are watched still, and libuv must not find something else under their numbers.
         """
         posix.close(self.pipe)  # at once: gevent's os.close() waits for a turn of the loop
-        if self.mail >= 0:
-            posix.dup2(self.lifeline, self.mail, False)  # it is watched too, and what comes is the worker's
 
 
 def preload(name: str, settings: Settings) -> "Server":
