@@ -36,6 +36,7 @@ TARGETS = {
     "proxy": Target(1, 400, True),
     "response": Target(2, 512, True),
     "connection": Target(4, 1500, True),
+    "arrival": Target(2, 1500, True),
 }
 MISSING = (
     "make: fuzzing needs clang with its sanitizers and libFuzzer; on Debian and Ubuntu: apt-get install clang;"

@@ -369,6 +369,11 @@ cdef int fuzz_connection(const uint8_t* data, size_t size) except -1:
     return 0
 
 
+cdef int fuzz_arrival(const uint8_t* data, size_t size) except -1:
+    properties.check_arrival(copied(data, size))
+    return 0
+
+
 def target(name):
     """The address of a target's function, for fuzzer.c."""
     if name == "connection":
@@ -381,6 +386,8 @@ def target(name):
         return <size_t> &fuzz_forwarded
     if name == "proxy":
         return <size_t> &fuzz_proxy
+    if name == "arrival":
+        return <size_t> &fuzz_arrival
     wire_head.WireError = wire_head.LimitError = wire_body.WireError = wire_body.LimitError = refused
     if name == "head":
         for settings in properties.HEAD_SETTINGS:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import rules
-from tests.fuzz.properties import TARGETS, check
+from tests.fuzz.properties import TARGETS, arrived, check
 
 HERE = Path(__file__).parent
 CORPUS = {target: {path.name: path.read_bytes() for path in sorted((HERE / "corpus" / target).iterdir())}
@@ -20,7 +20,7 @@ WORDS = [
     for word in re.findall(rb'^"(.*)"$', (HERE / "http.dict").read_bytes(), re.MULTILINE)
 ]
 EXAMPLES = {"head": 250, "body": 250, "host": 300, "names": 300, "forwarded": 400, "proxy": 400, "response": 300,
-            "connection": 60}  # fmt: skip
+            "connection": 60, "arrival": 100}  # fmt: skip
 
 
 def mutated(target: str) -> st.SearchStrategy[bytes]:
@@ -67,6 +67,7 @@ def test_the_corpus_holds_accepted_and_refused_inputs(target: str) -> None:
         "proxy": lambda data: rules.read_proxy(data) is not None,
         "response": lambda data: b"\r" not in data and b"\n" not in data,
         "connection": lambda data: any(message.whole for message in rules.read_connection(data, {}, {})),
+        "arrival": lambda data: arrived([data]) == "handshake",
     }[target]
     kinds = [accepted(data) for data in CORPUS[target].values()]
     assert min(kinds.count(True), kinds.count(False)) >= 3

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from greenhttp.green import tls as core
 from tests import proxied
 from tests.sim.judge import Wrong
+from tests.tls.pair import CERTIFICATES
 
 MANNERS = {  # of clients before their first request
     "good": 26, "late": 4, "plain": 1, "wrong": 1, "silent": 1, "finishes": 1, "resets": 1, "leaves": 1, "refuses": 1,
@@ -34,32 +35,6 @@ WRONG = (
     b"\x17\x03\x03\x00\x20" + b"q" * 32, proxied.v1("10.0.0.1", 1, "10.0.0.1"), b"\r\n\r\n", b"\0", b"SSH-2.0-x\r\n",
 )  # fmt: skip
 NAMES = {None: "a.sim", "a.sim": "a.sim", "b.sim": "b.sim", "x.b.sim": "b.sim", "x.y.b.sim": "a.sim", "c.sim": "a.sim"}
-CERTIFICATES = {  # with their keys, in use nowhere else
-    "a.sim": """\
------BEGIN CERTIFICATE-----
-MIHOMIGBoAMCAQICAWEwBQYDK2VwMBAxDjAMBgNVBAMMBWEuc2ltMCAXDTAwMDEw
-MTAwMDAwMFoYDzIxMDAwMTAxMDAwMDAwWjAQMQ4wDAYDVQQDDAVhLnNpbTAqMAUG
-AytlcAMhAKyEGYc5onRoDuuu1RSVt37OeEZoTzbALrrF0mJQcGH+MAUGAytlcANB
-ACoNpsmHu734B71phEWXFShlJUDvTAWg8ndyM0p2wzmjQIsO//yUqn1SXDToNFFG
-iKMkHVLATrKWQXgtRx2zDwQ=
------END CERTIFICATE-----
------BEGIN PRIVATE KEY-----
-MC4CAQAwBQYDK2VwBCIEIMgoQcNKHrKYDR2u4OZ+BHwqsSHV5q0S4sZJJT+Yooe9
------END PRIVATE KEY-----
-""",
-    "b.sim": """\
------BEGIN CERTIFICATE-----
-MIHOMIGBoAMCAQICAWIwBQYDK2VwMBAxDjAMBgNVBAMMBWIuc2ltMCAXDTAwMDEw
-MTAwMDAwMFoYDzIxMDAwMTAxMDAwMDAwWjAQMQ4wDAYDVQQDDAViLnNpbTAqMAUG
-AytlcAMhANME0Jgk/0HN3JPYrlvpfNfQQanDNkWm2qbNXgmDcopOMAUGAytlcANB
-AG7bZNS1ece04l49NEP13neiwHpgdEJHeb7SSJW9/2xV3b9PLKGuwAAhMYpo0Wui
-UOtazvS5TTGqwibKEl93ngI=
------END CERTIFICATE-----
------BEGIN PRIVATE KEY-----
-MC4CAQAwBQYDK2VwBCIEIHN9ymASTK1Xd//ugLtkuSW3fpV8nIie9rdIRkg0Z+FH
------END PRIVATE KEY-----
-""",
-}
 DER = {name: ssl.PEM_cert_to_DER_cert(text[: text.index("-----BEGIN PRIVATE")]) for name, text in CERTIFICATES.items()}
 
 libssl = ctypes.PyDLL(_ssl.__file__)  # what it is linked with is found through it
