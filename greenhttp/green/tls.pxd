@@ -45,11 +45,9 @@ cdef class SimpleLayer(Layer):
     cdef object incoming
     cdef object outgoing
     cdef bytes held
-    cdef bytes early                    # plaintext that came before our goodbye and was not asked for; or None
 
     cdef Py_ssize_t receive(self, Stream stream) except -2
     cdef int leave(self, Stream stream, bint last, bint wait) except -1
-    cdef int say_goodbye(self) except -1
     cdef object reading(self, Stream stream, Py_ssize_t size)
     cdef object broken(self, Stream stream, object error)
 

@@ -798,10 +798,6 @@ cdef class SimpleLayer(Layer):
     cdef object reading(self, Stream stream, Py_ssize_t size):
         """Some plaintext; None when nothing is there; b"" at the end."""
         cdef Py_ssize_t n, received = 0
-        if self.early is not None:
-            data, self.early = self.early[:size], self.early[size:] or None
-            self.unfinished = True
-            return data
         if self.over == BROKEN:
             raise self.broken(stream, None)
         if self.over != OPEN:
@@ -884,26 +880,11 @@ cdef class SimpleLayer(Layer):
         if last and not self.said:
             self.said = True
             if self.over != BROKEN:
-                self.say_goodbye()
+                try:
+                    self.ssl.unwrap()
+                except ssl.SSLError:
+                    pass                                # the peer has not said its own yet; what it has sent stays
         return self.leave(stream, last, False)
-
-    cdef int say_goodbye(self) except -1:
-        """SSLObject then waits for the peer's, and takes anything else for an error: what has come is put aside."""
-        cdef bytes coming
-        cdef list pieces = [] if self.early is None else [self.early]
-        try:
-            while self.ssl.pending():
-                pieces.append(self.ssl.read(RECORD))
-        except ssl.SSLError:
-            pass
-        self.early = b"".join(pieces) or None
-        coming = self.incoming.read()
-        try:
-            self.ssl.unwrap()
-        except ssl.SSLError:
-            pass                                        # it has not come
-        self.incoming.write(coming)
-        return 0
 
     cdef Handshake shake(self, Stream stream) except *:
         global asked
