@@ -266,11 +266,10 @@ def test_the_reader_outlives_an_upgrade(made, settings, tmp_path, stays):
     before = made(settings)
     before.stay(settings)
     left = before.left()
-    after = made(settings, replace(left, reader=os.dup(left.reader)))
+    NEW.write(tmp_path)
+    after = made(settings, replace(left, reader=os.dup(left.reader)))  # which asks it to look
     assert after.material == before.material
     after.stay(settings)  # there is one
-    NEW.write(tmp_path)
-    after.reader.ask()
     while after.material.pairs[0].chain != NEW.chain:  # it may have looked at a half of the files first
         heard(after)
 
