@@ -293,7 +293,10 @@ class Server:
         from greenhttp.tls import contexts
 
         alpn = () if self.interface == STREAM else contexts.HTTP  # what it speaks is the handler's business
-        return contexts.certificates(material, self.ssl_context, alpn)
+        made = Certificates(contexts.named_contexts(material, self.ssl_context, alpn))
+        if material.ticket_keys:
+            made.set_ticket_keys(material.ticket_keys)
+        return made
 
     def renew(self, certificates: Certificates) -> None:
         """From now on new handshakes are made with these; connections that are there go on."""

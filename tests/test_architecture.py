@@ -30,8 +30,8 @@ LINES = (
     ("server", "logs"),
     ("hosting", "observe"),
     ("http", "patch"),
-    ("tls",),
     ("wire", "green", "offloading"),
+    ("tls",),
     ("process", "settings"),
     ("errors", "traces"),
 )

@@ -12,7 +12,6 @@
     layer       what may lie between a stream and its socket
     tls         TLS there, and which certificate a client is shown
     openssl     the libssl that Python's own ssl uses, called directly
-    agreed      what both ends of an encrypted connection have agreed on: stream.tls
     transport   what lies below a stream: a socket and its watchers, or memory; connect()
     pool        ready connections -> waiting green threads; a connection with nothing to do is parked and holds none
     spawn       stream handlers: a green thread per connection, handler(stream)

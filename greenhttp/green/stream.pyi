@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 from typing_extensions import Buffer, Self, disjoint_base
 
-from greenhttp.green.agreed import TLS
 from greenhttp.green.reading import Reader
+from greenhttp.tls.agreed import TLSInfo
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
@@ -34,7 +34,7 @@ class Stream(Reader):
     @property
     def peer(self) -> tuple[str, int] | str: ...
     @property
-    def tls(self) -> TLS | None: ...
+    def tls(self) -> TLSInfo | None: ...
     def start_tls(
         self,
         context: ssl.SSLContext | Iterable[tuple[Iterable[str], ssl.SSLContext]],

@@ -569,7 +569,7 @@ cdef class Stream(Reader):
 
     @property
     def tls(self):
-        """How the connection is encrypted, a green.agreed.TLS; None if it is not, or is closed."""
+        """How the connection is encrypted, a tls.agreed.TLSInfo; None if it is not, or is closed."""
         return None
 
     def start_tls(self, context, *, server_side=None, server_name=None, timeout=None):

@@ -25,8 +25,8 @@ from contextlib import suppress
 from gevent import get_hub
 
 from greenhttp.errors import StreamClosed, StreamTimeout, StreamTruncated, TLSError
-from greenhttp.green.agreed import agreed
 from greenhttp.green.tls import client_context
+from greenhttp.tls.agreed import agreed
 
 
 cdef extern from *:

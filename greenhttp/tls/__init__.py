@@ -5,12 +5,13 @@
     material         those files -> Material: bytes, which a master can hand to its workers
     described        what a certificate says: names, issuer, expiry
     pem              PEM bytes that OpenSSL reads, without secrets on the disk
-    contexts         Material -> contexts -> Certificates, from which the name that a client asks for chooses
+    contexts         Material -> contexts, of which the name that a client asks for chooses (green.tls.Certificates)
+    agreed           what both ends have agreed on: request.tls, stream.tls; peer: the certificate shown there
     tickets          the keys of session tickets
     renewal          files that change, certificates that expire
 
 A master imports material, described and renewal, and must stay without `ssl`, which comes after the patch: they use the
-C module below it. `contexts` is for who serves. The order: files -> Material -> (a pipe) -> Certificates -> listeners.
+C module below it. `contexts` is for who serves. The order: files -> Material -> (a pipe) -> contexts -> Certificates.
 """
 
 import os

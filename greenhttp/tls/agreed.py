@@ -1,15 +1,12 @@
-"""What was agreed on in TLS for one connection, as applications see it: `request.tls`.
+"""What was agreed on in TLS for one connection, as applications see it: `request.tls` and `stream.tls`.
 
 A copy, which holds neither the connection nor OpenSSL's objects. It is the same whether TLS ends here, or at a proxy
 that tells of it with the PROXY protocol.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from greenhttp.tls.peer import PeerCertificate
-
-if TYPE_CHECKING:
-    from greenhttp.green.layer import Layer
 
 
 class TLSInfo(NamedTuple):
@@ -22,7 +19,7 @@ class TLSInfo(NamedTuple):
         server_name: the host that the client asked for (SNI, RFC 6066 3), or None. The client's word.
         alpn: the protocol that was agreed on (RFC 7301), "http/1.1"; None: the client has not asked, or offers others.
         resumed: whether an earlier session was resumed; None: not known.
-        certificate: the client's, a PeerCertificate; None: it has shown none, or a proxy has it.
+        certificate: the peer's, a PeerCertificate; None: it has shown none, or a proxy has it.
         proxied: whether TLS ends at a proxy, which has told all of this (`proxy_protocol`). What it does not tell is
             None.
     """
@@ -38,23 +35,23 @@ class TLSInfo(NamedTuple):
 
     @property
     def verified(self) -> bool:
-        """Whether the client has shown a certificate, and it was verified here."""
+        """Whether the peer has shown a certificate, and it was verified here."""
         return self.certificate is not None and self.certificate.verified
 
 
-def agreed(layer: "Layer | None", proxied: Any = None) -> TLSInfo | None:
+def agreed(layer: Any, proxied: Any = None) -> TLSInfo | None:
     """Of a connection; None: it is a plain one.
 
     Arguments:
-        layer: TLS that ends here, after its handshake; None without. It counts, whatever a proxy has told.
+        layer: TLS that ends here, a green.layer.Layer after its handshake; None without. It counts, whatever a proxy
+            has told.
         proxied: a wire.proxy.Proxied, or None.
     """
     if layer is not None:
-        found: Any = layer
-        cipher, bits = found.cipher or (None, None)
-        der = found.certificate
-        certificate = None if der is None else PeerCertificate(der, bool(found.verified))
-        return TLSInfo(found.version, cipher, bits, _name(found.server_name), found.alpn, found.resumed, certificate)
+        cipher, bits = layer.cipher or (None, None)
+        der = layer.certificate
+        certificate = None if der is None else PeerCertificate(der, bool(layer.verified))
+        return TLSInfo(layer.version, cipher, bits, _name(layer.server_name), layer.alpn, layer.resumed, certificate)
     if proxied is None or proxied.tls is None:
         return None
     told = proxied.tls

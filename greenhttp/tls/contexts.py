@@ -1,4 +1,4 @@
-"""Material -> an `ssl.SSLContext` for each certificate -> the Certificates of a server.
+"""Material -> an `ssl.SSLContext` for each certificate, which make the Certificates of a server (green.tls).
 
 For who serves: `ssl` must come after the patch, so a master leaves this module alone.
 """
@@ -6,15 +6,12 @@ For who serves: `ssl` must come after the patch, so a master leaves this module 
 import _ssl
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from greenhttp.errors import ConfigError
 from greenhttp.tls.described import describe
 from greenhttp.tls.material import Material, add_authorities
 from greenhttp.tls.pem import Pair
-
-if TYPE_CHECKING:
-    from greenhttp.green.tls import Certificates
 
 ContextHook: TypeAlias = Callable[[Callable[[], ssl.SSLContext]], ssl.SSLContext]
 
@@ -25,31 +22,18 @@ _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl
 _MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
-def certificates(
+def named_contexts(
     material: Material, context_hook: ContextHook | None = None, alpn: Sequence[str] = HTTP
-) -> "Certificates":
-    """Which certificate a client is shown; the first pair is the default.
+) -> Iterator[tuple[tuple[str, ...], ssl.SSLContext]]:
+    """Each context with the names it is for; the one of the first pair is the default. Certificates for the same names
+    share one.
 
     Arguments:
         context_hook: gunicorn's `ssl_context(config, default_factory)` with its config in place, so that it takes the
             factory alone; its context is used instead of that of the factory.
         alpn: protocols to agree on, the preferred one first; empty: none.
 
-    Raises:
-        ConfigError: the hook returns no context for a server.
-    """
-    from greenhttp.green.tls import Certificates
-
-    made = Certificates(list(named_contexts(material, context_hook, alpn)))
-    if material.ticket_keys:
-        made.set_ticket_keys(list(material.ticket_keys))
-    return made
-
-
-def named_contexts(
-    material: Material, context_hook: ContextHook | None = None, alpn: Sequence[str] = HTTP
-) -> Iterator[tuple[tuple[str, ...], ssl.SSLContext]]:
-    """Each context with the names it is for. Certificates for the same names share one.
+    Raises ConfigError if the hook returns no context for a server.
 
     Of one name there may be an RSA and an ECDSA certificate: OpenSSL then gives each client what it can verify.
     """

@@ -1,4 +1,4 @@
-"""The certificate that a client has shown, as applications see it. What they do not ask for is not decoded.
+"""The certificate that a peer has shown, as applications see it. What they do not ask for is not decoded.
 
 Names are written as Apache's mod_ssl writes them (SSL_CLIENT_S_DN), so that what was compared there can be compared
 here: RFC 4514, the most specific part first, all but printable ASCII escaped.

@@ -20,10 +20,10 @@ from gevent import socket, subprocess
 
 from greenhttp.errors import StreamClosed, StreamTimeout, StreamTruncated, TLSError
 from greenhttp.green import openssl, tls
-from greenhttp.green.agreed import TLS
 from greenhttp.green.tls import Certificates
 from greenhttp.green.transport import SocketStream, connect
 from greenhttp.server import Server
+from greenhttp.tls.agreed import TLSInfo
 from tests.green.green import Background, turns, until
 from tests.tls import certificates as made
 
@@ -544,7 +544,7 @@ SHOWN = {
 def test_the_name_that_a_client_asks_for_chooses(
     serve: Serve, context_for: Callable[..., ssl.SSLContext], name: str
 ) -> None:
-    seen: list[TLS] = []
+    seen: list[TLSInfo] = []
     named = [("localhost",), ("*.shop.example",), ("shop.example",), ("exact.shop.example",)]
     contexts = [(names, context_for(*names)) for names in named]
     peer = serve(lambda stream: seen.append(stream.tls), contexts).peer(trusting(verify=False), name or None)
@@ -573,11 +573,10 @@ def test_what_was_agreed_on(serve: Serve, context: ssl.SSLContext, tmp_path: Pat
     (told,) = seen
     assert told[:4] == ("TLSv1.3", peer.ssl.cipher()[0], peer.ssl.cipher()[2], "localhost")
     assert (told.alpn, told.resumed, told.verified) == ("imap", False, True)
-    assert ssl.DER_cert_to_PEM_cert(told.certificate) == first(made.client().chain)
-    assert repr(told) == f"<TLS TLSv1.3 {told.cipher} for localhost>"
+    assert told.certificate.pem == first(made.client().chain)
     assert serving.errors == []
     assert serving.peer(trusting()).rest() == b""
-    assert seen[1][6:] == (None, False)
+    assert (seen[1].certificate, seen[1].verified) == (None, False)
 
 
 # ---- tickets

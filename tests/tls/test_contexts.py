@@ -9,6 +9,7 @@ import pytest
 
 from greenhttp import tls
 from greenhttp.errors import ConfigError
+from greenhttp.green.tls import Certificates
 from greenhttp.settings.values import Settings
 from greenhttp.tls import contexts
 from greenhttp.tls.material import read, read_one
@@ -204,7 +205,7 @@ def test_of_two_of_one_kind_the_first_counts(tmp_path):
 def test_certificates_choose_by_name(tmp_path):
     leaves = {"a": certificates.leaf("a.example"), "b": certificates.leaf("*.b.example")}
     material = read(made(tmp_path, **leaves))
-    chooser = contexts.certificates(material)
+    chooser = Certificates(contexts.named_contexts(material))
     assert [names for names, _ in chooser.contexts] == [("a.example",), ("*.b.example",)]
     first, second = (context for _, context in chooser.contexts)
     assert chooser.chosen("x.b.example") is second
@@ -230,7 +231,7 @@ def test_gunicorns_hook_makes_the_context(chain):
 
     ((_, context),) = contexts.named_contexts(read(Settings(certfile=chain)), hook)
     assert asked == [context] and context.minimum_version == ssl.TLSVersion.TLSv1_3
-    ((_, context),) = contexts.certificates(read(Settings(certfile=chain)), hook).contexts
+    ((_, context),) = contexts.named_contexts(read(Settings(certfile=chain)), hook)
     assert asked[1:] == [context]
 
 
