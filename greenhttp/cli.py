@@ -73,7 +73,7 @@ is ignored. INT or QUIT after another signal forces the exit. USR1 reopens the l
 
 With workers, HUP reads the settings again and replaces all workers, one at a time. USR2 replaces the program itself, in
 the same process. TTIN and TTOU add and remove a worker. WINCH drains all workers; HUP starts them again. Without
-workers, HUP reads the certificates again if --certfile is given; else, or with the terminal closed, it ends the process.
+workers and with --certfile, HUP reads the certificates again; else, or if the terminal has gone, it ends the process.
 
 Exit codes: 0 stopped by TERM, INT or QUIT; 1 an address or a log file cannot be used, or the exit was forced; 2 wrong
 usage or settings; 3 the application cannot be found or imported, or it could answer no request, or the workers keep
