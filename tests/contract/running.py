@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -224,10 +224,8 @@ class SecureClient(Client):
         self.sock.sendall(self.outgoing.read())
 
     def finish(self) -> None:
-        try:
+        with suppress(ssl.SSLWantReadError):  # the server's goodbye comes behind its answer
             self.tls.unwrap()
-        except ssl.SSLWantReadError:
-            pass  # the server's goodbye comes behind its answer
         self.sock.sendall(self.outgoing.read())
         super().finish()
 

@@ -157,7 +157,8 @@ FAULTS = (
         "what is encrypted and has not left does not count as output",
         (Change(TRANSPORT, "SocketStream.pending",
                 "return size if self.layer is None else size + self.layer.held_back()", "return size"),
-         Change(TRANSPORT, "SocketStream.settle", "return self.layer is None or self.layer.settle(self, self.finishing)",
+         Change(TRANSPORT, "SocketStream.settle",
+                "return self.layer is None or self.layer.settle(self, self.finishing)",
                 "return self.layer is None or self.layer.settle(self, self.finishing) or True")),
     ),
     Fault(
@@ -179,7 +180,8 @@ FAULTS = (
         "the end of a connection without a goodbye is taken for nothing",
         (Change(TLS, "DirectLayer.ended", "            if operation.ended:\n                self.over = CUT\n",
                 "            pass\n"),
-         Change(TLS, "SimpleLayer.reading", "            if n == 0:\n                self.over = CUT\n                return b\"\"\n",
+         Change(TLS, "SimpleLayer.reading",
+                "            if n == 0:\n                self.over = CUT\n                return b\"\"\n",
                 "            if n == 0:\n                return None\n")),
     ),
     Fault(
@@ -190,7 +192,7 @@ FAULTS = (
     Fault(
         "19g",
         "a connection is closed with the client's goodbye unread",
-        (Change(TRANSPORT, "SocketStream.release", "                greenhttp_clear(self.fd) ", "                pass "),),
+        (Change(TRANSPORT, "SocketStream.release", "greenhttp_clear(self.fd) ", "pass "),),
     ),
     Fault(
         "19h",

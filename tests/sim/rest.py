@@ -11,8 +11,8 @@ KEPT = (
     "Wait", "Connection", "SocketStream", "SpawnedJob", "FilePart", "Arrival", "Proxied", "DirectLayer", "SimpleLayer",
 )  # fmt: skip
 COUNTS = (
-    "connections", "arriving", "handshaking", "fresh", "heading", "queued", "running", "overdue", "flushing", "draining",
-    "lingering", "body", "writing", "pool_ready", "pool_waiting",
+    "connections", "arriving", "handshaking", "fresh", "heading", "queued", "running", "overdue", "flushing",
+    "draining", "lingering", "body", "writing", "pool_ready", "pool_waiting",
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """TLS in a world: certificates, and the clients' end of it, over the bytes that world.c moves.
 
-Records are split anywhere and stuck together; handshakes come late, stall, are given up in the middle, or something else
-comes in their place; ends come with a goodbye (close_notify) or without one.
+Records are split anywhere and stuck together; handshakes come late, stall, are given up in the middle, or something
+else comes in their place; ends come with a goodbye (close_notify) or without one.
 
 What OpenSSL draws comes from the world's seed (`world.c`), and signatures are Ed25519's, all of one size: so a world is
 the same each time, with each of its bytes.

@@ -1,4 +1,4 @@
-"""Two certificates with their keys, of Ed25519 and in use nowhere else, for tests that need the same bytes each time."""
+"""Two certificates with their keys, of Ed25519: for tests that need the same bytes each time."""
 
 CERTIFICATES = {  # with their keys, in use nowhere else
     "a.sim": """\
