@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import ssl
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from greenhttp.http import preface
 from greenhttp.server import Server
 from greenhttp.testing import every_split
 from tests import proxied as px
+from tests.contract.process import shown as certificates_of
 from tests.foreign import collecting, in_compiled_code
 from tests.green.green import until
 
@@ -96,10 +98,13 @@ def serve(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> I
     caplog.set_level(logging.INFO, "greenhttp")
     started: list[Serving] = []
 
-    def start(bind: str = "127.0.0.1:0", proxy_protocol: str = "any", **settings: Any) -> Serving:
+    def start(
+        bind: str = "127.0.0.1:0", proxy_protocol: str = "any", certificates: Any = None, **settings: Any
+    ) -> Serving:
         app = tell if request.param == "stream" else answer
         settings = {"bind": bind, "proxy_protocol": proxy_protocol, "interface": request.param, **settings}
         server = Server(app, **settings)
+        server.certificates = certificates
         server.start()
         started.append(Serving(server, caplog))
         return started[-1]
@@ -379,9 +384,7 @@ def test_a_child_that_is_forked_while_a_header_is_read_ends(
         assert client.send(b"" if len(sent) > 7 else px.v1()[7:] + ASK).said().startswith("True ")
 
 
-def test_a_newcomer_comes_in_once_an_arrival_has_been_looked_at(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_newcomer_comes_in_once_an_arrival_has_been_looked_at(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every place is taken by one that foreign code holds up, so that it cannot go; then it can."""
     gate, inside = Event(), Event()
     parse = preface.parse
@@ -422,3 +425,57 @@ def test_half_headers_go_before_smaller_input_of_others(serve: Serve) -> None:
 def test_without_the_protocol_nothing_is_known(serve: Serve) -> None:
     client = serve(proxy_protocol="off").connect(ASK)
     assert client.said() == f"True {client.name} None"
+
+
+# ---- before a handshake
+
+
+@pytest.mark.parametrize("way", ["direct", "simple"])
+@pytest.mark.parametrize("header", [px.v1("1.2.3.4", 1, "1.2.3.5", 2), px.v2("1.2.3.4", 1)], ids=["v1", "v2"])
+def test_a_header_comes_before_the_handshake_and_both_in_any_pieces(serve: Serve, header: bytes, way: str) -> None:
+    serving = serve(certificates=certificates_of(way))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for cut in (0, 1, len(header) - 1, len(header), len(header) + 1, len(header) + 6, len(header) + 90):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing)
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        first = header + outgoing.read()
+        client = serving.connect(first[:cut])
+        serving.until(**({"arriving": 1} if cut < len(header) else {"handshaking": 1}))
+        client.send(first[cut:])
+        incoming.write(client.sock.recv(65536))
+        tls.do_handshake()
+        tls.write(ASK)
+        client.send(outgoing.read())
+        got = b""
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            while True:
+                try:
+                    piece = tls.read()
+                except ssl.SSLWantReadError:
+                    incoming.write(client.sock.recv(65536))
+                else:
+                    if not piece:
+                        break
+                    got += piece
+        assert b"True ('1.2.3.4', 1) <Proxied v" in got
+        serving.until(arriving=0, handshaking=0)
+
+
+def test_a_handshake_without_a_header_is_closed_and_named(serve: Serve) -> None:
+    serving = serve(certificates=certificates_of("direct"))
+    client = serving.connect(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+    assert client.rest() == b""
+    (entry,) = serving.log(1)
+    assert "TLS came instead of a PROXY header" in entry[1]
+
+
+@pytest.mark.parametrize("header", [px.v1(), px.v2()], ids=["v1", "v2"])
+def test_the_time_of_a_handshake_begins_behind_the_header(serve: Serve, header: bytes) -> None:
+    serving = serve(certificates=certificates_of("direct"), tls_timeout=0.05, proxy_timeout=60)
+    client = serving.connect(header + b"\x16\x03\x01")
+    assert client.rest() == b""
+    (entry,) = serving.log(1)
+    assert entry[1].endswith("connection closed: no whole TLS handshake came within 0.05 s (tls_timeout)")
