@@ -14,7 +14,7 @@ cdef class Spawner:
     cdef Board board                # lists what runs, for other threads and processes to see; None: nobody looks
     cdef Arrivals arrivals          # connections that are not the handler's yet; None: each is, from accept on
     cdef readonly Phase arriving    # accepted, what comes before the handler not complete
-    cdef readonly Phase handshaking # the handshake of TLS is due, or not over
+    cdef readonly Phase handshaking     # the handshake of TLS is due, or not over
     cdef readonly Phase fresh       # accepted, its green thread has not begun
     cdef readonly Phase running     # in the handler
     cdef readonly Phase flushing    # the handler is done, not all of its output has left

@@ -18,7 +18,7 @@ cdef class Service:
     cdef Board board                # lists what runs, for other threads and processes to see; None: nobody looks
     cdef Arrivals arrivals          # connections that are not HTTP's yet; None: each is, from accept on
     cdef readonly Phase arriving    # accepted, what comes before HTTP not complete
-    cdef readonly Phase handshaking # the handshake of TLS is due, or not over
+    cdef readonly Phase handshaking     # the handshake of TLS is due, or not over
     cdef readonly Phase fresh       # accepted, first head not complete
     cdef readonly Phase heading     # a later head has begun
     cdef readonly Phase idle        # between two requests
