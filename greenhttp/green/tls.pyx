@@ -269,17 +269,23 @@ cdef class Certificates:
         given = tuple([(tuple(names), context) for names, context in contexts])
         if not given:
             raise ValueError("at least one certificate is needed")
-        for _, context in given:
+        for names, context in given:
             if not isinstance(context, _ssl._SSLContext):       # what ssl.SSLContext is may have been patched since
                 raise TypeError(f"an ssl.SSLContext is needed, not {type(context).__name__}")
-        self.contexts = given           # not before: whoever ends looks into them
-        self.exact, self.wild = {}, {}
-        for names, context in self.contexts:
+            for name in names:
+                if not isinstance(name, str):
+                    raise TypeError(f"a server's name is a str, not {type(name).__name__}")
+        if self.contexts is not None:
+            raise RuntimeError("certificates do not change; make others")
+        exact, wild = {}, {}
+        for names, context in given:
             for name in names:
                 name = name.rstrip(".").lower().encode("idna" if not name.isascii() else "ascii")
-                where, name = (self.wild, name[2:]) if name.startswith(b"*.") else (self.exact, name)
+                where, name = (wild, name[2:]) if name.startswith(b"*.") else (exact, name)
                 where.setdefault(name, context)
-        self.first = self.contexts[0][1]
+        self.exact, self.wild = exact, wild
+        self.first = given[0][1]
+        self.contexts = given           # not before: whoever ends looks into them
         several = len(self.contexts) > 1
         self.direct = lib != NULL and not any([has_callbacks(context) for _, context in self.contexts])
         if lib != NULL:
@@ -290,8 +296,6 @@ cdef class Certificates:
                 lib.SSL_CTX_set_ex_data(pointer_of(self.first), owner_at, <void*>self)
             lib.SSL_CTX_callback_ctrl(pointer_of(self.first), CTRL_SNI_CALLBACK, <void (*)() noexcept>on_server_name)
         elif several and self.first.sni_callback is None:
-            exact, wild = self.exact, self.wild
-
             def by_name(connection, name, context):
                 found = find(exact, wild, name.encode() if name is not None else None)
                 if found is not None:
@@ -327,11 +331,11 @@ cdef class Certificates:
         Returns False where that cannot be done (see `openssl`): tickets are valid in this process alone then.
         """
         cdef int count = 0
-        keys = list(keys)[:TICKET_KEYS]
-        if lib == NULL:
-            return False
+        keys = [bytes(memoryview(key)) for key in keys][:TICKET_KEYS]
         if any([len(key) != TICKET_KEY for key in keys]):
             raise ValueError(f"a ticket key has {TICKET_KEY} bytes")
+        if lib == NULL:
+            return False
         for key in keys:
             memcpy(self.tickets.keys[count], PyBytes_AS_STRING(key), TICKET_KEY)
             count += 1

@@ -614,10 +614,26 @@ def test_tickets_are_taken_by_whoever_has_their_key(
     assert seen == [False, resumed]
 
 
-def test_a_ticket_key_has_its_size(context: ssl.SSLContext) -> None:
-    if not openssl.reason():
-        with pytest.raises(ValueError, match="80 bytes"):
-            Certificates([((), context)]).set_ticket_keys([b"short"])
+@pytest.mark.parametrize(
+    ("key", "error"), [(b"short", ValueError), ([b"k"] * 80, TypeError), ("k" * 80, TypeError), (80, TypeError)],
+    ids=["short", "a list", "str", "int"],
+)  # fmt: skip
+def test_a_ticket_key_is_80_bytes(context: ssl.SSLContext, key: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Certificates([((), context)]).set_ticket_keys([key])
+
+
+@DIRECT
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_ticket_keys_are_any_bytes(serve: Serve, context_for: Callable[..., ssl.SSLContext], kind: Any) -> None:
+    ours, session = trusting(), None
+    for keys in ([kind(KEYS[0])], [KEYS[0]]):
+        certificates = Certificates([((), context_for())])
+        certificates.set_ticket_keys(keys)
+        peer = serve(lambda stream: stream.write(b"hello"), certificates).peer(ours, session=session)
+        assert peer.rest() == b"hello"
+        session = peer.ssl.session
+    assert peer.ssl.session_reused
 
 
 # ---- contexts that change
@@ -741,6 +757,28 @@ def test_certificates_that_share_a_context(serve: Serve, context_for: Callable[.
 def test_what_certificates_are_made_of(contexts: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         Certificates(contexts)
+
+
+def test_a_name_is_a_str(context: ssl.SSLContext) -> None:
+    with pytest.raises(TypeError, match="a server's name is a str, not bytes"):
+        Certificates([((b"localhost",), context)])
+
+
+def test_wrong_certificates_for_starttls(context: ssl.SSLContext) -> None:
+    with pair() as (stream, _peer):
+        with pytest.raises(TypeError, match="SSLContext is needed, not str"):
+            stream.start_tls([("a.example", "cert.pem")], server_side=True)
+        gc.collect()
+
+
+def test_certificates_are_made_once(serve: Serve, context_for: Callable[..., ssl.SSLContext]) -> None:
+    contexts = [(("localhost",), context_for()), (("shop.example",), context_for("shop.example"))]
+    certificates = Certificates(contexts)
+    with pytest.raises(RuntimeError, match="do not change"):
+        certificates.__init__(contexts[1:])  # type: ignore[misc]
+    peer = serve(echo, certificates).peer(name="localhost")
+    peer.send(b"hello")
+    assert peer.receive(5) == b"hello"
 
 
 # ---- among others
