@@ -18,7 +18,6 @@ cdef class Certificates:
     cdef dict wild                      # what follows the first label -> SSLContext
     cdef object first
     cdef bint direct                    # all of them are such as OpenSSL can be called for directly
-    cdef TicketKeys tickets
 
     cdef object choose(self, bytes name)
     cdef bint is_direct(self) except -1
@@ -29,7 +28,7 @@ cdef class DirectLayer(Layer):
     cdef char* held
     cdef uint32_t held_size
     cdef uint32_t problem               # OpenSSL's number of what went wrong
-    cdef object certificates            # during the handshake, in which OpenSSL may ask them
+    cdef Certificates certificates      # during the handshake, in which OpenSSL may ask them
 
     cdef int begin(self, Stream stream) except -1
     cdef int leave(self, Stream stream, bint last, bint wait) except -1
@@ -40,7 +39,7 @@ cdef class DirectLayer(Layer):
 
 cdef class SimpleLayer(Layer):
     cdef object ssl                     # an ssl.SSLObject
-    cdef object certificates            # during the handshake, in which they are asked, and may have been replaced
+    cdef Certificates certificates      # during the handshake, in which they are asked, and may have been replaced
     cdef bytes name                     # of the server, for which the client has asked
     cdef object incoming
     cdef object outgoing

@@ -19,10 +19,9 @@ cimport cython
 from cpython.object cimport PyObject
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
-from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdint cimport int64_t, uint32_t, uintptr_t
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
 from greenhttp.green.chunks cimport CHUNK, borrow, count_held, hand_back
@@ -95,12 +94,11 @@ cdef Operation operation
 cdef char gathered[RECORD]
 cdef char bin[RECORD]
 cdef void* bio = NULL
-cdef int owner_at = -1          # which of a context's places for others are ours: its Certificates,
-cdef int tickets_at = -1        # and the keys of its tickets
+cdef int tickets_at = -1        # which of a context's places for others is ours: the keys of its tickets
 cdef Library* lib = libssl()
-cdef bint directly = False      # a handshake goes on in which OpenSSL must not come to a callback in Python
-cdef bytes asked = None         # the host for which a client asks to whom an SSLObject speaks,
-cdef unsigned long asked_in = 0     # in this thread: SSLObject lets others run
+cdef PyObject* shaking = NULL   # the DirectLayer for which OpenSSL is in a handshake
+cdef dict shaking_simply = {}   # address of _ssl's object for a connection -> its SimpleLayer; for SSLObject lets
+                                # other threads run, and a callback in Python anybody
 
 
 cdef int bio_read(void* self, char* into, int size) noexcept:
@@ -161,9 +159,14 @@ cdef long bio_control(void* self, int what, long number, void* pointer) noexcept
     return what == BIO_CTRL_FLUSH
 
 
+cdef void free_tickets(void* context, void* keys, void* ad, int at, long number, void* argument) noexcept nogil:
+    """OpenSSL's callback for the end of a context."""
+    free(keys)
+
+
 cdef int prepare() except -1:
     """Make the BIO, once."""
-    global bio, owner_at, tickets_at
+    global bio, tickets_at
     cdef void* method
     if bio != NULL or lib == NULL:
         return 0
@@ -176,9 +179,8 @@ cdef int prepare() except -1:
     if bio == NULL:
         raise MemoryError
     lib.BIO_set_init(bio, 1)
-    owner_at = lib.CRYPTO_get_ex_new_index(EX_DATA_OF_CONTEXT, 0, NULL, NULL, NULL, NULL)
-    tickets_at = lib.CRYPTO_get_ex_new_index(EX_DATA_OF_CONTEXT, 0, NULL, NULL, NULL, NULL)
-    if owner_at < 0 or tickets_at < 0:
+    tickets_at = lib.CRYPTO_get_ex_new_index(EX_DATA_OF_CONTEXT, 0, NULL, NULL, NULL, <void*>free_tickets)
+    if tickets_at < 0:
         raise MemoryError
     return 0
 
@@ -188,28 +190,32 @@ prepare()
 # Which certificate ----------------------------------------------------------------------------------------------------
 
 cdef int on_server_name(void* connection, int* alert, void* argument) noexcept with gil:
-    """OpenSSL's servername callback (RFC 6066 3). SSLObject lets go of the interpreter's lock before it comes here."""
-    global asked, asked_in
+    """OpenSSL's servername callback (RFC 6066 3). SSLObject lets go of the interpreter's lock before it comes here.
+
+    A context may be in several Certificates, so the connection says whose names count.
+    """
     cdef const char* name = lib.SSL_get_servername(connection, 0)
-    cdef void* owner = lib.SSL_CTX_get_ex_data(lib.SSL_get_SSL_CTX(connection), owner_at)
-    cdef Certificates certificates
+    cdef PyObject* inner = <PyObject*>lib.SSL_get_ex_data(connection, OF_PYTHON)
+    cdef SimpleLayer simply
+    cdef DirectLayer layer
     cdef object context
     if name == NULL:
         return SNI_OK
     try:
-        if not directly:
-            asked = name
-            asked_in = PyThread_get_thread_ident()
-        if owner == NULL:
+        if inner != NULL:
+            simply = shaking_simply.get(<uintptr_t>inner)
+            if simply is None:
+                return SNI_OK                   # somebody else's connection
+            simply.name = name
+            context = simply.certificates.choose(name)
+            if context is not None and context is not simply.certificates.first:
+                # Not behind its back: the callback for secrets (keylog) takes the file of the context that it knows,
+                # and keeps the lock if that has none (CPython 3.11).
+                (<object>inner).context = context
             return SNI_OK
-        certificates = <Certificates>owner
-        context = certificates.choose(name)
-        if context is None or context is certificates.first:
-            return SNI_OK
-        if not directly:
-            # Not behind its back: the callback for secrets (keylog) takes the file of the context that it knows, and
-            # keeps the lock if that has none (CPython 3.11).
-            (<object><PyObject*>lib.SSL_get_ex_data(connection, OF_PYTHON)).context = context
+        layer = <DirectLayer>shaking
+        context = layer.certificates.choose(name)
+        if context is None or context is layer.certificates.first:
             return SNI_OK
     except BaseException:
         return SNI_FATAL
@@ -217,6 +223,16 @@ cdef int on_server_name(void* connection, int* alert, void* argument) noexcept w
         return SNI_FATAL                # set since the handshake began: see Certificates.layer
     lib.SSL_set_SSL_CTX(connection, pointer_of(context))
     return SNI_OK
+
+
+def _by_name(connection, name, context):
+    """The same for Python's own callback, where there is no library."""
+    cdef SimpleLayer layer = shaking_simply.get(<uintptr_t><PyObject*>connection._sslobj)
+    if layer is not None and name is not None:
+        layer.name = name.encode()
+        found = layer.certificates.choose(layer.name)
+        if found is not None:
+            connection.context = found
 
 
 cdef int on_ticket(
@@ -249,7 +265,6 @@ cdef int on_ticket(
     return 0
 
 
-@cython.no_gc_clear             # its end needs the contexts
 cdef class Certificates:
     """Certificates(contexts)\n--\n
     What a listener shows its clients.
@@ -286,32 +301,13 @@ cdef class Certificates:
         self.exact, self.wild = exact, wild
         self.first = given[0][1]
         self.contexts = given           # not before: whoever ends looks into them
-        several = len(self.contexts) > 1
-        self.direct = lib != NULL and not any([has_callbacks(context) for _, context in self.contexts])
-        if lib != NULL:
-            # Of a Python callback that the context may have, OpenSSL would know nothing any more.
-            if has_callbacks(self.first) and self.first.sni_callback is not None:
-                return
-            if several:                     # else it may be that others, of several, show this one too
-                lib.SSL_CTX_set_ex_data(pointer_of(self.first), owner_at, <void*>self)
+        self.direct = lib != NULL and not any([has_callbacks(context) for _, context in given])
+        # It stays where it is, finds nothing where no connection of ours is, and is not put in place of another's.
+        if lib == NULL:
+            if self.first.sni_callback is None:
+                self.first.sni_callback = _by_name
+        elif not has_callbacks(self.first) or self.first.sni_callback is None:
             lib.SSL_CTX_callback_ctrl(pointer_of(self.first), CTRL_SNI_CALLBACK, <void (*)() noexcept>on_server_name)
-        elif several and self.first.sni_callback is None:
-            def by_name(connection, name, context):
-                found = find(exact, wild, name.encode() if name is not None else None)
-                if found is not None:
-                    connection.context = found
-
-            self.first.sni_callback = by_name
-
-    def __dealloc__(self):
-        if lib == NULL or self.contexts is None:
-            return
-        # The callbacks stay where they are, and find nothing; unless somebody else shows these contexts by now.
-        for _, context in self.contexts:
-            if lib.SSL_CTX_get_ex_data(pointer_of(context), tickets_at) == <void*>&self.tickets:
-                lib.SSL_CTX_set_ex_data(pointer_of(context), tickets_at, NULL)
-            if lib.SSL_CTX_get_ex_data(pointer_of(context), owner_at) == <void*>self:
-                lib.SSL_CTX_set_ex_data(pointer_of(context), owner_at, NULL)
 
     cdef object choose(self, bytes name):
         return find(self.exact, self.wild, name)
@@ -330,20 +326,29 @@ cdef class Certificates:
 
         Returns False where that cannot be done (see `openssl`): tickets are valid in this process alone then.
         """
-        cdef int count = 0
+        cdef int count
+        cdef TicketKeys* tickets
         keys = [bytes(memoryview(key)) for key in keys][:TICKET_KEYS]
         if any([len(key) != TICKET_KEY for key in keys]):
             raise ValueError(f"a ticket key has {TICKET_KEY} bytes")
         if lib == NULL:
             return False
-        for key in keys:
-            memcpy(self.tickets.keys[count], PyBytes_AS_STRING(key), TICKET_KEY)
-            count += 1
-        self.tickets.count = count
         for _, context in self.contexts:
+            # A context's own: it may be in other Certificates too, which end before.
+            tickets = <TicketKeys*>lib.SSL_CTX_get_ex_data(pointer_of(context), tickets_at)
+            if tickets == NULL:
+                tickets = <TicketKeys*>calloc(1, sizeof(TicketKeys))
+                if tickets == NULL or lib.SSL_CTX_set_ex_data(pointer_of(context), tickets_at, tickets) != 1:
+                    free(tickets)
+                    raise MemoryError
+            count = 0
+            for key in keys:
+                memcpy(tickets.keys[count], PyBytes_AS_STRING(key), TICKET_KEY)
+                count += 1
+            tickets.count = count
             if lib.SSL_CTX_callback_ctrl(
                 pointer_of(context), CTRL_TICKET_CALLBACK, <void (*)() noexcept>on_ticket
-            ) != 1 or lib.SSL_CTX_set_ex_data(pointer_of(context), tickets_at, &self.tickets) != 1:
+            ) != 1:
                 return False
         return True
 
@@ -594,16 +599,17 @@ cdef class DirectLayer(Layer):
         return self.leave(stream, last, False)
 
     cdef Handshake shake(self, Stream stream) except *:
-        global directly
+        global shaking
+        cdef PyObject* outer = shaking
         cdef uint32_t before = stream.in_end - stream.in_pos
         cdef int result
         self.begin(stream)
         if before:
             operation.before = stream.inbuf + stream.in_pos
             operation.before_size = before
-        directly = True
+        shaking = <PyObject*>self
         result = lib.SSL_do_handshake(self.ssl)
-        directly = False
+        shaking = outer
         stream.consume(before - operation.before_size)
         if result == 1:
             self.leave(stream, False, True)             # tickets: see `settle`
@@ -891,19 +897,18 @@ cdef class SimpleLayer(Layer):
         return self.leave(stream, last, False)
 
     cdef Handshake shake(self, Stream stream) except *:
-        global asked
         cdef Py_ssize_t n = 1
+        cdef object inner = <uintptr_t><PyObject*>self.ssl._sslobj
         if stream.in_end > stream.in_pos:
             self.incoming.write(stream.cut(stream.in_end - stream.in_pos))
         while True:
             try:
-                asked = None
+                if self.certificates is not None:
+                    shaking_simply[inner] = self
                 try:
                     self.ssl.do_handshake()
                 finally:
-                    if asked is not None and asked_in == PyThread_get_thread_ident():
-                        self.name = asked
-                        asked = None
+                    shaking_simply.pop(inner, None)
                 self.leave(stream, False, True)
                 self.certificates = None
                 return SHAKEN

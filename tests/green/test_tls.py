@@ -739,6 +739,58 @@ def test_contexts_that_go_while_handshakes_are_under_way(
     assert set(serving.layers) == {{"direct": "DirectLayer", "simple": "SimpleLayer"}[way]}
 
 
+def shown(name: str, peer: Any) -> tuple[str, ...]:
+    """Ask for a server; the names in the certificate that is shown."""
+    client = Peer(None, trusting(verify=False), name, sock=peer)
+    certificate = ssl.DER_cert_to_PEM_cert(client.ssl.getpeercert(True))
+    return next(names for names in ((), ("shop.example",)) if certificate == first(made.leaf(*names).chain))
+
+
+def test_two_at_once_that_share_contexts(context_for: Callable[..., ssl.SSLContext]) -> None:
+    """STARTTLS with the same pairs: the end of one handshake takes no names from the other, nor does another's start."""
+    contexts = [(("localhost",), context_for()), (("shop.example",), context_for("shop.example"))]
+    with pair() as (one, first_peer), pair() as (other, second_peer):
+        shaking = gevent.spawn(one.start_tls, contexts, server_side=True)
+        turns()
+        later = gevent.spawn(other.start_tls, contexts, server_side=True)
+        turns()
+        assert shown("shop.example", second_peer) == ("shop.example",)
+        later.get(timeout=10)
+        del later
+        gc.collect()
+        assert shown("shop.example", first_peer) == ("shop.example",)
+        shaking.get(timeout=10)
+
+
+def test_each_listener_has_its_own_names(context_for: Callable[..., ssl.SSLContext]) -> None:
+    """Two Certificates with the same first context and other names."""
+    default, shop = context_for(), context_for("shop.example")
+    both = Certificates([((), default), (("shop.example",), shop)])
+    Certificates([((), default), (("other.example",), shop)])
+    alone = Certificates([((), default)])
+    for certificates, names in ((both, ("shop.example",)), (alone, ())):
+        with pair() as (stream, peer):
+            shaking = gevent.spawn(stream.start_tls, certificates, server_side=True)
+            assert shown("shop.example", peer) == names
+            shaking.get(timeout=10)
+            assert stream.tls.server_name == "shop.example"
+
+
+@DIRECT
+def test_the_end_of_certificates_takes_no_ticket_keys(serve: Serve, context: ssl.SSLContext) -> None:
+    certificates, others = Certificates([((), context)]), Certificates([((), context)])
+    assert certificates.set_ticket_keys(KEYS[:1])
+    assert others.set_ticket_keys(KEYS[:1])
+    serving, ours = serve(lambda stream: stream.write(b"hello"), certificates), trusting()
+    peer = serving.peer(ours)
+    assert peer.rest() == b"hello"
+    del others
+    gc.collect()
+    again = serving.peer(ours, session=peer.ssl.session)
+    assert again.rest() == b"hello"
+    assert again.ssl.session_reused
+
+
 def test_certificates_that_share_a_context(serve: Serve, context_for: Callable[..., ssl.SSLContext]) -> None:
     """The end of one takes nothing from the other."""
     contexts = [(("localhost",), context_for()), (("shop.example",), context_for("shop.example"))]
