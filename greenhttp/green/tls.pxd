@@ -19,7 +19,7 @@ cdef class Certificates:
     cdef object first
     cdef bint direct                    # all of them are such as OpenSSL can be called for directly
 
-    cdef object choose(self, bytes name)
+    cdef object choose(self, const char* name)
     cdef bint is_direct(self) except -1
     cdef Layer layer(self, int fd)
 

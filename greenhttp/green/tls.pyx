@@ -22,7 +22,7 @@ from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
 from greenhttp.green.chunks cimport CHUNK, borrow, count_held, hand_back
 from greenhttp.green.layer cimport BROKEN, CUT, OPEN, PARTED, SHAKEN, SHAKING, Handshake, Layer
@@ -72,6 +72,7 @@ cdef enum:
     MOST_GIVEN = 49152          # plaintext encrypted before it is sent
     MOST_TAKEN = 262144         # received for one `take`: a flood of records without content must come to an end
     MOST_REPLIES = 65536        # what OpenSSL itself answers meanwhile, and the peer does not read
+    MOST_NAME = 255             # of a server; OpenSSL takes no longer one
 
 force_simple = False            # for tests and measurements: SSLObject also where the direct way would do
 
@@ -194,10 +195,12 @@ cdef int on_server_name(void* connection, int* alert, void* argument) noexcept w
 
     A context may be in several Certificates, so the connection says whose names count.
     """
+    global operation, shaking
     cdef const char* name = lib.SSL_get_servername(connection, 0)
     cdef PyObject* inner = <PyObject*>lib.SSL_get_ex_data(connection, OF_PYTHON)
     cdef SimpleLayer simply
     cdef DirectLayer layer
+    cdef Operation ours
     cdef object context
     if name == NULL:
         return SNI_OK
@@ -213,8 +216,18 @@ cdef int on_server_name(void* connection, int* alert, void* argument) noexcept w
                 # and keeps the lock if that has none (CPython 3.11).
                 (<object>inner).context = context
             return SNI_OK
+        if shaking == NULL or (<DirectLayer>shaking).ssl != connection:
+            return SNI_OK                       # somebody else's, too
         layer = <DirectLayer>shaking
-        context = layer.certificates.choose(name)
+        # Nothing in there lets others run. If ever something did, they would not meet what is in use.
+        ours = operation
+        memset(&operation, 0, sizeof(operation))
+        try:
+            context = layer.certificates.choose(name)
+        finally:
+            free(operation.out)
+            operation = ours
+            shaking = <PyObject*>layer
         if context is None or context is layer.certificates.first:
             return SNI_OK
     except BaseException:
@@ -309,12 +322,13 @@ cdef class Certificates:
         elif not has_callbacks(self.first) or self.first.sni_callback is None:
             lib.SSL_CTX_callback_ctrl(pointer_of(self.first), CTRL_SNI_CALLBACK, <void (*)() noexcept>on_server_name)
 
-    cdef object choose(self, bytes name):
-        return find(self.exact, self.wild, name)
+    cdef object choose(self, const char* name):
+        return find(self.exact, self.wild, name, strlen(name))
 
     def chosen(self, str name):
         """The context for a server name; the first where none is for that name."""
-        context = self.choose(name.encode())
+        cdef bytes wanted = name.encode()
+        context = find(self.exact, self.wild, PyBytes_AS_STRING(wanted), PyBytes_GET_SIZE(wanted))
         return self.first if context is None else context
 
     def set_ticket_keys(self, keys):
@@ -390,16 +404,24 @@ cdef class Certificates:
         return made
 
 
-cdef object find(dict exact, dict wild, bytes name):
-    """The context for a server name, or None."""
-    if name is None:
+cdef object find(dict exact, dict wild, const char* name, size_t size):
+    """The context for a server name, or None.
+
+    Makes bytes and nothing that the collector counts: no tuple of arguments, no bound method. In the middle of OpenSSL
+    no other green thread may be let run.
+    """
+    cdef char lower[MOST_NAME]
+    cdef const char* dot
+    cdef size_t i
+    if size > MOST_NAME:
         return None
-    name = name.lower()
-    found = exact.get(name)
+    for i in range(size):
+        lower[i] = name[i] + 32 if 65 <= name[i] <= 90 else name[i]
+    found = exact.get(PyBytes_FromStringAndSize(lower, size))
     if found is None:
-        dot = name.find(b".")               # no tuple is made: OpenSSL must not be left for what the collector lets run
-        if dot >= 0:
-            found = wild.get(name[dot + 1:])
+        dot = <const char*>memchr(lower, 46, size)
+        if dot != NULL:
+            found = wild.get(PyBytes_FromStringAndSize(dot + 1, size - (dot + 1 - lower)))
     return found
 
 
@@ -450,7 +472,7 @@ cdef class DirectLayer(Layer):
         cdef int problem = 0
         while sent < operation.out_size and not wait:
             n = c_send(
-                operation.fd, operation.out + sent, operation.out_size - sent,
+                self.fd, operation.out + sent, operation.out_size - sent,
                 MSG_NOSIGNAL | (MSG_MORE if last else 0),
             )
             if n >= 0:

@@ -24,6 +24,7 @@ from greenhttp.green.tls import Certificates
 from greenhttp.green.transport import SocketStream, connect
 from greenhttp.server import Server
 from greenhttp.tls.agreed import TLSInfo
+from tests.foreign import collecting, in_compiled_code
 from tests.green.green import Background, turns, until
 from tests.tls import certificates as made
 
@@ -551,6 +552,21 @@ def test_the_name_that_a_client_asks_for_chooses(
     assert peer.rest() == b""
     assert ssl.DER_cert_to_PEM_cert(peer.ssl.getpeercert(True)) == first(made.leaf(*SHOWN[name]).chain)
     assert seen[0].server_name == (name or None)
+
+
+@in_compiled_code
+def test_to_choose_makes_nothing_that_the_collector_counts(context_for: Callable[..., ssl.SSLContext]) -> None:
+    """It happens in the middle of OpenSSL, where no other green thread may be let run."""
+    certificates = Certificates([((), context_for()), (("shop.example", "*.shop.example"), context_for())])
+    choosing = False
+    with collecting(lambda: None, lambda: choosing) as hits:
+        choosing = True
+        certificates.chosen("Shop.Example")
+        certificates.chosen("WWW.shop.example")
+        certificates.chosen("else.example")
+        choosing = False
+    assert hits == []
+    assert certificates.chosen("WWW.shop.Example") is certificates.contexts[1][1]
 
 
 def test_what_was_agreed_on(serve: Serve, context: ssl.SSLContext, tmp_path: Path) -> None:
