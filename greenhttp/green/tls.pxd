@@ -34,6 +34,7 @@ cdef class DirectLayer(Layer):
     cdef int leave(self, Stream stream, bint last, bint wait) except -1
     cdef void forget(self) noexcept
     cdef int ended(self, int result) except -1
+    cdef bint called_back(self) noexcept
     cdef Py_ssize_t read(self, Stream stream, char* into, size_t size) except -2
     cdef object broken(self, Stream stream)
 

@@ -19,7 +19,7 @@ cimport cython
 from cpython.object cimport PyObject
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EPIPE, errno
 from libc.stdint cimport int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
@@ -521,10 +521,10 @@ cdef class DirectLayer(Layer):
         cdef int got, failure
         if self.over == BROKEN:
             raise self.broken(stream)
+        self.unfinished = False
         if self.over != OPEN:
             return 0
         self.begin(stream)
-        self.unfinished = False
         while True:
             got = lib.SSL_read(self.ssl, into + n, <int>min(size - n, <size_t>0x7fffffff))
             if got <= 0:
@@ -544,7 +544,9 @@ cdef class DirectLayer(Layer):
             if self.held_size > MOST_REPLIES and self.over == OPEN:
                 self.over = BROKEN
         if n:
-            return n                                    # how it has ended is for the next call
+            if self.over != OPEN:
+                self.unfinished = True                  # how it has ended is for the next call, and comes by itself
+            return n
         if failure:
             stream.failed = True
             errno_set(failure)
@@ -556,6 +558,7 @@ cdef class DirectLayer(Layer):
     cdef object broken(self, Stream stream):
         stream.failed = True
         self.said = True
+        self.unfinished = False
         return TLSError(f"the peer's TLS cannot be read: {words(self.problem)}")
 
     cdef Py_ssize_t take(self, Stream stream, char* into, size_t size) except -2:
@@ -575,6 +578,10 @@ cdef class DirectLayer(Layer):
                 return -1
         if self.over == BROKEN:
             raise self.broken(stream)
+        if self.said:                                   # as the system does for a plain one
+            stream.failed = True
+            errno_set(EPIPE)
+            PyErr_SetFromErrno(OSError)                 # raises
         self.begin(stream)
         while i < count and total < MOST_GIVEN:
             n = parts[i].iov_len - at
@@ -620,11 +627,24 @@ cdef class DirectLayer(Layer):
                 lib.ERR_clear_error()       # in the middle of its handshake; whoever calls OpenSSL next would be told
         return self.leave(stream, last, False)
 
+    cdef bint called_back(self) noexcept:
+        """Whether the context in use has got a callback since it was chosen: see Certificates.layer."""
+        cdef void* used = lib.SSL_get_SSL_CTX(self.ssl)
+        cdef tuple pair
+        for pair in self.certificates.contexts:         # nearly always it is the first
+            if pointer_of(pair[1]) == used:
+                return has_callbacks(pair[1]) or has_callbacks(self.certificates.first)
+        return False
+
     cdef Handshake shake(self, Stream stream) except *:
         global shaking
         cdef PyObject* outer = shaking
         cdef uint32_t before = stream.in_end - stream.in_pos
         cdef int result
+        if self.called_back():
+            self.over = BROKEN
+            self.said = True
+            raise TLSError("the context has got a callback in the middle of the handshake")
         self.begin(stream)
         if before:
             operation.before = stream.inbuf + stream.in_pos

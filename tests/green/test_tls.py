@@ -367,6 +367,25 @@ def test_after_our_goodbye_reading_goes_on(serve: Serve, pending: bytes) -> None
     assert seen == [b"1", pending + b"more"]
 
 
+def test_a_write_behind_our_goodbye_is_refused_and_reading_goes_on(serve: Serve) -> None:
+    seen = []
+
+    def handler(stream: Any) -> None:
+        stream.shutdown()
+        with pytest.raises(BrokenPipeError):
+            stream.write(b"late")
+            stream.flush()
+        socket.wait_read(stream.fileno())
+        seen.append(stream.read_some())
+
+    serving = serve(handler)
+    peer = serving.peer()
+    assert peer.rest() == b""
+    peer.send(b"still here")
+    until(lambda: seen or serving.errors)
+    assert seen == [b"still here"]
+
+
 def test_after_the_peers_goodbye_writing_goes_on(serve: Serve) -> None:
     def handler(stream: Any) -> None:
         assert stream.read() == b""
@@ -447,6 +466,34 @@ def test_http_takes_it_for_the_end(context: ssl.SSLContext) -> None:
     assert peer.rest().endswith(b"\r\n\r\nHELLO")
     peer.close()
     server.stop(0)
+
+
+@pytest.mark.parametrize("behind", ["close_notify", "what cannot be decrypted"])
+def test_an_end_in_the_segment_of_a_request_is_looked_at(context: ssl.SSLContext, behind: str) -> None:
+    """The system says nothing more, for the socket stays open."""
+    server = Server(lambda request: b"hello", bind="127.0.0.1:0", keepalive_timeout=60)
+    server.certificates = Certificates([((), context)])
+    server.start()
+    peer = Peer(server.address)
+    end = peer.goodbye if behind == "close_notify" else lambda: b"\x17\x03\x03\x00\x20" + b"x" * 32
+    peer.sock.sendall(peer.record(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") + end())
+    data = b""
+    with gevent.Timeout(20), contextlib.suppress(ConnectionResetError):
+        while piece := peer.sock.recv(65536):
+            data += piece
+    assert behind != "close_notify" or b"hello" in decrypted(peer, data)
+    peer.close()
+    server.stop(0)
+
+
+def decrypted(peer: Peer, data: bytes) -> bytes:
+    """What `peer` reads of it, up to where TLS says that more has to come, or that it is over."""
+    peer.incoming.write(data)
+    pieces = []
+    with contextlib.suppress(ssl.SSLError):
+        while piece := peer.ssl.read(65536):
+            pieces.append(piece)
+    return b"".join(pieces)
 
 
 def test_a_broken_record_ends_the_connection(serve: Serve) -> None:
@@ -715,6 +762,33 @@ def test_a_callback_that_is_set_in_the_middle_of_a_handshake(
         peer.flush()
         peer.send(b"2")
         assert peer.receive(1) == b"2"
+
+
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("name", ["localhost", "shop.example"])
+def test_a_callback_that_is_set_on_the_context_in_use(
+    context_for: Callable[..., ssl.SSLContext], tmp_path: Path, late: str, name: str, way: str
+) -> None:
+    """In the middle of a handshake, behind the choice of a name: OpenSSL would call Python for a connection of which
+    that knows nothing."""
+    contexts = [(("localhost",), context_for()), (("shop.example",), context_for("shop.example"))]
+    with pair() as (stream, sock):
+        background = Background(stream.start_tls, contexts, server_side=True)
+        peer = Peer(None, sock=sock, shake=False)
+        peer.begin(trusting(verify=False), name)
+        with pytest.raises(ssl.SSLWantReadError):
+            peer.ssl.do_handshake()
+        peer.flush()
+        peer.incoming.write(sock.recv(65536))
+        LATE[late](contexts[name == "shop.example"][1], tmp_path / "keys")
+        peer.do(peer.ssl.do_handshake)
+        peer.flush()
+        until(lambda: background.ended)
+        if way == "direct":
+            assert isinstance(background.error, TLSError)
+            assert "has got a callback" in str(background.error)
+        else:
+            assert background.error is None
 
 
 def test_contexts_that_go_while_handshakes_are_under_way(
