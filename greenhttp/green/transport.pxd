@@ -34,6 +34,7 @@ cdef class SocketStream(Stream):
     cdef int encrypt(self, object context, bint server, object name) except -1
     cdef void set_peer(self, sockaddr_storage* peer) noexcept
     cdef bint gone(self) noexcept
+    cdef bint parted(self) except -1
     cdef int look_again(self) except -1
     cdef bint heard(self) noexcept
 

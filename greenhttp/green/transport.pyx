@@ -377,11 +377,26 @@ cdef class SocketStream(Stream):
         """Whether something has come, or the end, that was not taken."""
         return greenhttp_heard(self.fd)
 
-    cdef bint left(self) noexcept:
+    cdef bint left(self) except -1:
         # Two questions: bytes that came before a reset can still be read, and hide it from the second.
         return self.lost or self.gone() or self.in_end == self.in_pos and (
-            self.at_end or (self.layer is None or not self.layer.unfinished) and greenhttp_ended(self.fd)
+            self.at_end or (greenhttp_ended(self.fd) if self.layer is None else self.parted())
         )
+
+    cdef bint parted(self) except -1:
+        """The same over TLS, where a goodbye lies before the end, and what it is shows when it is decrypted: that is
+        done here, as far as there is room in a buffer of which nobody has read anything."""
+        cdef Wait wait = self.wait
+        if self.pinned or wait is not None and wait.reads:
+            return False                        # whoever reads meets the end
+        if not self.layer.unfinished and not self.heard():
+            return False
+        try:
+            self.fill_now()
+        except OSError:
+            return True
+        self.pack()                             # content came: it may wait for long
+        return self.at_end
 
     cdef Py_ssize_t take(self, char* into, size_t size) except -2:
         if self.layer is not None:
@@ -696,7 +711,7 @@ cdef class MemoryStream(Stream):
             self.gives += 1
         return total if total or count == 0 else -1
 
-    cdef bint left(self) noexcept:
+    cdef bint left(self) except -1:
         return self.closed or self.in_end == self.in_pos and self.ended and self.arrived_at == len(self.arrived)
 
     cdef int watch_read(self) except -1:

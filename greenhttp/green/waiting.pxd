@@ -57,7 +57,7 @@ cdef class Waiting:
     cdef int hold(self) except -1
     cdef int64_t backlog(self) noexcept
     cdef bint starves(self) noexcept
-    cdef bint left(self) noexcept
+    cdef bint left(self) except -1
     cdef int hang_up(self) except -1
     cdef int release(self, bint reset) except -1
 

@@ -182,8 +182,8 @@ cdef class Waiting:
         """Whether the peer has taken all that was given: whatever waits, it waits for this program."""
         return False
 
-    cdef bint left(self) noexcept:
-        """Whether the peer has gone: reset, or at the end of its input, all of which was taken. Takes nothing."""
+    cdef bint left(self) except -1:
+        """Whether the peer has gone: reset, or at the end of its input, all of which was read. Loses nothing."""
         return self.closed
 
     cdef int hang_up(self) except -1:

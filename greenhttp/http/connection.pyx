@@ -251,7 +251,7 @@ cdef class Connection(Exchange):
             return Reach.GONE
         return Reach.LOST if self.stream.lost else Reach.OPEN
 
-    cdef bint gone(self) noexcept:
+    cdef bint gone(self) except -1:
         return self.stream.left()
 
     cdef bint part(self, Head head, Body content) except -1:

@@ -32,7 +32,7 @@ cdef class Exchange(Job):
     cdef int flush(self) except -1
     cdef int abort(self) except -1
     cdef int reach(self) noexcept
-    cdef bint gone(self) noexcept
+    cdef bint gone(self) except -1
     cdef bint part(self, Head head, Body content) except -1
 
     cdef int overrun(self, Phase phase) except -1

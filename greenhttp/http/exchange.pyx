@@ -100,7 +100,7 @@ cdef class Exchange(Job):
         """The application has made of the head what it needs, or owns a copy of it."""
         return 0
 
-    cdef bint gone(self) noexcept:
+    cdef bint gone(self) except -1:
         """Whether an answer would reach nobody. Looks anew, never waits."""
         return self.reach() == Reach.GONE
 

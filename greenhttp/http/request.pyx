@@ -298,7 +298,7 @@ cdef class Request:
         sending and all that it sent was read: content that is still to be read, or a request sent ahead, hides its end.
         A client that closes only its sending side and waits for the answer looks exactly the same (TCP has no sign to
         tell them by); such clients are rare. True as well once the request is over. Two system calls that take nothing
-        and never wait, so ask now and then, not in an inner loop.
+        and never wait, so ask now and then, not in an inner loop; over TLS what has come is decrypted, 16 KiB at most.
         """
         return self.over or self.exchange.gone()
 
