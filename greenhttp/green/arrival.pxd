@@ -39,15 +39,16 @@ cdef class Arrival(Job):
     cdef flag header                # a PROXY header is due
     cdef flag secure                # a handshake is, behind that
     cdef flag shaken                # it is over, but for what the system has not taken
+    cdef flag overtime              # the time for it was up when the loop was behind: this is the time after that
     cdef readonly Job heir          # what it became, None before
 
-    cdef Step step(self, Arrivals arrivals, bint last) except *
+    cdef Step step(self, Arrivals arrivals) except *
     cdef Step receive_header(self, Arrivals arrivals) except *
     cdef Step read_header(self, Arrivals arrivals) except *
-    cdef Step shake(self, Arrivals arrivals, bint last) except *
+    cdef Step shake(self, Arrivals arrivals) except *
     cdef Step decline(self, Arrivals arrivals) except *
     cdef bint is_stuck(self) noexcept
-    cdef str too_late(self, Arrivals arrivals)
+    cdef int overrun(self) except -1
     cdef int proceed(self, bint last) except -1
     cdef int hand_over(self) except -1
     cdef bint begun(self) except -1

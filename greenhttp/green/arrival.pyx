@@ -152,7 +152,7 @@ cdef Arrival silent(Phase phase):
 cdef class Arrival(Job):
     """One connection on its way in. Owned by its phase."""
 
-    cdef Step step(self, Arrivals arrivals, bint last) except *:
+    cdef Step step(self, Arrivals arrivals) except *:
         """Take what has come; the words for the log are said here. Raises OSError if the connection broke."""
         cdef Step found
         if self.header:
@@ -161,7 +161,7 @@ cdef class Arrival(Job):
                 return found
             self.header = False
             self.enter(arrivals.handshaking)
-        return self.shake(arrivals, last)
+        return self.shake(arrivals)
 
     cdef bint advance(self) except -1:
         if self.arrivals is not None:           # else it was closed while it was queued
@@ -170,19 +170,20 @@ cdef class Arrival(Job):
         return False
 
     cdef int proceed(self, bint last) except -1:
-        """Go on as far as that is possible. `last`: there is no time left."""
+        """Go on as far as that is possible. `last`: there is no time left for a PROXY header."""
         cdef Arrivals arrivals = self.arrivals
         cdef Step step
         try:
-            step = self.step(arrivals, last)
+            step = self.step(arrivals)
             if self.arrivals is None:
                 return 0                        # abandoned: foreign code in there has forked, and this is the child
             if step == ARRIVED:
                 self.hand_over()
             elif step == REFUSED:
                 self.close(False)
-            elif last:
-                arrivals.say(self.stream, self.too_late(arrivals))
+            elif last and self.header:
+                why = f"no whole PROXY header came within {arrivals.phase.duration:g} s (proxy_timeout)"
+                arrivals.say(self.stream, why)
                 self.close(False)
             else:
                 self.stream.pack()
@@ -195,11 +196,6 @@ cdef class Arrival(Job):
             self.close(True)                    # a signal's handler has raised, say: between two states
             raise
         return 0
-
-    cdef str too_late(self, Arrivals arrivals):
-        if self.header:
-            return f"no whole PROXY header came within {arrivals.phase.duration:g} s (proxy_timeout)"
-        return f"no whole TLS handshake came within {arrivals.handshaking.duration:g} s (tls_timeout)"
 
     cdef int hand_over(self) except -1:
         cdef Arrivals arrivals = self.arrivals
@@ -234,9 +230,26 @@ cdef class Arrival(Job):
         pool = self.arrivals.pool
         self.busy = True
         try:
-            self.proceed(True)                  # the loop may have been held up, not the peer: what has come counts
+            if self.header:
+                self.proceed(True)              # the loop may have been held up, not the peer: what has come counts
+            else:
+                self.overrun()
         finally:
             pool.release(self)
+        return 0
+
+    cdef int overrun(self) except -1:
+        """The time for its handshake is up. That goes on within the limits of a turn alone, so whoever has sent what
+        nobody has had the time for waits once more, and no longer than before; anybody else is closed."""
+        cdef Arrivals arrivals = self.arrivals
+        if not self.overtime and (self.queued or (<SocketStream>self.stream).heard()):
+            self.overtime = True
+            return arrivals.pool.again(self)
+        why = f"no whole TLS handshake came within {arrivals.handshaking.duration:g} s (tls_timeout)"
+        try:
+            arrivals.say(self.stream, why)
+        finally:
+            self.close(False)
         return 0
 
     cdef bint begun(self) except -1:
@@ -389,7 +402,7 @@ cdef class Arrival(Job):
 
     # A handshake ------------------------------------------------------------------------------------------------------
 
-    cdef Step shake(self, Arrivals arrivals, bint last) except *:
+    cdef Step shake(self, Arrivals arrivals) except *:
         cdef SocketStream stream = <SocketStream>self.stream
         cdef Layer layer
         cdef Py_ssize_t n
@@ -400,7 +413,7 @@ cdef class Arrival(Job):
                     return WANTING if n < 0 else REFUSED        # it has only looked whether somebody listens here
             if <unsigned char>stream.inbuf[stream.in_pos] != HANDSHAKE:
                 return self.decline(arrivals)
-        if not last and not arrivals.has_time():
+        if not arrivals.has_time():
             arrivals.pool.again(self)
             return WANTING
         if stream.layer is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ import gevent
 import pytest
 
 from greenhttp.green import tls
+from tests.green.green import turns
 from tests.hostile.crowd import enough_descriptors
 from tests.http.apps import request
 
@@ -97,6 +99,57 @@ def test_each_byte_of_a_trickled_handshake_gains_no_time(secure: Any) -> None:
             sock.sendall(bytes([byte]))
             gevent.sleep(0.01)
     serving.unharmed(LINES)
+
+
+def test_handshakes_whose_time_is_up_are_made_within_the_limits_of_a_turn(secure: Any) -> None:
+    """Behind a loop that was held up: it was not the peers."""
+    serving = secure(tls_timeout=1)
+    silent = [serving.plain(b"\x16") for _ in range(20)]
+    halves = [serving.half() for _ in range(100)]
+    serving.until(lambda: serving.count("handshaking") == 120)
+    for sock, flight in halves:
+        sock.sendall(flight.hello)
+    time.sleep(1.2)
+    answered, most = set[int](), 0
+    poll = select.poll()
+    for sock, _ in halves:
+        poll.register(sock.fileno(), select.POLLIN)
+
+    def look() -> None:
+        nonlocal most
+        before = len(answered)
+        for fd, _ in poll.poll(0):
+            answered.add(fd)
+            poll.unregister(fd)
+        most = max(most, len(answered) - before)
+
+    each_turn = gevent.get_hub().loop.prepare()
+    each_turn.start(look)
+    serving.until(lambda: len(answered) == 100)
+    each_turn.stop()
+    each_turn.close()
+    assert most <= 16
+    for sock, flight in halves[::10]:
+        while not flight.done:
+            reply = flight.take(sock.recv(65536))  # none was closed
+        sock.sendall(reply + flight.seal(GET))
+    serving.until(lambda: len(serving.seen) == 10)
+    assert all(ended(sock) for sock in silent)
+    serving.unharmed(LINES)
+
+
+def test_a_loop_that_is_held_up_gives_time_once(secure: Any) -> None:
+    serving = secure(tls_timeout=0.2)
+    sock, flight = serving.half()
+    sock.sendall(flight.hello[:10])
+    serving.until(lambda: serving.count("handshaking") == 1)
+    for at, left in (10, 1), (11, 0):
+        sock.sendall(flight.hello[at : at + 1])
+        time.sleep(0.3)
+        turns(5)
+        assert serving.count("handshaking") == left
+    assert ended(sock)
+    serving.unharmed(1)
 
 
 def test_one_who_asks_is_served_between_handshakes_that_came_before(secure: Any) -> None:
