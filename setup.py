@@ -32,6 +32,7 @@ HOT = [
     "greenhttp.green.transport",
     "greenhttp.green.openssl",
     "greenhttp.green.tls",
+    "greenhttp.green.hello",
     "greenhttp.green.peers",
     "greenhttp.green.arrival",
     "greenhttp.green.acceptor",

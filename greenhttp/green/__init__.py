@@ -4,6 +4,7 @@
     listener    addresses -> listening sockets
     acceptor    listening socket -> connected descriptors with their peers' addresses
     arrival     what comes before the protocol of a connection: a PROXY header, the handshake of TLS
+    hello       whether the first message of a handshake is here
     peers       a list of trusted peers, compared with an address
     chunks      the memory of streams
     waiting     where a stream waits; a green thread alone is suspended

@@ -1,3 +1,5 @@
+from libc.stdint cimport uint32_t
+
 from greenhttp.green.deadline cimport Phase, flag
 from greenhttp.green.peers cimport Peers
 from greenhttp.green.pool cimport Job, Pool
@@ -26,6 +28,7 @@ cdef class Arrivals:
     cdef void count(self, int change) noexcept
     cdef int make_way(self) except -1
     cdef int gone(self) except -1
+    cdef int relieve(self) except -1
     cdef bint expects(self, bint secure) noexcept
     cdef Arrival receive(self, Stream stream, object base, bint secure)
     cdef bint has_time(self) noexcept
@@ -38,6 +41,7 @@ cdef class Arrival(Job):
     cdef object base                # for `welcome`
     cdef flag header                # a PROXY header is due
     cdef flag secure                # a handshake is, behind that
+    cdef flag counted               # the memory of its handshake is, in what all streams hold
     cdef flag shaken                # it is over, but for what the system has not taken
     cdef flag overtime              # the time for it was up when the loop was behind: this is the time after that
     cdef readonly Job heir          # what it became, None before
@@ -46,7 +50,11 @@ cdef class Arrival(Job):
     cdef Step receive_header(self, Arrivals arrivals) except *
     cdef Step read_header(self, Arrivals arrivals) except *
     cdef Step shake(self, Arrivals arrivals) except *
+    cdef Step receive_hello(self, Arrivals arrivals) except *
+    cdef int say_failed(self, Arrivals arrivals, str why) except -1
     cdef Step decline(self, Arrivals arrivals) except *
+    cdef void weigh(self, bint on) noexcept
+    cdef uint32_t weight(self) noexcept
     cdef bint is_stuck(self) noexcept
     cdef int overrun(self) except -1
     cdef int proceed(self, bint last) except -1

@@ -12,10 +12,12 @@ rest of them goes on in the next, behind whatever has become ready until then.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
-from greenhttp.green.chunks cimport CHUNK
+from greenhttp.green.chunks cimport CHUNK, count_held
 from greenhttp.green.deadline cimport Node, Phase, owner
+from greenhttp.green.hello cimport WHOLE, WRONG, Hello, Verdict, look
 from greenhttp.green.layer cimport SHAKING, Layer
 from greenhttp.green.peers cimport Peers, read_address
 from greenhttp.green.pool cimport TO_CUT, TO_RETIRE, Job, Pool
@@ -29,6 +31,7 @@ cdef enum:
     MOST = 4096                 # bytes received at once: as long as a header may be. What else comes is the protocol's
     HANDSHAKE = 22              # what a record begins with that belongs to one (RFC 8446 5.1)
     HANDSHAKES = 16             # of a turn at most, and
+    WEIGHT = 49152              # bytes that OpenSSL has for one from its ClientHello to its end: 43 to 47 KB (3.0)
 
 cdef double HANDSHAKING = 0.001     # seconds of it after which none is begun
 
@@ -74,6 +77,11 @@ cdef class Arrivals:
 
     cdef int gone(self) except -1:
         """A connection has ended that never arrived; it is to be counted no more."""
+        return 0
+
+    cdef int relieve(self) except -1:
+        """A handshake holds more memory than before; perhaps another has to go. Here the number of connections is all
+        that bounds it."""
         return 0
 
     cdef bint expects(self, bint secure) noexcept:
@@ -189,6 +197,8 @@ cdef class Arrival(Job):
                 self.stream.pack()
                 self.stream.watch_read()
                 self.stream.watch_write(self.is_stuck())
+                if not self.header:
+                    arrivals.relieve()
                 arrivals.make_way()             # somebody may have come while this was busy, and could not be closed
         except OSError:
             self.close(True)
@@ -203,6 +213,7 @@ cdef class Arrival(Job):
         # Nothing allocates from here on: it is counted twice, and in two phases.
         self.heir = heir
         self.arrivals = None
+        self.weigh(False)
         self.leave()
         arrivals.count(-1)
         arrivals.pool.submit(heir)              # what has come behind the preface is looked at in this turn
@@ -272,6 +283,7 @@ cdef class Arrival(Job):
         if arrivals is None:
             return 0
         self.arrivals = None
+        self.weigh(False)
         try:
             self.stream.finish(reset)
         finally:
@@ -341,7 +353,18 @@ cdef class Arrival(Job):
 
     cdef int abandon(self, bint ours) except -1:
         self.arrivals = None                    # so that nothing is told of its end
+        self.weigh(False)
         return self.stream.abandon(ours)
+
+    cdef void weigh(self, bint on) noexcept:
+        """From now on the memory of its handshake counts, or no longer."""
+        if self.counted != on:
+            self.counted = on
+            count_held(WEIGHT if on else -WEIGHT)
+
+    cdef uint32_t weight(self) noexcept:
+        """Bytes of memory that it holds, of those that count."""
+        return self.stream.in_end - self.stream.in_pos + (WEIGHT if self.counted else 0)
 
     # A PROXY header ---------------------------------------------------------------------------------------------------
 
@@ -405,14 +428,11 @@ cdef class Arrival(Job):
     cdef Step shake(self, Arrivals arrivals) except *:
         cdef SocketStream stream = <SocketStream>self.stream
         cdef Layer layer
-        cdef Py_ssize_t n
+        cdef Step found
         if stream.layer is None:
-            if stream.in_end == stream.in_pos:
-                n = stream.fill_some(MOST)
-                if n <= 0:
-                    return WANTING if n < 0 else REFUSED        # it has only looked whether somebody listens here
-            if <unsigned char>stream.inbuf[stream.in_pos] != HANDSHAKE:
-                return self.decline(arrivals)
+            found = self.receive_hello(arrivals)
+            if found != ARRIVED:
+                return found
         if not arrivals.has_time():
             arrivals.pool.again(self)
             return WANTING
@@ -421,6 +441,7 @@ cdef class Arrival(Job):
             if self.arrivals is None:
                 return REFUSED                  # see `proceed`
             stream.layer = layer
+            self.weigh(True)
         try:
             if not self.shaken:
                 if stream.layer.shake(stream) == SHAKING:
@@ -428,7 +449,7 @@ cdef class Arrival(Job):
                 self.shaken = True
         except TLSError as error:
             if self.arrivals is not None:
-                arrivals.noise("handshakes", f"{stream.about()}TLS handshake failed: {error}")
+                self.say_failed(arrivals, str(error))
             stream.skip_input()
             return REFUSED
         # Its first request has often come already; then the end of the handshake leaves together with the answer.
@@ -436,6 +457,41 @@ cdef class Arrival(Job):
             return WANTING                      # a client of TLS 1.2 says nothing before it has had all of this
         stream.watch_write(False)
         return ARRIVED
+
+    cdef Step receive_hello(self, Arrivals arrivals) except *:
+        """Its first message, into the stream's own buffer: as long as that is not whole, a handshake takes no more
+        memory than what has come of it."""
+        cdef Stream stream = self.stream
+        cdef Hello found
+        cdef Verdict verdict
+        cdef Py_ssize_t n
+        while True:
+            if stream.in_end > stream.in_pos:
+                if <unsigned char>stream.inbuf[stream.in_pos] != HANDSHAKE:
+                    return self.decline(arrivals)
+                found = look(
+                    <unsigned char*>stream.inbuf + stream.in_pos, stream.in_end - stream.in_pos, &verdict
+                )
+                if found == WHOLE:
+                    return ARRIVED
+                if found == WRONG:
+                    break
+            n = stream.fill_some(MOST)
+            if n < 0:
+                return WANTING
+            if n == 0:
+                if stream.in_end > stream.in_pos:       # else it has only looked whether somebody listens here
+                    self.say_failed(arrivals, "the peer disconnected during the handshake")
+                return REFUSED
+        self.say_failed(arrivals, (<bytes>verdict.why).decode())
+        if self.arrivals is not None:
+            stream.put_object(b"\x15\x03\x03\0\2\2" + bytes((verdict.alert,)))      # fatal (RFC 8446 6)
+            stream.last_words()
+        return REFUSED
+
+    cdef int say_failed(self, Arrivals arrivals, str why) except -1:
+        arrivals.noise("handshakes", f"{self.stream.about()}TLS handshake failed: {why}")
+        return 0
 
     cdef Step decline(self, Arrivals arrivals) except *:
         """Something else than TLS has come."""

@@ -424,7 +424,8 @@ cdef SpawnedJob spawned(Spawner spawner, Stream stream):
 
 
 cdef class SpawnedArrivals(Arrivals):
-    """What comes before the handler's first byte."""
+    """What comes before the handler's first byte. `connections` alone bounds the memory of handshakes:
+    48 KiB each, 48 MiB for a thousand."""
 
     cdef Spawner spawner
 

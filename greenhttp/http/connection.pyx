@@ -97,6 +97,11 @@ cdef class ServiceArrivals(Arrivals):
         self.service.open_connections -= 1
         return left(self.service)
 
+    cdef int relieve(self) except -1:
+        if held_bytes() > <size_t>self.service.limit_buffers:
+            return crowd_out(self.service, None)
+        return 0
+
 
 def expect_prefaces(Service service not None, Certificates certificates=None):
     """From now on connections begin with what comes before HTTP: a PROXY header, if the settings ask for that, and, by
@@ -500,34 +505,7 @@ cdef class Connection(Exchange):
         return 0
 
     cdef int shed(self) except -1:
-        """Too much memory in unfinished heads and in what was sent ahead: the largest goes."""
-        cdef Connection largest = self, other
-        cdef Arrival arrival, bulky = None
-        cdef Phase phase
-        cdef Node* node
-        for phase in (self.service.arriving, self.service.handshaking):
-            node = phase.ring.next
-            while node != &phase.ring:
-                arrival = <Arrival>owner(node)
-                if not arrival.busy and (bulky is None or kept(arrival.stream) > kept(bulky.stream)):
-                    bulky = arrival
-                node = node.next
-        for phase in (self.service.fresh, self.service.heading, self.service.flushing):
-            node = phase.ring.next
-            while node != &phase.ring:
-                other = <Connection>owner(node)
-                if not other.busy and kept(other.stream) > kept(largest.stream):
-                    largest = other
-                node = node.next
-        if bulky is not None and kept(bulky.stream) > kept(largest.stream):
-            return bulky.shed(self.service.crowded)
-        if largest is self:
-            return self.give_way()
-        largest.busy = True                     # another's: nobody else may go on with it meanwhile
-        try:
-            return largest.give_way()
-        finally:
-            self.service.pool.release(largest)
+        return crowd_out(self.service, self)
 
     cdef int give_way(self) except -1:
         cdef str reason = self.service.crowded
@@ -873,6 +851,40 @@ cdef class Connection(Exchange):
 
 cdef Py_ssize_t content_size(bytes answer) except -1:
     return PyBytes_GET_SIZE(answer) - answer.index(b"\r\n\r\n") - 4
+
+
+cdef int crowd_out(Service service, Connection asking) except -1:
+    """Too much memory in unfinished handshakes and heads and in what was sent ahead: the largest goes, and of
+    those that are alike the one that came first. Asked by a connection, or by an arrival, which is busy."""
+    cdef Connection largest = asking, other
+    cdef Arrival arrival, bulky = None
+    cdef Phase phase
+    cdef Node* node
+    for phase in (service.arriving, service.handshaking):
+        node = phase.ring.next
+        while node != &phase.ring:
+            arrival = <Arrival>owner(node)
+            if not arrival.busy and (bulky is None or arrival.weight() > bulky.weight()):
+                bulky = arrival
+            node = node.next
+    for phase in (service.fresh, service.heading, service.flushing):
+        node = phase.ring.next
+        while node != &phase.ring:
+            other = <Connection>owner(node)
+            if not other.busy and (largest is None or kept(other.stream) > kept(largest.stream)):
+                largest = other
+            node = node.next
+    if bulky is not None and (largest is None or bulky.weight() > kept(largest.stream)):
+        return bulky.shed(service.crowded)
+    if largest is None or asking is None and kept(largest.stream) == 0:
+        return 0                                # the arrival itself is all there is
+    if largest is asking:
+        return asking.give_way()
+    largest.busy = True                         # another's: nobody else may go on with it meanwhile
+    try:
+        return largest.give_way()
+    finally:
+        service.pool.release(largest)
 
 
 cdef inline uint32_t kept(Stream stream) noexcept:

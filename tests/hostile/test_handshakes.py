@@ -152,6 +152,64 @@ def test_a_loop_that_is_held_up_gives_time_once(secure: Any) -> None:
     serving.unharmed(1)
 
 
+def layers(serving: Any) -> list[bool]:
+    """Of all in their handshake, longest first: whether OpenSSL has been asked."""
+    return [arrival.stream.layer is not None for arrival in serving.server._service.handshaking.members()]
+
+
+def test_a_handshake_takes_memory_once_its_first_message_is_whole(secure: Any) -> None:
+    serving = secure()
+    for number in range(4):
+        stalled(serving, number)
+    serving.until(lambda: any(layers(serving)))
+    assert layers(serving) == [False, False, False, True]
+    assert serving.client(send=a_byte_at_a_time).ask(GET).content == b"/asked "
+    serving.unharmed(LINES)
+
+
+def a_byte_at_a_time(sock: Any, data: bytes) -> None:
+    for at in range(len(data)):
+        sock.sendall(data[at : at + 1])
+        gevent.sleep(0)
+
+
+def test_the_memory_of_handshakes_is_bounded_and_the_longest_goes_first(secure: Any) -> None:
+    most = 10
+    serving = secure(limit_buffers=most * 49152)
+    halves = []
+    for number in range(2 * most):
+        sock, flight = serving.half()
+        halves.append((sock, flight))
+        sock.sendall(flight.hello)
+        serving.until(lambda: sum(layers(serving)) == min(len(halves), most))  # noqa: B023
+        serving.until(lambda: serving.count("connections") == 1 + min(len(halves), most))  # noqa: B023
+        if number >= most:
+            assert ended(halves[number - most][0])
+    assert all("the unread input of all connections" in line for line in serving.log()[:5])
+    for sock, flight in halves[most:]:
+        while not flight.done:
+            reply = flight.take(sock.recv(65536))
+        sock.sendall(reply + flight.seal(GET))
+    serving.until(lambda: len(serving.seen) == most)
+    # None of it counts any more.
+    before = len(serving.log())
+    for _ in range(2 * most):
+        serving.client().ask(GET)
+    assert len(serving.log()) == before
+    serving.unharmed(LINES)
+
+
+def test_a_handshake_that_says_it_is_long_takes_no_memory(secure: Any) -> None:
+    serving = secure()
+    hello = serving.half()[1].hello
+    sock = serving.plain(hello[:3] + b"\0\x64\1" + (131_000).to_bytes(3, "big") + hello[9:105])
+    assert sock.recv(100) == b"\x15\3\3\0\2\2\x2f"
+    assert ended(sock)
+    (line,) = serving.log()
+    assert line.endswith(": TLS handshake failed: its ClientHello is longer than 32 KiB")
+    serving.unharmed()
+
+
 def test_one_who_asks_is_served_between_handshakes_that_came_before(secure: Any) -> None:
     serving = secure()
     halves = [serving.half() for _ in range(FLOOD)]
