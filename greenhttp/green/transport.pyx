@@ -12,7 +12,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
-from greenhttp.green.layer cimport CUT, SHAKING, Layer
+from greenhttp.green.layer cimport CUT, PARTED, SHAKING, Layer
 from greenhttp.green.stream cimport FilePart, Stream, iovec
 from greenhttp.green.tls cimport begun
 from greenhttp.green.waiting cimport Wait
@@ -561,7 +561,8 @@ cdef class SocketStream(Stream):
         if self.layer is not None:
             if not reset:
                 self.layer.part(self)
-                greenhttp_clear(self.fd)    # to close with the peer's goodbye unread would reset the connection
+                if self.layer.over != PARTED and self.layer.over != CUT:
+                    greenhttp_clear(self.fd)    # to close with the peer's goodbye unread would reset the connection
             self.layer = None
         watcher, self.watcher = self.watcher, None
         self.watching = UNWATCHED
