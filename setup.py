@@ -22,6 +22,7 @@ HOT = [
     "greenhttp.process.board",
     "greenhttp.process.sender",
     "greenhttp.process.ids",
+    "greenhttp.process.frames",
     "greenhttp.green.deadline",
     "greenhttp.green.pool",
     "greenhttp.green.chunks",

@@ -13,7 +13,6 @@ import functools
 import http.client
 import os
 import sys
-import traceback
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,10 +28,10 @@ from greenhttp.doctor.look import Finding
 from greenhttp.doctor.table import BLOCKED, PACKAGES, PATIENCE
 from greenhttp.offloading.offload import offload
 from greenhttp.process.board import now
-from greenhttp.process.places import own
+from greenhttp.process.frames import running
+from greenhttp.process.places import entries, own
 from greenhttp.server import Server
 from greenhttp.settings.console import say
-from greenhttp.traces import MOST
 
 TICK = 0.005  # seconds between two looks
 LONGEST = 0.05  # seconds that the hub may stand still
@@ -72,7 +71,7 @@ def loading(name: str, patience: float, stage: Stage) -> Iterator[None]:
 def _watch_load(name: str, ended: Any, green: greenlet, thread: int, patience: float, stage: Stage) -> None:
     if not ended.acquire(True, patience):
         waiting = green.gr_frame  # None: it runs
-        where = _place(waiting if waiting is not None else sys._current_frames().get(thread)) or UNKNOWN
+        where = _place(waiting if waiting is not None else running(thread)) or UNKNOWN
         _give_up(f"{name} is not loaded after {patience:g} s: it is at {where}", stage)
 
 
@@ -220,7 +219,7 @@ def _watch(hub: Hub, ended: Any, thread: int, longest: float, subject: str, stag
         beat = hub.beat
         if (silent := now() - beat) > max(longest, seen) and silent > hub.longest:
             seen = silent
-            hub.where = _place(sys._current_frames().get(thread)) or hub.where
+            hub.where = _place(running(thread)) or hub.where
             if silent > PATIENCE:  # for ever, as it seems: nothing in this process can end that
                 where = hub.where or UNKNOWN
                 _give_up(f"{subject} blocks the hub for more than {PATIENCE:g} s at {where}", stage)
@@ -230,11 +229,11 @@ def _watch(hub: Hub, ended: Any, thread: int, longest: float, subject: str, stag
 
 def _place(frame: FrameType | None) -> str:
     """The application's innermost line, and what it has called; "" where none of it runs."""
-    entries = traceback.extract_stack(frame, MOST) if frame is not None else []
-    mine = next((entry for entry in reversed(entries) if own(entry.filename)), None)
-    if mine is None or entries[-1].filename == __file__:
+    found = entries(frame)
+    mine = next((entry for entry in reversed(found) if own(entry.filename)), None)
+    if mine is None or found[-1].filename == __file__:
         return ""
-    inner = entries[-1]
+    inner = found[-1]
     called = "" if inner is mine else f", which called {inner.name}() at {inner.filename}:{inner.lineno}"
     return f"{mine.filename}:{mine.lineno} in {mine.name}(){called}"
 

@@ -5,6 +5,7 @@ import sysconfig
 import traceback
 from types import FrameType
 
+from greenhttp.process.frames import callers
 from greenhttp.traces import MOST
 
 FRAMES = 12  # of a stack in one line
@@ -20,24 +21,32 @@ def own(file: str) -> bool:
     return not real.startswith(_OUTSIDE) and "/site-packages/" not in real and not file.startswith("<")
 
 
+def entries(frame: FrameType | None) -> traceback.StackSummary:
+    """As `traceback.extract_stack`, the innermost last, also of a stack that goes on meanwhile; empty without one."""
+    pairs = callers(frame, MOST) if frame is not None else []
+    found = traceback.StackSummary.extract(iter(pairs), limit=MOST)
+    found.reverse()
+    return found
+
+
 def place(frame: FrameType | None) -> tuple[str, str]:
     """`app.py:41 in query()`, and the callers, innermost first, in one line."""
     if frame is None:
         return "an unknown place", "unknown"
-    words = [_words(entry) for entry in reversed(traceback.extract_stack(frame, MOST))]
+    words = [_words(entry) for entry in reversed(entries(frame))]
     return words[0], " < ".join(words[:FRAMES])
 
 
 def of_application(frame: FrameType | None) -> str:
     """The innermost line of the application, or else of anybody; "" where there is none."""
-    entries = traceback.extract_stack(frame, MOST)[::-1] if frame is not None else []
-    mine = next((entry for entry in entries if own(entry.filename)), entries[0] if entries else None)
+    found = entries(frame)
+    mine = next((entry for entry in reversed(found) if own(entry.filename)), found[-1] if found else None)
     return "" if mine is None else _words(mine)
 
 
 def stack(frame: FrameType | None) -> str:
     """All of it, for a traceback."""
-    return "".join(traceback.format_stack(frame, MOST)).rstrip() if frame is not None else "    (unknown)"
+    return "".join(entries(frame).format()).rstrip() if frame is not None else "    (unknown)"
 
 
 def _words(entry: traceback.FrameSummary) -> str:

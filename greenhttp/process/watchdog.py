@@ -11,7 +11,6 @@ too; then the supervisor sees that the beat on the board is missing.
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,7 @@ from gevent import monkey
 from greenlet import greenlet
 
 from greenhttp.process.board import Board, now
+from greenhttp.process.frames import running
 from greenhttp.process.places import place, stack
 
 log = logging.getLogger("greenhttp")
@@ -128,14 +128,14 @@ class Watchdog:
 
     def accusation(self, silent: float) -> str:
         """One line: for how long, where, in which request."""
-        frame = sys._current_frames().get(self.thread)
+        frame = running(self.thread)
         where, callers = place(frame)
         what = next((text for _, text, green in self.in_progress() if green is not None and green.gr_frame is None), "")
         return f"the hub is blocked for {silent:.1f} s at {where}{f', {what}' if what else ''}; stack: {callers}"
 
     def testify(self, silent: float) -> None:
         """Everything: the stack of what runs, and of each green thread that waits; then the supervisor may act."""
-        frame = sys._current_frames().get(self.thread)
+        frame = running(self.thread)
         log.error("the hub is blocked for %.0f s; its stack:\n%s", silent, stack(frame))
         entries = self.in_progress()
         for age, text, green in entries[:GREEN_THREADS]:

@@ -21,6 +21,7 @@ from gevent.hub import Hub
 from greenlet import getcurrent
 
 from greenhttp.process.board import Board
+from greenhttp.process.places import entries
 from greenhttp.server import Server
 from greenhttp.settings.address import Address
 from tests.sim import apps, foreign, loop, real, rest, tls
@@ -556,5 +557,5 @@ __all__ = ["World", "report"]
 
 def waits_at(green):
     """The lines at which a green thread of the pool waits that runs something; compiled ones are not seen."""
-    frames = traceback.extract_stack(green.gr_frame) if green.gr_frame is not None else ()
+    frames = entries(green.gr_frame)
     return [f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
