@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim import native
+from tests.sim import native, prefaces, tls
 from tests.sim.judge import LEFT, Answers, Frames, Wrong, content, judge
 from tests.sim.plan import Plan
 from tests.sim.report import Summary, in_jobs
@@ -84,6 +84,12 @@ def test_a_world_without_its_adversities_has_the_same_clients():
     whole, part = Plan(5), Plan(5, [name for name in Plan(5).items() if not name.startswith("a")])
     assert whole.adversities and not part.adversities
     assert [row[0::2] for row in whole.clients] == [row[0::2] for row in part.clients]
+
+
+def test_honest_clients_shake_hands_in_time():
+    """A header that has come with its last piece may be followed by its own pause, and that by the hello's."""
+    pieces = 60 * 0.005
+    assert max(prefaces.LATE) + max(tls.LATE) + pieces < tls.TIMEOUT - 0.1
 
 
 def test_the_least_that_fails_is_found():

@@ -25,7 +25,7 @@ MANNERS = {  # of clients before their first request
 }  # fmt: skip
 GOOD = ("good", "late")
 ANSWERED = ("leaves", "refuses", "bent")  # by the server's part of a handshake
-LATE = (0.3, 1.0, 2.0)  # seconds, less than `tls_timeout`
+LATE = (0.3, 1.0, 1.5)  # seconds, less than `tls_timeout` together with a pause of the PROXY header before it
 TIMEOUT = 4
 PLAIN = b"HTTP/1.1 400 Bad Request\r\n"
 WRONG = (
