@@ -581,7 +581,8 @@ cdef class Stream(Reader):
             context: an ssl.SSLContext; `greenhttp.tls.server` and `greenhttp.tls.client` make some. For the server's
                 side also several, as pairs of names and contexts.
             server_side: whether this end shows a certificate; None: if the peer has connected to us.
-            server_name: for a client: the host whose certificate it must be (`check_hostname`), asked for by SNI.
+            server_name: for a client: the host whose certificate it must be, asked for by SNI. Needed, unless the
+                context has no `check_hostname`.
             timeout: seconds for all of it; None: `stream.timeout`.
 
         Raises TLSError if the handshake fails, or if the peer has sent more already: whoever can insert bytes before

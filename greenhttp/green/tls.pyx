@@ -767,12 +767,42 @@ cdef Layer begun(object context, int fd, bint server, object name):
 
 
 def certificates_of(tls):
-    """Of a Certificates, an ssl.SSLContext, or pairs of names and contexts."""
+    """Of a Certificates, an ssl.SSLContext, or pairs of names and contexts. Raises TypeError or ValueError."""
     if isinstance(tls, Certificates):
         return tls
     if isinstance(tls, _ssl._SSLContext):
-        return Certificates([((), tls)])
-    return Certificates(tls)
+        tls = [((), tls)]
+    try:
+        pairs = [(tuple(names), context) for names, context in tls]
+    except (TypeError, ValueError):
+        raise TypeError(needed(tls)) from None
+    for _, context in pairs:
+        if not isinstance(context, _ssl._SSLContext):
+            raise TypeError(needed(context))
+        if context.protocol == ssl.PROTOCOL_TLS_CLIENT:
+            raise ValueError("a context for clients cannot show a certificate; greenhttp.tls.server makes one that can")
+    return Certificates(pairs)
+
+
+cdef str needed(object given):
+    return f"an ssl.SSLContext is needed, not {type(given).__name__}; greenhttp.tls.server and .client make some"
+
+
+def for_client(tls, name):
+    """The context that a client encrypts with, who knows its server by that name; True: that of `client_context`.
+
+    Raises TypeError or ValueError for what cannot be, and where the certificate would be anybody's: SSLObject accepts
+    any name if it is given none.
+    """
+    if tls is True:
+        tls = client_context()
+    if not isinstance(tls, _ssl._SSLContext):
+        raise TypeError(needed(tls))
+    if tls.protocol == ssl.PROTOCOL_TLS_SERVER:
+        raise ValueError("a context for servers does not verify one; greenhttp.tls.client makes one that does")
+    if name is None and tls.check_hostname:
+        raise ValueError("there is no host to verify the certificate by; give server_name")
+    return tls
 
 
 def client_context():

@@ -25,7 +25,7 @@ from contextlib import suppress
 from gevent import get_hub
 
 from greenhttp.errors import StreamClosed, StreamTimeout, StreamTruncated, TLSError
-from greenhttp.green.tls import client_context
+from greenhttp.green.tls import certificates_of, for_client
 from greenhttp.tls.agreed import agreed
 
 
@@ -327,11 +327,14 @@ cdef class SocketStream(Stream):
         cdef bint whole = False, reset = True
         if self.layer is not None:
             raise RuntimeError("the stream is encrypted already")
+        if server_side is None:
+            server_side = self.accepted
+        context = certificates_of(context) if server_side else for_client(context, server_name)
         self.begin_read(timeout)                # nobody else reads,
         self.begin_write(timeout)               # or waits with what he writes
         self.flush_all()
         try:
-            self.encrypt(context, self.accepted if server_side is None else server_side, server_name)
+            self.encrypt(context, server_side, server_name)
             whole = True
         except TLSError:
             reset = False                       # so that the peer gets to know why
@@ -622,11 +625,13 @@ def connect(str address not None, *, tls=None, server_name=None, timeout=None):
             raise ValueError(f"{address!r}: give host:port, [v6]:port or unix:/path")
         host = host.strip("[]")
         found = None
-    context = (client_context() if tls is True else tls) if tls is not None and tls is not False else None
-    if server_name is None:
-        server_name = host
-    if context is not None and server_name is None and context.check_hostname:
-        raise ValueError(f"{address!r} has no host name to verify the certificate by; give server_name")
+    if tls is None or tls is False:
+        if server_name is not None:
+            raise TypeError("server_name is for tls; give tls=True as well")
+        context = None
+    else:
+        server_name = host if server_name is None else server_name
+        context = for_client(tls, server_name)
     problem = None
     with Timeout.start_new(timeout, StreamTimeout(f"connecting to {address} took more than {timeout} s")):
         if found is None:

@@ -20,7 +20,7 @@ from gevent import socket, subprocess
 
 from greenhttp.errors import StreamClosed, StreamTimeout, StreamTruncated, TLSError
 from greenhttp.green import openssl, tls
-from greenhttp.green.tls import Certificates
+from greenhttp.green.tls import Certificates, certificates_of
 from greenhttp.green.transport import SocketStream, connect
 from greenhttp.server import Server
 from greenhttp.tls.agreed import TLSInfo
@@ -908,6 +908,34 @@ def test_wrong_certificates_for_starttls(context: ssl.SSLContext) -> None:
         with pytest.raises(TypeError, match="SSLContext is needed, not str"):
             stream.start_tls([("a.example", "cert.pem")], server_side=True)
         gc.collect()
+
+
+def test_a_client_verifies_no_certificate_without_a_name(context: ssl.SSLContext) -> None:
+    """SSLObject takes any name for the right one if it is given none: whoever has a certificate could be between."""
+    with pair() as (stream, peer):
+        stream.write(b"STARTTLS\r\n")
+        with pytest.raises(ValueError, match="give server_name"):
+            stream.start_tls(trusting(), server_side=False)
+        assert stream.unsent == 10  # nothing was sent, nothing is closed
+        stream.flush()
+        assert peer.recv(100) == b"STARTTLS\r\n"
+        with pytest.raises(ValueError, match="greenhttp.tls.client makes one"):
+            stream.start_tls(context, server_side=False, server_name="localhost")
+        with pytest.raises(TypeError, match="SSLContext is needed, not str"):
+            stream.start_tls("cert.pem", server_side=False, server_name="localhost")
+        with pytest.raises(ValueError, match="greenhttp.tls.server makes one"):
+            stream.start_tls(trusting(), server_side=True)
+
+
+@pytest.mark.parametrize("tls", [True, "cert.pem", ("cert.pem",), None])
+def test_what_shows_no_certificate(tls: Any) -> None:
+    with pytest.raises(TypeError, match=r"SSLContext is needed, not \w+"):
+        certificates_of(tls)
+
+
+def test_a_servers_name_is_for_tls() -> None:
+    with pytest.raises(TypeError, match="give tls=True as well"):
+        connect("127.0.0.1:1", server_name="localhost")
 
 
 def test_certificates_are_made_once(serve: Serve, context_for: Callable[..., ssl.SSLContext]) -> None:
