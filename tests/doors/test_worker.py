@@ -267,11 +267,11 @@ def test_what_is_not_there_refuses_to_start(tmp_path, config, said):
         assert "Traceback" not in "".join(gunicorn.lines)
 
 
-def test_certificates_refuse_to_start(tmp_path):
+def test_a_certificate_that_is_none_refuses_to_start(tmp_path):
     (tmp_path / "c.pem").touch()
     with Gunicorn(tmp_path, "--certfile", "c.pem", "--keyfile", "c.pem") as gunicorn:
         assert gunicorn.ended() == 3
-        gunicorn.said("certfile, keyfile: TLS is not supported yet")
+        gunicorn.said("certfile: c.pem: it is empty")
 
 
 def test_usr1_opens_the_access_log_again(tmp_path):
