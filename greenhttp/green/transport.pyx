@@ -448,7 +448,12 @@ cdef class SocketStream(Stream):
     cdef Py_ssize_t give_read(self, FilePart part, size_t size) except -2:
         """As `give_file`, for a layer, which needs the bytes: as many as it encrypts at once."""
         cdef iovec piece
-        cdef ssize_t n = pread(part.fd, greenhttp_bin, min(size, <size_t>READ_AT_ONCE), part.offset)
+        cdef ssize_t n
+        if not self.layer.settle(self, False):          # what was given before: 0 from `give` would be the file's end
+            return -1
+        if self.layer is None:
+            raise StreamClosed("the stream was closed by another green thread")
+        n = pread(part.fd, greenhttp_bin, min(size, <size_t>READ_AT_ONCE), part.offset)
         if n <= 0:
             return 0
         piece.iov_base = greenhttp_bin
@@ -559,13 +564,15 @@ cdef class SocketStream(Stream):
 
     cdef int release(self, bint reset) except -1:
         cdef object watcher
+        cdef Layer layer = self.layer
         cdef int fd = self.fd
         cdef bint starting = self.watching == STARTING
-        if self.layer is not None:
+        if layer is not None:
             if not reset:
-                self.layer.part(self)
-                if self.layer.over != PARTED and self.layer.over != CUT:
+                layer.part(self)
+                if layer.over != PARTED and layer.over != CUT:
                     greenhttp_clear(self.fd)    # to close with the peer's goodbye unread would reset the connection
+            layer.fd = -1                       # somebody may be in the middle of it
             self.layer = None
         watcher, self.watcher = self.watcher, None
         self.watching = UNWATCHED

@@ -4,12 +4,17 @@ The peer is Python's ssl, driven by hand over a socket, so that records can be c
 
 from __future__ import annotations
 
+import _ssl
 import contextlib
+import ctypes
 import gc
 import hashlib
+import itertools
 import os
 import re
+import signal
 import ssl
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -1103,6 +1108,127 @@ def test_nothing_gets_out_in_plain_while_a_handshake_goes_on(context: ssl.SSLCon
         peer.flush()
         started.result()
         assert peer.receive(10) == b"by another"
+
+
+# ---- foreign code in the middle, which the simple way calls
+
+
+@contextlib.contextmanager
+def client(context: ssl.SSLContext, ours: ssl.SSLContext | None = None) -> Iterator[tuple[SocketStream, Peer]]:
+    """A stream that is a client, the simple way, and the server at its other end."""
+    with pair() as (stream, sock):
+        peer = Peer(None, sock=sock, shake=False)
+        shaking = Background(stream.start_tls, ours or trusting(), server_name="localhost")
+        peer.start(context, None, server=True)
+        until(lambda: shaking.ended)
+        assert shaking.error is None
+        yield stream, peer
+
+
+@in_compiled_code
+def test_a_finalizer_that_aborts_in_the_middle_of_a_read(context: ssl.SSLContext) -> None:
+    me = gevent.getcurrent()
+    moment, hits, closed = 0, [me], 0
+    while hits:
+        with client(context) as (stream, peer):
+            peer.send(b"hello")
+            with collecting(stream.abort, lambda: gevent.getcurrent() is me, moment) as hits:
+                try:
+                    assert stream.read_some() == b"hello"
+                except StreamClosed:
+                    closed += 1
+            del stream
+        moment += 1
+    assert closed
+
+
+class Interrupt(Exception):
+    """Raised by a signal's handler."""
+
+
+class Signal:
+    """A client's context. Once armed, OpenSSL's next record brings a signal; _ssl calls the handler when OpenSSL is
+    through with it, before it says what came of it."""
+
+    def __init__(self) -> None:
+        self.context = trusting()
+        self.set = _ssl._SSLContext._msg_callback.__set__
+        self.set(self.context, lambda *arguments: None)
+        self.act: Callable[[], object] = lambda: None
+        # Nothing of it is Python: between its bytecodes the handler would be called.
+        number = defaultdict(itertools.repeat(signal.SIGUSR1).__next__)
+        self.come = ctypes.PyDLL(None)["raise"]
+        self.come.argtypes = [type("Number", (), {"from_param": number.__getitem__})] * 6
+        self.before = signal.signal(signal.SIGUSR1, self.handle)
+
+    def handle(self, *arguments: object) -> None:
+        self.set(self.context, None)
+        self.act()
+
+    def arm(self, act: Callable[[], object]) -> None:
+        self.act = act
+        self.set(self.context, self.come)
+
+
+@pytest.fixture
+def interrupting() -> Iterator[Signal]:
+    made = Signal()
+    yield made
+    signal.signal(signal.SIGUSR1, made.before)
+
+
+def interrupt() -> None:
+    raise Interrupt
+
+
+@pytest.mark.parametrize("data", [b"1", b"hello"])
+def test_a_handler_that_raises_in_the_middle_costs_no_byte(
+    context: ssl.SSLContext, interrupting: Signal, data: bytes
+) -> None:
+    with gevent.Timeout(10), client(context, interrupting.context) as (stream, peer):
+        peer.send(b"tickets before")
+        assert stream.readexactly(14) == b"tickets before"
+        stream.write(data)
+        interrupting.arm(interrupt)
+        with pytest.raises(Interrupt):
+            stream.flush()
+        stream.flush()
+        assert peer.receive(len(data)) == data
+        peer.send(data)
+        interrupting.arm(interrupt)
+        with pytest.raises(Interrupt):
+            stream.readexactly(len(data))
+        assert stream.readexactly(len(data)) == data
+        stream.write(b"end")
+        closing = Background(stream.close)
+        assert peer.rest() == b"end"
+        until(lambda: closing.ended)
+
+
+@pytest.mark.parametrize("act", ["abort", "close"])
+@pytest.mark.parametrize("doing", ["read_some", "flush"])
+def test_a_handler_that_closes_in_the_middle(
+    context: ssl.SSLContext, interrupting: Signal, act: str, doing: str
+) -> None:
+    with gevent.Timeout(10), client(context, interrupting.context) as (stream, peer):
+        peer.send(b"hello")
+        stream.write(b"hello")
+        interrupting.arm(getattr(stream, act))
+        with pytest.raises(StreamClosed):
+            getattr(stream, doing)()
+        assert stream.closed
+
+
+def test_output_is_sent_once_if_a_handler_waits_in_the_middle(context: ssl.SSLContext, interrupting: Signal) -> None:
+    """What leaves by itself does so meanwhile."""
+    with gevent.Timeout(10), client(context, interrupting.context) as (stream, peer):
+        stream.write(b"hello")
+        interrupting.arm(turns)
+        stream.flush()
+        stream.write(b"end")
+        closing = Background(stream.close)
+        assert peer.rest() == b"helloend"
+        until(lambda: closing.ended)
 
 
 def test_it_starts_once(context: ssl.SSLContext) -> None:
