@@ -839,7 +839,7 @@ def shown(name: str, peer: Any) -> tuple[str, ...]:
 
 
 def test_two_at_once_that_share_contexts(context_for: Callable[..., ssl.SSLContext]) -> None:
-    """STARTTLS with the same pairs: the end of one handshake takes no names from the other, nor does another's start."""
+    """STARTTLS with the same pairs: the end of one handshake takes no names from the other, nor does its start."""
     contexts = [(("localhost",), context_for()), (("shop.example",), context_for("shop.example"))]
     with pair() as (one, first_peer), pair() as (other, second_peer):
         shaking = gevent.spawn(one.start_tls, contexts, server_side=True)
