@@ -22,6 +22,7 @@ from greenhttp.green.layer cimport SHAKING, Layer
 from greenhttp.green.peers cimport Peers, read_address
 from greenhttp.green.pool cimport TO_CUT, TO_RETIRE, Job, Pool
 from greenhttp.green.stream cimport Stream
+from greenhttp.green.tls cimport Certificates
 from greenhttp.green.transport cimport SocketStream
 from greenhttp.process.clock cimport clock
 
@@ -428,6 +429,7 @@ cdef class Arrival(Job):
     cdef Step shake(self, Arrivals arrivals) except *:
         cdef SocketStream stream = <SocketStream>self.stream
         cdef Layer layer
+        cdef Certificates certificates
         cdef Step found
         if stream.layer is None:
             found = self.receive_hello(arrivals)
@@ -437,7 +439,8 @@ cdef class Arrival(Job):
             arrivals.pool.again(self)
             return WANTING
         if stream.layer is None:
-            layer = arrivals.certificates.layer(stream.fd)
+            certificates = arrivals.certificates        # which foreign code in there may replace, and so end
+            layer = certificates.layer(stream.fd)
             if self.arrivals is None:
                 return REFUSED                  # see `proceed`
             stream.layer = layer
