@@ -223,6 +223,8 @@ class Plan:
         self.secure = "tls" not in self.without and self.chance("tls").random() < 0.35
         if self.secure:
             self.settings["tls_timeout"] = 4
+            if "limit_buffers" in self.settings:
+                self.settings["limit_buffers"] += 20 * (48 << 10)  # handshakes at once: see rest.every_place
         self.board = chance.choice((0, 4, 200))
         self.access_log = chance.random() < 0.5
         kinds = chance.sample(ADVERSITIES, chance.choice((2, 2, 3, 4)))
