@@ -72,6 +72,7 @@ ARGUMENTS = ("listener", "application", "backlog", "spawn", "log", "error_log", 
              "ssl_context", "certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers")  # fmt: skip
 FILES = ("certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers")  # of which a context is made
 NOTHING_HERE = {"ssl_version", "server_side", "server_hostname", "suppress_ragged_eofs", "do_handshake_on_connect"}
+OF_CONTEXT = {*FILES, "keyfile_password", "tls_min"}  # settings that say the same
 TLS = {"ssl_context", *FILES, *NOTHING_HERE}
 SPAWNERS = ("default", None, gevent.spawn, gevent.spawn_raw, gevent.Greenlet.spawn)  # one for each, unbounded
 SERVERS = (  # keys of an environ that the server knows; all others are the request's
@@ -135,6 +136,11 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
         self._settings = dict(settings or {})
         for name in self._settings.keys() & OURS.keys():
             raise ConfigError(f"settings: {name} is set by the argument {OURS[name]!r}; give it there")
+        if context is not None and (unused := sorted(self._settings.keys() & OF_CONTEXT)):
+            raise ConfigError(
+                f"settings: {', '.join(unused)}: no effect on the context that the arguments make; give all of TLS in"
+                " the arguments, or all in settings"
+            )
         super().__init__(listener, application, backlog, spawn, log, error_log, handler_class, environ,
                          **({} if context is None else {"ssl_context": context}))  # fmt: skip
         self._context = context

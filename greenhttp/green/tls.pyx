@@ -33,6 +33,7 @@ from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet
 
 import _ssl
 import ssl
+from hashlib import shake_256
 
 from greenhttp.errors import StreamClosed, TLSError
 
@@ -59,6 +60,8 @@ cdef enum:                      # OpenSSL's
     BIO_TYPE = 0x4a0            # a source and sink of our own, without a descriptor
     MODE = 0x12                 # SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS
     CTRL_MODE = 33
+    CTRL_CACHE_MODE = 44
+    CACHE_OFF = 0
     CTRL_SNI_CALLBACK = 53
     CTRL_TICKET_CALLBACK = 72
     NO_RENEGOTIATION = 0x40000000
@@ -278,7 +281,10 @@ cdef int on_ticket(
             return -1
         # 2: taken, and a ticket of the newest key is given. TLS 1.3 wants one for each connection, so that nobody can
         # tell that two are of one client (RFC 8446 C.4); and it acknowledges the client's Finished, behind which a
-        # client with Nagle's algorithm holds back its request for 40 ms.
+        # client with Nagle's algorithm holds back its request for 40 ms. Not where clients are verified: only a whole
+        # handshake does that, and with a new ticket each time a certificate that has expired would do for ever.
+        if lib.SSL_CTX_get_verify_mode(lib.SSL_get_SSL_CTX(connection)) != 0:
+            return 1
         return 1 if i == 0 and lib.SSL_get_version(connection)[6] != b"3" else 2
     return 0
 
@@ -320,6 +326,9 @@ cdef class Certificates:
         self.first = given[0][1]
         self.contexts = given           # not before: whoever ends looks into them
         self.direct = lib != NULL and not any([has_callbacks(context) for _, context in given])
+        if lib != NULL:
+            # Sessions are in tickets. The cache would keep 20,480 of clients without: 1 KiB each, 10 with a certificate.
+            lib.SSL_CTX_ctrl(pointer_of(self.first), CTRL_CACHE_MODE, CACHE_OFF, NULL)
         # It stays where it is, finds nothing where no connection of ours is, and is not put in place of another's.
         if lib == NULL:
             if self.first.sni_callback is None:
@@ -341,7 +350,8 @@ cdef class Certificates:
 
         Arguments:
             keys: of 80 bytes each: a name (16), a key for HMAC (32) and one for AES (32). The first encrypts, all
-                decrypt; at most 8 are kept.
+                decrypt; at most 8 are kept. Where clients are verified, each is bound to how: who resumes a session is
+                not verified again.
 
         Returns False where that cannot be done (see `openssl`): tickets are valid in this process alone then.
         """
@@ -352,6 +362,9 @@ cdef class Certificates:
             raise ValueError(f"a ticket key has {TICKET_KEY} bytes")
         if lib == NULL:
             return False
+        rules = verifying(self.contexts)
+        if rules:
+            keys = [shake_256(key + rules).digest(TICKET_KEY) for key in keys]
         for _, context in self.contexts:
             # A context's own: it may be in other Certificates too, which end before.
             tickets = <TicketKeys*>lib.SSL_CTX_get_ex_data(pointer_of(context), tickets_at)
@@ -407,6 +420,16 @@ cdef class Certificates:
         lib.SSL_set_options(made.ssl, NO_RENEGOTIATION)
         lib.SSL_set_accept_state(made.ssl)
         return made
+
+
+cdef bytes verifying(tuple contexts):
+    """How clients are verified, as bytes that differ if that does; b"": they are not."""
+    cdef set rules = set()
+    cdef tuple pair
+    for pair in contexts:
+        if pair[1].verify_mode != ssl.CERT_NONE:
+            rules.add((int(pair[1].verify_mode), int(pair[1].verify_flags), tuple(sorted(pair[1].get_ca_certs(True)))))
+    return repr(sorted(rules)).encode() if rules else b""
 
 
 cdef object find(dict exact, dict wild, const char* name, size_t size):

@@ -641,6 +641,12 @@ def test_gevents_own_handler_class_is_fine(run):
     assert run(handler_class=gevents.WSGIHandler).ask().status == 200
 
 
+def test_settings_of_tls_that_the_arguments_would_overrule_are_refused(pair):
+    """Else whoever asks for certificates there would get clients without."""
+    with pytest.raises(ConfigError, match="settings: cert_reqs: no effect on the context that the arguments make"):
+        WSGIServer(LOOPBACK, hello, **pair, settings={"cert_reqs": "required"})
+
+
 def test_other_settings_are_those_of_a_server(run):
     running = run(settings={"limit_request_body": 3, "server_header": "shop"})
     assert dict(running.ask(request()).fields)["Server"] == "shop"

@@ -702,6 +702,68 @@ def test_ticket_keys_are_any_bytes(serve: Serve, context_for: Callable[..., ssl.
         assert peer.rest() == b"hello"
         session = peer.ssl.session
     assert peer.ssl.session_reused
+def verifying(context: ssl.SSLContext, authority: str, how: ssl.VerifyMode) -> Certificates:
+    if how:
+        context.load_verify_locations(cadata=authority)
+    context.verify_mode = how
+    certificates = Certificates([((), context)])
+    certificates.set_ticket_keys(KEYS[:1])
+    return certificates
+
+
+@DIRECT
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("rules", ["the same", "a certificate from now on", "another authority"])
+def test_a_session_ends_with_the_rules_that_its_client_was_verified_by(
+    serve: Serve, context_for: Callable[..., ssl.SSLContext], newest: Any, rules: str, tmp_path: Path
+) -> None:
+    """Whoever resumes is not verified again."""
+    seen = []
+
+    def handler(stream: Any) -> None:
+        seen.append(stream.tls.resumed)
+        stream.write(b"hello")
+
+    ours, theirs = made.leaf().authority.decode(), made.other_authority().authorities().decode()
+    before = {"a certificate from now on": ssl.CERT_NONE}.get(rules, ssl.CERT_REQUIRED)
+    after = {"another authority": theirs}.get(rules, ours)
+    client = trusting()
+    if before:
+        client.load_cert_chain(made.client().both(tmp_path / "client.pem"))
+    first = serve(handler, verifying(context_for(newest=newest), ours, before)).peer(client)
+    assert first.rest() == b"hello"
+    serving = serve(handler, verifying(context_for(newest=newest), after, ssl.CERT_REQUIRED))
+    again = serving.peer(shake=False)
+    if rules == "the same":
+        again.start(client, session=first.ssl.session)
+        assert again.rest() == b"hello" and seen == [False, True]
+        return
+    with pytest.raises(ssl.SSLError, match="(?i)alert"):
+        again.start(client, session=first.ssl.session)
+        again.rest()
+    assert seen == [False]
+
+
+@DIRECT
+def test_a_session_of_a_verified_client_is_not_prolonged(serve: Serve, context: ssl.SSLContext, tmp_path: Path) -> None:
+    """With a new ticket for each connection its certificate could expire, and would do for ever."""
+    certificates = verifying(context, made.leaf().authority.decode(), ssl.CERT_REQUIRED)
+    client = trusting()
+    client.load_cert_chain(made.client().both(tmp_path / "client.pem"))
+    serving = serve(lambda stream: stream.write(b"hello"), certificates)
+    first = serving.peer(client)
+    assert first.rest() == b"hello"
+    again = serving.peer(client, session=first.ssl.session)
+    assert again.rest() == b"hello"
+    assert again.ssl.session_reused and again.ssl.session == first.ssl.session
+
+
+def test_no_session_is_kept_here(serve: Serve, context: ssl.SSLContext) -> None:
+    """Of clients of TLS 1.2 that take no tickets, OpenSSL would keep 20,480."""
+    client = trusting(newest=ssl.TLSVersion.TLSv1_2)
+    client.options |= ssl.OP_NO_TICKET
+    assert serve(lambda stream: stream.write(b"hello")).peer(client).rest() == b"hello"
+    assert context.session_stats()["number"] == 0 or openssl.reason()
 
 
 # ---- contexts that change
