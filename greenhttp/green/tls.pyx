@@ -34,6 +34,7 @@ from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet
 import _ssl
 import ssl
 from hashlib import shake_256
+from weakref import ref
 
 from greenhttp.errors import StreamClosed, TLSError
 
@@ -327,7 +328,7 @@ cdef class Certificates:
         self.contexts = given           # not before: whoever ends looks into them
         self.direct = lib != NULL and not any([has_callbacks(context) for _, context in given])
         if lib != NULL:
-            # Sessions are in tickets. The cache would keep 20,480 of clients without: 1 KiB each, 10 with a certificate.
+            # Sessions are in tickets. The cache would keep 20,480 of clients without: a KiB each, or 10 if verified.
             lib.SSL_CTX_ctrl(pointer_of(self.first), CTRL_CACHE_MODE, CACHE_OFF, NULL)
         # It stays where it is, finds nothing where no connection of ours is, and is not put in place of another's.
         if lib == NULL:
@@ -858,6 +859,7 @@ cdef SimpleLayer simple(object context, int fd, bint server, object name):
     made.fd = fd
     made.incoming, made.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     made.ssl = context.wrap_bio(made.incoming, made.outgoing, server_side=server, server_hostname=name)
+    made.ssl._sslsock = ref(made.ssl)       # by this gevent's contexts find what to call an sni_callback with
     made.inner = made.ssl._sslobj
     made.held = made.early = made.raw = b""
     return made

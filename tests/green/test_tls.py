@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import gevent.ssl
 import pytest
 from gevent import socket, subprocess
 
@@ -780,6 +781,18 @@ LATE: dict[str, Callable[[ssl.SSLContext, Path], object]] = {
 }
 if hasattr(ssl.SSLContext, "set_psk_server_callback"):
     LATE["psk"] = lambda context, path: context.set_psk_server_callback(lambda name: b"")
+
+
+@pytest.mark.parametrize("kind", ["ssl", "gevent.ssl"])
+def test_a_callback_of_either_kind_of_context_is_called(serve: Serve, tmp_path: Path, kind: str) -> None:
+    """gevent's asks what it is called with for the connection, which SSLObject does not have."""
+    called: list[Any] = []
+    context = {"ssl": ssl, "gevent.ssl": gevent.ssl}[kind].SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*made.leaf().write(tmp_path))
+    serving = serve(lambda stream: stream.write(b"hello"), Certificates([((), context)]))
+    context.sni_callback = lambda connection, name, context: called.append((type(connection), name))
+    assert serving.peer().rest() == b"hello"
+    assert called == [(ssl.SSLObject, "localhost")]
 
 
 @pytest.mark.parametrize("late", LATE)
