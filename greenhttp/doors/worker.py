@@ -273,7 +273,7 @@ class Worker(Base):  # type: ignore[misc]
             return
         try:
             self.server.renew(self.server.certificates_of(material))
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:  # the latter without descriptors to be had
             log.error("%s", error)
 
     def _let_go(self) -> None:

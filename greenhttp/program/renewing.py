@@ -32,6 +32,7 @@ class Renewing:
     def __init__(self, server: "Server") -> None:
         self._server = server
         self._renewal: renewal.Renewal | None = None
+        self._unused: Material | None = None  # could not be used yet
         self._now = Event()
         self._thread: Greenlet | None = None
         if server.settings.certfile and server.certificates is None:
@@ -68,13 +69,17 @@ class Renewing:
             self._now.clear()
             # In a real thread, for a file system may be slow
             seen = get_hub().threadpool.apply(renewal.sight, (kept.settings, kept.seen))
-            material = kept.take(seen)
+            material = kept.take(seen) or self._unused
             if material is not None:
                 self._renew(material)
 
     def _renew(self, material: Material) -> None:
+        self._unused = None
         try:
             self._use(material)
+        except OSError as error:  # no descriptor to be had, say
+            self._unused = material
+            log.error("the new certificates cannot be used yet: %s", error)
         except Exception as error:  # of the hook ssl_context, say
             log.error("the new certificates cannot be used, the old ones stay: %s", error, exc_info=error.__cause__)
 

@@ -18,7 +18,7 @@ import os
 import tempfile
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from select import POLLIN, POLLOUT, select  # before a preloaded application patches them
+from select import POLLIN, POLLOUT, poll  # before a preloaded application patches them
 from typing import TYPE_CHECKING, Any
 
 from greenhttp.errors import ConfigError
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from select import poll as Poll
 
 log = logging.getLogger("greenhttp")
+
+PATIENCE = 2.0  # seconds for the rest of what the reader has begun to say
 
 
 @dataclass(frozen=True)
@@ -249,8 +251,13 @@ class Certificates:
         Raises OSError.
         """
         while self.reader is not None and self.reader.inbox.begun:  # the rest is on its way
-            select([self.reader.fd], [], [])
-            self._hear_reader(self.reader)
+            rest = poll()
+            rest.register(self.reader.fd, POLLIN)
+            if rest.poll(PATIENCE * 1000):
+                self._hear_reader(self.reader)
+            else:  # somebody has stopped it
+                self._lose_reader(self.reader)
+                log.error("the process that reads certificates does not go on; to renew them, restart greenhttp")
         keys = () if self._renewal is None else self._renewal.tickets.made
         memory = _memory({
             "material": None if self.material is None else b64encode(self.material.to_bytes()).decode(),

@@ -41,6 +41,7 @@ STOPPED, BROKEN, APP_FAILED = 0, 1, 3
 WITHOUT_C = {"c_stack": False} if sys.version_info >= (3, 14) else {}
 UNSHARED = "this Python's OpenSSL takes no ticket keys"
 BEAT = 0.25  # seconds between two beats of a loop that turns
+AGAIN = 60.0  # seconds until certificates are tried again that could not be used for want of descriptors
 
 
 @dataclass
@@ -237,7 +238,7 @@ class _Mail:
         self.number, self.server, self.material = birth.number, server, birth.material
         self.shared = True  # the keys of tickets are those of all workers
         self.newest: Material | None = None  # that has come, and is not in use
-        self.spawn, self.busy = gevent.spawn, False
+        self.spawn, self.sleep, self.busy = gevent.spawn, gevent.sleep, False
         self.watcher: Any = None
         if birth.material is not None:
             self._use(birth.material)
@@ -277,7 +278,12 @@ class _Mail:
         try:
             while (material := self.newest) is not None:
                 self.newest = None
-                self._use(material)
+                try:
+                    self._use(material)
+                except OSError as error:  # no descriptor to be had, say; the supervisor will not send it again
+                    log.error("worker %d: the new certificates cannot be used yet: %s", self.number, error)
+                    self.sleep(AGAIN)
+                    self.newest = self.newest or material
         except Exception as error:  # of the hook ssl_context, say
             log.error(
                 "worker %d: the new certificates cannot be used, the old ones stay: %s", self.number, error,

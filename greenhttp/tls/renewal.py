@@ -54,6 +54,13 @@ def sight(settings: Settings, before: Sight) -> Sight:
         return Sight(state, read(settings))
     except ConfigError as error:
         return Sight(state, None, error)
+    except OSError as error:
+        return Sight(state, None, _without_means(error))
+
+
+def _without_means(error: OSError) -> ConfigError:
+    """Of files that are to be tried: no descriptor, no memory, no room in a file of memory."""
+    return ConfigError(f"certfile: cannot try them ({error.strerror or 'OpenSSL could not open them'})")
 
 
 class Renewal:
@@ -85,6 +92,8 @@ class Renewal:
     ) -> None:
         self._now = now
         self._warned: dict[tuple[str, str], float] = {}  # certificate and what was said of it -> when
+        self._fresh: Material | None = None  # could be read, and not taken yet
+        self._late = False  # that has been told
         self.tickets = TicketKeys(now(), keys)
         self.settings = settings
         self.seen = Sight() if elsewhere and held is not None else sight(settings, Sight())
@@ -95,7 +104,10 @@ class Renewal:
         self._use(self.seen.material or held)  # type: ignore[arg-type]  # one of the two
 
     def _use(self, material: Material) -> None:
-        self._described = material.described()
+        try:
+            self._described = material.described()
+        except OSError as error:
+            raise _without_means(error) from None
         self.material = self._made_of(material)
 
     def _made_of(self, material: Material) -> Material:
@@ -118,6 +130,7 @@ class Renewal:
         assert seen.material is not None
         self.settings, self.seen = settings, seen
         self.tickets.add(self._now())
+        self._fresh = seen.material
         self._renew(seen.material)
         return self.material
 
@@ -131,9 +144,16 @@ class Renewal:
         if seen is not self.seen:
             last, self.seen = self.seen, seen
             if seen.material is not None:
-                self._renew(seen.material)
+                self._fresh, self._late = seen.material, False
             elif seen.error is not None and str(seen.error) != str(last.error):
                 self.refuse(seen.error)
+        if self._fresh is not None:
+            try:
+                self._renew(self._fresh)
+            except ConfigError as error:  # next time, then; who has seen the files will not tell again
+                if not self._late:
+                    self.refuse(error)
+                self._late = True
         if self.tickets.look(self._now()):
             self.material = replace(self.material, ticket_keys=self.tickets.keys)
         self.warn()
@@ -142,6 +162,7 @@ class Renewal:
     def _renew(self, fresh: Material) -> None:
         last = self.material
         self._use(fresh)
+        self._fresh = None
         if (fresh.pairs, fresh.authorities) != (last.pairs, last.authorities):
             told = ", ".join(f"{described.called()} until {described.end()}" for _, described in self._described)
             log.info("new certificates: %s", told)

@@ -23,7 +23,7 @@ class TicketKeys:
 
     Arguments:
         made: keys with the time at which each was made, the newest first; empty: a first one is made.
-        when: the time, by a clock that never goes back.
+        when: the time.
     """
 
     def __init__(self, when: float, made: Iterable[tuple[bytes, float]] = ()) -> None:
@@ -46,6 +46,7 @@ class TicketKeys:
     def look(self, when: float) -> bool:
         """Whether there are others now: a new one because it is time, or an old one fewer."""
         before = self.keys
+        self.made = [(key, min(made, when)) for key, made in self.made]  # of a clock set back: it would stay until then
         if when - self.made[0][1] >= FRESH:
             self.add(when)
         # A key has opened only since the one after it was made

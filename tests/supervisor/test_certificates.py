@@ -223,6 +223,19 @@ def test_the_reader_ends_with_the_master(made, settings, stays, monkeypatch):
     assert os.waitpid(pid, 0) == (pid, 0)
 
 
+def test_a_reader_that_stops_in_the_middle_of_a_message_holds_up_no_upgrade(
+    made, settings, stays, monkeypatch, caplog
+):
+    one = made(settings)
+    pid = started(one, settings, monkeypatch)
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    one.reader.inbox._data += b"half"
+    left = one.left()
+    os.close(left.memory)
+    assert left.reader == -1 and one.reader is None and "does not go on" in caplog.text
+    assert os.waitpid(pid, 0) == (pid, 0)
+
+
 def test_the_end_of_the_reader_is_told(made, settings, stays, monkeypatch, caplog):
     one = made(settings)
     pid = started(one, settings, monkeypatch)
@@ -351,6 +364,23 @@ def test_a_worker_keeps_what_it_has_where_the_new_cannot_be_used(made, settings,
     mail._read()
     gevent.sleep()
     assert server.asked[-1].pairs[0].chain == NEW.chain
+    mail.stop()
+    os.close(mail.inbox.fd)
+
+
+def test_a_worker_without_descriptors_tries_again(made, settings, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(worker, "AGAIN", 0.01)
+    one, server = made(settings), FakeServer()
+    mail = in_worker(one, server)
+    server.fails = OSError(24, "Too many open files")
+    NEW.write(tmp_path)
+    one.follow(settings, None)
+    mail._read()
+    gevent.sleep()
+    assert mail.material.pairs[0].chain == OLD.chain and "cannot be used yet" in caplog.text
+    server.fails = None
+    gevent.sleep(0.1)
+    assert mail.material.pairs[0].chain == NEW.chain and not mail.busy
     mail.stop()
     os.close(mail.inbox.fd)
 

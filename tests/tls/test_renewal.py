@@ -107,6 +107,29 @@ def test_files_that_could_not_be_opened_for_a_while_are_tried_again(renewal, sai
     assert renewal.look().pairs[0].chain == NEW.chain
 
 
+def test_where_descriptors_are_lacking_for_the_try_the_old_pair_stays_until_there_are_some(
+    renewal, said, tmp_path, monkeypatch
+):
+    from greenhttp.tls import material, pem
+
+    def refused(*_):
+        raise OSError(24, "Too many open files")
+
+    NEW.write(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(pem.Pair, "load", refused)
+        assert renewal.look() is None and renewal.look() is None
+    told = "certfile: cannot try them (Too many open files)"
+    assert said() == [f"ERROR the certificates cannot be read again, those from before stay in use: {told}"]
+    seen = sight(renewal.settings, renewal.seen)
+    with monkeypatch.context() as patched:  # another process has tried them, and tells once
+        patched.setattr(material, "describe", refused)
+        assert renewal.take(seen) is renewal.take(seen) is None and len(said()) == 1
+        with pytest.raises(ConfigError):
+            renewal.follow(renewal.settings)
+    assert renewal.take(renewal.seen).pairs[0].chain == NEW.chain
+
+
 def test_links_are_followed_as_certbot_has_them(tmp_path, said):
     live, archive = tmp_path / "live" / "a.example", tmp_path / "archive"
     live.mkdir(parents=True)

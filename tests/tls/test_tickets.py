@@ -56,6 +56,13 @@ def test_a_clock_that_goes_back_makes_and_drops_nothing():
     assert not tickets.look(1e9 - 10 * KEPT) and tickets.keys == before
 
 
+def test_after_a_clock_was_set_back_keys_change_as_ever():
+    tickets = TicketKeys(2e9)
+    before = tickets.keys
+    assert not tickets.look(1e9)
+    assert tickets.look(1e9 + FRESH) and tickets.keys[0] != before[0] == tickets.keys[1]
+
+
 def test_no_key_is_in_the_repr():
     tickets = TicketKeys(0.0)
     assert repr(tickets) == "<1 ticket keys>" and str(tickets.keys[0]) not in repr(tickets)
