@@ -603,6 +603,8 @@ cdef class SocketStream(Stream):
         if self.fd >= 0:
             c_close(self.fd)
             self.fd = -1
+            if self.layer is not None:
+                self.layer.fd = -1
 
 
 def connect(str address not None, *, tls=None, server_name=None, timeout=None):
