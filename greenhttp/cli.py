@@ -290,8 +290,8 @@ def _typed(setting: Setting, arguments: Sequence[str]) -> str:
 def _refuse_options(flag: str, value: Any) -> None:
     """Raise ConfigError if an option was taken as the value of the one before."""
     for text in value if isinstance(value, tuple) else (value,):
-        if str(text).startswith("--"):
-            raise ConfigError(f"{flag} needs a value; {text} is an option")
+        if option := re.match(r"--[a-z][a-z0-9_-]*(?=[=\s]|\Z)", str(text), re.IGNORECASE):  # a key begins with -----
+            raise ConfigError(f"{flag} needs a value; {option[0]} is an option")
 
 
 def _joined(setting: Setting, given: Any) -> Any:

@@ -585,6 +585,22 @@ def test_a_password_is_never_printed(capsys):
     assert '"***"' in said.out and "sesame" not in said.out + said.err
 
 
+@pytest.mark.parametrize("flag", ["--keyfile", "--certfile", "--ca-certs"])
+@pytest.mark.parametrize("way", ["option", "equals", "variable"])
+def test_the_text_of_a_key_in_the_place_of_its_file_is_never_printed(flag, way, capsys, monkeypatch):
+    text = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----"
+    options = {"option": [flag, text], "equals": [f"{flag}={text}"], "variable": []}[way]
+    variable = f"GREENHTTP_{flag[2:].replace('-', '_').upper()}"
+    if way == "variable":
+        monkeypatch.setenv(variable, text)
+    beside = [] if flag == "--certfile" else ["--certfile", "c"]
+    assert main(["--print-config", *beside, *options, "web"]) == 2
+    said = capsys.readouterr()
+    name = variable if way == "variable" else flag
+    assert said.err == f"greenhttp: {name}: this is the text of a PEM file; write it to a file and give its path\n"
+    assert "c2VjcmV0" not in said.out
+
+
 def test_options_that_change_nothing_are_accepted(capsys):
     given = "--http h11 --ws none --lifespan off --no-ws --runtime-mode mt --master --die-on-term"
     assert read(*given.split()) == Settings()

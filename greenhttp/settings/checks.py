@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ipaddress import IPv6Address
 from typing import Any
 
-from greenhttp.settings.kinds import LARGEST, TOKEN
+from greenhttp.settings.kinds import LARGEST, TOKEN, refuse_pem
 from greenhttp.settings.peers import parse_network
 
 
@@ -114,6 +114,11 @@ def _host(text: str) -> str:
     else:
         how = "give names like example.com, .example.com or [::1], without a port"
     raise ValueError(f"{text!r} is not a host; {how}")
+
+
+def pem_file(value: str | None) -> str | None:
+    refuse_pem(value)
+    return value
 
 
 def cert_reqs(value: str) -> str:

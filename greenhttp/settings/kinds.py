@@ -293,6 +293,14 @@ def parse_addresses(value: object) -> tuple[str, ...]:
     return addresses
 
 
+def refuse_pem(value: object) -> None:
+    """Raise ValueError for what is no name of a file but its text: `keyfile="$(cat key.pem)"`. It is not quoted."""
+    if isinstance(value, (bytes, bytearray)):
+        value = value.decode("latin-1")
+    if isinstance(value, str) and ("-----BEGIN" in value or "," not in value and "\n" in value.strip()):
+        raise ValueError("this is the text of a PEM file; write it to a file and give its path")
+
+
 def parse_paths(value: object) -> tuple[str, ...]:
     """A tuple of file names, from a list or a text with commas; none for off/no/False/None and for nothing.
 
@@ -300,10 +308,13 @@ def parse_paths(value: object) -> tuple[str, ...]:
     """
     if value is None or value is False or str(value).strip().lower() in ("", "off", "no", "none", "false"):
         return ()
+    refuse_pem(value)
     if isinstance(value, str):
         value = value.split(",")
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{value!r} is not a file name; give one, or a list of them")
+    for entry in value:
+        refuse_pem(entry)
     return tuple(text for entry in value if (text := _text(entry).strip()))  # twice the same: a key of two certificates
 
 

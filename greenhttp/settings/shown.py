@@ -47,7 +47,8 @@ def _shown(setting: Setting, value: Any) -> tuple[str, str]:
     if setting.kind == "pairs" and value:
         hidden = [f"{pair.partition('=')[0]}=***" for pair in value]
         return f"# {setting.name}", f"{_toml(hidden)}  # values are not shown"
-    if setting.kind == "json" and value or setting.kind == "secret" and value and not value.startswith("file:"):
+    secret = setting.kind == "secret" and value and (not value.startswith("file:") or "\n" in value)
+    if setting.kind == "json" and value or secret:
         return f"# {setting.name}", '"***"  # it is not shown'
     return setting.name, _toml(setting.typed(value))
 

@@ -448,7 +448,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "ca_certs", "optional", "off", "",
         "PEM file with the authorities that clients' certificates must come from, for --cert-reqs.",
-        _TLS, ("--ca-certs", "--ssl-ca-certs", "--ssl-ca"),
+        _TLS, ("--ca-certs", "--ssl-ca-certs", "--ssl-ca"), checks.pem_file,
     ),
     Setting(
         "cert_reqs", "word", "none", "",

@@ -78,6 +78,6 @@ def client(
     from greenhttp.tls import contexts, material
 
     return contexts.client(
-        None if ca_certs is None else material.authorities(os.fspath(ca_certs)),
+        None if ca_certs is None else material.authorities(os.fsdecode(ca_certs)),
         None if certfile is None else material.read_one(certfile, keyfile, password).pairs[0],
     )

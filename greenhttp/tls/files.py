@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 
 from greenhttp.errors import ConfigError
+from greenhttp.settings.kinds import refuse_pem
 from greenhttp.settings.values import Settings
 from greenhttp.tls.pem import CERTIFICATE, KEY
 
@@ -150,6 +151,10 @@ def _is_certificate(path: str) -> bool:
 
 def content(setting: str, path: str) -> bytes:
     """Of a file. Raises ConfigError in the name of the setting."""
+    try:
+        refuse_pem(path.replace(",", ""))
+    except ValueError as error:
+        raise ConfigError(f"{setting}: {error}") from None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

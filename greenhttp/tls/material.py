@@ -119,12 +119,12 @@ def read_one(
         minimum = checked_minimum(parse_word(minimum))
     except ValueError as error:
         raise ConfigError(f"minimum: {error}") from None
-    pairs = list(found(os.fspath(certfile), None if keyfile is None else os.fspath(keyfile)))
+    pairs = list(found(os.fsdecode(certfile), None if keyfile is None else os.fsdecode(keyfile)))
     if len(pairs) > 1:
         raise ConfigError(f"certfile: {certfile}: there are {len(pairs)} certificates in it; give the file of one")
     secret = password.encode() if isinstance(password, str) else password
     pair = _pair(*pairs[0], secret)
-    return _checked((pair,), None if ca_certs is None else os.fspath(ca_certs), cert_reqs, ciphers, minimum, ())
+    return _checked((pair,), None if ca_certs is None else os.fsdecode(ca_certs), cert_reqs, ciphers, minimum, ())
 
 
 # ---- what is in them

@@ -306,6 +306,21 @@ def test_what_names_no_file_of_a_certificate(given):
         Settings(certfile=given)
 
 
+PEM = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("name", ["certfile", "keyfile", "ca_certs"])
+@pytest.mark.parametrize(
+    "given", [PEM, [PEM], PEM.encode(), [PEM.encode()], PEM.replace("\n", " "), "Subject: a, b\n" + PEM, "c2Vj\ncmV0"]
+)
+def test_the_text_of_a_file_in_the_place_of_its_name_is_not_shown(name, given):
+    if name == "ca_certs" and isinstance(given, (bytes, list)):
+        return
+    with pytest.raises(ConfigError) as failure:
+        Settings(**{"certfile": "c.pem", name: given})
+    assert str(failure.value) == f"{name}: this is the text of a PEM file; write it to a file and give its path"
+
+
 def test_a_key_needs_its_certificate():
     with pytest.raises(ConfigError, match="^keyfile: a key needs its certificate; give certfile too$"):
         Settings(keyfile="k.pem")
@@ -361,6 +376,7 @@ def test_a_secret_is_not_shown():
     assert repr(settings) == "Settings(certfile=('c',), keyfile_password=***)"
     assert "sesame" not in shown.as_toml(settings, {}, False) and "sesame" not in shown.changed(settings)
     assert '# keyfile_password = "***"' in re.sub(" +", " ", shown.as_toml(settings, {}, False))
+    assert "sesame" not in shown.changed(Settings(keyfile_password="file:a\nsesame"))
     named = Settings(keyfile_password="file:/run/key")
     assert 'keyfile_password = "file:/run/key"' in shown.changed(named)
 

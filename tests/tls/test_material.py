@@ -147,6 +147,16 @@ def test_no_message_shows_a_secret(tmp_path):
         assert "sesame" not in line and body not in line
 
 
+def test_the_text_of_a_file_in_the_place_of_its_name_is_not_shown(tmp_path):
+    leaf = certificates.leaf("a.example")
+    chain, _ = leaf.write(tmp_path)
+    texts = {"certfile": (leaf.key.decode(), None), "keyfile": (chain, leaf.key), "ca_certs": (chain,)}
+    for name, given in texts.items():
+        with pytest.raises(ConfigError) as failure:
+            read_one(*given, ca_certs=leaf.key.decode() if name == "ca_certs" else None)
+        assert str(failure.value) == f"{name}: this is the text of a PEM file; write it to a file and give its path"
+
+
 def test_a_terminal_is_asked_for_no_password(tmp_path):
     """OpenSSL would, and wait."""
     chain, secret = certificates.leaf().encrypted().write(tmp_path)
