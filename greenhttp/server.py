@@ -42,7 +42,7 @@ from greenhttp.observe.noise import Noise
 from greenhttp.offloading import offload
 from greenhttp.process import forked
 from greenhttp.process.board import Board, Loads
-from greenhttp.settings.address import Address, is_tls, parse_address
+from greenhttp.settings.address import Address, check_tls, is_tls, parse_address
 from greenhttp.settings.remarks import open_lists
 from greenhttp.settings.table import OF_THE_COMMAND
 from greenhttp.settings.values import Settings
@@ -217,6 +217,8 @@ class Server:
                     opened.append((sock, address))
             if self.certificates is None and self.settings.certfile:
                 self.certificates = self._read_certificates()
+            places = [address for _, address in (opened if listeners is None else listeners)]
+            check_tls(self.settings, self.certificates is not None, places)
             if self._access is not None:
                 self._access.open(self._report)
         except BaseException:

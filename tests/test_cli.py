@@ -167,6 +167,9 @@ def test_port_is_the_last_word_on_where_to_listen():
         (["-k", "sync"], {}, r"^--worker-class sync: the only worker class is gevent"),
         (["--verify-mode", "x"], {}, r"^--verify-mode: 'x' is not known; give none, optional or required$"),
         (["--ssl-protocol-min", "tls1.1"], {}, r"^--ssl-protocol-min: tls1.1 is not safe any more"),
+        (["--certfile", ""], {}, r"^--certfile: empty; give a file, or leave it out$"),
+        (["--certfile", "c", "--keyfile", " "], {}, r"^--keyfile: empty; give a file, or leave it out$"),
+        ([], {"GREENHTTP_CERTFILE": ""}, r"^GREENHTTP_CERTFILE: empty; give a file, or leave it out$"),
         (["--keyfile", "k"], {}, r"^keyfile: a key needs its certificate; give certfile too$"),
         (["--max-requests", "x"], {}, r"^--max-requests: 'x' is not a whole number"),
         (["--workers-max-rss", "300"], {}, r"^--workers-max-rss( 300)?: use --max-rss with a unit"),
@@ -472,7 +475,7 @@ OPENSSLS = "no effect with --tls-min 1.3, whose cipher suites are OpenSSL's"
     ("--ssl-ca a --cert-reqs 1 --ciphers x", [f"{flag}: no effect without --certfile" for flag in (
         "--ssl-ca", "--cert-reqs", "--ciphers",
     )]),
-    ("--https-redirect -b http://:80", ["--https-redirect: no effect without --certfile"]),
+    ("--https-redirect --cert-reqs 2 -b http://:80", []),  # refused, see program/check.py
     ("--certfile c --https-redirect -b :443,https://:444", [
         "--https-redirect: no effect without an address like http://:80 in --bind",
     ]),

@@ -65,7 +65,7 @@ def settings_of(cfg: Any) -> Settings:
         proxy_protocol={True: "any", False: "off"}.get(cfg.proxy_protocol, cfg.proxy_protocol),
         proxy_allow_from=[*cfg.proxy_allow_ips, UNIX],
         root_path=_script_name(cfg.env.get(SCRIPT_NAME, os.environ.get(SCRIPT_NAME, ""))),
-        certfile=[cfg.certfile] if cfg.certfile else [],
+        certfile=[] if cfg.certfile is None else [cfg.certfile],
         keyfile=[cfg.keyfile] if cfg.keyfile else [],
         ca_certs=cfg.ca_certs or "off",
         cert_reqs=int(cfg.cert_reqs),

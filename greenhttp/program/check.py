@@ -24,10 +24,9 @@ def check_settings(settings: Settings) -> None:
     from greenhttp.logs.config import read
     from greenhttp.observe.atoms import parse
     from greenhttp.process.accounts import group_id, owner_ids, user_id
-    from greenhttp.settings.address import is_tls, parse_address
+    from greenhttp.settings.address import check_tls, parse_address
 
-    for text in settings.bind:
-        is_tls(parse_address(text), bool(settings.certfile))
+    check_tls(settings, bool(settings.certfile), [parse_address(text) for text in settings.bind])
     if settings.user is not None:
         user_id(settings.user)
     if settings.group is not None:

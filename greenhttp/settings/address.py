@@ -3,9 +3,14 @@
 An address that is none raises ConfigError that says why.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from greenhttp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from greenhttp.settings.values import Settings
 
 DEFAULT_PORT = 8000
 SCHEMES = {"http": 80, "https": 443}  # and the port of a URL that names none
@@ -116,6 +121,25 @@ def is_tls(address: Address, certified: bool) -> bool:
     if address.scheme == "https" and not certified:
         raise ConfigError(f"bind: {address} needs a certificate; give --certfile (and --keyfile)")
     return certified and address.scheme != "http"
+
+
+def check_tls(settings: "Settings", certified: bool, addresses: Iterable[Address]) -> None:
+    """Nothing that asks for TLS may end in plain http, unnoticed.
+
+    Arguments:
+        certified: as for `is_tls`.
+        addresses: where is listened.
+
+    Raises:
+        ConfigError: an address is to speak TLS, clients are to show certificates, or to be sent to https, and nobody
+            speaks it.
+    """
+    spoken = [is_tls(address, certified) for address in addresses]
+    if settings.https_redirect and not certified:
+        raise ConfigError("https_redirect: there is no https without a certificate; give certfile too")
+    if settings.cert_reqs == "required" and not any(spoken):
+        why = "every address of bind begins with http://" if certified else "there is no certificate"
+        raise ConfigError(f"cert_reqs: no client would be asked, since {why}; serve TLS, or leave cert_reqs out")
 
 
 def as_ipv4(host: str) -> str:

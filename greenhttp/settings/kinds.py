@@ -302,11 +302,11 @@ def refuse_pem(value: object) -> None:
 
 
 def parse_paths(value: object) -> tuple[str, ...]:
-    """A tuple of file names, from a list or a text with commas; none for off/no/False/None and for nothing.
+    """A tuple of file names, from a list or a text with commas; none for off/no/False/None and for an empty list.
 
-    In a list a comma belongs to the name.
+    In a list a comma belongs to the name. Names that are all empty are refused: a variable that is not set, say.
     """
-    if value is None or value is False or str(value).strip().lower() in ("", "off", "no", "none", "false"):
+    if value is None or value is False or str(value).strip().lower() in ("off", "no", "none", "false"):
         return ()
     refuse_pem(value)
     if isinstance(value, str):
@@ -315,7 +315,10 @@ def parse_paths(value: object) -> tuple[str, ...]:
         raise ValueError(f"{value!r} is not a file name; give one, or a list of them")
     for entry in value:
         refuse_pem(entry)
-    return tuple(text for entry in value if (text := _text(entry).strip()))  # twice the same: a key of two certificates
+    names = tuple(text for entry in value if (text := _text(entry).strip()))  # twice the same: a key of two certificates
+    if value and not names:
+        raise ValueError("empty; give a file, or leave it out")
+    return names
 
 
 def parse_secret(value: object) -> str | None:

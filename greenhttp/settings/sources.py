@@ -51,9 +51,13 @@ def from_platform(environ: Mapping[str, str]) -> Source:
 
 
 def from_environment(environ: Mapping[str, str]) -> Source:
-    """GREENHTTP_<NAME>; an empty variable is none."""
+    """GREENHTTP_<NAME>; an empty variable is none, but a certificate's is a mistake: it would be http in plain text."""
     variables = {setting.name: setting.variable for setting in SETTINGS}
-    return {name: Given(environ[key], key) for name, key in variables.items() if environ.get(key)}
+    return {
+        name: Given(environ[key], key)
+        for name, key in variables.items()
+        if environ.get(key) or name == "certfile" and key in environ
+    }
 
 
 def misspelt(environ: Mapping[str, str]) -> list[str]:

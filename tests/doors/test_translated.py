@@ -81,5 +81,7 @@ def test_without_a_certificate_there_is_no_tls(settings_of):
     settings = settings_of()
     assert settings.certfile == settings.keyfile == () and settings.cert_reqs == "none"
     assert settings.ca_certs is settings.ciphers is None
+    with pytest.raises(ConfigError, match="^certfile: empty; give a file, or leave it out$"):
+        settings_of(certfile="")
     with pytest.raises(ConfigError, match="^keyfile: there is no certificate; give certfile too$"):
         settings_of(keyfile="/k.pem")

@@ -9,6 +9,7 @@ import pytest
 from greenhttp.errors import ConfigError
 from greenhttp.program.boot import _placed
 from greenhttp.program.check import check_certificates, check_settings
+from greenhttp.server import Server
 from greenhttp.settings.values import Settings
 from greenhttp.tls.described import describe
 from greenhttp.tls.files import Unreadable
@@ -54,6 +55,27 @@ def test_what_only_the_user_of_the_start_may_read_is_no_error_afterwards(tmp_pat
         check_certificates(Settings(certfile=path))
     ((line, doubtful),) = check_certificates(Settings(certfile=path), started=True)
     assert line.startswith(f"keyfile: {key}: cannot read it") and doubtful
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"https_redirect": True}, "https_redirect: there is no https without a certificate; give certfile too"),
+        ({"cert_reqs": "required"}, "cert_reqs: no client would be asked, since there is no certificate; serve TLS, or"),
+        (
+            {"cert_reqs": "required", "certfile": "c", "bind": ["http://h:1", "http://h:2"]},
+            "cert_reqs: no client would be asked, since every address of bind begins with http://; serve TLS, or leave",
+        ),
+    ],
+)
+def test_no_plain_http_where_tls_was_asked_for(settings, why):
+    with pytest.raises(ConfigError) as failure:
+        check_settings(Settings(**settings))
+    assert str(failure.value).startswith(why)
+    if "certfile" not in settings:
+        with pytest.raises(ConfigError) as failure:
+            Server(lambda request: "", bind="127.0.0.1:0", **settings).start()
+        assert str(failure.value).startswith(why)
 
 
 def test_https_without_a_certificate():

@@ -292,12 +292,18 @@ def test_what_is_no_variable(given):
 @pytest.mark.parametrize(
     ("given", "kept"),
     [("a.pem", ("a.pem",)), ("b.pem , a.pem,b.pem", ("b.pem", "a.pem", "b.pem")), (["b,c.pem"], ("b,c.pem",)),
-     (("a.pem", ""), ("a.pem",)), ([], ()), ("", ()), ("off", ()), (False, ()), (None, ())],
+     (("a.pem", ""), ("a.pem",)), ([], ()), ("off", ()), (False, ()), (None, ())],
 )  # fmt: skip
 def test_files_of_certificates(name, given, kept):
     settings = Settings(**{"certfile": "x", name: given}) if name == "keyfile" else Settings(certfile=given)
     assert getattr(settings, name) == kept
     assert BY_NAME[name].parse(BY_NAME[name].typed(kept)) == kept
+
+
+@pytest.mark.parametrize("given", ["", " ", ",", [""]])
+def test_an_empty_name_of_a_certificate_is_not_none(given):
+    with pytest.raises(ConfigError, match="^certfile: empty; give a file, or leave it out$"):
+        Settings(certfile=given)
 
 
 @pytest.mark.parametrize("given", [True, 7, [7], {"a": "b"}])
