@@ -179,7 +179,7 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--ssl-version",), IGNORED, "--tls-min says which versions are accepted"),
     Foreign(
         ("--suppress-ragged-eofs",), IGNORED, "connections may end without a TLS close where nothing can be lost",
-        usual=("true",),
+        argument=False, usual=("true",),
     ),
     Foreign(("--do-handshake-on-connect",), IGNORED, "handshakes begin at once and hold up nobody", argument=False),
     Foreign(("--http2-cleartext",), ONLY, _HTTP2, values=("off",)),

@@ -6,7 +6,7 @@ import pytest
 
 from greenhttp.errors import ConfigError
 from greenhttp.settings.file import read_toml, run_hooks, run_python
-from greenhttp.settings.foreign import HOOKS_OF_MASTER, HOOKS_OF_NOBODY, HOOKS_OF_TLS, HOOKS_OF_WORKER
+from greenhttp.settings.foreign import FOREIGN, HOOKS_OF_MASTER, HOOKS_OF_NOBODY, HOOKS_OF_TLS, HOOKS_OF_WORKER
 from greenhttp.settings.sources import Given, settled
 
 config = pytest.importorskip("gunicorn.config")
@@ -161,6 +161,15 @@ def test_a_hook_of_workers_that_are_not_there_is_named(read, name):
 def test_all_that_is_ignored_is_one_line(read):
     _, said = read("threads = 4\nproc_name = 'x'\n")
     assert len(said) == 1 and "threads (" in said[0] and "proc_name (" in said[0]
+
+
+def test_an_option_takes_a_value_where_it_takes_one_in_gunicorn():
+    """Else it swallows what stands behind it: the application, say."""
+    bare = {flag: setting.action in ("store_true", "store_const") for setting in config.KNOWN_SETTINGS
+            for flag in setting.cli or ()}  # fmt: skip
+    known = {flag: entry for entry in FOREIGN for flag in entry.flags if flag in bare}
+    assert len(known) > 30
+    assert [flag for flag, entry in known.items() if entry.argument is bare[flag]] == []
 
 
 HARMLESS = [s for s in config.KNOWN_SETTINGS if s.name not in {*HOOKS, *IGNORED, "config", "chdir"}]
