@@ -18,6 +18,7 @@ LARGEST = 1 << 20  # bytes of a file. A bundle of all public authorities has a q
 
 _ENDINGS = (".crt", ".pem", ".cert", ".cer")
 _CHAIN, _KEY = "fullchain.pem", "privkey.pem"  # certbot's; cert.pem and chain.pem beside them are parts of the first
+_CERTBOTS = (_CHAIN, "cert.pem", "chain.pem", _KEY)
 _OTHERS = {_CHAIN: (_KEY,), "cert.pem": (_KEY, "key.pem")}  # keys that are not called like their certificates
 
 
@@ -93,7 +94,7 @@ def _in_directory(directory: str, deeper: bool) -> Iterator[tuple[str, str | Non
         if _KEY not in names and not _has_key(path):
             raise ConfigError(f"certfile: {path}: its key is missing; {_KEY} must be beside it")
         yield path, os.path.join(directory, _KEY) if _KEY in names else None
-        return
+        names = [name for name in names if name not in _CERTBOTS]
     for name in names:
         path = os.path.join(directory, name)
         if os.path.isdir(path):

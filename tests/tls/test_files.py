@@ -68,6 +68,8 @@ def test_keys_for_some_certificates_alone_are_refused(tmp_path, keys):
           "live/a/fullchain.pem", "live/a/privkey.pem"],
          [("live/a/fullchain.pem", "live/a/privkey.pem"), ("live/b/fullchain.pem", "live/b/privkey.pem")]),
         (["fullchain.pem", "privkey.pem", "cert.pem", "chain.pem"], [("fullchain.pem", "privkey.pem")]),
+        (["fullchain.pem", "privkey.pem", "cert.pem", "chain.pem", "a.pem", "a.key", "b/c.crt", "b/c.key"],
+         [("fullchain.pem", "privkey.pem"), ("a.pem", "a.key"), ("b/c.crt", "b/c.key")]),
         (["b.crt", "b.key", "a.pem", "a.key", "ca.crt", "c.cert", "c-key.pem"],
          [("a.pem", "a.key"), ("b.crt", "b.key"), ("c.cert", "c-key.pem")]),
         (["both.pem+", "ca.pem"], [("both.pem", None)]),
