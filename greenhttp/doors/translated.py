@@ -14,6 +14,7 @@ from greenhttp.settings.table import BY_NAME
 from greenhttp.settings.values import Settings
 
 SCRIPT_NAME = "SCRIPT_NAME"  # the variable by which gunicorn is told a path prefix
+PASSWORD = BY_NAME["keyfile_password"].variable  # gunicorn has no setting for it
 LARGEST_LINE = 8190  # bytes: what a limit of 0 means in gunicorn
 AT_ONCE = 0.001  # seconds of keep-alive for gunicorn's 0: here that would be no time-out
 
@@ -67,6 +68,7 @@ def settings_of(cfg: Any) -> Settings:
         root_path=_script_name(cfg.env.get(SCRIPT_NAME, os.environ.get(SCRIPT_NAME, ""))),
         certfile=[] if cfg.certfile is None else [cfg.certfile],
         keyfile=[cfg.keyfile] if cfg.keyfile else [],
+        keyfile_password=os.environ.get(PASSWORD),
         ca_certs=cfg.ca_certs or "off",
         cert_reqs=int(cfg.cert_reqs),
         ciphers=cfg.ciphers or "off",

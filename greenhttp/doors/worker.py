@@ -104,7 +104,8 @@ class Worker(Base):  # type: ignore[misc]
         try:
             self.settings = settings_of(self.cfg)
             # As the user that the master is: `user` may not be allowed to
-            self.renewal = Renewal(self.settings) if self.settings.certfile else None
+            hooked = self._has_context_hook()
+            self.renewal = Renewal(self.settings, hooked=hooked) if self.settings.certfile else None
         except ConfigError as error:
             log.error("%s", error)
             sys.exit(NOT_BOOTED)
@@ -115,7 +116,6 @@ class Worker(Base):  # type: ignore[misc]
         from greenhttp.program import boot, running  # noqa: F401
 
         boot.prepare_gevent()
-
         self.stopping = Event()
         self.quick = False
         if self.cfg.reload and self.cfg.reload_engine == "auto":
@@ -251,10 +251,14 @@ class Worker(Base):  # type: ignore[misc]
             # By these gunicorn means that no worker can be started, and stops; this one has served.
             raise SystemExit(1) if ended.code in NEVER_STARTED else ended
 
+    def _has_context_hook(self) -> bool:
+        """Whether somebody has written one: gunicorn's own adds nothing."""
+        return not self.cfg.ssl_context.__qualname__.endswith("NewSSLContext.ssl_context")
+
     def _context_hook(self) -> Any:
         """gunicorn's ssl_context as Server has it, or None. What it raises says that no worker can be started."""
         hook = self.cfg.ssl_context
-        if hook.__qualname__.endswith("NewSSLContext.ssl_context"):  # gunicorn's own, which adds nothing
+        if not self._has_context_hook():
             return None
 
         def made(factory: Any) -> Any:

@@ -81,11 +81,12 @@ def _unpacked(value: Any) -> Any:
 # ---- from settings
 
 
-def read(settings: Settings, ticket_keys: Sequence[bytes] = ()) -> Material:
+def read(settings: Settings, ticket_keys: Sequence[bytes] = (), hooked: bool = False) -> Material:
     """What `certfile` and the other settings of TLS name.
 
     Arguments:
         ticket_keys: those in use; without any, one is made.
+        hooked: a hook makes the contexts, and may know the password of an encrypted key.
 
     Raises:
         ConfigError: a file is missing, cannot be read, is no PEM; a key is encrypted and there is no password, or a
@@ -94,7 +95,7 @@ def read(settings: Settings, ticket_keys: Sequence[bytes] = ()) -> Material:
     if not settings.certfile:
         raise ConfigError("certfile: there is no certificate; give certfile")
     password = _password(settings)
-    pairs = tuple(_pair(certfile, keyfile, password) for certfile, keyfile in places(settings))
+    pairs = tuple(_pair(certfile, keyfile, password, hooked) for certfile, keyfile in places(settings))
     return _checked(
         pairs, settings.ca_certs, settings.cert_reqs, settings.ciphers, settings.tls_min,
         tuple(ticket_keys) or (new_key(),),
@@ -141,8 +142,12 @@ def _password(settings: Settings) -> bytes | None:
     return lines[0]
 
 
-def _pair(certfile: str, keyfile: str | None, password: bytes | None) -> Pair:
-    """Certificate and key, if they belong together. Raises ConfigError."""
+def _pair(certfile: str, keyfile: str | None, password: bytes | None, hooked: bool = False) -> Pair:
+    """Certificate and key, if they belong together. Raises ConfigError.
+
+    Arguments:
+        hooked: an encrypted key needs no password; nobody knows then whether they do.
+    """
     chain = content("certfile", certfile)
     if not CERTIFICATE.search(chain):
         what = "a private key without a certificate" if KEY.search(chain) else _not_pem(chain, "a PEM certificate")
@@ -165,6 +170,8 @@ def _pair(certfile: str, keyfile: str | None, password: bytes | None) -> Pair:
     try:
         pair.load(_context())
     except Encrypted:
+        if hooked:
+            return pair
         raise ConfigError(f"{setting}: {place}: the key is encrypted; give keyfile_password") from None
     except (_ssl.SSLError, ValueError) as error:
         raise ConfigError(_why_not(pair, setting, error)) from None

@@ -50,7 +50,7 @@ class Pair(NamedTuple):
         def password() -> bytes:
             """Without this OpenSSL would ask at the terminal."""
             if self.password is None:
-                raise Encrypted
+                raise Encrypted(f"{self.keyfile}: the key is encrypted, and there is no password for it")
             return self.password
 
         with as_file(self.chain) as chain, as_file(self.key) as key:

@@ -42,8 +42,11 @@ class Sight(NamedTuple):
     error: ConfigError | None = None
 
 
-def sight(settings: Settings, before: Sight) -> Sight:
+def sight(settings: Settings, before: Sight, hooked: bool = False) -> Sight:
     """The files as they are now, or `before` if nothing has changed; what could not be used is tried again.
+
+    Arguments:
+        hooked: as for `material.read`.
 
     Takes no lock and logs nothing, so that any thread or process may look.
     """
@@ -51,7 +54,7 @@ def sight(settings: Settings, before: Sight) -> Sight:
     if state == before.state and before.error is None:
         return before
     try:
-        return Sight(state, read(settings))
+        return Sight(state, read(settings, hooked=hooked))
     except ConfigError as error:
         return Sight(state, None, error)
     except OSError as error:
@@ -71,6 +74,7 @@ class Renewal:
         held: what that program served with, for files that cannot be used any more.
         elsewhere: another process reads the files; begin with what is held.
         now: the clock, in seconds since 1970.
+        hooked: as for `material.read`.
 
     Attributes:
         material: the newest that could be read.
@@ -89,14 +93,15 @@ class Renewal:
         held: Material | None = None,
         elsewhere: bool = False,
         now: Callable[[], float] = time.time,
+        hooked: bool = False,
     ) -> None:
-        self._now = now
+        self._now, self._hooked = now, hooked
         self._warned: dict[tuple[str, str], float] = {}  # certificate and what was said of it -> when
         self._fresh: Material | None = None  # could be read, and not taken yet
         self._late = False  # that has been told
         self.tickets = TicketKeys(now(), keys)
         self.settings = settings
-        self.seen = Sight() if elsewhere and held is not None else sight(settings, Sight())
+        self.seen = Sight() if elsewhere and held is not None else sight(settings, Sight(), hooked)
         if self.seen.error is not None:
             if held is None:
                 raise self.seen.error
@@ -124,7 +129,7 @@ class Renewal:
     def follow(self, settings: Settings) -> Material:
         """Read again, by these settings from now on; tickets get another key. Raises ConfigError, and all is as before.
         """
-        seen = sight(settings, Sight())
+        seen = sight(settings, Sight(), self._hooked)
         if seen.error is not None:
             raise seen.error
         assert seen.material is not None
@@ -136,7 +141,7 @@ class Renewal:
 
     def look(self) -> Material | None:
         """What to serve with from now on; None: what it was. Logs what is wrong, and what runs out."""
-        return self.take(sight(self.settings, self.seen))
+        return self.take(sight(self.settings, self.seen, self._hooked))
 
     def take(self, seen: Sight) -> Material | None:
         """The same, with what somebody else has seen of the files."""

@@ -37,8 +37,8 @@ def options(tmp_path: Path) -> list[str]:
 class Secured(Gunicorn):
     """gunicorn with that class of workers, an application that tells its environ, and TLS."""
 
-    def __init__(self, directory: Path, worker: str, *options: str, config: str = "") -> None:
-        super().__init__(directory, "-k", worker, *options, config=config)
+    def __init__(self, directory: Path, worker: str, *options: str, config: str = "", **environ: str) -> None:
+        super().__init__(directory, "-k", worker, *options, config=config, **environ)
 
     @property
     def port(self) -> int:
@@ -122,6 +122,30 @@ def test_a_hook_that_makes_none_ends_the_start(tmp_path, options, config, said):
     with Secured(tmp_path, OURS, *options, config=config) as gunicorn:
         assert gunicorn.ended() == 3
         assert said in "".join(gunicorn.lines)
+
+
+OWN_CHAIN = """
+def ssl_context(conf, default_ssl_context_factory):
+    import ssl
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(conf.certfile, conf.keyfile, "sesame")
+    return context
+"""
+
+
+@pytest.mark.parametrize("way", ["variable", "hook"])
+def test_an_encrypted_key_needs_the_variable_or_a_hook(tmp_path, way):
+    certfile, keyfile = certificates.leaf("localhost").encrypted().write(tmp_path)
+    given = {"GREENHTTP_KEYFILE_PASSWORD": "sesame"} if way == "variable" else {"config": OWN_CHAIN}
+    with Secured(tmp_path, OURS, "--certfile", certfile, "--keyfile", keyfile, **given) as gunicorn:
+        assert gunicorn.environ()[0]["wsgi.url_scheme"] == "https"
+
+
+def test_a_hook_that_asks_for_the_usual_context_of_an_encrypted_key_is_told_why_there_is_none(tmp_path):
+    certfile, keyfile = certificates.leaf("localhost").encrypted().write(tmp_path)
+    with Secured(tmp_path, OURS, "--certfile", certfile, "--keyfile", keyfile, config=HOOK) as gunicorn:
+        assert gunicorn.ended() == 3
+        assert f"{keyfile}: the key is encrypted, and there is no password for it" in "".join(gunicorn.lines)
 
 
 @pytest.mark.parametrize(("options", "said"), [

@@ -98,7 +98,7 @@ def test_files_that_could_not_be_opened_for_a_while_are_tried_again(renewal, sai
 
     NEW.write(tmp_path)
 
-    def refused(*_):
+    def refused(*_, **__):
         raise ConfigError("certfile: cannot read it (Too many open files)")
 
     with monkeypatch.context() as patched:
