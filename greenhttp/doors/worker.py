@@ -116,6 +116,8 @@ class Worker(Base):  # type: ignore[misc]
         from greenhttp.program import boot, running  # noqa: F401
 
         boot.prepare_gevent()
+        boot.hide_secrets()
+
         self.stopping = Event()
         self.quick = False
         if self.cfg.reload and self.cfg.reload_engine == "auto":

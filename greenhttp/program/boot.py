@@ -3,7 +3,7 @@
     enter(settings)             the directory
     patch(settings)             the environment; the loop is chosen, the standard library patched
     run_file(settings, file)    patch, then a Python file of settings -> its hooks
-    load(name, settings)        patch, then -> a Server, not started
+    load(name, settings)        patch, hide_secrets, then -> a Server, not started
     warm_up(settings)           what the application wants to do before it is asked
     tune_collector()            after the application is loaded
 
@@ -12,16 +12,20 @@ Imports nothing that the patch would come too late for: all else is imported ins
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from greenhttp.errors import AppError, ConfigError
 from greenhttp.settings import console
+from greenhttp.settings.table import BY_NAME
 from greenhttp.settings.values import Settings
 
 if TYPE_CHECKING:
     from greenhttp.server import Server
+
+_PASSWORD = BY_NAME["keyfile_password"].variable
 
 
 def enter(settings: Settings) -> None:
@@ -101,6 +105,7 @@ def load(name: str, settings: Settings) -> "Server":
     AppImportError with its cause; ConfigError.
     """
     configure(settings)
+    hide_secrets()
     # Before the application, all that serves it: it may leave nothing of sys.path, or put modules of its own first
     from greenhttp.hosting.interface import unfit
     from greenhttp.program import loading, running  # noqa: F401
@@ -113,6 +118,25 @@ def load(name: str, settings: Settings) -> "Server":
     if why := unfit(app, settings.interface, loading.as_call(name)):
         raise AppError(f"{name}: {why}")
     return Server(app, settings if _is_in(here) else _placed(settings, here))
+
+
+def hide_secrets() -> None:
+    """Take the password of keys out of os.environ, which an application may show, or hand to others.
+
+    The settings have it by now. What /proc/PID/environ shows is of the start, and stays.
+    """
+    os.environ.pop(_PASSWORD, None)
+
+
+@contextmanager
+def secrets_kept() -> Iterator[None]:
+    """Put back what is hidden within: a master that has loaded the application reads the settings again."""
+    password = os.environ.get(_PASSWORD)
+    try:
+        yield
+    finally:
+        if password is not None:
+            os.environ[_PASSWORD] = password
 
 
 def _is_in(directory: str) -> bool:

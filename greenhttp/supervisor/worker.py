@@ -91,7 +91,8 @@ class Birth:
 
 def preload(name: str, settings: Settings) -> "Server":
     """Load the application before any fork, so that its memory is shared. Raises AppError, ConfigError."""
-    server = boot.load(name, settings)
+    with boot.secrets_kept():
+        server = boot.load(name, settings)
     boot.tune_collector()
     return server
 
@@ -109,6 +110,7 @@ def main(birth: Birth) -> int:
             boot.tune_collector()
         else:
             server = birth.preloaded
+            boot.hide_secrets()
             logs.inherit(birth.number)
             _after_preload(birth.number)
             life.fork()

@@ -19,8 +19,12 @@ certificates = pytest.importorskip("tests.tls.certificates")
 
 APP = """
 import json
+import os
+
+PASSWORD = os.environ.get("GREENHTTP_KEYFILE_PASSWORD", "hidden")
 
 def app(environ, start_response):
+    environ["password"] = PASSWORD
     told = {key: value for key, value in environ.items() if isinstance(value, str)}
     start_response("200 OK", [("Content-Length", str(len(json.dumps(told))))])
     return [json.dumps(told).encode()]
@@ -138,7 +142,8 @@ def test_an_encrypted_key_needs_the_variable_or_a_hook(tmp_path, way):
     certfile, keyfile = certificates.leaf("localhost").encrypted().write(tmp_path)
     given = {"GREENHTTP_KEYFILE_PASSWORD": "sesame"} if way == "variable" else {"config": OWN_CHAIN}
     with Secured(tmp_path, OURS, "--certfile", certfile, "--keyfile", keyfile, **given) as gunicorn:
-        assert gunicorn.environ()[0]["wsgi.url_scheme"] == "https"
+        told = gunicorn.environ()[0]
+        assert told["wsgi.url_scheme"] == "https" and told["password"] == "hidden"
 
 
 def test_a_hook_that_asks_for_the_usual_context_of_an_encrypted_key_is_told_why_there_is_none(tmp_path):

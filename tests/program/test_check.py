@@ -1,6 +1,7 @@
 """program/check.py, program/boot.py: certificates before anything serves, and paths after a change of directory."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from greenhttp.server import Server
 from greenhttp.settings.values import Settings
 from greenhttp.tls.described import describe
 from greenhttp.tls.files import Unreadable
+from tests.system.process import Command
 from tests.tls import certificates
 
 
@@ -128,6 +130,25 @@ def test_the_command_names_certificates_and_what_is_wrong(tmp_path, check):
     code, out, err = check("--certfile", "secret.pem", "-b", ":0", GREENHTTP_KEYFILE_PASSWORD="Sesame")
     said = "greenhttp: keyfile: secret.key: keyfile_password does not decrypt this key; correct the password"
     assert (code, out, err) == (2, [], [said])
+
+
+@pytest.mark.parametrize("options", [[], ["-w", "1"], ["-w", "1", "--preload"]], ids=["alone", "worker", "preload"])
+def test_an_application_does_not_find_the_password_in_its_environment(tmp_path, options):
+    certfile, _ = certificates.leaf("localhost").encrypted().write(tmp_path)
+    (tmp_path / "web.py").write_text(
+        "import os, sys\n"
+        "print('loaded', os.environ.get('GREENHTTP_KEYFILE_PASSWORD'), file=sys.stderr)\n"
+        "def warm(): print('warm', os.environ.get('GREENHTTP_KEYFILE_PASSWORD'), file=sys.stderr)\n"
+        "def app(request): return ''\n"
+    )
+    options = [*options, "-b", "127.0.0.1:0", "--warm-up", "web:warm", "--certfile", certfile, "web:app"]
+    with Command(tmp_path, *options, GREENHTTP_KEYFILE_PASSWORD="sesame") as process:
+        said = process.until("Ctrl-C")
+        assert "loaded None\n" in said and "warm None\n" in said
+        if "-w" in options:  # the supervisor reads the settings again
+            process.send_signal(signal.SIGHUP)
+            said = process.until("warm ")
+            assert "loaded None\n" in said and "warm None\n" in said and "ERROR" not in said
 
 
 def test_certificates_are_named_from_the_directory_that_is_changed_to(tmp_path, check):
