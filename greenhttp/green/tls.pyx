@@ -302,7 +302,8 @@ cdef class Certificates:
     Attributes:
         contexts: as given, a tuple.
 
-    A context is used as it is; of the others than the first the certificate alone counts.
+    The first is used as it is; of the others the certificate alone counts. How clients are verified must be the same in
+    all of them, or ValueError is raised: OpenSSL verifies by the first, and resumes sessions of any.
     """
 
     def __init__(self, contexts):
@@ -317,6 +318,11 @@ cdef class Certificates:
                     raise TypeError(f"a server's name is a str, not {type(name).__name__}")
         if self.contexts is not None:
             raise RuntimeError("certificates do not change; make others")
+        if len({verifying(((names, context),)) for names, context in given}) > 1:
+            raise ValueError(
+                "contexts that are chosen from by name must verify clients alike: the first decides for all, and a session"
+                " of one resumes at the others"
+            )
         exact, wild = {}, {}
         for names, context in given:
             for name in names:

@@ -759,6 +759,15 @@ def test_a_session_of_a_verified_client_is_not_prolonged(serve: Serve, context: 
     assert again.ssl.session_reused and again.ssl.session == first.ssl.session
 
 
+def test_contexts_by_name_verify_clients_alike(context_for: Callable[..., ssl.SSLContext]) -> None:
+    """The first decides for all: a client of its would be served as one that the second has verified."""
+    first, second = context_for(), context_for("shop.example")
+    second.load_verify_locations(cadata=made.leaf().authority.decode())
+    second.verify_mode = ssl.CERT_REQUIRED
+    with pytest.raises(ValueError, match="must verify clients alike"):
+        Certificates([(("localhost",), first), (("shop.example",), second)])
+
+
 def test_no_session_is_kept_here(serve: Serve, context: ssl.SSLContext) -> None:
     """Of clients of TLS 1.2 that take no tickets, OpenSSL would keep 20,480."""
     client = trusting(newest=ssl.TLSVersion.TLSv1_2)
