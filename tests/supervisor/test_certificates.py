@@ -259,7 +259,7 @@ def test_other_files_are_not_the_reader_s_business(made, settings, tmp_path, sta
     one.stay(settings)
     other = settings.replace(certfile=NEW.write(tmp_path, "other")[0])
 
-    def unreadable(*_):
+    def unreadable(*_, **__):
         raise module.Unreadable("certfile: cannot read it (Permission denied)")
 
     with monkeypatch.context() as patched:
