@@ -19,7 +19,7 @@ KINDS = {  # -> what is counted
     "refusals": "refusal{}",
     "overload": "refusal{} because of overload",
     "disconnections": "disconnection{}",
-    "arrivals": "connection{} closed before the first byte of the client",
+    "arrivals": "connection{} closed before a request",
     "strangers": "connection{} from peers that are not listed in proxy_allow_from",
     "handshakes": "connection{} whose TLS handshake failed",
 }

@@ -244,7 +244,7 @@ def test_floods_of_strangers_and_of_wrong_headers_are_counted_apart(serve: Serve
     serving.server.stop(0)
     lines = [line for _, line in serving.log(6)]
     assert len(lines) == 6
-    assert lines[-1].startswith("and 15 more connections closed before the first byte of the client in the last second")
+    assert lines[-1].startswith("and 15 more connections closed before a request in the last second")
 
 
 # ---- among others: places, stops, forks
