@@ -149,6 +149,8 @@ class Renewal:
         if seen is not self.seen:
             last, self.seen = self.seen, seen
             if seen.material is not None:
+                if last.error is not None:
+                    log.info("the certificates can be read again")
                 self._fresh, self._late = seen.material, False
             elif seen.error is not None and str(seen.error) != str(last.error):
                 self.refuse(seen.error)

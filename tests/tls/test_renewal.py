@@ -80,13 +80,15 @@ def test_a_half_is_refused_once_and_the_old_pair_stays(renewal, said, tmp_path):
     assert said()[0].endswith(": it is empty")
     NEW.write(tmp_path)
     assert renewal.look().pairs[0].key == NEW.key
-    assert said()[0].startswith("INFO new certificates: ")
+    again, new = said()
+    assert again == "INFO the certificates can be read again" and new.startswith("INFO new certificates: ")
 
 
 def test_the_old_pair_again_is_no_news(renewal, said, tmp_path):
     put(tmp_path / "server.pem", NEW.chain)
     assert renewal.look() is None and len(said()) == 1
     put(tmp_path / "server.pem", OLD.chain)
+    assert renewal.look() is None and said() == ["INFO the certificates can be read again"]
     assert renewal.look() is None and said() == []
     put(tmp_path / "server.pem", NEW.chain)
     assert renewal.look() is None and len(said()) == 1  # that is another time
@@ -260,6 +262,20 @@ def test_what_expires_soon_is_told_once_a_day(tmp_path, said):
     fresh.write(tmp_path)
     assert looked(0) == [f"INFO new certificates: a.example until {describe(fresh.chain).end()}"]
     assert looked(DAY) == []
+
+
+def test_what_a_new_certificate_of_the_same_kind_does_not_help_is_told_without_that(tmp_path, said):
+    leaf = certificates.authority().leaf(common="a.example", days=30)
+    clock = Clock(describe(leaf.chain).ends - 20 * DAY)
+    leaf.write(tmp_path)
+    renewal = Renewal(Settings(certfile=str(tmp_path / "server.pem")), now=clock)
+    renewal.warn()
+    start = "WARNING the certificate for a.example (server.pem)"
+    assert said() == [f"{start} has no subjectAltName: browsers and Go refuse it"]
+    clock.now = describe(leaf.chain).begins - 1
+    Renewal(renewal.settings, now=clock).warn()
+    (line,) = said()
+    assert line.startswith(f"{start} is not valid before ") and line.endswith("; look at this machine's clock")
 
 
 def test_each_certificate_is_told_of(tmp_path, said):
