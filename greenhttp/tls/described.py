@@ -13,6 +13,7 @@ from greenhttp.tls.pem import as_file
 DAY = 86400.0
 SOON = 14 * DAY  # before the end of a certificate: since when to warn
 
+_UNLISTED = "has no subjectAltName: browsers and Go refuse it"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # whatever the locale
 
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|[0-9a-f:]+")  # a common name may be that of a person
@@ -28,6 +29,7 @@ class Described(NamedTuple):
         issuer: the same of who has issued it.
         begins, ends: since when and until when it is valid, in seconds since 1970.
         self_signed: whether subject and issuer are one.
+        unlisted: whether there is no subjectAltName.
     """
 
     names: tuple[str, ...]
@@ -36,9 +38,13 @@ class Described(NamedTuple):
     begins: float
     ends: float
     self_signed: bool
+    unlisted: bool = False
 
     def doubt(self, now: float) -> str:
-        """What is wrong with its time, for a log line; "": nothing."""
+        """What is wrong with its time or its names, for a log line; "": nothing."""
+        return self._time(now) or (_UNLISTED if self.unlisted else "")
+
+    def _time(self, now: float) -> str:
         if now >= self.ends:
             return f"expired {_days(now - self.ends)} ago, on {self.end()}"
         if now < self.begins:
@@ -46,6 +52,10 @@ class Described(NamedTuple):
         if self.ends - now <= SOON:
             return f"expires in {_days(self.ends - now)}, on {self.end()}"
         return ""
+
+    def runs_out(self, now: float) -> bool:
+        """Whether it is time to renew it."""
+        return now >= self.ends or self.begins <= now and self.ends - now <= SOON
 
     def told(self, certfile: str, now: float | None = None) -> str:
         """A line about it for people: for whom it is, who has issued it, until when it is valid.
@@ -55,8 +65,9 @@ class Described(NamedTuple):
         """
         names = ", ".join(self.names) or f"nobody ({self.subject})"
         issuer = "itself" if self.self_signed else self.issuer
-        doubt = "" if now is None else self.doubt(now)
-        return f"certificate {certfile}: for {names}, issued by {issuer}, {doubt or f'valid until {self.end()}'}"
+        time = "" if now is None else self._time(now)
+        also = f", {_UNLISTED}" if self.unlisted and now is not None else ""
+        return f"certificate {certfile}: for {names}, issued by {issuer}, {time or f'valid until {self.end()}'}{also}"
 
     def end(self) -> str:
         """Until when it is valid, for people, in UTC."""
@@ -80,6 +91,7 @@ def describe(chain: bytes) -> Described:
     return Described(
         _names(told.get("subjectAltName", ()), subject), _person(subject), _person(issuer),
         _seconds(told["notBefore"]), _seconds(told["notAfter"]), subject == issuer,
+        not told.get("subjectAltName"),
     )  # fmt: skip
 
 

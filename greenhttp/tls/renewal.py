@@ -183,7 +183,7 @@ class Renewal:
         return [described.told(pair.certfile) for pair, described in self._described]
 
     def warn(self) -> None:
-        """Of what has expired or soon will, once a day."""
+        """Of what has expired or soon will, and of what clients refuse, once a day."""
         now = self._now()
         self._warned = {about: when for about, when in self._warned.items() if now - when < DAY}
         for pair, described in self._described:
@@ -192,4 +192,7 @@ class Renewal:
             if doubt and about not in self._warned:
                 self._warned[about] = now
                 name = os.path.basename(pair.certfile)
-                log.warning("the certificate for %s (%s) %s; renew it", described.called(), name, doubt)
+                if described.runs_out(now):
+                    log.warning("the certificate for %s (%s) %s; renew it", described.called(), name, doubt)
+                else:
+                    log.warning("the certificate for %s (%s) %s", described.called(), name, doubt)

@@ -34,7 +34,8 @@ def test_each_certificate_is_named(tmp_path):
     assert check_certificates(Settings(certfile=paths)) == [
         (f"certificate {paths[0]}: for a.example, *.a.example, issued by {issuer}, valid until {end}", False),
         (f"certificate {paths[1]}: for b.example, issued by {issuer}, expired 1 day ago, on {past}", True),
-        (f"certificate {paths[2]}: for weak.example, issued by itself, valid until {own}", False),
+        (f"certificate {paths[2]}: for weak.example, issued by itself, valid until {own}, has no"
+         " subjectAltName: browsers and Go refuse it", True),
     ]
 
 

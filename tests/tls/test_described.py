@@ -85,6 +85,16 @@ def test_doubts_about_its_time(now, doubt):
     assert Described((), "s", "i", 0.0, 100 * DAY, False).doubt(now) == doubt
 
 
+def test_a_certificate_without_the_list_of_names_that_browsers_look_at():
+    told = describe(certificates.authority().leaf(common="a.example").chain)
+    assert told.names == ("a.example",) and told.unlisted
+    line = f"valid until {told.end()}, has no subjectAltName: browsers and Go refuse it"
+    assert told.told("c.pem", told.begins).endswith(line)
+    assert told.told("c.pem").endswith(told.end())
+    assert told.doubt(told.begins) == "has no subjectAltName: browsers and Go refuse it"
+    assert not describe(certificates.leaf("a.example").chain).doubt(told.begins)
+
+
 @pytest.mark.parametrize("text", [b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\xff" * 9])
 def test_what_is_no_certificate(text):
     with pytest.raises((OSError, ValueError)):
