@@ -542,9 +542,11 @@ def _live(name: str, settings: Settings, life: "Life") -> int:
 
 def _check(name: str, settings: Settings, file: str, certificates: Sequence[tuple[str, bool]]) -> int:
     """Say what would be served."""
-    boot.run_file(settings, file)
+    functions = boot.run_file(settings, file)
     server = boot.load(name, settings)
     boot.warm_up(settings, call=False)
+    if settings.certfile and "ssl_context" in functions:
+        _try_context(server, settings, os.path.basename(file), functions)
     from greenhttp.program.check import check_addresses, check_files
     from greenhttp.program.running import described, doubts
     from greenhttp.supervisor import system, takeover, watch
@@ -565,6 +567,18 @@ def _check(name: str, settings: Settings, file: str, certificates: Sequence[tupl
             console.show(f"{line}\n")
     console.show(f"ok: {name} at {', '.join(settings.bind)}, interface: {described(server)}\n")
     return STOPPED
+
+
+def _try_context(server: Any, settings: Settings, file: str, functions: Mapping[str, Any]) -> None:
+    """Have the hook ssl_context make the contexts, as a worker does. Raises HookError; ConfigError."""
+    from greenhttp.program.hooks import Arbiter, Hooks, Life, Worker
+    from greenhttp.tls.files import Unreadable
+    from greenhttp.tls.material import read
+
+    arbiter = Arbiter(settings, 1)
+    Life(Hooks(file, functions), arbiter, Worker(1, arbiter), settings, alone=True).load(server)
+    with contextlib.suppress(Unreadable):  # behind an upgrade: who serves has them
+        server.certificates_of(read(settings))
 
 
 def _app_failed(name: str, error: AppError) -> int:

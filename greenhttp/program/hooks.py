@@ -17,7 +17,7 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from greenhttp.errors import AppError
+from greenhttp.errors import AppError, ConfigError
 from greenhttp.logs import setup as logs
 from greenhttp.settings.file import NAMES
 from greenhttp.settings.table import BY_NAME
@@ -227,7 +227,13 @@ class Life:
 
     def _ssl_context(self, factory: Callable[[], Any]) -> Any:
         """The context that the hook wants. Raises HookError."""
-        return self.hooks.call("ssl_context", self.worker.cfg, factory)
+        from greenhttp.tls.contexts import checked  # with ssl, which comes after the patch
+
+        made = self.hooks.call("ssl_context", self.worker.cfg, factory)
+        try:
+            return checked(made, f"{self.hooks.file}: ssl_context returned {{}}")
+        except ConfigError as error:
+            raise HookError(str(error)) from None
 
     def ready(self) -> None:
         """It is going to serve. Raises HookError."""

@@ -152,6 +152,19 @@ def test_an_application_does_not_find_the_password_in_its_environment(tmp_path, 
             assert "loaded None\n" in said and "warm None\n" in said and "ERROR" not in said
 
 
+@pytest.mark.parametrize(("body", "said"), [
+    ("1 / 0", "gunicorn.conf.py: ssl_context failed; see the traceback above"),
+    ("return None", "gunicorn.conf.py: ssl_context returned NoneType; an ssl.SSLContext is needed"),
+    ("return factory()", ""),
+])  # fmt: skip
+def test_the_hook_that_makes_the_contexts_is_tried(tmp_path, check, body, said):
+    certificates.leaf("a.example").write(tmp_path)
+    (tmp_path / "gunicorn.conf.py").write_text(f"def ssl_context(conf, factory):\n    {body}\n")
+    code, out, err = check("-c", "gunicorn.conf.py", "--certfile", "server.pem", "-b", ":0")
+    assert (code, err[-1:]) == (3, [f"greenhttp: {said}"]) if said else (code, err) == (0, [])
+    assert any(line.startswith("ok: ") for line in out) is not bool(said)
+
+
 def test_certificates_are_named_from_the_directory_that_is_changed_to(tmp_path, check):
     (tmp_path / "inner").mkdir()
     (tmp_path / "web.py").rename(tmp_path / "inner" / "web.py")
