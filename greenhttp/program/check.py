@@ -26,7 +26,13 @@ def check_settings(settings: Settings) -> None:
     from greenhttp.process.accounts import group_id, owner_ids, user_id
     from greenhttp.settings.address import check_tls, parse_address
 
-    check_tls(settings, bool(settings.certfile), [parse_address(text) for text in settings.bind])
+    addresses = [parse_address(text) for text in settings.bind]
+    check_tls(settings, bool(settings.certfile), addresses)
+    taken: dict[Address, Address] = {}
+    for address in addresses:  # http:// and https:// of one port, say
+        other = taken.setdefault(address.place, address)
+        if other is not address and not (address.kind == "tcp" and (address.port == 0 or settings.reuse_port)):
+            raise ConfigError(f"{address}: {other} in the same bind takes it already; leave one of them out")
     if settings.user is not None:
         user_id(settings.user)
     if settings.group is not None:

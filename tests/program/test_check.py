@@ -64,7 +64,7 @@ def test_what_only_the_user_of_the_start_may_read_is_no_error_afterwards(tmp_pat
     ("settings", "why"),
     [
         ({"https_redirect": True}, "https_redirect: there is no https without a certificate; give certfile too"),
-        ({"cert_reqs": "required"}, "cert_reqs: no client would be asked, since there is no certificate; serve TLS, or"),
+        ({"cert_reqs": "required"}, "cert_reqs: no client would be asked, since there is no certificate; serve TLS"),
         (
             {"cert_reqs": "required", "certfile": "c", "bind": ["http://h:1", "http://h:2"]},
             "cert_reqs: no client would be asked, since every address of bind begins with http://; serve TLS, or leave",
@@ -79,6 +79,20 @@ def test_no_plain_http_where_tls_was_asked_for(settings, why):
         with pytest.raises(ConfigError) as failure:
             Server(lambda request: "", bind="127.0.0.1:0", **settings).start()
         assert str(failure.value).startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("bind", "refused"),
+    [(["http://h:1", "https://h:1"], True), (["http://unix:/s", "unix:/s"], True), (["http://h:0", "h:0"], False)],
+)
+def test_one_port_for_http_and_https(bind, refused):
+    settings = Settings(bind=bind, certfile="c")
+    if refused:
+        said = f"^{bind[1]}: {bind[0]} in the same bind takes it already; leave one of them out$"
+        with pytest.raises(ConfigError, match=said):
+            check_settings(settings)
+    else:
+        check_settings(settings)
 
 
 def test_https_without_a_certificate():
