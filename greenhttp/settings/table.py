@@ -436,7 +436,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "keyfile", "paths", (), "",
         "PEM file with the private key. May be repeated, in the order of --certfile. Default: the key in the"
-        " certificate's file, or beside it: NAME.key, NAME-key.pem, or privkey.pem for fullchain.pem.",
+        " certificate's file, or beside it: NAME.key, NAME-key.pem, NAME.pem.key, privkey.pem for fullchain.pem and"
+        " cert.pem, or key.pem for cert.pem.",
         _TLS, ("--keyfile", "--ssl-keyfile", "--key"),
     ),
     Setting(

@@ -60,6 +60,8 @@ def places(settings: Settings) -> list[tuple[str, str | None]]:
     """The files of each pair; None: the key is in the certificate's file."""
     files = [path for path in settings.certfile if not os.path.isdir(path)]
     keys = settings.keyfile
+    if keys and settings.certfile and not files:
+        raise ConfigError(_no_key_for(settings.certfile[0]))
     if keys and len(keys) != len(files):
         raise ConfigError(
             f"keyfile: {len(keys)} for {len(files)} of certfile; give one for each file, in the same order, or none if"
@@ -77,7 +79,7 @@ def found(path: str, keyfile: str | None) -> Iterator[tuple[str, str | None]]:
         yield path, keyfile if keyfile is not None else _key_of(path)
         return
     if keyfile is not None:
-        raise ConfigError(f"keyfile: {path} is a directory, whose keys are beside the certificates; leave out keyfile")
+        raise ConfigError(_no_key_for(path))
     pairs = list(_in_directory(path, deeper=True))
     if not pairs:
         raise ConfigError(
@@ -85,6 +87,10 @@ def found(path: str, keyfile: str | None) -> Iterator[tuple[str, str | None]]:
             f" with NAME.key, or {_CHAIN} with {_KEY}"
         )
     yield from pairs
+
+
+def _no_key_for(directory: str) -> str:
+    return f"keyfile: {directory} is a directory, whose keys are beside the certificates; leave out keyfile"
 
 
 def _in_directory(directory: str, deeper: bool) -> Iterator[tuple[str, str | None]]:
@@ -114,8 +120,10 @@ def _inside(directory: str, strict: bool = False) -> list[str]:
         return []
     except OSError as error:
         if strict:
-            kind = Unreadable if isinstance(error, PermissionError) else ConfigError
-            raise kind(f"certfile: {directory}: cannot read this directory ({error.strerror})") from None
+            said = f"certfile: {directory}: cannot read this directory ({error.strerror})"
+            if isinstance(error, PermissionError):
+                raise Unreadable(f"{said}; {_allowed()}") from None
+            raise ConfigError(said) from None
         return []
     return [os.path.join(directory, name) for name in sorted(names) if not name.startswith(".")]
 
@@ -168,14 +176,17 @@ def content(setting: str, path: str) -> bytes:
     except FileNotFoundError:
         raise ConfigError(f"{setting}: {path}: there is no such file{_stale(path)}") from None
     except PermissionError as error:
-        how = f"let user {os.geteuid()} read it, or start as root with --user and --workers"
-        raise Unreadable(f"{setting}: {path}: cannot read it ({error.strerror}); {how}") from None
+        raise Unreadable(f"{setting}: {path}: cannot read it ({error.strerror}); {_allowed()}") from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{setting}: {path}: cannot read it ({why})") from None
     if len(data) > LARGEST:
         raise ConfigError(f"{setting}: {path} is larger than 1 MiB; it should be a PEM file")
     return data
+
+
+def _allowed() -> str:
+    return f"let user {os.geteuid()} read it, or start as root with --user and --workers"
 
 
 def _stale(path: str) -> str:

@@ -136,6 +136,8 @@ def _password(settings: Settings) -> bytes | None:
     given = settings.keyfile_password
     if given is None or not given.startswith("file:"):
         return None if given is None else given.encode("utf-8", "surrogateescape")
+    if given == "file:":
+        raise ConfigError("keyfile_password: file: has no path behind it; give file:/path")
     lines = content("keyfile_password", given[5:]).splitlines()
     if not lines or not lines[0]:
         raise ConfigError(f"keyfile_password: {given[5:]}: its first line is empty; write the password there")
@@ -150,7 +152,9 @@ def _pair(certfile: str, keyfile: str | None, password: bytes | None, hooked: bo
     """
     chain = content("certfile", certfile)
     if not CERTIFICATE.search(chain):
-        what = "a private key without a certificate" if KEY.search(chain) else _not_pem(chain, "a PEM certificate")
+        what = _not_pem(chain, "a PEM certificate")
+        if KEY.search(chain):
+            what = "a private key without a certificate; give it as keyfile, and its certificate as certfile"
         raise ConfigError(f"certfile: {certfile}: it is {what}")
     if keyfile is None and not KEY.search(chain):
         names = ", ".join(os.path.basename(place) for place in beside(certfile))
@@ -166,7 +170,8 @@ def _pair(certfile: str, keyfile: str | None, password: bytes | None, hooked: bo
     try:
         describe(chain)
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"certfile: {certfile}: OpenSSL cannot read this certificate{_because(error)}") from None
+        said = f"OpenSSL cannot read this certificate{_because(error)}; {_damaged(chain)}"
+        raise ConfigError(f"certfile: {certfile}: {said}") from None
     try:
         pair.load(_context())
     except Encrypted:
@@ -202,8 +207,15 @@ def _why_not(pair: Pair, setting: str, refused: Exception) -> str:
     except (_ssl.SSLError, ValueError) as error:
         return f"certfile: {pair.certfile}: OpenSSL cannot read all its certificates{_because(error)}"
     if pair.password is not None:
-        return f"{setting}: {pair.keyfile}: keyfile_password does not decrypt this key; correct the password"
+        return f"{setting}: {pair.keyfile}: keyfile_password does not decrypt this key; {_corrected(pair.password)}"
     return f"{setting}: {pair.keyfile}: OpenSSL cannot read this key{_because(refused)}; it may be damaged"
+
+
+def _corrected(password: bytes) -> str:
+    """What to do about a wrong password. It is not quoted."""
+    if b"/" in password and b"\0" not in password and os.path.isfile(password):
+        return "it is the name of a file: write file: before it to have the password read from there"
+    return "correct the password"
 
 
 def _reason(error: Exception) -> str:
@@ -216,10 +228,16 @@ def _because(error: Exception) -> str:
     return f" ({reason})" if reason else ""
 
 
+def _damaged(data: bytes) -> str:
+    if data.startswith(b"\xef\xbb\xbf"):
+        return "it may be damaged, or save it without the byte order mark"  # newer ones than 1.1.1 pass over that
+    return "it may be damaged, or cut off"
+
+
 def _not_pem(data: bytes, wanted: str) -> str:
     if not data.strip():
         return "empty"
-    if data[:2] == b"\x30\x82":
+    if data[:1] == b"\x30" and (data[1:2] in (b"\x81", b"\x82") or data[1:2] == bytes([len(data) - 2 & 255])):
         return (
             f"not {wanted} but in binary form (DER or PKCS #12); convert it with openssl x509 -inform der, openssl pkey"
             " -inform der, or openssl pkcs12 -nodes"

@@ -1,5 +1,6 @@
 """tls/material.py: what the files of certificates must be, and the words for what they are not."""
 
+import base64
 import os
 import pickle
 import subprocess
@@ -86,7 +87,7 @@ def test_files_that_are_something_else(tmp_path):
     chain, key = leaf.write(tmp_path)
     der = put(tmp_path / "a.der", b"\x30\x82\x01\x00abc")
     empty, text = put(tmp_path / "empty", b" \n"), put(tmp_path / "text", b"hello")
-    assert told(certfile=key, keyfile=chain) == f"certfile: {key}: it is a private key without a certificate"
+    assert told(certfile=key, keyfile=chain) .startswith(f"certfile: {key}: it is a private key without a certificate;")
     assert told(certfile=chain, keyfile=chain) == f"keyfile: {chain}: it is a certificate, not a key"
     assert told(certfile=empty) == f"certfile: {empty}: it is empty"
     assert told(certfile=text) == f"certfile: {text}: it is not a PEM certificate"
@@ -155,6 +156,31 @@ def test_the_text_of_a_file_in_the_place_of_its_name_is_not_shown(tmp_path):
         with pytest.raises(ConfigError) as failure:
             read_one(*given, ca_certs=leaf.key.decode() if name == "ca_certs" else None)
         assert str(failure.value) == f"{name}: this is the text of a PEM file; write it to a file and give its path"
+
+
+def test_messages_say_what_to_do(tmp_path):
+    leaf = certificates.leaf("a.example")
+    chain, key = leaf.write(tmp_path)
+    assert told(certfile=key) == (
+        f"certfile: {key}: it is a private key without a certificate; give it as keyfile, and its certificate as"
+        " certfile"
+    )
+    der = put(tmp_path / "der", base64.b64decode(b"".join(leaf.key.splitlines()[1:-1])))
+    assert "in binary form (DER or PKCS #12); convert it" in told(certfile=chain, keyfile=der)
+    bom = put(tmp_path / "bom.pem", b"\xef\xbb\xbf" + leaf.chain[:200])
+    assert told(certfile=bom, keyfile=key).endswith("; it may be damaged, or save it without the byte order mark")
+    cut = put(tmp_path / "cut.pem", leaf.chain[:200])
+    assert told(certfile=cut, keyfile=key).endswith("; it may be damaged, or cut off")
+    told_of = f"keyfile: {tmp_path} is a directory, whose keys are beside the certificates; leave out keyfile"
+    assert told(certfile=str(tmp_path), keyfile=key) == told_of
+    assert told(certfile=chain, keyfile_password="file:") == (
+        "keyfile_password: file: has no path behind it; give file:/path"
+    )
+    secret = leaf.encrypted().write(tmp_path, "secret")[0]
+    path = put(tmp_path / "password", b"sesame")
+    said = told(certfile=secret, keyfile_password=path)
+    assert said.endswith("it is the name of a file: write file: before it to have the password read from there")
+    assert path not in said
 
 
 def test_a_terminal_is_asked_for_no_password(tmp_path):
