@@ -120,21 +120,21 @@ class Renewal:
         return adapted(replace(material, ticket_keys=self.tickets.keys), self.settings)
 
     def adopt(self, settings: Settings) -> None:
-        """Other settings for the same files; tickets get another key. Raises ConfigError, and all is as before."""
+        """Other settings for the same files; tickets may get another key. Raises ConfigError, and all is as before."""
         material = adapted(self.material, settings)
         self.settings = settings
-        self.tickets.add(self._now())
+        self.tickets.reload(self._now())
         self._use(material)
 
     def follow(self, settings: Settings) -> Material:
-        """Read again, by these settings from now on; tickets get another key. Raises ConfigError, and all is as before.
-        """
+        """Read again, by these settings from now on; tickets may get another key. Raises ConfigError, and all is as
+        before."""
         seen = sight(settings, Sight(), self._hooked)
         if seen.error is not None:
             raise seen.error
         assert seen.material is not None
         self.settings, self.seen = settings, seen
-        self.tickets.add(self._now())
+        self.tickets.reload(self._now())
         self._fresh = seen.material
         self._renew(seen.material)
         return self.material

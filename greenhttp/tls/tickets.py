@@ -11,6 +11,7 @@ SIZE = 80  # bytes: a name, a key for HMAC with SHA-256 and one for AES-256
 MOST = 8  # keys
 FRESH = 12 * 3600.0  # seconds for which a key seals
 KEPT = 24 * 3600.0  # seconds for which it still opens, after that
+YOUNG = 3600.0  # seconds for which a reload makes no other: MOST reloads in a row would drop all that clients have
 
 
 def new_key() -> bytes:
@@ -42,6 +43,11 @@ class TicketKeys:
     def add(self, when: float) -> None:
         """Seal with a new key from now on."""
         self.made = [(new_key(), when), *self.made][:MOST]
+
+    def reload(self, when: float) -> None:
+        """Seal with a new key, unless the one in use is young."""
+        if when - self.made[0][1] >= YOUNG:
+            self.add(when)
 
     def look(self, when: float) -> bool:
         """Whether there are others now: a new one because it is time, or an old one fewer."""

@@ -17,7 +17,7 @@ from greenhttp.supervisor import certificates as module
 from greenhttp.supervisor import reader, worker
 from greenhttp.supervisor.certificates import Certificates, Left
 from greenhttp.supervisor.mail import Inbox
-from greenhttp.tls import renewal
+from greenhttp.tls import renewal, tickets
 from greenhttp.tls.material import Material
 from greenhttp.tls.renewal import Sight, sight
 from tests.tls import certificates
@@ -26,6 +26,12 @@ from tests.tls.certificates import put
 OLD = certificates.leaf("a.example")
 NEW = certificates.leaf("a.example", "b.example")
 EVERY = renewal.EVERY
+
+
+@pytest.fixture
+def aged(monkeypatch):
+    """A key of tickets is never too young for a reload to make another."""
+    monkeypatch.setattr(tickets, "YOUNG", float("-inf"))
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def test_every_worker_is_told_of_new_files_once_a_minute(made, settings, tmp_pat
     assert [arrived(inbox) for inbox in inboxes] == [[], []]
 
 
-def test_a_reload_gives_old_workers_the_key_of_the_new_ones_first(made, settings):
+def test_a_reload_gives_old_workers_the_key_of_the_new_ones_first(made, settings, aged):
     one = made(settings)
     inbox = Inbox(one.mail(1))
     before = one.material.ticket_keys
@@ -143,7 +149,7 @@ def test_a_worker_that_has_gone_is_not_waited_for(made, settings):
     one.follow(settings, None)
 
 
-def test_the_next_program_has_it_all_and_nothing_of_it_can_be_seen(made, settings, tmp_path):
+def test_the_next_program_has_it_all_and_nothing_of_it_can_be_seen(made, settings, tmp_path, aged):
     before = made(settings)
     inbox = Inbox(before.mail(7))
     before.follow(settings, None)
@@ -330,7 +336,7 @@ def in_worker(one: Certificates, server: FakeServer) -> worker._Mail:
     return worker._Mail(birth, server)
 
 
-def test_a_worker_makes_contexts_anew_for_new_certificates_alone(made, settings, tmp_path):
+def test_a_worker_makes_contexts_anew_for_new_certificates_alone(made, settings, tmp_path, aged):
     one, server = made(settings), FakeServer()
     mail = in_worker(one, server)
     assert server.asked == [one.material] and server.keys == one.material.ticket_keys

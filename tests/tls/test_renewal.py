@@ -8,7 +8,7 @@ from greenhttp.errors import ConfigError
 from greenhttp.settings.values import Settings
 from greenhttp.tls.described import DAY, describe
 from greenhttp.tls.renewal import Renewal, Sight, sight
-from greenhttp.tls.tickets import FRESH
+from greenhttp.tls.tickets import FRESH, MOST, YOUNG
 from tests.tls import certificates
 from tests.tls.certificates import put
 
@@ -170,11 +170,22 @@ def test_ticket_keys_grow_old(tmp_path):
     assert renewal.look().ticket_keys == (second, first)  # another certificate, the same keys
 
 
-def test_a_reload_makes_a_ticket_key(renewal):
+def test_a_reload_makes_a_ticket_key_where_the_last_is_not_young(tmp_path):
+    """As many in a row as there may be keys would drop those that clients have tickets of."""
+    clock = Clock(1e9)
+    OLD.write(tmp_path)
+    renewal = Renewal(Settings(certfile=str(tmp_path / "server.pem")), now=clock)
     before = renewal.material.ticket_keys
+    for _ in range(MOST + 1):
+        clock.now += 1
+        assert renewal.follow(renewal.settings).ticket_keys == before
+        renewal.adopt(renewal.settings)
+        assert renewal.material.ticket_keys == before
+    clock.now += YOUNG
     assert renewal.follow(renewal.settings).ticket_keys[1:] == before
+    clock.now += YOUNG
     renewal.adopt(renewal.settings)
-    assert len(renewal.material.ticket_keys) == 3
+    assert len(renewal.material.ticket_keys) == 3 and renewal.material.ticket_keys[2:] == before
 
 
 def test_what_the_program_before_has_left(tmp_path, said):
@@ -230,7 +241,7 @@ def test_other_settings(renewal, tmp_path):
     other, _ = NEW.write(tmp_path, "other")
     material = renewal.follow(Settings(certfile=other))
     assert material is renewal.material and material.pairs[0].chain == NEW.chain
-    assert material.ticket_keys[1:] == before.ticket_keys
+    assert material.ticket_keys == before.ticket_keys
     put(tmp_path / "other.key", OLD.key)
     with pytest.raises(ConfigError, match="is not the key"):
         renewal.follow(Settings(certfile=other, tls_min="1.3"))
