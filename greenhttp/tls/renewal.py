@@ -185,7 +185,9 @@ class Renewal:
     def warn(self) -> None:
         """Of what has expired or soon will, and of what clients refuse, once a day."""
         now = self._now()
-        self._warned = {about: when for about, when in self._warned.items() if now - when < DAY}
+        self._warned = {  # min: of a clock set back; it would be silent until then
+            about: min(when, now) for about, when in self._warned.items() if now - when < DAY
+        }
         for pair, described in self._described:
             doubt = described.doubt(now)
             about = (pair.certfile, described.end())

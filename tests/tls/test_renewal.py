@@ -287,6 +287,19 @@ def test_what_a_new_certificate_of_the_same_kind_does_not_help_is_told_without_t
     Renewal(renewal.settings, now=clock).warn()
     (line,) = said()
     assert line.startswith(f"{start} is not valid before ") and line.endswith("; look at this machine's clock")
+def test_a_clock_that_is_set_back_silences_no_warning(tmp_path, said):
+    leaf = certificates.authority().leaf("a.example", days=30)
+    clock = Clock(describe(leaf.chain).ends - DAY)
+    leaf.write(tmp_path)
+    renewal = Renewal(Settings(certfile=str(tmp_path / "server.pem")), now=clock)
+    renewal.look()
+    assert len(said()) == 1
+    clock.now -= 7 * DAY
+    renewal.look()
+    assert said() == []
+    clock.now += DAY
+    renewal.look()
+    assert len(said()) == 1
 
 
 def test_each_certificate_is_told_of(tmp_path, said):
