@@ -68,7 +68,7 @@ class Renewing:
             self._now.wait(renewal.EVERY)
             self._now.clear()
             # In a real thread, for a file system may be slow
-            seen = get_hub().threadpool.apply(renewal.sight, (kept.settings, kept.seen))
+            seen = get_hub().threadpool.apply(renewal.sight, (kept.settings, kept.seen, kept.material.pairs))
             material = kept.take(seen) or self._unused
             if material is not None:
                 self._renew(material)

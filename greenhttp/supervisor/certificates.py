@@ -116,7 +116,8 @@ class Certificates:
     def stay(self, settings: Settings) -> None:
         """Keep somebody who may read the files, if this process is going to give up its rights. Raises ConfigError."""
         if self._renewal is not None and self.reader is None and system.drops(settings.user, settings.group):
-            self.reader = Reader.start(settings, self._renewal.seen)
+            seen = self._renewal.seen._replace(material=self._renewal.material)  # it has none where it is an error
+            self.reader = Reader.start(settings, seen)
             self.poll.register(self.reader.fd, POLLIN)
 
     def lines(self) -> list[str]:

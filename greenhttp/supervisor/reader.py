@@ -54,7 +54,7 @@ class Reader:
         """Fork it. Raises ConfigError.
 
         Arguments:
-            seen: the files, as the master has just read them.
+            seen: the files, as the master has just read them, with what it serves.
         """
         try:
             ours, theirs = socket.socketpair()
@@ -114,10 +114,13 @@ def _watch(fd: int, settings: Settings, seen: Sight) -> None:
     look = poll()
     look.register(fd, POLLIN)
     outbox = Outbox(fd)
+    used = () if seen.material is None else seen.material.pairs
     os.set_blocking(fd, True)  # this process may wait for the master: it has nothing else to do
     while True:
         if look.poll(renewal.EVERY * 1000) and not os.read(fd, 64):
             return
-        last, seen = seen, sight(settings, seen)
+        last, seen = seen, sight(settings, seen, used)
+        if seen.material is not None:
+            used = seen.material.pairs
         if seen is not last:
             outbox.send(_message(seen))

@@ -73,6 +73,11 @@ def places(settings: Settings) -> list[tuple[str, str | None]]:
     ]
 
 
+def within(settings: Settings, path: str) -> bool:
+    """Whether the file of a certificate is one that the settings name, or in a directory that they do."""
+    return any(path == given or path.startswith(os.path.join(given, "")) for given in settings.certfile)
+
+
 def found(path: str, keyfile: str | None) -> Iterator[tuple[str, str | None]]:
     """The files of the pairs that a certfile stands for."""
     if not os.path.isdir(path):

@@ -20,7 +20,7 @@ from greenhttp.settings.checks import tls_min as checked_minimum
 from greenhttp.settings.kinds import parse_word
 from greenhttp.settings.values import Settings
 from greenhttp.tls.described import Described, describe
-from greenhttp.tls.files import beside, content, found, places
+from greenhttp.tls.files import beside, content, found, places, within
 from greenhttp.tls.pem import CERTIFICATE, ENCRYPTED, KEY, Encrypted, Pair
 from greenhttp.tls.tickets import new_key
 
@@ -100,6 +100,27 @@ def read(settings: Settings, ticket_keys: Sequence[bytes] = (), hooked: bool = F
         pairs, settings.ca_certs, settings.cert_reqs, settings.ciphers, settings.tls_min,
         tuple(ticket_keys) or (new_key(),),
     )  # fmt: skip
+
+
+def none_missing(settings: Settings, pairs: Sequence[Pair], used: Sequence[Pair]) -> None:
+    """That no pair in use has been passed over in a directory because its file is empty, or its key away: it may be
+    for a moment only. One whose file has gone is not missing.
+
+    Arguments:
+        pairs: what has just been read.
+        used: what is in use.
+
+    Raises:
+        ConfigError: one is.
+    """
+    there = {pair.certfile for pair in pairs}
+    for pair in used:
+        path = pair.certfile
+        if path in there or not within(settings, path) or not os.path.lexists(path):
+            continue
+        _pair(path, next((key for one, key in found(path, None) if one == path), None), _password(settings))
+        if any(one == path for one, _ in places(settings)):
+            raise ConfigError(f"certfile: {path}: it has changed while it was read")
 
 
 def read_one(

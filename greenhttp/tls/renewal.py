@@ -12,7 +12,7 @@ what was there stays: a certificate program may have written one of two files so
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,7 +20,8 @@ from greenhttp.errors import ConfigError
 from greenhttp.settings.values import Settings
 from greenhttp.tls.described import DAY
 from greenhttp.tls.files import looked_at
-from greenhttp.tls.material import Material, adapted, read
+from greenhttp.tls.material import Material, adapted, none_missing, read
+from greenhttp.tls.pem import Pair
 from greenhttp.tls.tickets import TicketKeys
 
 log = logging.getLogger("greenhttp")
@@ -42,10 +43,11 @@ class Sight(NamedTuple):
     error: ConfigError | None = None
 
 
-def sight(settings: Settings, before: Sight, hooked: bool = False) -> Sight:
+def sight(settings: Settings, before: Sight, used: Sequence[Pair] = (), hooked: bool = False) -> Sight:
     """The files as they are now, or `before` if nothing has changed; what could not be used is tried again.
 
     Arguments:
+        used: pairs that are in use. Those whose files are there without being whole make it an error.
         hooked: as for `material.read`.
 
     Takes no lock and logs nothing, so that any thread or process may look.
@@ -54,7 +56,9 @@ def sight(settings: Settings, before: Sight, hooked: bool = False) -> Sight:
     if state == before.state and before.error is None:
         return before
     try:
-        return Sight(state, read(settings, hooked=hooked))
+        material = read(settings, hooked=hooked)
+        none_missing(settings, material.pairs, used)
+        return Sight(state, material)
     except ConfigError as error:
         return Sight(state, None, error)
     except OSError as error:
@@ -101,7 +105,10 @@ class Renewal:
         self._late = False  # that has been told
         self.tickets = TicketKeys(now(), keys)
         self.settings = settings
-        self.seen = Sight() if elsewhere and held is not None else sight(settings, Sight(), hooked)
+        if elsewhere and held is not None:
+            self.seen = Sight()
+        else:
+            self.seen = sight(settings, Sight(), () if held is None else held.pairs, hooked)
         if self.seen.error is not None:
             if held is None:
                 raise self.seen.error
@@ -129,7 +136,7 @@ class Renewal:
     def follow(self, settings: Settings) -> Material:
         """Read again, by these settings from now on; tickets may get another key. Raises ConfigError, and all is as
         before."""
-        seen = sight(settings, Sight(), self._hooked)
+        seen = sight(settings, Sight(), self.material.pairs, self._hooked)
         if seen.error is not None:
             raise seen.error
         assert seen.material is not None
@@ -141,7 +148,7 @@ class Renewal:
 
     def look(self) -> Material | None:
         """What to serve with from now on; None: what it was. Logs what is wrong, and what runs out."""
-        return self.take(sight(self.settings, self.seen, self._hooked))
+        return self.take(sight(self.settings, self.seen, self.material.pairs, self._hooked))
 
     def take(self, seen: Sight) -> Material | None:
         """The same, with what somebody else has seen of the files."""
@@ -167,10 +174,14 @@ class Renewal:
         return None if self.material == before else self.material
 
     def _renew(self, fresh: Material) -> None:
-        last = self.material
+        last, before = self.material, self._described
         self._use(fresh)
         self._fresh = None
         if (fresh.pairs, fresh.authorities) != (last.pairs, last.authorities):
+            there = {pair.certfile for pair in fresh.pairs}
+            gone = [described.called() for pair, described in before if pair.certfile not in there]
+            if gone:
+                log.info("certificates no longer in use: %s", ", ".join(gone))
             told = ", ".join(f"{described.called()} until {described.end()}" for _, described in self._described)
             log.info("new certificates: %s", told)
 

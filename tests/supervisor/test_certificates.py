@@ -252,6 +252,27 @@ def test_the_end_of_the_reader_is_told(made, settings, stays, monkeypatch, caplo
     assert one.poll.poll(0) == [] and one.material.pairs[0].chain == OLD.chain
 
 
+def test_the_reader_misses_a_file_in_use_that_is_there_without_its_key(made, settings, tmp_path, stays, caplog):
+    """The master may not be able to look whether it is there."""
+    (tmp_path / "both").mkdir()
+    for name in "ab":
+        certificates.leaf(f"{name}.example").write(tmp_path / "both", name)
+    settings = settings.replace(certfile=str(tmp_path / "both"))
+    one = made(settings)
+    one.stay(settings)
+    before, key = one.material, (tmp_path / "both" / "b.key").read_bytes()
+    (tmp_path / "both" / "b.key").unlink()
+    for _ in range(2):  # that it could not be used does not make it forget what is in use
+        one.reader.ask()
+        heard(one)
+    assert one.material == before and "both/b.pem: its key is not in it" in caplog.text
+    (tmp_path / "both" / "b.pem").unlink()
+    put(tmp_path / "both" / "b.key", key)
+    one.reader.ask()
+    heard(one)
+    assert [pair.certfile for pair in one.material.pairs] == [str(tmp_path / "both" / "a.pem")]
+
+
 def test_other_settings_about_the_same_files_need_no_reading(made, settings, tmp_path, stays):
     one = made(settings)
     one.stay(settings)

@@ -132,6 +132,83 @@ def test_where_descriptors_are_lacking_for_the_try_the_old_pair_stays_until_ther
     assert renewal.take(renewal.seen).pairs[0].chain == NEW.chain
 
 
+@pytest.fixture
+def directory(tmp_path):
+    """Of three certificates, each with its key."""
+    for name in "abc":
+        certificates.leaf(f"{name}.example").write(tmp_path, name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["a.pem", "b.pem", "b.key"])
+@pytest.mark.parametrize("content", [b"", b"-----BEGIN", None])
+def test_a_file_in_use_that_is_empty_or_without_its_key_takes_no_name_out_of_service(directory, said, name, content):
+    """In a directory it would be passed over like what was never a certificate with a key."""
+    renewal = Renewal(Settings(certfile=str(directory)))
+    before, path = renewal.material, directory / name
+    whole = path.read_bytes()
+    path.unlink() if content is None else put(path, content)
+    if name.endswith(".pem") and content is None:  # it has been taken away
+        assert [pair.chain for pair in renewal.look().pairs] == [
+            pair.chain for pair in before.pairs if pair.certfile != str(path)
+        ]
+        assert [line.split(" until")[0] for line in said()] == [
+            f"INFO certificates no longer in use: {name[0]}.example",
+            f"INFO new certificates: {'b' if name[0] == 'a' else 'a'}.example",
+        ]
+    else:
+        assert renewal.look() is None is renewal.look() and renewal.material is before
+        (line,) = said()
+        assert line.startswith("ERROR the certificates cannot be read again, those from before stay in use: ")
+        assert str(path) in line or "b.pem: its key is not in it" in line
+        with pytest.raises(ConfigError):
+            renewal.follow(renewal.settings)
+    put(path, whole)
+    renewal.look()
+    assert renewal.material.pairs == before.pairs
+
+
+def test_what_other_settings_do_not_name_or_another_file_takes_the_place_of_is_not_missed(directory, said):
+    renewal = Renewal(Settings(certfile=str(directory)))
+    assert len(renewal.follow(Settings(certfile=str(directory / "b.pem"))).pairs) == 1
+    assert said()[0] == "INFO certificates no longer in use: a.example, c.example"
+    assert len(renewal.follow(Settings(certfile=f"{directory}/")).pairs) == 3
+    put(directory / "privkey.pem", NEW.key)
+    put(directory / "fullchain.pem", NEW.chain)  # from now on it is a directory of certbot's
+    assert [pair.chain for pair in renewal.look().pairs] == [NEW.chain]
+
+
+def test_a_file_that_is_whole_again_by_the_time_it_is_missed_is_read_at_the_next_look(directory, said, monkeypatch):
+    from greenhttp.tls import renewal as module
+
+    renewal = Renewal(Settings(certfile=str(directory)))
+    before, read = renewal.material, module.read
+    whole = (directory / "b.pem").read_bytes()
+
+    def in_the_middle(*args):
+        put(directory / "b.pem", b"")
+        found = read(*args)
+        put(directory / "b.pem", whole)
+        return found
+
+    NEW.write(directory, "a")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "read", in_the_middle)
+        assert renewal.look() is None and renewal.material is before
+    (line,) = said()
+    assert line.endswith(f"{directory}/b.pem: it has changed while it was read")
+    assert len(renewal.look().pairs) == 3 and renewal.look() is None
+
+
+def test_what_the_program_before_served_is_missed_too(directory, said):
+    settings = Settings(certfile=str(directory))
+    held = Renewal(settings).material
+    put(directory / "b.pem", b"")
+    assert Renewal(settings, held=held).material.pairs == held.pairs
+    (line,) = said()
+    assert line.endswith("b.pem: it is empty")
+
+
 def test_links_are_followed_as_certbot_has_them(tmp_path, said):
     live, archive = tmp_path / "live" / "a.example", tmp_path / "archive"
     live.mkdir(parents=True)
