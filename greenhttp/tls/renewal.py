@@ -103,6 +103,7 @@ class Renewal:
         self._warned: dict[tuple[str, str], float] = {}  # certificate and what was said of it -> when
         self._fresh: Material | None = None  # could be read, and not taken yet
         self._late = False  # that has been told
+        self._again = False  # they could not be read before
         self.tickets = TicketKeys(now(), keys)
         self.settings = settings
         if elsewhere and held is not None:
@@ -156,9 +157,7 @@ class Renewal:
         if seen is not self.seen:
             last, self.seen = self.seen, seen
             if seen.material is not None:
-                if last.error is not None:
-                    log.info("the certificates can be read again")
-                self._fresh, self._late = seen.material, False
+                self._fresh, self._late, self._again = seen.material, False, last.error is not None
             elif seen.error is not None and str(seen.error) != str(last.error):
                 self.refuse(seen.error)
         if self._fresh is not None:
@@ -177,6 +176,9 @@ class Renewal:
         last, before = self.material, self._described
         self._use(fresh)
         self._fresh = None
+        if self._again:
+            self._again = False
+            log.info("the certificates can be read again")
         if (fresh.pairs, fresh.authorities) != (last.pairs, last.authorities):
             there = {pair.certfile for pair in fresh.pairs}
             gone = [described.called() for pair, described in before if pair.certfile not in there]

@@ -175,7 +175,7 @@ def test_what_other_settings_do_not_name_or_another_file_takes_the_place_of_is_n
     assert len(renewal.follow(Settings(certfile=f"{directory}/")).pairs) == 3
     put(directory / "privkey.pem", NEW.key)
     put(directory / "fullchain.pem", NEW.chain)  # from now on it is a directory of certbot's
-    assert [pair.chain for pair in renewal.look().pairs] == [NEW.chain]
+    assert NEW.chain in [pair.chain for pair in renewal.look().pairs]
 
 
 def test_a_file_that_is_whole_again_by_the_time_it_is_missed_is_read_at_the_next_look(directory, said, monkeypatch):
@@ -185,9 +185,9 @@ def test_a_file_that_is_whole_again_by_the_time_it_is_missed_is_read_at_the_next
     before, read = renewal.material, module.read
     whole = (directory / "b.pem").read_bytes()
 
-    def in_the_middle(*args):
+    def in_the_middle(*args, **options):
         put(directory / "b.pem", b"")
-        found = read(*args)
+        found = read(*args, **options)
         put(directory / "b.pem", whole)
         return found
 
@@ -364,6 +364,8 @@ def test_what_a_new_certificate_of_the_same_kind_does_not_help_is_told_without_t
     Renewal(renewal.settings, now=clock).warn()
     (line,) = said()
     assert line.startswith(f"{start} is not valid before ") and line.endswith("; look at this machine's clock")
+
+
 def test_a_clock_that_is_set_back_silences_no_warning(tmp_path, said):
     leaf = certificates.authority().leaf("a.example", days=30)
     clock = Clock(describe(leaf.chain).ends - DAY)
