@@ -336,11 +336,12 @@ class Veil:
         if not self.good:
             return [*before, ("wait", 0.02), ("finish",)]
         steps = list(steps)
-        for at in range(len(steps), -1, -1):
+        last = len(steps) - (bool(steps) and steps[-1][0] == "look")  # that stays the last: see Client.cut_off
+        for at in range(last, -1, -1):
             if chance.random() < 0.04 and ("finish",) not in steps[:at] and ("reset",) not in steps[:at]:
                 steps.insert(at, ("update", chance.randrange(2)))
         if self.spoils:
-            at = chance.randrange(len(steps) + 1)
+            at = chance.randrange(len(steps) + (steps[-1:] != [("look",)]))
             steps.insert(at, ("bend",))
         return [*before, ("shake",), *steps]
 
