@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from greenhttp.settings.typed import ServerSettings
-    from greenhttp.tls.contexts import ContextHook
+    from greenhttp.tls.contexts import ContextHook, Kept
     from greenhttp.tls.material import Material
 
 log = logging.getLogger("greenhttp")
@@ -129,6 +129,7 @@ class Server:
         self.hooks: Hooks | None = None
         self.ssl_context: ContextHook | None = None
         self.certificates: Certificates | None = None
+        self._kept: Kept | None = None  # of the last `certificates_of`
         self._errors: Errors | None = None
         self._access = self._access_log()
 
@@ -291,14 +292,30 @@ class Server:
         return self.certificates_of(material.read(self.settings))
 
     def certificates_of(self, material: "Material") -> Certificates:
-        """What its TLS addresses show their clients, by `ssl_context` too. Raises ConfigError, and what that raises."""
+        """What its TLS addresses show their clients, by `ssl_context` too. Raises ConfigError, and what that raises.
+
+        Contexts of the call before are used again where nothing of them has changed. While it serves, other green
+        threads run meanwhile, unless the hub itself calls this.
+        """
         from greenhttp.tls import contexts
 
         alpn = () if self.interface == STREAM else contexts.HTTP  # what it speaks is the handler's business
-        made = Certificates(contexts.named_contexts(material, self.ssl_context, alpn))
+        if self._kept is None:
+            self._kept = contexts.Kept()
+        named = list(contexts.named_contexts(material, self.ssl_context, alpn, self._kept, self._pause()))
+        made = Certificates(named)
         if material.ticket_keys:
             made.set_ticket_keys(material.ticket_keys)
         return made
+
+    def _pause(self) -> Callable[[], None] | None:
+        """Lets others run; None: there are none, or the calling green thread may not."""
+        if self._service is None:
+            return None
+        hub = self._service.pool.hub
+        if gevent.getcurrent() is hub or gevent.get_hub() is not hub:
+            return None
+        return lambda: gevent.sleep(0)
 
     def renew(self, certificates: Certificates) -> None:
         """From now on new handshakes are made with these; connections that are there go on."""

@@ -6,6 +6,7 @@ For who serves: `ssl` must come after the patch, so a master leaves this module 
 import _ssl
 import ssl
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeAlias, cast
 
 from greenhttp.errors import ConfigError
@@ -22,8 +23,20 @@ _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl
 _MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
+class Kept:
+    """What was made for the last material. A context takes a millisecond: of many pairs one is renewed, as a rule."""
+
+    def __init__(self) -> None:
+        self.names: dict[bytes, tuple[str, ...]] = {}  # of a chain
+        self.contexts: dict[object, ssl.SSLContext] = {}  # of all that a context is made of
+
+
 def named_contexts(
-    material: Material, context_hook: ContextHook | None = None, alpn: Sequence[str] = HTTP
+    material: Material,
+    context_hook: ContextHook | None = None,
+    alpn: Sequence[str] = HTTP,
+    kept: Kept | None = None,
+    pause: Callable[[], object] | None = None,
 ) -> Iterator[tuple[tuple[str, ...], ssl.SSLContext]]:
     """Each context with the names it is for; the one of the first pair is the default. Certificates for the same names
     share one.
@@ -32,16 +45,37 @@ def named_contexts(
         context_hook: gunicorn's `ssl_context(config, default_factory)` with its config in place, so that it takes the
             factory alone; its context is used instead of that of the factory.
         alpn: protocols to agree on, the preferred one first; empty: none.
+        kept: contexts to use again where nothing of them has changed, and how they are remembered. A hook is asked for
+            each all the same: who knows what else it goes by.
+        pause: called after each piece of work that takes a while.
 
     Raises ConfigError if the hook returns no context for a server.
 
     Of one name there may be an RSA and an ECDSA certificate: OpenSSL then gives each client what it can verify.
     """
+    last, fresh = kept or Kept(), Kept()
     groups: dict[tuple[str, ...], list[Pair]] = {}
     for pair in material.pairs:
-        groups.setdefault(tuple(sorted(describe(pair.chain).names)), []).append(pair)
+        names = last.names.get(pair.chain)
+        if names is None:
+            names = tuple(sorted(describe(pair.chain).names))
+            if pause is not None:
+                pause()
+        fresh.names[pair.chain] = names
+        groups.setdefault(names, []).append(pair)
+    rest = replace(material, pairs=(), ticket_keys=())  # keys of tickets are no part of a context here
     for names, pairs in groups.items():
-        yield names, _hooked(material, pairs, context_hook, alpn)
+        key = (tuple((pair.chain, pair.key, pair.password) for pair in pairs), rest, tuple(alpn))
+        found = last.contexts.get(key) if context_hook is None else None
+        if found is None:
+            found = _hooked(material, pairs, context_hook, alpn)
+            if pause is not None:
+                pause()
+        if context_hook is None:
+            fresh.contexts[key] = found
+        yield names, found
+    if kept is not None:
+        kept.names, kept.contexts = fresh.names, fresh.contexts
 
 
 def _hooked(

@@ -10,7 +10,7 @@ that what is wrong is known before anybody serves with it. What has only expired
 import base64
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,9 +63,10 @@ class Material:
         values = {name: _unpacked(value) for name, value in json.loads(data).items()}
         return cls(**{**values, "pairs": tuple(Pair(*pair) for pair in values["pairs"])})
 
-    def described(self) -> list[tuple[Pair, Described]]:
-        """Each pair with what its certificate says."""
-        return [(pair, describe(pair.chain)) for pair in self.pairs]
+    def described(self, known: Iterable[tuple[Pair, Described]] = ()) -> list[tuple[Pair, Described]]:
+        """Each pair with what its certificate says; `known` is this of other material, to be used again."""
+        before = dict(known)
+        return [(pair, before.get(pair) or describe(pair.chain)) for pair in self.pairs]
 
 
 def _packed(value: bytes) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from greenhttp.errors import ConfigError
 from greenhttp.settings.values import Settings
-from greenhttp.tls.described import DAY
+from greenhttp.tls.described import DAY, Described
 from greenhttp.tls.files import looked_at
 from greenhttp.tls.material import Material, adapted, none_missing, read
 from greenhttp.tls.pem import Pair
@@ -101,6 +101,7 @@ class Renewal:
     ) -> None:
         self._now, self._hooked = now, hooked
         self._warned: dict[tuple[str, str], float] = {}  # certificate and what was said of it -> when
+        self._described: list[tuple[Pair, Described]] = []
         self._fresh: Material | None = None  # could be read, and not taken yet
         self._late = False  # that has been told
         self._again = False  # they could not be read before
@@ -118,7 +119,7 @@ class Renewal:
 
     def _use(self, material: Material) -> None:
         try:
-            self._described = material.described()
+            self._described = material.described(self._described)
         except OSError as error:
             raise _without_means(error) from None
         self.material = self._made_of(material)

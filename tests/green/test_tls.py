@@ -29,6 +29,8 @@ from greenhttp.green import openssl, tls
 from greenhttp.green.tls import Certificates, certificates_of
 from greenhttp.green.transport import SocketStream, connect
 from greenhttp.server import Server
+from greenhttp.settings.values import Settings
+from greenhttp.tls import material
 from greenhttp.tls.agreed import TLSInfo
 from tests.foreign import collecting, in_compiled_code
 from tests.green.green import Background, turns, until
@@ -977,6 +979,91 @@ def test_certificates_that_share_a_context(serve: Serve, context_for: Callable[.
     peer = serving.peer(name="shop.example")  # and its certificate is verified
     peer.send(b"hello")
     assert peer.receive(5) == b"hello"
+
+
+def material_of(directory: Path, keys: list[bytes], **leaves: Any) -> material.Material:
+    """Of these certificates, each in a file called like it."""
+    files = [leaf.write(directory, name)[0] for name, leaf in leaves.items()]
+    return material.read(Settings(certfile=files), keys)
+
+
+@DIRECT
+def test_of_several_one_is_renewed_and_the_contexts_of_the_others_stay_in_use(serve: Serve, tmp_path: Path) -> None:
+    """Handshakes under way end as they began; tickets are of the newest key, and those of the last are taken."""
+    serving, ours = serve(echo), trusting()
+    leaves = {"other": made.leaf("a.example"), "local": made.leaf(), "shop": made.leaf("shop.example")}
+    server = serving.server
+    server.renew(server.certificates_of(material_of(tmp_path, KEYS[:1], **leaves)))
+    before = [context for _, context in server.certificates.contexts]
+    names = ("localhost", "shop.example", "a.example")
+    peers = [serving.peer(shake=False) for _ in names]
+    hellos = []
+    for peer, name in zip(peers, names, strict=True):
+        peer.begin(ours, name)
+        with pytest.raises(ssl.SSLWantReadError):
+            peer.ssl.do_handshake()
+        hello, sent = peer.outgoing.read(), None if name == "a.example" else 100  # the certificate has been chosen
+        peer.sock.sendall(hello[:sent])
+        hellos.append(b"" if sent is None else hello[sent:])
+    old = serving.peer(trusting(newest=ssl.TLSVersion.TLSv1_2))
+    until(lambda: serving.count("handshaking") == 3)
+    turns()
+    leaves["other"] = made.leaf("a.example", days=50)
+    server.renew(server.certificates_of(material_of(tmp_path, KEYS[1::-1], **leaves)))
+    after = [context for _, context in server.certificates.contexts]
+    assert [one is two for one, two in zip(before, after, strict=True)] == [False, True, True]
+    del before, after
+    gc.collect()
+    for peer, hello in zip(peers, hellos, strict=True):
+        peer.sock.sendall(hello)
+    for peer, leaf in zip(peers, (made.leaf(), made.leaf("shop.example"), made.leaf("a.example")), strict=True):
+        peer.do(peer.ssl.do_handshake)
+        peer.flush()
+        assert ssl.DER_cert_to_PEM_cert(peer.ssl.getpeercert(True)) == first(leaf.chain)
+        peer.send(b"hello")
+        assert peer.receive(5) == b"hello"
+    again = serving.peer(old.ssl.context, session=old.ssl.session)
+    assert again.ssl.session_reused
+    new = serving.peer(old.ssl.context)
+    server.renew(server.certificates_of(material_of(tmp_path, KEYS[1:2], **leaves)))
+    for session, reused in ((old.ssl.session, False), (again.ssl.session, True), (new.ssl.session, True)):
+        assert serving.peer(old.ssl.context, session=session).ssl.session_reused is reused
+
+
+def test_others_run_while_contexts_are_made_for_a_server_that_serves(serve: Serve, tmp_path: Path) -> None:
+    serving, ran = serve(echo), []
+    leaves = {name: made.leaf(f"{name}.example") for name in "abc"}
+    given = material_of(tmp_path, KEYS, **leaves)
+
+    def others() -> None:
+        for _ in range(1000):
+            ran.append(1)
+            gevent.sleep(0)
+
+    other = gevent.spawn(others)
+    serving.server.certificates_of(given)
+    assert len(ran) >= 6  # after each certificate was looked into, and each context made
+    ran.clear()
+    serving.server.certificates_of(given)
+    assert not ran  # there is nothing to make
+    other.kill()
+    found: list[Any] = []
+    later = material_of(tmp_path, KEYS, **{**leaves, "b": made.leaf("b.example", days=50)})
+
+    def callback() -> None:
+        try:
+            found.append(serving.server.certificates_of(later))
+        except BaseException as error:  # the hub must not wait
+            found.append(error)
+
+    gevent.get_hub().loop.run_callback(callback)
+    until(lambda: found)
+    assert isinstance(found[0], Certificates)
+    ran.clear()
+    idle = Server(echo, bind="127.0.0.1:0", interface="stream")
+    gevent.spawn(ran.append, 1)
+    idle.certificates_of(given)  # at a start nobody comes in between
+    assert not ran
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,41 @@ def test_gunicorns_hook_makes_the_context(chain):
     assert asked[1:] == [context]
 
 
+def test_contexts_of_what_has_not_changed_are_kept(tmp_path):
+    leaves = {name: certificates.leaf(f"{name}.example") for name in "abc"}
+    settings, kept, pauses = made(tmp_path, **leaves), contexts.Kept(), []
+
+    def of(settings, hook=None, alpn=contexts.HTTP):
+        pauses.clear()
+        named = list(contexts.named_contexts(read(settings), hook, alpn, kept, lambda: pauses.append(1)))
+        return [context for _, context in named]
+
+    first = of(settings)
+    assert len(set(first)) == 3 and len(pauses) == 6  # for the names of each, and for its context
+    assert of(settings) == first and pauses == []  # though the key of tickets is another
+    certificates.leaf("b.example", days=50).write(tmp_path, "b")
+    second = of(settings)
+    assert [one is two for one, two in zip(first, second, strict=True)] == [True, False, True] and len(pauses) == 2
+    assert len(kept.contexts) == len(kept.names) == 3
+    assert of(settings.replace(certfile=settings.certfile[::-1])) == second[::-1]  # another default
+    for other in (
+        settings.replace(tls_min="1.3"), settings.replace(ciphers="ECDHE+AESGCM"),
+        settings.replace(ca_certs=authority_of(settings.certfile[0])),
+    ):  # fmt: skip
+        assert not set(of(other)) & set(second)
+    assert not set(of(settings, alpn=())) & set(of(settings)) and not set(of(settings)) & set(second)
+    hooked = of(settings, lambda factory: factory())
+    assert not set(of(settings, lambda factory: factory())) & set(hooked)  # which is asked for each
+    assert not set(of(settings)) & set(hooked)
+    before = dict(kept.contexts)
+    put(Path(settings.certfile[0]), certificates.leaf("z.example").chain)
+    put(Path(settings.certfile[0]).with_suffix(".key"), certificates.leaf("z.example").key)
+    with pytest.raises(RuntimeError):
+        for _ in contexts.named_contexts(read(settings), None, contexts.HTTP, kept):
+            raise RuntimeError
+    assert kept.contexts == before
+
+
 @pytest.mark.parametrize(
     ("made", "line"),
     [(lambda factory: None, "^ssl_context returned NoneType; an ssl.SSLContext is needed"),

@@ -61,6 +61,19 @@ def test_new_files_are_read(renewal, said, tmp_path):
     assert renewal.look() is None and said() == []
 
 
+def test_of_several_only_the_new_one_is_looked_into(tmp_path, said, monkeypatch):
+    """By who serves: another thread or process has read them."""
+    from greenhttp.tls import material
+
+    files = [certificates.leaf(f"{name}.example").write(tmp_path, name)[0] for name in "abc"]
+    renewal, looked = Renewal(Settings(certfile=files)), []
+    NEW.write(tmp_path, "b")
+    seen = sight(renewal.settings, renewal.seen)
+    monkeypatch.setattr(material, "describe", lambda chain: looked.append(chain) or describe(chain))
+    assert len(renewal.take(seen).pairs) == 3 and looked == [NEW.chain]
+    assert len(renewal.lines()) == 3 and len(said()) == 1
+
+
 def test_files_that_are_only_touched_are_no_news(renewal, said, tmp_path):
     before = renewal.material
     OLD.write(tmp_path)
