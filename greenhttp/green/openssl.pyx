@@ -7,9 +7,9 @@ OpenSSL's headers is needed: pointers stay opaque, and the functions used have h
 Where any of this is not as expected - OpenSSL is linked into Python itself, another library pretends to be it, the
 context object is laid out in another way - `libssl()` is NULL, and connections go through Python's SSLObject.
 
-A context with a callback written in Python cannot be used directly: OpenSSL would call into `_ssl`, which then looks for
-its own object behind the connection and finds none. Where in a context object the callbacks stand is learned once, by
-setting each in a context made for that, and looked at for each handshake: four comparisons.
+A context with a callback written in Python cannot be used directly: OpenSSL would call into `_ssl`, which then looks
+for its own object behind the connection and finds none. Where in a context object the callbacks stand is learned once,
+by setting each in a context made for that, and looked at for each handshake: four comparisons.
 """
 
 from cpython.object cimport PyObject
@@ -187,7 +187,7 @@ cdef Py_ssize_t _place_of(object context, Py_ssize_t size, str name, object valu
         if name.startswith("set_"):
             getattr(context, name)(value)
         else:
-            getattr(_ssl._SSLContext, name).__set__(context, value)     # ssl's own and gevent's wrap what they are given
+            getattr(_ssl._SSLContext, name).__set__(context, value)     # ssl's own and gevent's wrap what is given
     except Exception:
         return 0
     for i in range(3, size):

@@ -6,6 +6,7 @@ from typing_extensions import disjoint_base
 from greenhttp.green.layer import Layer
 
 force_simple: bool
+trusting: ssl.SSLContext | None
 
 @disjoint_base
 class Certificates:

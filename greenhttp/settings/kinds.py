@@ -315,7 +315,8 @@ def parse_paths(value: object) -> tuple[str, ...]:
         raise ValueError(f"{value!r} is not a file name; give one, or a list of them")
     for entry in value:
         refuse_pem(entry)
-    names = tuple(text for entry in value if (text := _text(entry).strip()))  # twice the same: a key of two certificates
+    # The same may stand there twice: one key of two certificates.
+    names = tuple(text for entry in value if (text := _text(entry).strip()))
     if value and not names:
         raise ValueError("empty; give a file, or leave it out")
     return names

@@ -93,7 +93,8 @@ def _tls(settings: Settings, won: Source, names: dict[str, str]) -> Iterator[str
         yield f"{names[secret]}: other users can see it on the command line; give file:/path, or {variable}"
     if not settings.certfile:
         for name in given:
-            if name != "https_redirect" and (name, settings.cert_reqs) != ("cert_reqs", "required"):  # these are refused
+            refused = name == "https_redirect" or (name, settings.cert_reqs) == ("cert_reqs", "required")
+            if not refused:
                 yield f"{names[name]}: no effect without {certfile}"
         return
     schemes = [parse_address(text).scheme for text in settings.bind if _is_address(text)]
