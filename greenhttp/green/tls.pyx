@@ -320,8 +320,8 @@ cdef class Certificates:
             raise RuntimeError("certificates do not change; make others")
         if len({verifying(((names, context),)) for names, context in given}) > 1:
             raise ValueError(
-                "contexts that are chosen from by name must verify clients alike: the first decides for all, and a session"
-                " of one resumes at the others"
+                "contexts that are chosen from by name must verify clients alike: the first decides for all, and a"
+                " session of one resumes at the others"
             )
         exact, wild = {}, {}
         for names, context in given:

@@ -5,12 +5,10 @@ An address that is none raises ConfigError that says why.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from greenhttp.errors import ConfigError
 
-if TYPE_CHECKING:
-    from greenhttp.settings.values import Settings
 
 DEFAULT_PORT = 8000
 SCHEMES = {"http": 80, "https": 443}  # and the port of a URL that names none
@@ -123,10 +121,11 @@ def is_tls(address: Address, certified: bool) -> bool:
     return certified and address.scheme != "http"
 
 
-def check_tls(settings: "Settings", certified: bool, addresses: Iterable[Address]) -> None:
+def check_tls(settings: Any, certified: bool, addresses: Iterable[Address]) -> None:
     """Nothing that asks for TLS may end in plain http, unnoticed.
 
     Arguments:
+        settings: a settings.values.Settings, or anything with its attributes.
         certified: as for `is_tls`.
         addresses: where is listened.
 
