@@ -9,7 +9,6 @@ from typing import Any
 
 from greenhttp.errors import ConfigError
 
-
 DEFAULT_PORT = 8000
 SCHEMES = {"http": 80, "https": 443}  # and the port of a URL that names none
 EXAMPLES = "give host:port, :port, [::]:port, unix:/path or fd://N, with https:// or http:// before it if you like"
