@@ -45,11 +45,11 @@ class Process(subprocess.Popen):
     def url(self, log=None):
         """Where it serves, once it has said so: on stderr, or in this file."""
         if log is None:
-            return re.search(r"https?://[^\s,]+", self.until("Ctrl-C"))[0]
+            return re.search(r"(?<= at )https?://[^\s,]+", self.until("Ctrl-C"))[0]
         while not (log.exists() and "Ctrl-C" in log.read_text()):
             assert self.poll() is None
             time.sleep(0.01)
-        return re.search(r"https?://[^\s,]+", log.read_text())[0]
+        return re.search(r"(?<= at )https?://[^\s,]+", log.read_text())[0]
 
     def rest(self):
         """Exit code, stdout, what is left of stderr."""
