@@ -260,11 +260,13 @@ class Certificates:
                 self._lose_reader(self.reader)
                 log.error("the process that reads certificates does not go on; to renew them, restart greenhttp")
         keys = () if self._renewal is None else self._renewal.tickets.made
-        memory = _memory({
-            "material": None if self.material is None else b64encode(self.material.to_bytes()).decode(),
-            "keys": [(b64encode(key).decode(), made) for key, made in keys],
-            "names": [] if self.reader is None else self.reader.names,
-        })  # fmt: skip
+        memory = -1
+        if self.material is not None or keys or self.reader is not None:
+            memory = _memory({
+                "material": None if self.material is None else b64encode(self.material.to_bytes()).decode(),
+                "keys": [(b64encode(key).decode(), made) for key, made in keys],
+                "names": [] if self.reader is None else self.reader.names,
+            })  # fmt: skip
         pipes = {number: outbox.fd for number, outbox in self._outboxes.items() if not outbox.waits}
         return Left(memory, -1 if self.reader is None else self.reader.fd, pipes)
 

@@ -824,7 +824,7 @@ class Master:
             left = takeover.Taken(self.listeners, workers, self.lifeline, self.policy.last, held)
             takeover.become(self.plan.where, left, HANDLED, self.arrived)
         except OSError as error:
-            if held is not None:
+            if held is not None and held.memory >= 0:
                 os.close(held.memory)
             log.error("not upgraded, nothing was changed: %s", error)
             system.notify(os.environ, "READY=1")
