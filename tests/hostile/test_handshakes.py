@@ -123,7 +123,7 @@ def test_handshakes_whose_time_is_up_are_made_within_the_limits_of_a_turn(secure
             poll.unregister(fd)
         most = max(most, len(answered) - before)
 
-    each_turn = gevent.get_hub().loop.prepare()
+    each_turn = gevent.get_hub().loop.check()
     each_turn.start(look)
     serving.until(lambda: len(answered) == 100)
     each_turn.stop()
@@ -138,6 +138,10 @@ def test_handshakes_whose_time_is_up_are_made_within_the_limits_of_a_turn(secure
     serving.unharmed(LINES)
 
 
+@pytest.mark.skipif(
+    type(gevent.get_hub().loop).__module__ == "gevent.libuv.loop",
+    reason="libuv looks at descriptors before the times that are up: what has come is taken, and waits no more",
+)
 def test_a_loop_that_is_held_up_gives_time_once(secure: Any) -> None:
     serving = secure(tls_timeout=0.2)
     sock, flight = serving.half()
