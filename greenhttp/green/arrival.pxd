@@ -56,7 +56,7 @@ cdef class Arrival(Job):
     cdef void weigh(self, bint on) noexcept
     cdef uint32_t weight(self) noexcept
     cdef bint is_stuck(self) noexcept
-    cdef int overrun(self) except -1
+    cdef int overrun(self, bint behind) except -1
     cdef int proceed(self, bint last) except -1
     cdef int hand_over(self) except -1
     cdef bint begun(self) except -1

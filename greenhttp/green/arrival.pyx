@@ -34,6 +34,7 @@ cdef enum:
     HANDSHAKES = 16             # of a turn at most, and
     WEIGHT = 49152              # bytes that OpenSSL has for one from its ClientHello to its end: 43 to 47 KB (3.0)
 
+cdef double BEHIND = 1.0            # seconds after its time within which the sweep comes, unless the loop was held up
 cdef double HANDSHAKING = 0.001     # seconds of it after which none is begun
 
 
@@ -195,6 +196,9 @@ cdef class Arrival(Job):
                 arrivals.say(self.stream, why)
                 self.close(False)
             else:
+                if not self.header and 0 < self.node.expiry < clock() - (BEHIND if self.overtime else 0):
+                    self.overtime = True            # the loop was behind: what came in time is taken now
+                    self.enter(arrivals.handshaking)
                 self.stream.pack()
                 self.stream.watch_read()
                 self.stream.watch_write(self.is_stuck())
@@ -234,6 +238,7 @@ cdef class Arrival(Job):
 
     cdef int expired(self, Phase phase, double now) except -1:
         cdef Pool pool
+        cdef bint behind = now - self.node.expiry > BEHIND
         if self.arrivals is None:
             return 0                            # it is being closed, or is somebody else's by now
         self.enter(phase)
@@ -245,16 +250,17 @@ cdef class Arrival(Job):
             if self.header:
                 self.proceed(True)              # the loop may have been held up, not the peer: what has come counts
             else:
-                self.overrun()
+                self.overrun(behind)
         finally:
             pool.release(self)
         return 0
 
-    cdef int overrun(self) except -1:
+    cdef int overrun(self, bint behind) except -1:
         """The time for its handshake is up. That goes on within the limits of a turn alone, so whoever has sent what
-        nobody has had the time for waits once more, and no longer than before; anybody else is closed."""
+        nobody has had the time for waits once more, and no longer than before, or again if the loop is to blame
+        (`behind`); anybody else is closed."""
         cdef Arrivals arrivals = self.arrivals
-        if not self.overtime and (self.queued or (<SocketStream>self.stream).heard()):
+        if (behind or not self.overtime) and (self.queued or (<SocketStream>self.stream).heard()):
             self.overtime = True
             return arrivals.pool.again(self)
         why = f"no whole TLS handshake came within {arrivals.handshaking.duration:g} s (tls_timeout)"

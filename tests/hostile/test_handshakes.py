@@ -138,10 +138,6 @@ def test_handshakes_whose_time_is_up_are_made_within_the_limits_of_a_turn(secure
     serving.unharmed(LINES)
 
 
-@pytest.mark.skipif(
-    type(gevent.get_hub().loop).__module__ == "gevent.libuv.loop",
-    reason="libuv looks at descriptors before the times that are up: what has come is taken, and waits no more",
-)
 def test_a_loop_that_is_held_up_gives_time_once(secure: Any) -> None:
     serving = secure(tls_timeout=0.2)
     sock, flight = serving.half()
