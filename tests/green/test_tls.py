@@ -23,6 +23,7 @@ import gevent
 import gevent.ssl
 import pytest
 from gevent import socket, subprocess
+from gevent.os import nb_read
 
 from greenhttp.errors import StreamClosed, StreamTimeout, StreamTruncated, TLSError
 from greenhttp.green import openssl, tls
@@ -571,8 +572,7 @@ def test_renegotiation_is_refused(serve: Serve) -> None:
 
 
 def os_read(file: Any) -> bytes:
-    gevent.get_hub().wait(gevent.get_hub().loop.io(file.fileno(), 1))
-    return os.read(file.fileno(), 65536)
+    return nb_read(file.fileno(), 65536)  # type: ignore[no-any-return]
 
 
 # ---- which certificate
