@@ -22,6 +22,11 @@ def needs(program):
 NOT_INHERITED = "GREENHTTP_", "PORT", "WEB_CONCURRENCY", "SCRIPT_NAME", "FORCE_COLOR"
 
 
+def address(text):
+    """The first URL of the last line that has one: warnings before it may have others."""
+    return next(found for line in reversed(text.splitlines()) if (found := re.search(r"https?://[^\s,]+", line)))[0]
+
+
 class Process(subprocess.Popen):
     """A Python process with its output in pipes; killed at the end of the with block if it still runs."""
 
@@ -45,11 +50,11 @@ class Process(subprocess.Popen):
     def url(self, log=None):
         """Where it serves, once it has said so: on stderr, or in this file."""
         if log is None:
-            return re.search(r"(?<= at )https?://[^\s,]+", self.until("Ctrl-C"))[0]
+            return address(self.until("Ctrl-C"))
         while not (log.exists() and "Ctrl-C" in log.read_text()):
             assert self.poll() is None
             time.sleep(0.01)
-        return re.search(r"(?<= at )https?://[^\s,]+", log.read_text())[0]
+        return address(log.read_text())
 
     def rest(self):
         """Exit code, stdout, what is left of stderr."""
