@@ -136,7 +136,7 @@ class Tunnel:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.made = self.context.wrap_bio(self.incoming, self.outgoing, server_hostname=name, session=session)
         self.queue = deque()
-        self.draining = self.finishing = self.parted = self.held = self.bend = self.said = False
+        self.draining = self.finishing = self.parted = self.held = self.bend = self.bent = self.said = False
         self.shaken = False
         self.alert = None
         self.given = self.wire = 0  # bytes of its own that were encrypted, and what was made of all
@@ -170,6 +170,7 @@ class Tunnel:
             self.marks.append((given, self.wire))
         if self.bend and data:
             self.bend = False
+            self.bent = True
             at = self.chance.randrange(len(data))
             data = data[:at] + bytes([data[at] ^ 1 << self.chance.randrange(8)]) + data[at + 1 :]
         count = self.chance.choice(self.cuts)
