@@ -574,6 +574,7 @@ cdef class DirectLayer(Layer):
         if operation.paused:
             self.unfinished = True
         failure = operation.failure
+        stream.taken += operation.received - <int64_t>n     # what comes of a record is progress, before it is whole
         if operation.out_size:
             self.leave(stream, False, False)            # its own answers: to key updates, or why it gives up
             if self.held_size > MOST_REPLIES and self.over == OPEN:
@@ -916,6 +917,7 @@ cdef class SimpleLayer(Layer):
                     break
             if n > 0:
                 put_bytes(self.incoming, PyBytes_FromStringAndSize(chunk, n))
+                stream.taken += n               # as in DirectLayer.read
         finally:
             hand_back(chunk)
         if n < 0 and errno != EAGAIN:
@@ -1063,6 +1065,7 @@ cdef class SimpleLayer(Layer):
         n = min(<Py_ssize_t>size, PyBytes_GET_SIZE(self.early) - self.early_at)
         memcpy(into, PyBytes_AS_STRING(self.early) + self.early_at, n)
         self.strike_off(n)
+        stream.taken -= n                               # whoever takes counts it, and it was counted when it came
         return n
 
     cdef Py_ssize_t discard(self, Stream stream, size_t size) except -2:
@@ -1071,6 +1074,7 @@ cdef class SimpleLayer(Layer):
         if n > 0:
             n = min(<Py_ssize_t>size, PyBytes_GET_SIZE(self.early) - self.early_at)
             self.strike_off(n)
+            stream.taken -= n
         return n
 
     cdef int strike_off(self, Py_ssize_t size) except -1:
