@@ -28,8 +28,7 @@ POSTPONED = 0x8000  # MSG_MORE
 def test_new_worlds_hold(capsys):
     summary = Summary(quiet=True)
     seed = int(time.time()) * 1000
-    # Without TLS for now: two of some 750 new worlds show what is not explained yet (README, "Open").
-    for verdict in in_jobs(1, seed, None, MINUTES, ["tls"], None):
+    for verdict in in_jobs(1, seed, None, MINUTES, [], None):
         summary.add(verdict)
     with capsys.disabled():
         print(f"\n  worlds from seed {seed}: {summary.line().strip()}")
@@ -37,13 +36,6 @@ def test_new_worlds_hold(capsys):
         f"\n{kind}: python -m tests.sim --seed {failed[0]['seed']} --shrink\n{failed[0]['story'][:2000]}"
         for kind, failed in summary.failures.items()
     )
-
-
-def test_worlds_with_tls_hold():
-    summary = Summary(quiet=True)
-    for verdict in in_jobs(1, 1, 100, None, [], None):
-        summary.add(verdict)
-    assert not summary.failures, {kind: [each["seed"] for each in failed] for kind, failed in summary.failures.items()}
 
 
 def test_a_world_is_the_same_alone_in_a_row_and_with_its_trace():

@@ -134,6 +134,23 @@ def test_a_request_may_fill_many_records_and_many_come_in_one_segment(serve: Ser
 
 
 @both
+def test_a_minimum_rate_counts_what_has_come_of_a_record(serve: Servers, version: str) -> None:
+    """Only the whole record can be read, but who sends it is not silent: 1,000 bytes a second are asked for."""
+    serving = serve(body_timeout=0, body_min_rate=1000, min_rate_after=0.1)
+    content = b"x" * 16000
+    head, rest = post(content, path=b"/posted").split(b"\r\n\r\n")
+    slow, silent = serving.peer(version), serving.peer(version)
+    slow.write(head + b"\r\n\r\n")
+    serving.until(lambda: serving.count("body"))
+    raw = slow.record(rest)
+    slow.send(raw[:-100])
+    silent.write(head + b"\r\n\r\n")
+    assert silent.answer().status == 408  # they have been judged
+    slow.send(raw[-100:])
+    assert slow.answer().content == b"/posted " + content
+
+
+@both
 def test_requests_may_come_with_the_end_of_the_handshake(serve: Servers, version: str) -> None:
     serving = serve()
     sock, flight = serving.half(version)
