@@ -32,6 +32,7 @@ HOT = [
     "greenhttp.green.layer",
     "greenhttp.green.transport",
     "greenhttp.green.openssl",
+    "greenhttp.green.sslobject",
     "greenhttp.green.tls",
     "greenhttp.green.hello",
     "greenhttp.green.peers",

@@ -3,7 +3,7 @@
     loop        which loop gevent uses, before there is one
     listener    addresses -> listening sockets
     acceptor    listening socket -> connected descriptors with their peers' addresses
-    arrival     what comes before the protocol of a connection: a PROXY header, the handshake of TLS
+    arrival     what comes before the protocol of a connection: a PROXY header, the handshake of TLS (hello)
     hello       whether the first message of a handshake is here
     peers       a list of trusted peers, compared with an address
     chunks      the memory of streams
@@ -11,8 +11,7 @@
     reading     a stream's input
     stream      Stream: its output and its end; read, readline, readuntil, readexactly, write, sendfile, close
     layer       what may lie between a stream and its socket
-    tls         TLS there, and which certificate a client is shown
-    openssl     the libssl that Python's own ssl uses, called directly
+    tls         TLS there, and which certificate a client is shown; by OpenSSL's functions (openssl), or sslobject
     transport   what lies below a stream: a socket and its watchers, or memory; connect()
     pool        ready connections -> waiting green threads; a connection with nothing to do is parked and holds none
     spawn       stream handlers: a green thread per connection, handler(stream)

@@ -38,4 +38,10 @@ cdef class Layer:
 
     cdef int part(self, Stream stream) except -1:
         """The connection is closed now: say goodbye if that takes no wait. Raises nothing that could prevent that."""
+        if self.said or stream.failed:
+            return 0
+        try:
+            self.settle(stream, True)
+        except OSError:
+            pass
         return 0

@@ -46,7 +46,7 @@ POOL, NAP = "green/pool.pyx", "green/nap.pyx"
 WAITING, STREAM = "green/waiting.pyx", "green/stream.pyx"
 CONNECTION, BODY, WSGI = "http/connection.pyx", "http/body.pyx", "hosting/wsgi.pyx"
 LINGERING, ARRIVAL = "green/lingering.pyx", "green/arrival.pyx"
-TRANSPORT, TLS = "green/transport.pyx", "green/tls.pyx"
+TRANSPORT, TLS, SSLOBJECT = "green/transport.pyx", "green/tls.pyx", "green/sslobject.pyx"
 
 FAULTS = (
     Fault(
@@ -171,16 +171,16 @@ FAULTS = (
     Fault(
         "19d",
         "a layer is kept when its connection has ended",
-        (Change(TLS, "SimpleLayer.go_on_shaking", "                self.certificates = None\n",
+        (Change(SSLOBJECT, "SimpleLayer.go_on_shaking", "                self.certificates = None\n",
                 "                self.certificates = None\n                kept.append(self)\n"),
-         Change(TLS, "simple", "    made.held = made", "    global kept\n    kept = []\n    made.held = made")),
+         Change(SSLOBJECT, "simple", "    made.held = made", "    global kept\n    kept = []\n    made.held = made")),
     ),
     Fault(
         "19e",
         "the end of a connection without a goodbye is taken for nothing",
         (Change(TLS, "DirectLayer.ended", "            if operation.ended:\n                self.over = CUT\n",
                 "            pass\n"),
-         Change(TLS, "SimpleLayer.go_on_reading",
+         Change(SSLOBJECT, "SimpleLayer.go_on_reading",
                 "            if n == 0:\n                self.over = CUT\n                return 0\n",
                 "            if n == 0:\n                return -1\n")),
     ),
