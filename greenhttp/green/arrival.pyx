@@ -16,11 +16,11 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
 from greenhttp.green.chunks cimport CHUNK, count_held
-from greenhttp.green.deadline cimport Node, Phase, owner
+from greenhttp.green.deadline cimport Phase
 from greenhttp.green.hello cimport WHOLE, WRONG, Hello, Verdict, look
 from greenhttp.green.layer cimport SHAKING, Layer
 from greenhttp.green.peers cimport Peers, read_address
-from greenhttp.green.pool cimport TO_CUT, TO_RETIRE, Job, Pool
+from greenhttp.green.pool cimport TO_CUT, TO_RETIRE, Job, Pool, silent
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.tls cimport Certificates
 from greenhttp.green.transport cimport SocketStream
@@ -122,9 +122,9 @@ cdef class Arrivals:
         is."""
         cdef Arrival longest
         while True:
-            longest = silent(self.phase)
+            longest = <Arrival>silent(self.phase)
             if longest is None and self.handshaking is not None:
-                longest = silent(self.handshaking)
+                longest = <Arrival>silent(self.handshaking)
             if longest is None:
                 return False
             if not longest.begun():
@@ -145,18 +145,6 @@ cdef class Arrivals:
     cdef int say(self, Stream stream, str why) except -1:
         self.noise("arrivals", f"{stream.about()}connection closed: {why}", "warning")
         return 0
-
-
-cdef Arrival silent(Phase phase):
-    """Who has been in a phase for longest, and is not about to be looked at."""
-    cdef Node* node = phase.ring.next
-    cdef Arrival arrival
-    while node != &phase.ring:
-        arrival = <Arrival>owner(node)
-        if not arrival.queued and not arrival.busy:
-            return arrival
-        node = node.next
-    return None
 
 
 cdef class Arrival(Job):

@@ -31,6 +31,8 @@ cdef enum:                      # bits of Job.missed
 cdef class PythonJob(Job):
     pass
 
+cdef Job silent(Phase phase)
+
 cdef list in_progress(Board board, tuple phases)
 
 cdef class Queue:

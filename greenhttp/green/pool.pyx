@@ -43,7 +43,7 @@ from cpython.object cimport PyObject, PyObject_Size
 from cpython.ref cimport Py_INCREF
 
 from greenhttp.process.board cimport Board
-from greenhttp.green.deadline cimport Phase, Timed
+from greenhttp.green.deadline cimport Node, Phase, Timed, owner
 from greenhttp.green.switch cimport PyGreenlet_Import, current_context, greenlet, switch_to, switch_with
 
 from gevent import get_hub
@@ -641,6 +641,18 @@ cdef class Worker(greenlet):
 
 def _nothing():
     """What the idle watcher calls; being active is all it is for."""
+
+
+cdef Job silent(Phase phase):
+    """Who has been in a phase for longest and is not about to be looked at, or None. All in there are jobs."""
+    cdef Node* node = phase.ring.next
+    cdef Job job
+    while node != &phase.ring:
+        job = <Job>owner(node)
+        if not job.queued and not job.busy:
+            return job
+        node = node.next
+    return None
 
 
 cdef list in_progress(Board board, tuple phases):

@@ -19,7 +19,7 @@ from greenhttp.green.acceptor cimport Acceptor
 from greenhttp.green.arrival cimport Arrival, Arrivals
 from greenhttp.green.deadline cimport Node, Phase, owner
 from greenhttp.green.lingering cimport Lingering, share
-from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Job, Worker
+from greenhttp.green.pool cimport BECAME_READY, TO_CUT, TO_RETIRE, Job, Worker, silent
 from greenhttp.green.chunks cimport held_bytes
 from greenhttp.green.stream cimport FilePart, Stream
 from greenhttp.green.tls cimport Certificates
@@ -892,18 +892,6 @@ cdef inline uint32_t kept(Stream stream) noexcept:
     return stream.in_end - stream.in_pos
 
 
-cdef Connection waits(Phase phase):
-    """The one that has waited longest and about which nothing new is known, or None."""
-    cdef Node* node = phase.ring.next
-    cdef Connection connection
-    while node != &phase.ring:
-        connection = <Connection>owner(node)
-        if not connection.queued and not connection.busy:
-            return connection
-        node = node.next
-    return None
-
-
 cdef class Door(Acceptor):
     """Where connections come in: makes each a Connection, and makes room when there is none."""
 
@@ -933,10 +921,10 @@ cdef class Door(Acceptor):
             return True
         while True:
             # Those that never completed a request go first, then the longest idle. Not those about to be looked at.
-            victim = waits(service.fresh)
+            victim = <Connection>silent(service.fresh)
             newcomers = service.fresh.count + service.arriving.count + service.handshaking.count
             if victim is None and (newcomers == 0 or self.stopping):    # else those are looked at first
-                victim = waits(service.idle)
+                victim = <Connection>silent(service.idle)
             if victim is None:
                 service.full = True
                 return False

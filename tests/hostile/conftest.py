@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 from tests.http.conftest import defects, serve  # noqa: F401
+from tests.tls.conftest import pair, servers  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

@@ -5,17 +5,14 @@ Outcomes, counts and order; how long honest clients wait is measured by `python 
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import gevent
 import pytest
 
-from greenhttp.green import tls
 from tests.green.green import turns
 from tests.hostile.crowd import enough_descriptors
 from tests.http.apps import request
@@ -26,27 +23,11 @@ LINES = 30  # of the log about any number of peers: five of a kind in a second, 
 GET = request(b"GET /asked HTTP/1.1")
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    from tests.tls import certificates
-
-    return certificates.leaf("example.com", "127.0.0.1").write(tmp_path_factory.mktemp("pair"))
-
-
-@pytest.fixture(params=["direct", "simple"])
-def secure(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str],
-    caplog: pytest.LogCaptureFixture,
-) -> Iterator[Any]:  # fmt: skip
-    """As `serve` of tests/tls: running.Servers, with both ways to TLS."""
-    from tests.tls.running import Servers
-
+@pytest.fixture
+def secure(servers: Any) -> Any:
+    """As `serve` of tests/tls, without the time in which each test of it ends."""
     enough_descriptors()
-    monkeypatch.setattr(tls, "force_simple", request.param == "simple")
-    caplog.set_level(logging.INFO, "greenhttp")
-    servers = Servers(pair, lambda: [record.getMessage() for record in caplog.records])
-    yield servers
-    servers.close()
+    return servers
 
 
 def stalled(serving: Any, number: int) -> Any:

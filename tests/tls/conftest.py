@@ -22,7 +22,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 
 @pytest.fixture(params=["direct", "simple"])
-def serve(
+def servers(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str],
     caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Any]:  # fmt: skip
@@ -33,6 +33,13 @@ def serve(
     monkeypatch.setattr(tls, "force_simple", request.param == "simple")
     caplog.set_level(logging.INFO, "greenhttp")
     servers = Servers(pair, lambda: [record.getMessage() for record in caplog.records])
+    yield servers
+    servers.close()
+
+
+@pytest.fixture
+def serve(servers: Any) -> Iterator[Any]:
+    """The same, for tests of which each comes to its end within seconds."""
     with gevent.Timeout(10, AssertionError("the test did not come to an end")):
         yield servers
         servers.close()

@@ -128,6 +128,6 @@ class Servers:
         return self._started[-1]
 
     def close(self) -> None:
-        for serving in self._started:
-            serving.close()
+        while self._started:
+            self._started.pop().close()
         gevent.idle()
