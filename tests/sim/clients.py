@@ -44,6 +44,7 @@ class Client:
         self.may_cut = False
         self.may_end = False  # none of its requests need be answered
         self.overtook = False  # it has sent to a server that had closed: the reset may overtake what it has not read
+        self.updated = False  # it has sent new keys, also behind a request after which it may send no other
         self.eager = manner not in ("slow", "never", "uploader")
         self.awaits = None
         self.patience = None
@@ -279,6 +280,7 @@ class Client:
                     self.progressed(self.bytes_sent + len(step[1]))
             elif what == "update":
                 tunnel.held = False
+                self.updated = True
                 tunnel.update(step[1])
             elif what == "bend":
                 tunnel.bend = True
@@ -399,7 +401,7 @@ class Client:
         answers = self.answers.answers
         if any(asked.may_close or not asked.keep for asked in self.asked[: at + 1]):
             return True
-        if any(asked.may_cut for asked in self.asked):
+        if any(asked.may_cut for asked in self.asked) or self.updated and self.overtook:
             return True
         if answers and (answers[-1].last or answers[-1].until_close or not answers[-1].complete):
             return True

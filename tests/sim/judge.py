@@ -242,7 +242,7 @@ def judge(client):
                     "an answer was cut",
                     f"{name}: {len(answer.body)} bytes, {client.manner} {client.ended} {answer.fields} {asked.story()}",
                 )
-    if stream.buffer and stream.answer is None and not (client.may_cut or client.cut_excuse()):
+    if stream.buffer and stream.answer is None and not (client.may_cut or client.overtook or client.cut_excuse()):
         raise Wrong(
             "half an answer's head", f"{client.name}: {client.manner} {client.ended} {bytes(stream.buffer[:80])}"
         )
