@@ -2,6 +2,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from cpython.ref cimport PyObject
 
+from greenhttp.wire.deflate cimport Compression
+
 
 cpdef enum Event:
     NOTHING = 0            # all bytes were used, and nothing is whole
@@ -31,27 +33,30 @@ cdef class Codec:
     # What the last feed() has completed. Take `message` by take(): what stays in it lives as long as the socket idles.
     cdef object message                  # TEXT: str; BINARY, PING and PONG: bytes
     cdef readonly str reason             # CLOSE: the peer's; FAILED: which rule, for the log
-    cdef readonly int code               # CLOSE: the peer's, 1005 without one; FAILED: the one to close with
+    cdef readonly unsigned short code    # CLOSE: the peer's, 1005 without one; FAILED: the one to close with
     cdef unsigned char event             # an Event
 
     cdef unsigned char stage             # what comes next: a head, payload, or nothing more
-    cdef bint client
-    cdef readonly Py_ssize_t max_frame, max_message
+    cdef unsigned char client            # whether this is the client's end
 
     # The frame
     cdef unsigned char opcode
-    cdef bint last                       # FIN
+    cdef unsigned char last              # FIN
     cdef unsigned char head_size         # bytes of a head that has come in parts
     cdef unsigned char head[14]
-    cdef uint32_t mask                   # as it lies in memory, rotated to the next byte of the payload
-    cdef int64_t left                    # bytes of the payload still to come
-    cdef PyObject* control               # payload of a control frame that has come in parts
 
     # The message
     cdef unsigned char kind              # OP_TEXT or OP_BINARY, or 0 between two messages
+    cdef unsigned char compressed        # RSV1
     cdef unsigned char need, low, high   # UTF-8: bytes missing to the character, and the bounds of the next one
-    cdef PyObject* whole                 # bytes so far, if it has come in parts; longer than `used` while it grows
+
+    cdef uint32_t mask                   # as it lies in memory, rotated to the next byte of the payload
+    cdef int64_t left                    # bytes of the frame's payload still to come
+    cdef PyObject* control               # payload of a control frame that has come in parts
+    cdef PyObject* whole                 # bytes of the message, if in parts or compressed; some to spare while it grows
     cdef Py_ssize_t used
+    cdef readonly Py_ssize_t max_frame, max_message
+    cdef readonly Compression compression        # None: not agreed upon
 
     cdef Py_ssize_t feed(self, char* data, Py_ssize_t size) except -1
     cdef inline object take(self):
@@ -60,6 +65,7 @@ cdef class Codec:
         return message
     cdef bint idle(self) noexcept
     cdef bytes compress(self, object data)
+    cdef int shared_window(self) noexcept
 
     cdef int fail(self, int code, str reason) except -1
     cdef Py_ssize_t read_head(self, const unsigned char* p, Py_ssize_t size) except -1
@@ -69,7 +75,8 @@ cdef class Codec:
     cdef int data_payload(self, unsigned char* p, Py_ssize_t size) except -1
     cdef int whole_message(self, unsigned char* p, Py_ssize_t size) except -1
     cdef int append(self, unsigned char* p, Py_ssize_t size) except -1
-    cdef int room(self, Py_ssize_t size) except -1
+    cdef int inflate(self, const unsigned char* p, Py_ssize_t size) except -1
+    cdef int room(self, Py_ssize_t size, Py_ssize_t most) except -1
     cdef int finish(self) except -1
     cdef void forget(self) noexcept
 

@@ -3,6 +3,9 @@ from typing import Any, final
 
 from typing_extensions import disjoint_base
 
+from greenhttp.wire.deflate import Compression
+from greenhttp.wire.handshake import Deflate
+
 class Event(IntEnum):
     NOTHING = 0
     TEXT = 1
@@ -23,7 +26,14 @@ class Opcode(IntEnum):
 @final
 @disjoint_base
 class Codec:
-    def __init__(self, *, max_frame: int = 1048576, max_message: int = 16777216, client: bool = False) -> None: ...
+    def __init__(
+        self,
+        *,
+        max_frame: int = 1048576,
+        max_message: int = 16777216,
+        client: bool = False,
+        compression: Deflate | None = None,
+    ) -> None: ...
     @property
     def code(self) -> int: ...
     @property
@@ -33,8 +43,11 @@ class Codec:
     @property
     def max_message(self) -> int: ...
     @property
+    def compression(self) -> Compression | None: ...
+    @property
     def is_idle(self) -> bool: ...
     def receive(self, data: bytes) -> list[tuple[Event, Any]]: ...
+    def outgoing(self, data: str | bytes) -> tuple[bytes, bool]: ...
 
 def frame(
     opcode: int, payload: bytes, *, mask: bytes | None = None, compressed: bool = False, last: bool = True

@@ -15,6 +15,8 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from greenhttp.wire.deflate cimport Compression, Inflater
+
 
 cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, unsigned int maxchar)
@@ -124,6 +126,8 @@ cdef extern from *:
         const unsigned char* p, size_t size, unsigned char* need, unsigned char* low, unsigned char* high
     ) noexcept
 
+cdef const unsigned char* DEFLATE_TAIL = b"\0\0\xff\xff"
+
 cdef enum:
     HEAD, PAYLOAD, ENDED                # Codec.stage
 
@@ -149,12 +153,17 @@ cdef class Codec:
         max_frame: bytes of a data frame's payload, as it is sent.
         max_message: bytes of a message, inflated if it is compressed; UTF-8 of text.
         client: the end that masks, and refuses masked frames.
+        compression: what is agreed upon, a handshake.Deflate; None: nothing.
     """
 
-    def __cinit__(self, *, Py_ssize_t max_frame=1 << 20, Py_ssize_t max_message=16 << 20, bint client=False):
+    def __cinit__(
+        self, *, Py_ssize_t max_frame=1 << 20, Py_ssize_t max_message=16 << 20, bint client=False, compression=None
+    ):
         self.max_frame = max_frame
         self.max_message = max_message
         self.client = client
+        if compression is not None:
+            self.compression = Compression(*compression)
 
     def __dealloc__(self):
         Py_XDECREF(self.whole)
@@ -192,8 +201,21 @@ cdef class Codec:
         return self.stage == HEAD and self.head_size == 0 and self.kind == 0
 
     cdef bytes compress(self, object data):
-        """The payload of a message, compressed as agreed; None: it goes out as it is."""
-        return None
+        """The payload of a message (str, or bytes-like), compressed as agreed; None: it goes out as it is.
+
+        With takeover, what is compressed must be sent, and in this order.
+        """
+        cdef bytes plain
+        if self.compression is None:
+            return None
+        plain = data.encode() if isinstance(data, str) else bytes(data)
+        return self.compression.message(<const unsigned char*> PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain))
+
+    cdef int shared_window(self) noexcept:
+        """Codecs with the same number here compress a message to the same bytes; -1: only this one, 0: not at all."""
+        if self.compression is None:
+            return 0
+        return -1 if self.compression.out_takeover else self.compression.out_bits
 
     cdef int fail(self, int code, str reason) except -1:
         self.stage = ENDED
@@ -210,6 +232,9 @@ cdef class Codec:
         self.used = 0
         self.kind = 0
         self.need = 0
+        if self.compressed:
+            self.compressed = False
+            self.compression.message_is_read()
         Py_XDECREF(whole)
         Py_XDECREF(control)
 
@@ -237,7 +262,7 @@ cdef class Codec:
         """
         cdef int opcode = p[0] & 15, at = 2, i
         cdef uint64_t n
-        if p[0] & RSV2_OR_3 or p[0] & RSV1:
+        if p[0] & RSV2_OR_3 or p[0] & RSV1 and (self.compression is None or opcode not in (OP_TEXT, OP_BINARY)):
             return self.fail(PROTOCOL_ERROR, "a reserved bit is set")
         if opcode & 7 > 2:
             return self.fail(PROTOCOL_ERROR, f"opcode {opcode} is reserved")
@@ -271,7 +296,7 @@ cdef class Codec:
                 return self.fail(TOO_BIG, f"a frame of more than {self.max_frame} bytes")
         elif not opcode & 8 and n > <uint64_t> self.max_frame:
             return self.fail(TOO_BIG, f"a frame of more than {self.max_frame} bytes")
-        if not opcode & 8 and n + <uint64_t> self.used > <uint64_t> self.max_message:
+        if not (opcode & 8 or p[0] & RSV1 or self.compressed) and n + self.used > <uint64_t> self.max_message:
             return self.fail(TOO_BIG, f"a message of more than {self.max_message} bytes")
         if self.client:
             self.mask = 0
@@ -281,10 +306,11 @@ cdef class Codec:
             memcpy(&self.mask, p + at, 4)
             at += 4
         self.opcode = opcode
-        self.last = p[0] & FIN
+        self.last = p[0] & FIN != 0
         self.left = n
         if opcode == OP_TEXT or opcode == OP_BINARY:
             self.kind = opcode
+            self.compressed = p[0] & RSV1 != 0
         self.stage = PAYLOAD
         return at
 
@@ -344,7 +370,7 @@ cdef class Codec:
         self.left -= size
         if self.left == 0:
             self.stage = HEAD
-            if self.last and self.whole == NULL:
+            if self.last and self.whole == NULL and not self.compressed:
                 return self.whole_message(p, size)
         if size and not self.append(p, size):
             return 0
@@ -382,7 +408,10 @@ cdef class Codec:
     cdef int append(self, unsigned char* p, Py_ssize_t size) except -1:
         """One more part of a message; returns whether it is good."""
         cdef unsigned char* to
-        self.room(size)
+        if self.compressed:
+            greenhttp_unmask(p, size, self.mask)
+            return self.inflate(p, size)
+        self.room(size, self.used + size + self.left if self.last else self.max_message)
         to = <unsigned char*> PyBytes_AS_STRING(<object> self.whole) + self.used
         greenhttp_unmask_to(to, p, size, self.mask)
         if self.kind == OP_TEXT and not greenhttp_utf8(to, size, &self.need, &self.low, &self.high):
@@ -391,14 +420,36 @@ cdef class Codec:
         self.used += size
         return 1
 
-    cdef int room(self, Py_ssize_t size) except -1:
-        """Make room for `size` more bytes: twice what has come, or the rest of the message if that is known and less."""
+    cdef int inflate(self, const unsigned char* p, Py_ssize_t size) except -1:
+        """The same of a compressed one. One byte beyond the limit is inflated, and no more."""
+        cdef Inflater stream = self.compression.inflater()
+        cdef unsigned char* to
+        cdef Py_ssize_t room, n
+        stream.give(p, <unsigned int> size)
+        while True:
+            self.room(1, self.max_message + 1)
+            to = <unsigned char*> PyBytes_AS_STRING(<object> self.whole) + self.used
+            room = PyBytes_GET_SIZE(<object> self.whole) - self.used
+            n = stream.take(to, room)
+            if self.kind == OP_TEXT and not greenhttp_utf8(to, n, &self.need, &self.low, &self.high):
+                self.fail(NOT_UTF8, "text that is not UTF-8")
+                return 0
+            self.used += n
+            if self.used > self.max_message:
+                self.fail(TOO_BIG, f"a message of more than {self.max_message} bytes")
+                return 0
+            if stream.bad:
+                self.fail(NOT_UTF8, "a compressed message that cannot be inflated")
+                return 0
+            if n < room:
+                return 1
+
+    cdef int room(self, Py_ssize_t size, Py_ssize_t most) except -1:
+        """Make room for `size` more bytes, and as many as have come, of at most `most` in all."""
         cdef Py_ssize_t wanted = self.used + size, room
         if self.whole != NULL and wanted <= PyBytes_GET_SIZE(<object> self.whole):
             return 0
-        room = max(wanted * 2, LEAST_ROOM)
-        if self.last:
-            room = min(room, wanted + self.left)
+        room = max(min(max(wanted * 2, LEAST_ROOM), most), wanted)
         if self.whole == NULL:
             made = PyBytes_FromStringAndSize(NULL, room)
             Py_INCREF(made)
@@ -410,7 +461,12 @@ cdef class Codec:
     cdef int finish(self) except -1:
         cdef int kind = self.kind
         cdef Py_ssize_t size = self.used
-        cdef PyObject* whole
+        if self.compressed:
+            if not self.inflate(DEFLATE_TAIL, 4):               # RFC 7692 7.2.2
+                return 0
+            if not self.compression.into.between_blocks():
+                return self.fail(NOT_UTF8, "a compressed message that is not whole")
+            size = self.used
         if self.need:
             return self.fail(NOT_UTF8, "text that ends in the middle of a character")
         if kind == OP_TEXT:
@@ -442,6 +498,13 @@ cdef class Codec:
                 value = (self.code, self.reason) if self.event >= CLOSE else self.take()
                 found.append((Event(self.event), value))
         return found
+
+    def outgoing(self, data):
+        """A message (str or bytes) as it is sent: (payload, whether it is compressed)."""
+        cdef bytes smaller = self.compress(data)
+        if smaller is not None:
+            return smaller, True
+        return (data.encode() if isinstance(data, str) else bytes(data)), False
 
     @property
     def is_idle(self):
