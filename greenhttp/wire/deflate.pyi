@@ -5,12 +5,12 @@ from typing_extensions import disjoint_base
 @final
 @disjoint_base
 class Inflater:
-    def __init__(self, bits: int) -> None: ...
+    ...
 
 @final
 @disjoint_base
 class Deflater:
-    def __init__(self, bits: int, mem_level: int) -> None: ...
+    ...
 
 @final
 @disjoint_base

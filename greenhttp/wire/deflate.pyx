@@ -95,7 +95,8 @@ cdef enum:
     MOST_SPARE = 2              # inflaters that nobody uses
     MOST_AT_ONCE = 1 << 30      # bytes: zlib counts with 32 bits
     TAIL_SIZE = 4
-    BETWEEN_BLOCKS = 128        # of data_type, after inflate()
+    BETWEEN_BLOCKS = 128        # of data_type, behind inflate()
+    UNUSED_BITS = 63
 
 cdef bytes VERSION = b"1"       # zlib compares the first character, and the size of its structure
 cdef bytes TAIL = b"\0\0\xff\xff"
@@ -141,11 +142,8 @@ cdef void release(void* opaque, void* where) noexcept:
 cdef class Inflater:
     """A stream of raw deflate that is being read."""
 
-    def __cinit__(self, int bits):
-        self.stream.zalloc = allocate
-        self.stream.zfree = release
-        if library.inflateInit2_(&self.stream, -bits, VERSION, sizeof(ZStream)) != Z_OK:
-            raise MemoryError
+    def __init__(self):
+        raise TypeError("made by a Compression only")
 
     def __dealloc__(self):
         if self.stream.state != NULL:
@@ -189,10 +187,11 @@ cdef class Inflater:
             or library.inflateSetDictionary(&self.stream, window, size) != Z_OK
         )
         free(window)
+        self.stream.data_type = BETWEEN_BLOCKS
         return 0
 
     cdef bint between_blocks(self) noexcept:
-        return self.stream.data_type & BETWEEN_BLOCKS != 0
+        return self.stream.data_type & (BETWEEN_BLOCKS | UNUSED_BITS) == BETWEEN_BLOCKS
 
 
 @cython.no_gc
@@ -200,13 +199,8 @@ cdef class Inflater:
 cdef class Deflater:
     """A stream of raw deflate that is being written."""
 
-    def __cinit__(self, int bits, int mem_level):
-        self.stream.zalloc = allocate
-        self.stream.zfree = release
-        if library.deflateInit2_(
-            &self.stream, LEVEL, Z_DEFLATED, -bits, mem_level, 0, VERSION, sizeof(ZStream)
-        ) != Z_OK:
-            raise MemoryError
+    def __init__(self):
+        raise TypeError("made by a Compression only")
 
     def __dealloc__(self):
         if self.stream.state != NULL:
@@ -253,6 +247,26 @@ cdef extern from *:
     object taken "greenhttp_taken"(PyObject* made)
 
 
+# Not by calling the classes: the tuple of arguments could run the collector, and with it finalizers that send or wait,
+# in the middle of a message.
+cdef Inflater new_inflater(int bits):
+    cdef Inflater made = Inflater.__new__(Inflater)
+    made.stream.zalloc = allocate
+    made.stream.zfree = release
+    if library.inflateInit2_(&made.stream, -bits, VERSION, sizeof(ZStream)) != Z_OK:
+        raise MemoryError
+    return made
+
+
+cdef Deflater new_deflater(int bits, int mem_level):
+    cdef Deflater made = Deflater.__new__(Deflater)
+    made.stream.zalloc = allocate
+    made.stream.zfree = release
+    if library.deflateInit2_(&made.stream, LEVEL, Z_DEFLATED, -bits, mem_level, 0, VERSION, sizeof(ZStream)) != Z_OK:
+        raise MemoryError
+    return made
+
+
 @cython.no_gc
 @cython.final
 cdef class Compression:
@@ -275,9 +289,9 @@ cdef class Compression:
         """For the message that is being read."""
         if self.into is None:
             if self.in_takeover:
-                self.into = Inflater(self.in_bits)
+                self.into = new_inflater(self.in_bits)
             else:
-                self.into = spare.pop() if spare else Inflater(WIDEST)
+                self.into = spare.pop() if spare else new_inflater(WIDEST)
         return self.into
 
     cdef void message_is_read(self) noexcept:
@@ -300,11 +314,11 @@ cdef class Compression:
             return None
         if self.out_takeover:
             if self.out is None:
-                self.out = Deflater(self.out_bits, TAKEOVER_MEM_LEVEL)
+                self.out = new_deflater(self.out_bits, TAKEOVER_MEM_LEVEL)
             return self.out.message(p, size, True)      # larger or not: those behind it refer to it
         out = deflaters[self.out_bits]
         if out is None:
-            out = deflaters[self.out_bits] = Deflater(self.out_bits, MEM_LEVEL)
+            out = deflaters[self.out_bits] = new_deflater(self.out_bits, MEM_LEVEL)
         made = out.message(p, size, False)
         return made if len(made) < size else None
 

@@ -83,7 +83,14 @@ cdef extern from *:
         uint64_t word[4];
         size_t i = 0;
         while (i < size) {
-            if (need == 0) {
+            c = p[i++];
+            if (need) {
+                if (c < low || c > high)
+                    return 0;
+                low = 0x80;
+                high = 0xBF;
+                need--;
+            } else if (c < 0x80) {
                 for (; i + 32 <= size; i += 32) {
                     memcpy(word, p + i, 32);
                     if ((word[0] | word[1] | word[2] | word[3]) & GREENHTTP_HIGH)
@@ -94,23 +101,19 @@ cdef extern from *:
                     if (word[0] & GREENHTTP_HIGH)
                         break;
                 }
-                while (i < size && p[i] < 0x80)
-                    i++;
-                if (i == size)
-                    break;
-                c = p[i++];
+            } else {
                 if (c < 0xC2 || c > 0xF4)
                     return 0;
-                need = c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
                 low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
                 high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
-            } else {
-                c = p[i++];
-                if (c < low || c > high)
-                    return 0;
-                low = 0x80;
-                high = 0xBF;
-                need--;
+                need = c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
+                if (size - i >= need) {     /* all of the character is there, as nearly always */
+                    if (p[i] < low || p[i] > high || (need > 1 && (p[i + 1] & 0xC0) != 0x80)
+                        || (need > 2 && (p[i + 2] & 0xC0) != 0x80))
+                        return 0;
+                    i += need;
+                    need = 0;
+                }
             }
         }
         *need_at = need;
@@ -511,6 +514,18 @@ cdef class Codec:
         """Whether it is between two messages, and no part of a frame has come."""
         return self.idle()
 
+    def _bench_decode(self, bytes data not None, Py_ssize_t n, bint fresh=False):
+        """Read one whole event n times; `fresh`: from a copy each time, as its bytes are written over."""
+        cdef bytearray mine = bytearray(data)
+        cdef char* p = mine
+        cdef Py_ssize_t i, size = len(data)
+        for i in range(n):
+            if fresh:
+                memcpy(p, <const char*> data, size)
+            if self.feed(p, size) != size or self.event == NOTHING or self.event == FAILED:
+                raise AssertionError(self.reason)
+            self.take()
+
 
 cdef bint may_be_sent(int code) noexcept:
     """Close codes for the wire: section 7.4, and what is registered since (1012 to 1014)."""
@@ -574,3 +589,27 @@ def frame(int opcode, bytes payload not None, *, mask=None, bint compressed=Fals
 def closing(int code, str reason not None=""):
     """The payload of a close frame; see close_payload."""
     return close_payload(code, reason)
+
+
+def _bench_encode(bytes data not None, Py_ssize_t n):
+    """Write the head and the payload of a frame n times to the same place."""
+    cdef bytearray into = bytearray(len(data) + FRAME_HEAD_MAX)
+    cdef char* p = into
+    cdef Py_ssize_t i
+    for i in range(n):
+        memcpy(p + frame_head(p, OP_BINARY, len(data), False, True), <const char*> data, len(data))
+
+
+def _bench_mask(bytes data not None, Py_ssize_t n, bint bytewise):
+    """XOR with a mask n times, as it is done here or a byte at a time."""
+    cdef bytearray mine = bytearray(data)
+    cdef unsigned char* p = mine
+    cdef uint32_t word = 0x01020304
+    cdef const unsigned char* mask = <const unsigned char*> &word
+    cdef Py_ssize_t i, k
+    for i in range(n):
+        if bytewise:
+            for k in range(len(data)):
+                p[k] ^= mask[k & 3]
+        else:
+            greenhttp_unmask(p, len(data), word)

@@ -1,4 +1,4 @@
-"""The rules of HTTP/1 as this server keeps them, read a second time: slowly, by regular expressions and splitting.
+"""The rules of HTTP/1 and WebSocket as this server keeps them, read a second time: slowly, by regular expressions and splitting.
 
 An independent reading to compare the parsers with; it shares no code and no method with greenhttp/wire. Each function
 takes all the bytes at once and returns what they mean, or None for bytes that are refused or not yet complete.
@@ -7,7 +7,9 @@ Sections are those of RFC 9112 unless said otherwise.
 
 from __future__ import annotations
 
+import codecs
 import re
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
@@ -489,3 +491,169 @@ def _proxy_tls(value: bytes) -> dict[str, Any] | None:
         raise ValueError
     told = {PROXY_TLS[kind]: _proxy_text(text) for kind, text in subs}
     return {**told, "client": value[0], "verify": int.from_bytes(value[1:5], "big")} if value[0] & 1 else None
+
+
+# WebSocket: RFC 6455 and 7692 -----------------------------------------------------------------------------------------
+
+SENT_CODES = re.compile("100[0-37-9]|101[0-4]|[34][0-9]{3}")  # close codes that may be on the wire
+MOST_FINALS = 16
+
+
+class Broken(Exception):
+    """A rule is broken; its argument is the code to close with."""
+
+
+class Uninflatable(Broken):
+    """As Broken: what came before may already have been more than the limit."""
+
+
+def read_websocket(
+    data: bytes, *, client: bool, max_frame: int, max_message: int, takeover: bool | None
+) -> list[tuple[str, Any]]:
+    """The events of the data: a name and the message, the payload, or the code of a close.
+
+    Arguments:
+        takeover: whether a compressed message may refer to those before it; None: none may be compressed.
+    """
+    found: list[tuple[str, Any]] = []
+    messages = _Messages(max_message, takeover)
+    try:
+        at = 0
+        while at < len(data):
+            payload, size, head = _ws_head(data, at, client, max_frame, messages)
+            if head == 0:
+                break
+            if data[at] & 8 == 0:
+                message = messages.part(data[at], payload, len(payload) == size)
+                if message is not None:
+                    found.append(("TEXT" if isinstance(message, str) else "BINARY", message))
+            elif len(payload) == size:
+                if data[at] & 15 == 8:
+                    return [*found, ("CLOSE", _close_code(payload))]
+                found.append(("PING" if data[at] & 15 == 9 else "PONG", payload))
+            at += head + size
+    except Broken as error:
+        found.append(("UNINFLATABLE" if isinstance(error, Uninflatable) else "FAILED", error.args[0]))
+    return found
+
+
+def _ws_head(data: bytes, at: int, client: bool, max_frame: int, messages: _Messages) -> tuple[bytes, int, int]:
+    """What has come of the payload, its size, and the size of the head: 0 if that is not whole."""
+    first = data[at]
+    opcode, is_data = first & 15, first & 8 == 0
+    begins = opcode in (1, 2)
+    if first & 0x30 or opcode not in (0, 1, 2, 8, 9, 10) or not is_data and not first & 128:
+        raise Broken(1002)
+    if first & 64 and not (begins and messages.takeover is not None) or is_data and begins == messages.is_open:
+        raise Broken(1002)
+    if at + 1 == len(data):
+        return b"", 0, 0
+    second = data[at + 1]
+    if second >> 7 == client:
+        raise Broken(1002)
+    size, width = second & 127, {126: 2, 127: 8}.get(second & 127, 0)
+    if width and not is_data:
+        raise Broken(1002)
+    if width:
+        number = data[at + 2 : at + 2 + width]
+        if len(number) < width:
+            return b"", 0, 0
+        size = int.from_bytes(number, "big")
+        if size >= 2**63 or size < (126 if width == 2 else 65536):
+            raise Broken(1002)
+    compressed = first & 64 if begins else messages.compressed
+    if is_data and (size > max_frame or not compressed and messages.size + size > messages.most):
+        raise Broken(1009)
+    head = 2 + width + (0 if client else 4)
+    if at + head > len(data):
+        return b"", 0, 0
+    mask = bytes(4) if client else data[at + head - 4 : at + head]
+    payload = data[at + head : at + head + size]
+    return bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload)), size, head
+
+
+class _Messages:
+    def __init__(self, most: int, takeover: bool | None) -> None:
+        self.most = most
+        self.takeover = takeover
+        self.window = b""
+        self.reset()
+
+    def reset(self) -> None:
+        self.is_open = self.compressed = False
+        self.kind = self.size = self.finals = 0
+        self.bytes = bytearray()
+        self.text = codecs.getincrementaldecoder("utf-8")()
+        if not self.takeover:
+            self.window = b""
+        self.stream = zlib.decompressobj(-15, zdict=self.window)
+
+    def part(self, first: int, payload: bytes, whole: bool) -> str | bytes | None:
+        if not self.is_open:
+            self.reset()
+            self.is_open, self.kind, self.compressed = True, first & 15, bool(first & 64)
+        last = bool(first & 128) and whole
+        if self.compressed:
+            for byte in payload + (b"\0\0\xff\xff" if last else b""):
+                self.inflate(bytes((byte,)))
+            if last:
+                end = self.stream.copy()
+                if self.ends(end) or not end.eof or end.unused_data:
+                    raise Uninflatable(1007)
+        else:
+            self.keep(payload)
+        if not last:
+            return None
+        message = bytes(self.bytes)
+        try:
+            found = message.decode() if self.kind == 1 else message
+        except UnicodeDecodeError:
+            raise Broken(1007) from None
+        self.reset()
+        return found
+
+    @staticmethod
+    def ends(stream: Any) -> bytes:
+        """What an empty block without compression adds: nothing, where a block may begin."""
+        try:
+            return stream.decompress(b"\1\0\0\xff\xff")
+        except zlib.error:
+            return b"?"
+
+    def inflate(self, byte: bytes) -> None:
+        try:
+            out = self.stream.decompress(byte)
+        except zlib.error:
+            raise Uninflatable(1007) from None
+        self.window = (self.window + out)[-32768:]
+        self.keep(out)
+        if self.stream.eof:
+            self.finals += 1
+            if self.finals > MOST_FINALS:
+                raise Uninflatable(1007)
+            self.stream = zlib.decompressobj(-15, zdict=self.window)
+
+    def keep(self, plain: bytes) -> None:
+        """Text is looked at before it is counted, and no further than one byte beyond the limit."""
+        plain = plain[: self.most + 1 - self.size]
+        if self.kind == 1:
+            try:
+                self.text.decode(plain)
+            except UnicodeDecodeError:
+                raise Broken(1007) from None
+        self.bytes += plain
+        self.size += len(plain)
+        if self.size > self.most:
+            raise Broken(1009)
+
+
+def _close_code(payload: bytes) -> int:
+    if not payload:
+        return 1005
+    if len(payload) == 1 or not SENT_CODES.fullmatch(str(int.from_bytes(payload[:2], "big"))):
+        raise Broken(1002)
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        raise Broken(1007) from None
+    return int.from_bytes(payload[:2], "big")
