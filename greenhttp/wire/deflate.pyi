@@ -4,13 +4,11 @@ from typing_extensions import disjoint_base
 
 @final
 @disjoint_base
-class Inflater:
-    ...
+class Inflater: ...
 
 @final
 @disjoint_base
-class Deflater:
-    ...
+class Deflater: ...
 
 @final
 @disjoint_base

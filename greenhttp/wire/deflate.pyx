@@ -1,8 +1,8 @@
 """permessage-deflate, RFC 7692: messages to and from raw deflate (RFC 1951), whose last four bytes are left out.
 
 zlib is called by its functions, found at run time in the library that Python's own `zlib` uses: Python's objects cannot
-be reset, so that each message without takeover would cost a new state, and they make bytes of each step, where a message
-grows in one place here. No headers are needed for it, nor anything else to install.
+be reset, so that each message without takeover would cost a new state, and they make bytes of each step, while here a
+message grows in one place. No headers are needed for it, nor anything else to install.
 
     without takeover    One Deflater for each size of window, and an Inflater for each message that is being read, of
                         which a few are kept: all of the process, none of a socket.

@@ -1,4 +1,4 @@
-"""Frames of a WebSocket, RFC 6455: bytes in, messages out, and heads of frames. No leniency; the section is with the rule.
+"""Frames of a WebSocket, RFC 6455: bytes in, messages out, and heads of frames. No leniency: sections are with rules.
 
 `Codec.feed` takes bytes as they come, cut anywhere, and stops behind each event. Payload is written to where it stays,
 unmasked on the way: of a message that lies whole in the input, one copy is made, its str or bytes. A message in parts
@@ -280,7 +280,7 @@ cdef class Codec:
         if size < 2:
             return 0
         if bool(p[1] & MASKED) == self.client:
-            return self.fail(PROTOCOL_ERROR, "a masked frame from a server" if self.client else "a frame without a mask")
+            return self.fail(PROTOCOL_ERROR, f"a frame with{'' if self.client else 'out'} a mask")
         n = p[1] & 127
         if n > CONTROL_MAX:
             if opcode & 8:
@@ -518,8 +518,8 @@ cdef class Codec:
         """Read one whole event n times; `fresh`: from a copy each time, as its bytes are written over."""
         cdef bytearray mine = bytearray(data)
         cdef char* p = mine
-        cdef Py_ssize_t i, size = len(data)
-        for i in range(n):
+        cdef Py_ssize_t size = len(data)
+        for _ in range(n):
             if fresh:
                 memcpy(p, <const char*> data, size)
             if self.feed(p, size) != size or self.event == NOTHING or self.event == FAILED:
@@ -595,8 +595,7 @@ def _bench_encode(bytes data not None, Py_ssize_t n):
     """Write the head and the payload of a frame n times to the same place."""
     cdef bytearray into = bytearray(len(data) + FRAME_HEAD_MAX)
     cdef char* p = into
-    cdef Py_ssize_t i
-    for i in range(n):
+    for _ in range(n):
         memcpy(p + frame_head(p, OP_BINARY, len(data), False, True), <const char*> data, len(data))
 
 
@@ -606,8 +605,8 @@ def _bench_mask(bytes data not None, Py_ssize_t n, bint bytewise):
     cdef unsigned char* p = mine
     cdef uint32_t word = 0x01020304
     cdef const unsigned char* mask = <const unsigned char*> &word
-    cdef Py_ssize_t i, k
-    for i in range(n):
+    cdef Py_ssize_t k
+    for _ in range(n):
         if bytewise:
             for k in range(len(data)):
                 p[k] ^= mask[k & 3]

@@ -10,7 +10,8 @@ from greenhttp.wire.handshake import Deflate
 from greenhttp.wire.websocket import Codec, Opcode, frame
 from perf.micro import best_of
 
-WORDS = "the quick brown fox jumps over the lazy dog server message room hello world status update order price".split()
+TEXT = "the quick brown fox jumps over the lazy dog server message room hello world status update order price"
+WORDS = TEXT.split(" ")
 MODES = {"shared": Deflate(), "takeover": Deflate(12, 12, True, True)}
 MASK = b"\x5a\xc3\x0f\x96"
 

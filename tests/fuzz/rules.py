@@ -1,4 +1,4 @@
-"""The rules of HTTP/1 and WebSocket as this server keeps them, read a second time: slowly, by regular expressions and splitting.
+"""The rules of HTTP/1 and WebSocket as this server keeps them, read a second time: slowly, by regular expressions.
 
 An independent reading to compare the parsers with; it shares no code and no method with greenhttp/wire. Each function
 takes all the bytes at once and returns what they mean, or None for bytes that are refused or not yet complete.
@@ -7,7 +7,6 @@ Sections are those of RFC 9112 unless said otherwise.
 
 from __future__ import annotations
 
-import codecs
 import re
 import zlib
 from collections.abc import Collection
@@ -497,6 +496,14 @@ def _proxy_tls(value: bytes) -> dict[str, Any] | None:
 
 SENT_CODES = re.compile("100[0-37-9]|101[0-4]|[34][0-9]{3}")  # close codes that may be on the wire
 MOST_FINALS = 16
+CHARACTERS = re.compile(  # RFC 3629 4
+    rb"(?:[\0-\x7f]+|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}"
+    rb"|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})*"
+)
+BEGUN = re.compile(  # a character of which more may come
+    rb"[\xc2-\xf4]?|\xe0[\xa0-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]|\xed[\x80-\x9f]|\xf0[\x90-\xbf][\x80-\xbf]?"
+    rb"|[\xf1-\xf3][\x80-\xbf]{1,2}|\xf4[\x80-\x8f][\x80-\xbf]?"
+)
 
 
 class Broken(Exception):
@@ -583,7 +590,7 @@ class _Messages:
         self.is_open = self.compressed = False
         self.kind = self.size = self.finals = 0
         self.bytes = bytearray()
-        self.text = codecs.getincrementaldecoder("utf-8")()
+        self.begun = b""
         if not self.takeover:
             self.window = b""
         self.stream = zlib.decompressobj(-15, zdict=self.window)
@@ -637,10 +644,10 @@ class _Messages:
         """Text is looked at before it is counted, and no further than one byte beyond the limit."""
         plain = plain[: self.most + 1 - self.size]
         if self.kind == 1:
-            try:
-                self.text.decode(plain)
-            except UnicodeDecodeError:
-                raise Broken(1007) from None
+            text = self.begun + plain
+            self.begun = text[CHARACTERS.match(text).end() :]  # type: ignore[union-attr]
+            if not BEGUN.fullmatch(self.begun):
+                raise Broken(1007)
         self.bytes += plain
         self.size += len(plain)
         if self.size > self.most:

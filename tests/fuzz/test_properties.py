@@ -35,7 +35,6 @@ def nothing_is_left():
         gevent.sleep(0.01)  # in which its green threads end
 
 
-
 def mutated(target: str) -> st.SearchStrategy[bytes]:
     """An input of the corpus with some cuts, each filled with a word, a byte or a piece of another input."""
     known = st.sampled_from(list(CORPUS[target].values()))
