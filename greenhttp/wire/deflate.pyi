@@ -1,17 +1,12 @@
 from typing import final
 
-from typing_extensions import disjoint_base
-
 @final
-@disjoint_base
 class Inflater: ...
 
 @final
-@disjoint_base
 class Deflater: ...
 
 @final
-@disjoint_base
 class Compression:
     def __init__(
         self, out_bits: int = 15, in_bits: int = 15, out_takeover: bool = False, in_takeover: bool = False

@@ -277,7 +277,7 @@ cdef class Compression:
         out_takeover, in_takeover: whether a message may refer to those before it.
     """
 
-    def __cinit__(self, int out_bits=WIDEST, int in_bits=WIDEST, bint out_takeover=False, bint in_takeover=False):
+    def __init__(self, int out_bits=WIDEST, int in_bits=WIDEST, bint out_takeover=False, bint in_takeover=False):
         if not found:
             raise RuntimeError("no zlib was found")
         if not (9 <= out_bits <= WIDEST and 8 <= in_bits <= WIDEST):

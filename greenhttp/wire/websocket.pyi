@@ -1,8 +1,6 @@
 from enum import IntEnum
 from typing import Any, final
 
-from typing_extensions import disjoint_base
-
 from greenhttp.wire.deflate import Compression
 from greenhttp.wire.handshake import Deflate
 
@@ -24,7 +22,6 @@ class Opcode(IntEnum):
     OP_PONG = 10
 
 @final
-@disjoint_base
 class Codec:
     def __init__(
         self,

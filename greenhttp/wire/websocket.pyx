@@ -159,8 +159,8 @@ cdef class Codec:
         compression: what is agreed upon, a handshake.Deflate; None: nothing.
     """
 
-    def __cinit__(
-        self, *, Py_ssize_t max_frame=1 << 20, Py_ssize_t max_message=16 << 20, bint client=False, compression=None
+    def __init__(
+        self, *, Py_ssize_t max_frame=1048576, Py_ssize_t max_message=16777216, bint client=False, compression=None
     ):
         self.max_frame = max_frame
         self.max_message = max_message
