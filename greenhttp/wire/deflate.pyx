@@ -8,7 +8,7 @@ message grows in one place. No headers are needed for it, nor anything else to i
                         which a few are kept: all of the process, none of a socket.
     with takeover       Both of each socket's own, made when they are first needed. Windows of 4 KiB and memLevel 5:
                         39 KB to send and 11 KB to receive, 40 KB if the client cannot be asked for a small window.
-                        zlib's defaults are 268 KB and 40 KB, for messages that are a tenth smaller (docs/settings.md).
+                        zlib's defaults are 268 KB and 40 KB, for messages that are a tenth smaller.
 
 What is inflated goes where the caller says, as many bytes as there is room for: the limit is the caller's.
 """
