@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from greenhttp.errors import WireError
+from greenhttp.wire.deflate import available
 
 __all__ = [
     "VERSION", "Deflate", "accept_key", "agreed", "choose_protocol", "extensions", "negotiate", "tokens", "valid_key",
@@ -119,13 +120,13 @@ def negotiate(value: str, mode: str) -> tuple[str | None, Deflate | None]:
 
     Arguments:
         value: Sec-WebSocket-Extensions of the request; "" without one.
-        mode: "off", "shared" (no message refers to another one) or "takeover".
+        mode: "off", "shared" (no message refers to another one) or "takeover"; without a zlib as "off".
 
     Returns the value of Sec-WebSocket-Extensions to answer with, and what is agreed upon as the server sees it; or
     None twice. Raises WireError for a malformed field.
     """
     for name, parameters in extensions(value):
-        if mode == "off" or name != "permessage-deflate":
+        if mode == "off" or name != "permessage-deflate" or not available():
             continue
         offer = _parameters(parameters, no_value_for="client_max_window_bits")
         if offer is None or offer.get("server_max_window_bits") == 8:  # zlib has no raw deflate with 8

@@ -126,6 +126,11 @@ def test_7692_7_1_offers_that_are_declined(parameters: str) -> None:
     assert negotiate(f"{PMD}; {parameters}", "takeover") == (None, None)
 
 
+def test_without_a_zlib_nothing_is_agreed_upon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("greenhttp.wire.handshake.available", lambda: False)
+    assert negotiate(PMD, "takeover") == (None, None)
+
+
 def test_7692_7_1_answers() -> None:
     assert agreed("") is None
     assert agreed(PMD) == Deflate(15, 15, True, True)
