@@ -162,7 +162,8 @@ def test_7_1_5_without_a_code_it_is_1005() -> None:
 
 
 def test_5_5_1_a_payload_of_one_byte() -> None:
-    assert failure(sent(CLOSE, b"\x03")) == 1002
+    for byte in (b"\x03", b"\x0f"):  # the second would be a good code with a zero behind it
+        assert failure(sent(CLOSE, byte)) == 1002
 
 
 def test_5_5_1_a_reason_is_utf8_and_has_at_most_123_bytes() -> None:
