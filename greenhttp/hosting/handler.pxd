@@ -6,8 +6,11 @@ cdef class Response:
     cdef public object body
     cdef public object status
     cdef object fields          # list of (name, value), or None while there is none
+    cdef public object trailers
 
 cdef class HandlerDelivery(Delivery):
+    cdef object behind          # list of (name, value or function) that follow the content; None: nothing
+
     cdef int take(self, object result) except -1
     cdef int head(self, object status, object fields, str kind) except -1
     cdef int take_file(self, object file) except -1

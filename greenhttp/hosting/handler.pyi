@@ -9,12 +9,17 @@ from greenhttp.http.response import Delivery
 
 _Body: TypeAlias = str | Buffer | dict[Any, Any] | list[Any] | Iterable[bytes | bytearray | memoryview] | IO[bytes]
 _Headers: TypeAlias = Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str]]
+_Trailer: TypeAlias = str | Callable[[], str | None] | None
+_Trailers: TypeAlias = Mapping[str, _Trailer] | Iterable[tuple[str, _Trailer]]
 
 @disjoint_base
 class Response:
     body: _Body
     status: int | str
-    def __init__(self, body: _Body = b"", status: int | str = 200, headers: _Headers = ()) -> None: ...
+    trailers: _Trailers
+    def __init__(
+        self, body: _Body = b"", status: int | str = 200, headers: _Headers = (), trailers: _Trailers = ()
+    ) -> None: ...
     @classmethod
     def json(cls, value: Any, status: int | str = 200, headers: _Headers = ()) -> Self: ...
     @property

@@ -59,7 +59,7 @@ cdef bint has_type(object fields) except -1:
 
 
 cdef class Response:
-    """Response(body=b"", status=200, headers=())\n--\n
+    """Response(body=b"", status=200, headers=(), trailers=())\n--\n
     An answer: content, status and fields.
 
     Arguments:
@@ -67,19 +67,24 @@ cdef class Response:
             a file opened in binary mode (from its position to its end; closed afterwards).
         status: 200 to 599, or a text with a reason like "404 No Such Page" (RFC 9110 15).
         headers: a mapping, whose values may be lists, or pairs of name and value, all str.
+        trailers: fields that follow the content (RFC 9110 6.5), such as a checksum: a mapping or pairs. A value is a
+            str, or a function without arguments that is called when the content is at its end and returns one; None
+            leaves the field out. Their names are announced by a Trailer field, and the content goes in chunks. Clients
+            of HTTP/1.0 get none, and neither does who gets an answer with a Content-Length of yours.
 
     Without a Content-Type of yours it is text/plain for str, application/json for a dict or list, what the name says
     for a file, else application/octet-stream. Content-Length, Transfer-Encoding, Connection, Date and Server are the
     server's; a Content-Length is needed only for an iterator whose size is known.
 
-    `body`, `status` and `headers`, a list of pairs, can be read and changed until the response is returned.
+    `body`, `status`, `headers`, a list of pairs, and `trailers` can be read and changed until the response is returned.
     """
 
-    def __init__(self, body=b"", status=200, headers=()):
+    def __init__(self, body=b"", status=200, headers=(), trailers=()):
         self.body = body
         self.status = status
         if headers:
             self.fields = pairs_of(headers)
+        self.trailers = trailers
 
     @classmethod
     def json(cls, value, status=200, headers=()):
@@ -135,6 +140,8 @@ cdef class HandlerDelivery(Delivery):
             fields = response.fields
             status = response.status
             result = response.body
+            if response.trailers:
+                self.behind = pairs_of(response.trailers)
         if type(result) is str:
             self.head(status, fields, TEXT)
             self.content = [(<str>result).encode("utf-8")]
@@ -180,8 +187,20 @@ cdef class HandlerDelivery(Delivery):
             for name, value in fields:
                 self.add(name, value)
                 typed = typed or len(name) == 12 and name.lower() == "content-type"
+        if self.behind is not None:
+            for name, _ in self.behind:
+                self.announce(name)
         if not typed and self.status != 204 and self.status != 304:    # without content, nothing has a type
             self.add("Content-Type", kind)
+        return 0
+
+    cdef int finish_trailers(self) except -1:
+        cdef list behind = self.behind
+        for name, value in behind:
+            if callable(value):
+                value = value()
+            if value is not None:
+                self.add_trailer(name, value)
         return 0
 
     cdef int send_content(self) except -1:
@@ -190,6 +209,7 @@ cdef class HandlerDelivery(Delivery):
         except HTTPError as error:
             if self.request.head_out:
                 raise                           # too late: a truncated answer must not look whole
+            self.trailers = self.behind = None
             self.take(answer_of(error, self.request))   # a generator that refuses before its first piece
         return Delivery.send_content(self)
 
@@ -272,6 +292,7 @@ cdef class Handler(App):
         if delivery is None:
             delivery = HandlerDelivery.__new__(HandlerDelivery)
         delivery.bind(request)
+        delivery.behind = None
         request.keep()
         try:
             result = self.handler(request)

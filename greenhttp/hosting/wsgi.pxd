@@ -6,6 +6,7 @@ cdef class WSGIDelivery(Delivery):
 
     cdef int writable(self) except -1
     cdef object write(self, object data)
+    cdef int hint(self, list headers) except -1
 
 cdef class Ending:
     cdef object closer, after

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeAlias
 
 from typing_extensions import Self, disjoint_base
@@ -33,6 +33,7 @@ class Ending:
     def close(self) -> None: ...
 
 def source_of(green: object) -> tuple[str, str] | None: ...
+def early_hints(headers: Iterable[tuple[str | bytes, str | bytes]]) -> None: ...
 @disjoint_base
 class WSGI(App):
     @property

@@ -19,11 +19,14 @@ from greenhttp.http.body cimport NOTHING
 from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.request cimport Request, trailers_of
 from greenhttp.http.origin cimport Origin
-from greenhttp.http.response cimport Delivery, bytes_of, file_range
+from greenhttp.http.response cimport Delivery, bytes_of, file_range, informational
 from greenhttp.wire.head cimport Field, Form, Framing, Head
 from greenhttp.wire.proxy cimport Proxied
+from greenhttp.wire.response cimport TRAILER, ResponseHead
 
 import sys
+
+from greenlet import getcurrent
 
 from greenhttp import __version__
 from greenhttp.hosting.errors import Errors
@@ -385,12 +388,33 @@ cdef class WSGIDelivery(Delivery):
         self.begin(status)
         if type(headers) is not list:
             raise TypeError(f"response headers must be a list of pairs, not {type(headers).__name__}")
+        if self.status < 200:
+            self.hint(headers)
+            return self
         for field in <list>headers:
             if type(field) is not tuple or len(<tuple>field) != 2:
                 raise TypeError("a response header must be a tuple of name and value")
             self.add(<object>PyTuple_GET_ITEM(field, 0), <object>PyTuple_GET_ITEM(field, 1))
         self.called = True
         return self
+
+    cdef int hint(self, list headers) except -1:
+        """start_response was called with an informational status: that answer goes out, the final one is to come."""
+        cdef ResponseHead head = ResponseHead()
+        head.begin(f"{self.status}")
+        informational(head)
+        for name, value in headers:
+            head.add(name, value)
+        self.request.inform(head)
+        return 0
+
+    cdef int heard(self, int kind, const unsigned char* value, Py_ssize_t value_size) except -1:
+        if kind != TRAILER:
+            return Delivery.heard(self, kind, value, value_size)
+        for name in text(<const char*>value, value_size).split(","):
+            if name.strip(" \t"):
+                self.announce(name.strip(" \t"))
+        return 1
 
     cdef int writable(self) except -1:
         """Raise if the answer is over: what came behind its end would be read as the next one."""
@@ -409,7 +433,7 @@ cdef class WSGIDelivery(Delivery):
 
     cdef int start(self, int64_t known) except -1:
         if not self.called:
-            raise AssertionError("the application sent content without calling start_response")
+            raise AssertionError("the application sent content without calling start_response with a final status")
         return Delivery.start(self, known)
 
 
@@ -439,6 +463,29 @@ def source_of(green):
         return (<Exchange>(<Worker>green).job).stream.who(), ""
     request = <Request>(<Worker>green).errand
     return request.who(), request.known_id or ""
+
+
+def early_hints(headers):
+    """`wsgi.early_hints(headers)`, as gunicorn has it: send `103 Early Hints` now, with these pairs of name and value.
+
+    Does nothing once the head of the answer is out, and for clients of HTTP/1.0. One for all requests, so that it costs
+    none of them anything: whose it is says the green thread. Raises RuntimeError in any that serves no request, and
+    ResponseError and TypeError for what no field may say.
+    """
+    cdef ResponseHead head = ResponseHead()
+    cdef Request request
+    green = getcurrent()
+    if not isinstance(green, Worker) or (<Worker>green).errand == NULL:
+        raise RuntimeError("wsgi.early_hints can be called only in the green thread that serves the request")
+    request = <Request>(<Worker>green).errand
+    head.begin("103 Early Hints")
+    for name, value in headers:
+        head.add(
+            name.decode("latin-1") if isinstance(name, bytes) else name,
+            value.decode("latin-1") if isinstance(value, bytes) else value,
+        )
+    if not (request.over or request.head_out):
+        request.inform(head)
 
 
 cdef class WSGI(App):
@@ -471,6 +518,7 @@ cdef class WSGI(App):
             "wsgi.version": (1, 0),
             K_SCHEME: "https" if secure else "http",
             "wsgi.errors": self.errors,
+            "wsgi.early_hints": early_hints,
             "wsgi.multithread": self.settings.concurrency > 1,      # green threads share the application object
             "wsgi.multiprocess": self.settings.workers > 1,
             "wsgi.run_once": False,

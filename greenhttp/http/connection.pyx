@@ -228,7 +228,17 @@ cdef class Connection(Exchange):
             raise
 
     cdef int file(self, ResponseHead answer, FilePart part) except -1:
-        return self.stream.put_file(part)       # which the kernel sends, without this green thread
+        cdef char* p
+        if answer.transfer != Transfer.CHUNKS:
+            return self.stream.put_file(part)   # which the kernel sends, without this green thread
+        try:                                    # trailers follow it: one chunk
+            p = self.stream.reserve(CHUNK_HEAD_MAX)
+            self.stream.commit(put_chunk_head(p, part.left) - p)
+            self.stream.put_file(part)
+            return self.stream.put(b"\r\n", 2)
+        except BaseException:
+            self.stream.lost = True
+            raise
 
     cdef int end(self, ResponseHead answer, ResponseHead trailers, int64_t missing) except -1:
         cdef char* p

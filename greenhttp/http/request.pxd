@@ -5,6 +5,7 @@ from greenhttp.http.body cimport Body
 from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.origin cimport Origin
 from greenhttp.wire.head cimport Head
+from greenhttp.wire.response cimport ResponseHead
 
 
 cdef enum:
@@ -53,6 +54,7 @@ cdef class Request:
     cdef int keep(self) except -1
     cdef bint kept(self, Py_ssize_t known) noexcept
     cdef int take_input(self) except -1
+    cdef int inform(self, ResponseHead head) except -1
     cdef str identify(self)
     cdef list values_of(self, int known)
     cdef str below(self)

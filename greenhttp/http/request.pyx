@@ -9,6 +9,7 @@ from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.service cimport naming
 from greenhttp.process.ids cimport new_id
 from greenhttp.wire.head cimport Framing, Head
+from greenhttp.wire.response cimport ResponseHead
 
 from json import JSONDecodeError, loads
 from urllib.parse import parse_qsl, unquote
@@ -347,6 +348,25 @@ cdef class Request:
             raise HTTPError(self.made_form.status, self.made_form.text)
         return self.made_form
 
+    def early_hints(self, links):
+        """Send `103 Early Hints` now (RFC 8297): the client can begin to load what the answer will need.
+
+        Arguments:
+            links: what a Link field says (RFC 8288), such as `</style.css>; rel=preload; as=style`: a str, or several.
+
+        May be called several times before the handler returns. Waits until they have left. Clients of HTTP/1.0 get none
+        (RFC 9110 15.2). Raises ResponseError and TypeError for what no field may say, AssertionError once the head of
+        the answer is out, and what writing raises.
+        """
+        cdef ResponseHead head = ResponseHead()
+        cdef Py_ssize_t empty
+        head.begin("103 Early Hints")
+        empty = head.size
+        for link in (links,) if isinstance(links, str) else links:
+            head.add("Link", link)
+        if head.size > empty:
+            self.inform(head)
+
     def __repr__(self):
         return f"<Request {self.method} {self.target}>"
 
@@ -370,6 +390,14 @@ cdef class Request:
         if not self.input_taken:
             self.input_taken = True
             self.exchange.head_used(self.head)
+        return 0
+
+    cdef int inform(self, ResponseHead head) except -1:
+        """Send an informational answer before the final one (RFC 9110 15.2), and wait until it has left."""
+        if self.over or self.head_out:
+            raise AssertionError("an informational answer must be sent before the final one")
+        self.exchange.inform(head, self.head)
+        self.exchange.flush()           # it is of use only while the final answer is being made
         return 0
 
     cdef str identify(self):

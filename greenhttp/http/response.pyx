@@ -42,6 +42,39 @@ cdef bytes bytes_of(object data):
     raise TypeError(f"content must be bytes, not {type(data).__name__}")
 
 
+cdef int informational(ResponseHead head) except -1:
+    """Raise ResponseError unless the head is of an informational answer that an application may send: 100 is the
+    server's to send, when content is asked for, and 101 where a protocol is changed (RFC 9110 15.2)."""
+    if not 102 <= head.status <= 199:
+        raise ResponseError(f"{head.status} is not an informational status that an application may send")
+    return 0
+
+
+# What a recipient must know before the content, or must not learn from whoever could add it on the way: framing,
+# routing, authentication, control of the answer, and how to read the content (RFC 9110 6.5.1).
+cdef frozenset NO_TRAILERS = frozenset((
+    "age", "cache-control", "connection", "content-encoding", "content-length", "content-range", "content-type", "date",
+    "expires", "host", "keep-alive", "location", "proxy-authenticate", "proxy-connection", "retry-after", "server",
+    "set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "vary", "www-authenticate",
+))
+
+
+cdef class Trailers(ResponseHead):
+    """The fields that follow the content of an answer, and the names of those that will."""
+
+    def __cinit__(self):
+        self.names = {}
+        self.begin_trailers()
+
+    cdef int announce(self, str name) except -1:
+        """Raises ResponseError for what cannot stand there."""
+        cdef str lower = name.lower()
+        if lower in NO_TRAILERS:
+            raise ResponseError(f"{name} cannot be a trailer: it must be known before the content (RFC 9110 6.5.1)")
+        self.names.setdefault(lower, name)
+        return 0
+
+
 cdef class FileBody:
     """Content that is a range of a regular file, sent by the kernel without passing through this process.
 
@@ -108,6 +141,8 @@ cdef class Delivery(ResponseHead):
         cdef Request request = self.request
         if self.service.id_name is not None:
             self.tell_id()
+        if self.trailers is not None:
+            self.tell_trailers(known)
         self.service.date_line()        # made anew now, if that is due
         # From here on nothing allocates: a green thread that was left behind may write too, and there is one head.
         if request.head_out:
@@ -123,6 +158,33 @@ cdef class Delivery(ResponseHead):
         """Add the field with the ID of the request, unless the application has said one itself."""
         if self.status >= 200 and not has_field(self, self.service.origins.id_name):
             self.add(self.service.id_name, self.request.identify())
+        return 0
+
+    cdef int announce(self, object name) except -1:
+        """A field of that name may follow the content. Raises ResponseError, TypeError."""
+        cdef Trailers trailers = self.trailers
+        ResponseHead().add(name, "")            # whether it is a name
+        if trailers is None:
+            trailers = Trailers()
+        trailers.announce(name)
+        self.trailers = trailers
+        return 0
+
+    cdef int tell_trailers(self, int64_t known) except -1:
+        """Say in the head which fields follow the content, if there is room for any: behind chunks (RFC 9110 6.6.2)."""
+        cdef bytes line
+        if self.trailers.names and self.request.head.minor > 0:
+            line = f"Trailer: {', '.join(self.trailers.names.values())}\r\n".encode("latin-1")
+            if self.measure(self.request.head.is_head, known) == Transfer.CHUNKS:
+                self.append(line)
+        return 0
+
+    cdef int64_t unless_trailing(self, int64_t size) noexcept:
+        """The size of content that is known, -1 where it has to go in chunks for what follows it."""
+        return size if self.trailers is None or self.request.head.minor == 0 else -1
+
+    cdef int finish_trailers(self) except -1:
+        """The content is at its end: what is still to be said behind it can be made now."""
         return 0
 
     cdef int piece(self, object data) except -1:
@@ -152,6 +214,8 @@ cdef class Delivery(ResponseHead):
     cdef int end(self) except -1:
         """The content is at its end."""
         cdef int64_t missing = self.left
+        if self.trailers is not None and self.transfer == Transfer.CHUNKS:
+            self.finish_trailers()
         self.ended = self.complete = True       # first: whoever writes now is too late
         self.exchange.end(self, self.trailers, missing)
         if missing:
@@ -168,31 +232,37 @@ cdef class Delivery(ResponseHead):
         """
         cdef ResponseHead head = ResponseHead()
         head.begin(status)
-        if not 102 <= head.status <= 199:
-            raise ResponseError(f"{head.status} is not an informational status that an application may send")
+        informational(head)
         for name, value in fields:
             head.add(name, value)
-        if self.request is None or self.request.over or self.request.head_out:
+        if self.request is None:
             raise AssertionError("an informational answer must be sent before the final one")
-        self.exchange.inform(head, self.request.head)
-        self.exchange.flush()           # it is of use only while the final answer is being made
+        self.request.inform(head)
 
     def add_trailer(self, name, value):
-        """Have this field follow the content, where there is room for it: in a response of unknown size (RFC 9110 6.5).
+        """Have this field follow the content (RFC 9110 6.5). Without room for it, it is dropped: in an answer with a
+        Content-Length of its own or without content, and to a client of HTTP/1.0.
 
-        Raises ResponseError for what frames a message, and TypeError.
+        Before the head is out this announces it too; afterwards the head must have announced it, by a Trailer field.
+
+        Raises ResponseError for what was not announced and for fields that cannot stand there, and TypeError.
         """
-        cdef ResponseHead trailers = self.trailers
-        cdef Py_ssize_t size
+        cdef Trailers trailers = self.trailers
         if self.request is None or self.request.over or self.ended:
             raise AssertionError("the request is over; nothing can be added to its answer")
+        if not isinstance(name, str):
+            raise TypeError(f"field names and values must be str, not {type(name).__name__}")
         if trailers is None:
-            trailers = ResponseHead()
-            trailers.begin_trailers()
-        size = trailers.size
-        trailers.add(name, value)
-        if trailers.size == size:
-            raise ResponseError(f"{name} cannot be a trailer: it says how the message is framed")
+            trailers = Trailers()
+        if self.request.head_out and name.lower() not in trailers.names and self.transfer == Transfer.CHUNKS:
+            raise ResponseError(f"the trailer {name!a:.80} was not announced; name it in a Trailer field of the answer")
+        trailers.announce(name)
+        try:
+            trailers.add(name, value)
+        except BaseException:
+            if self.trailers is None or not self.request.head_out:
+                trailers.names.pop(name.lower(), None)
+            raise
         self.trailers = trailers
 
     cdef int deliver(self) except -1:
@@ -235,7 +305,7 @@ cdef class Delivery(ResponseHead):
                 return self.deliver_known([bytes_of(each) for each in pieces])
             size += PyBytes_GET_SIZE(data)
         if not self.request.head_out:
-            self.start(size)
+            self.start(self.unless_trailing(size))
         for data in pieces:
             self.piece(data)
         return self.end()
@@ -243,7 +313,7 @@ cdef class Delivery(ResponseHead):
     cdef int deliver_file(self, FileBody body) except -1:
         # Made first: it may fail, and then 500 can still be said.
         cdef FilePart part = FilePart(body.file.fileno(), body.offset, body.size)
-        self.start(body.size)
+        self.start(self.unless_trailing(body.size))
         if self.transfer != Transfer.EMPTY:
             if self.transfer == Transfer.SIZED:
                 part.left = min(part.left, self.left)
@@ -270,7 +340,7 @@ cdef class Delivery(ResponseHead):
                 break
             self.exchange.flush()
         if not self.request.head_out:
-            self.start(0)
+            self.start(self.unless_trailing(0))
         return self.end()
 
 

@@ -7,6 +7,9 @@ cpdef enum Transfer:
     UNTIL_CLOSE = 3         # content ends where the connection does
 
 cdef enum:
+    TRAILER = 6             # for `heard`: which fields follow the content
+
+cdef enum:
     SMALL_HEAD = 288
     FRAMING_BYTES = 160     # room `frame` may need beside the common fields
 
@@ -26,6 +29,7 @@ cdef class ResponseHead:
     cdef int room(self, Py_ssize_t size) except -1
     cdef int begin(self, object status) except -1
     cdef int add(self, object name, object value) except -1
+    cdef int append(self, bytes line) except -1
     cdef int heard(self, int kind, const unsigned char* value, Py_ssize_t value_size) except -1
     cdef int measure(self, bint is_head, int64_t known) noexcept
     cdef int begin_trailers(self) noexcept

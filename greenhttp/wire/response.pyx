@@ -88,11 +88,11 @@ cdef inline int kind_of(const unsigned char* name, Py_ssize_t size) noexcept:
     if (
         (size == 17 and same(name, b"transfer-encoding", 17))
         or (size == 16 and same(name, b"proxy-connection", 16))
-        or (size == 7 and (same(name, b"upgrade", 7) or same(name, b"trailer", 7)))
+        or (size == 7 and same(name, b"upgrade", 7))
         or (size == 2 and same(name, b"te", 2))
     ):
         return OURS
-    return PLAIN
+    return TRAILER if size == 7 and same(name, b"trailer", 7) else PLAIN
 
 
 cdef int check_name(object name) except -1:
@@ -256,6 +256,14 @@ cdef class ResponseHead:
         self.size += name_size + value_size + 4
         return 0
 
+    cdef int append(self, bytes line) except -1:
+        """Append a field line that the server has made."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(line)
+        self.room(size)
+        memcpy(self.data + self.size, PyBytes_AS_STRING(line), size)
+        self.size += size
+        return 0
+
     cdef int heard(self, int kind, const unsigned char* value, Py_ssize_t value_size) except -1:
         """1: the server says this itself, the field is not passed on (contract rules 17 and 18)."""
         cdef int64_t length = 0
@@ -362,10 +370,7 @@ cdef class ResponseHead:
             p[0] = c'\r'
             p[1] = c'\n'
             p += 2
-        # A 1xx that an application sends as its answer is the last thing said on this connection.
-        self.keep_alive = (
-            keep_alive and not self.asked_close and self.transfer != Transfer.UNTIL_CLOSE and self.status >= 200
-        )
+        self.keep_alive = keep_alive and not self.asked_close and self.transfer != Transfer.UNTIL_CLOSE
         if not self.keep_alive:
             memcpy(p, b"Connection: close\r\n", 19)
             p += 19
