@@ -50,6 +50,7 @@ HOT = [
     "greenhttp.http.origin",
     "greenhttp.http.request",
     "greenhttp.http.response",
+    "greenhttp.http.events",
     "greenhttp.http.application",
     "greenhttp.http.connection",
     "greenhttp.hosting.wsgi",

@@ -6,6 +6,7 @@
     Server(app)                 the same inside a program of yours: start, stop
     Request                     what a handler gets. Its values: Headers, Values, Form, Upload, Trace
     Response(body, status)      what a handler returns, or just its content; Response.json(value)
+    EventStream(generator)      server-sent events, each a str, a dict or an Event
     HTTPError(404, "text")      raised in a handler, it is the answer
     offload(fn), offloaded      make a call that blocks or computes on a thread or in a process
     serve_stream(handler)       any protocol, one green thread for each connection
@@ -33,6 +34,8 @@ __all__ = [
     "BodyError",
     "BodyTimeout",
     "ConfigError",
+    "Event",
+    "EventStream",
     "Form",
     "GreenError",
     "HTTPError",
@@ -81,6 +84,8 @@ if TYPE_CHECKING:
     from greenhttp.green.stream import Stream
     from greenhttp.green.transport import connect
     from greenhttp.hosting.handler import Response
+    from greenhttp.http.event_text import Event
+    from greenhttp.http.events import EventStream
     from greenhttp.http.form import Form, Upload
     from greenhttp.http.request import Headers, Request
     from greenhttp.http.trace import Trace
@@ -90,6 +95,8 @@ if TYPE_CHECKING:
     from greenhttp.server import Server
 
 _ELSEWHERE = {  # all others: errors
+    "Event": "greenhttp.http.event_text",
+    "EventStream": "greenhttp.http.events",
     "Form": "greenhttp.http.form",
     "Headers": "greenhttp.http.request",
     "Request": "greenhttp.http.request",

@@ -70,6 +70,11 @@ SEE_OFF_STEP = 0.05  # seconds between two looks at who has to go
 LAST_WORDS = 2.0  # seconds that the access log has in the end
 
 
+def _due(count: int, before: float, step: float, left: float) -> float:
+    """How many of so many have to go in this step, so that none is left in the end. `before`: what it was before."""
+    return count if left <= step else before % 1 + count * step / left if count else 0.0
+
+
 class Server:
     """Serves one application on one or more addresses.
 
@@ -375,6 +380,8 @@ class Server:
             if not finished:
                 self._cut(service, wait, interrupted)
             sweep.stop()
+            if isinstance(service, Service):
+                service.stop()
             service.pool.stop()
             try:
                 if self._access is not None:
@@ -413,22 +420,25 @@ class Server:
         return bool(empty.wait(max(0.0, until - time.monotonic())))
 
     def _see_off(self, service: Service, until: float, empty: Event) -> None:
-        """Close idle connections, the longest idle first, in steps until then.
+        """Close idle connections, the longest idle first, and end event streams, in steps until then.
 
         Who sends a request meanwhile gets an answer that says `Connection: close`, and connects to somebody else; who
         looks for the end before it sends sees it. A client that sends in the very moment in which its connection is
         closed has to try again: the more slowly they are closed, the fewer those are.
         """
-        due = 0.0  # also less than one a step: a single connection does not go at once
+        due = ending = 0.0  # also less than one a step: a single connection does not go at once
         while not empty.is_set() and (left := until - time.monotonic()) > 0:
             step = max(min(SEE_OFF_STEP, left), 0.001)  # libuv knows no shorter time, and gevent warns of it
             if empty.wait(step):
                 return
             idle = service.idle.members()
-            due = len(idle) if left <= step else due % 1 + len(idle) * step / left if idle else 0.0
+            due = _due(len(idle), due, step, left)
             for connection in idle[: int(due)]:
                 if isinstance(connection, Connection):
                     connection.retire()
+            if service.event_streams is not None:
+                ending = _due(len(service.event_streams), ending, step, left)
+                service.event_streams.end(int(ending))
 
     def _cut(self, service: Service | Spawner, wait: float, interrupted: bool) -> None:
         """End all that is left. Never waits.
@@ -474,6 +484,8 @@ class Server:
             for door in self._doors:
                 door.shut()
             self._sweep.stop()
+            if isinstance(self._service, Service):
+                self._service.stop()
             nap.abandon(self._service.pool.hub)
         for sock, _ in self._listeners:
             sock.close()  # the file of a UNIX socket stays

@@ -1,4 +1,5 @@
 from greenhttp.http.application cimport App
+from greenhttp.http.events cimport EventStream
 from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport Delivery
 
@@ -13,6 +14,7 @@ cdef class HandlerDelivery(Delivery):
 
     cdef int take(self, object result) except -1
     cdef int head(self, object status, object fields, str kind) except -1
+    cdef int take_events(self, EventStream stream, object status, object fields) except -1
     cdef int take_file(self, object file) except -1
 
 cdef class Handler(App):

@@ -6,6 +6,7 @@ times, unless its content is an iterator or a file, which can be read only once.
 """
 
 from greenhttp.http.application cimport App, take_spare
+from greenhttp.http.events cimport EventStream
 from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport REASONS, Delivery, FileBody, file_range, wants_json
 
@@ -154,6 +155,8 @@ cdef class HandlerDelivery(Delivery):
         elif isinstance(result, (dict, list)):
             self.head(status, fields, JSON)
             self.content = [json_bytes(result, RETURNED if response is None else BODY)]
+        elif isinstance(result, EventStream):
+            self.take_events(<EventStream>result, status, fields)
         elif hasattr(result, "read"):
             self.closer = result if hasattr(result, "close") else None
             self.head(status, fields, kind_of(result))
@@ -212,6 +215,12 @@ cdef class HandlerDelivery(Delivery):
             self.trailers = self.behind = None
             self.take(answer_of(error, self.request))   # a generator that refuses before its first piece
         return Delivery.send_content(self)
+
+    cdef int take_events(self, EventStream stream, object status, object fields) except -1:
+        cdef list given = [] if fields is None else fields
+        cdef set names = {name.lower() for name, _ in given if isinstance(name, str)}
+        self.closer = self.content = stream.open(self.request.headers.get("Last-Event-ID"))
+        return self.head(status, [pair for pair in stream.headers if pair[0].lower() not in names] + given, BYTES)
 
     cdef int take_file(self, object file) except -1:
         cdef FileBody part = file_range(file)

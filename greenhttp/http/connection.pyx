@@ -261,6 +261,20 @@ cdef class Connection(Exchange):
     cdef int abort(self) except -1:
         return self.close(True)
 
+    cdef bint push(self) except -1:
+        if self.stream.flush_now():
+            return True
+        self.stream.pushing = True
+        self.stream.watch_write(True)
+        return False
+
+    cdef int64_t untaken(self) except -1:
+        return self.stream.pending() + self.stream.backlog()
+
+    cdef int give_up(self) except -1:
+        self.stream.failed = True
+        return 0
+
     cdef int reach(self) noexcept:
         if self.stream.failed or self.stream.closed:
             return Reach.GONE

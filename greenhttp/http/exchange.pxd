@@ -31,6 +31,9 @@ cdef class Exchange(Job):
     cdef int end(self, ResponseHead answer, ResponseHead trailers, int64_t missing) except -1
     cdef int flush(self) except -1
     cdef int abort(self) except -1
+    cdef bint push(self) except -1
+    cdef int64_t untaken(self) except -1
+    cdef int give_up(self) except -1
     cdef int reach(self) noexcept
     cdef bint gone(self) except -1
     cdef bint part(self, Head head, Body content) except -1

@@ -90,6 +90,18 @@ cdef class Exchange(Job):
         """The answer cannot be completed, or not even begun: end it so that the peer cannot take it for whole."""
         raise NotImplementedError
 
+    cdef bint push(self) except -1:
+        """Send what goes without waiting; called in the hub. False: the peer has to take some of it first."""
+        return True
+
+    cdef int64_t untaken(self) except -1:
+        """Bytes of the output that the peer has not taken yet, as far as that is known."""
+        return 0
+
+    cdef int give_up(self) except -1:
+        """The peer is not waited for any longer: an answer reaches nobody from here on."""
+        return 0
+
     cdef int reach(self) noexcept:
         """What becomes of an answer now: a Reach."""
         return Reach.OPEN

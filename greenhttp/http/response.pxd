@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t
 
+from greenhttp.green.deadline cimport Timed
 from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
@@ -23,11 +24,14 @@ cdef int informational(ResponseHead head) except -1
 cdef bytes bytes_of(object data)
 cdef FileBody file_range(object file)
 
+cdef class Content(Timed):
+    cdef int deliver(self, Delivery delivery) except -1
+
 cdef class Delivery(ResponseHead):
     cdef Request request
     cdef Exchange exchange
     cdef Service service
-    cdef object content         # list or tuple of bytes (see bytes_of), FileBody, or an iterable of them
+    cdef object content         # list or tuple of bytes (see bytes_of), FileBody, Content, or an iterable of them
     cdef object closer          # what the content comes from, if that has a close()
     cdef Trailers trailers      # what follows the content, or is announced to; None: nothing
     cdef bint ended             # nothing can be added: it is complete, or it failed

@@ -2,6 +2,7 @@ from collections.abc import Iterable
 
 from typing_extensions import disjoint_base
 
+from greenhttp.green.deadline import Timed
 from greenhttp.green.stream import _HasFileno
 from greenhttp.wire.response import ResponseHead
 
@@ -14,6 +15,9 @@ class FileBody:
     def offset(self) -> int: ...
     @property
     def size(self) -> int: ...
+
+@disjoint_base
+class Content(Timed): ...
 
 @disjoint_base
 class Trailers(ResponseHead): ...

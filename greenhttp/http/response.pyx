@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t
 from libc.string cimport memchr
 
+from greenhttp.green.deadline cimport Timed
 from greenhttp.green.stream cimport FilePart
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
@@ -109,6 +110,14 @@ cdef FileBody file_range(object file):
     except Exception:
         pass                            # whatever it is, it can be read
     return None
+
+
+cdef class Content(Timed):
+    """Content that has its own way to be sent, and may have something to do at certain times meanwhile."""
+
+    cdef int deliver(self, Delivery delivery) except -1:
+        """Start the answer, send all of it, end it. In the green thread of its request."""
+        raise NotImplementedError
 
 
 cdef bint has_field(ResponseHead head, bytes name) noexcept:
@@ -295,6 +304,8 @@ cdef class Delivery(ResponseHead):
             return self.deliver_known(content)
         if type(content) is FileBody:
             return self.deliver_file(<FileBody>content)
+        if isinstance(content, Content):
+            return (<Content>content).deliver(self)
         return self.deliver_iterable(content)
 
     cdef int deliver_known(self, object pieces) except -1:

@@ -50,6 +50,7 @@ cdef class Service:
     cdef object head_options
     cdef readonly set dropped
     cdef Py_ssize_t dropped_said
+    cdef readonly object event_streams  # events.Streams; None before the first
     cdef object emptied             # called when the last connection has gone, or None
     cdef Head head                  # for reuse: the one used last, and others. A list that empties frees its memory,
     cdef list heads                 # so the first place is not in it

@@ -132,8 +132,16 @@ cdef class Service:
         self.stopping = True
 
     def close_idle(self):
-        """From now on a connection that becomes idle ends: its answer had begun before `announce_close`."""
+        """From now on a connection that becomes idle ends: its answer had begun before `announce_close`. Event streams
+        end too."""
         self.closes_idle = True
+        if self.event_streams is not None:
+            self.event_streams.end()
+
+    def stop(self):
+        """No heartbeat is sent any more."""
+        if self.event_streams is not None:
+            self.event_streams.stop()
 
     cdef Head take_head(self):
         cdef Head head = self.head
