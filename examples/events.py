@@ -89,8 +89,9 @@ def events(last_event_id):
     news.readers += 1
     try:
         while True:
-            for number, text in news.after(number):
-                yield greenhttp.Event(text, id=str(number))
+            for each, text in news.after(number):
+                yield greenhttp.Event(text, id=str(each))
+                number = each
     finally:  # also when the client has gone, and when the server stops: it closes this generator
         news.readers -= 1
 

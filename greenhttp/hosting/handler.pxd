@@ -10,8 +10,6 @@ cdef class Response:
     cdef public object trailers
 
 cdef class HandlerDelivery(Delivery):
-    cdef object behind          # list of (name, value or function) that follow the content; None: nothing
-
     cdef int take(self, object result) except -1
     cdef int head(self, object status, object fields, str kind) except -1
     cdef int take_events(self, EventStream stream, object status, object fields) except -1

@@ -142,7 +142,8 @@ cdef class HandlerDelivery(Delivery):
             status = response.status
             result = response.body
             if response.trailers:
-                self.behind = pairs_of(response.trailers)
+                for name, value in pairs_of(response.trailers):
+                    self.add_trailer(name, value)
         if type(result) is str:
             self.head(status, fields, TEXT)
             self.content = [(<str>result).encode("utf-8")]
@@ -190,20 +191,8 @@ cdef class HandlerDelivery(Delivery):
             for name, value in fields:
                 self.add(name, value)
                 typed = typed or len(name) == 12 and name.lower() == "content-type"
-        if self.behind is not None:
-            for name, _ in self.behind:
-                self.announce(name)
         if not typed and self.status != 204 and self.status != 304:    # without content, nothing has a type
             self.add("Content-Type", kind)
-        return 0
-
-    cdef int finish_trailers(self) except -1:
-        cdef list behind = self.behind
-        for name, value in behind:
-            if callable(value):
-                value = value()
-            if value is not None:
-                self.add_trailer(name, value)
         return 0
 
     cdef int send_content(self) except -1:
@@ -212,7 +201,7 @@ cdef class HandlerDelivery(Delivery):
         except HTTPError as error:
             if self.request.head_out:
                 raise                           # too late: a truncated answer must not look whole
-            self.trailers = self.behind = None
+            self.trailers = None
             self.take(answer_of(error, self.request))   # a generator that refuses before its first piece
         return Delivery.send_content(self)
 
@@ -301,7 +290,6 @@ cdef class Handler(App):
         if delivery is None:
             delivery = HandlerDelivery.__new__(HandlerDelivery)
         delivery.bind(request)
-        delivery.behind = None
         request.keep()
         try:
             result = self.handler(request)

@@ -22,7 +22,7 @@ from greenhttp.http.origin cimport Origin
 from greenhttp.http.response cimport Delivery, bytes_of, file_range, informational
 from greenhttp.wire.head cimport Field, Form, Framing, Head
 from greenhttp.wire.proxy cimport Proxied
-from greenhttp.wire.response cimport TRAILER, ResponseHead
+from greenhttp.wire.response cimport ResponseHead
 
 import sys
 
@@ -407,14 +407,6 @@ cdef class WSGIDelivery(Delivery):
             head.add(name, value)
         self.request.inform(head)
         return 0
-
-    cdef int heard(self, int kind, const unsigned char* value, Py_ssize_t value_size) except -1:
-        if kind != TRAILER:
-            return Delivery.heard(self, kind, value, value_size)
-        for name in text(<const char*>value, value_size).split(","):
-            if name.strip(" \t"):
-                self.announce(name.strip(" \t"))
-        return 1
 
     cdef int writable(self) except -1:
         """Raise if the answer is over: what came behind its end would be read as the next one."""

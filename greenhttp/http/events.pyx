@@ -77,9 +77,15 @@ cdef class EventStream:
     def __call__(self, environ, start_response):
         """A WSGI application that answers with these events.
 
-        Middleware that puts its own iterable around what this returns gets the events, and there are no heartbeats.
+        Whoever puts an iterable of its own around what this returns, as frameworks and middleware do, gets the events,
+        but there are no heartbeats, and the stream does not end by itself when the server stops.
         """
         start_response("200 OK", list(self.headers))
+        return self.events(environ)
+
+    def events(self, environ):
+        """The content of a WSGI answer alone, for a framework that passes it through to the server. The fields that
+        belong to it are `headers`."""
         return self.open(environ.get("HTTP_LAST_EVENT_ID"))
 
     def __repr__(self):
@@ -96,10 +102,13 @@ cdef class Events(Content):
         return 0
 
     def __iter__(self):
-        self.begin()
-        yield self.first
-        for item in self.iterator:
-            yield event_bytes(item)
+        return self
+
+    def __next__(self):
+        if self.iterator is None:
+            self.begin()
+            return self.first
+        return event_bytes(next(self.iterator))
 
     def close(self):
         """Close the generator."""

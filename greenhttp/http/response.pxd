@@ -15,9 +15,8 @@ cdef class FileBody:
     cdef readonly int64_t size
 
 cdef class Trailers(ResponseHead):
-    cdef dict names             # those announced, as they were announced, by the same in small letters
-
-    cdef int announce(self, str name) except -1
+    cdef list later             # (name, value), in order; a value may be a function, or None
+    cdef dict names             # of those, as they were announced, by the same in small letters
 
 cdef int informational(ResponseHead head) except -1
 
@@ -43,7 +42,6 @@ cdef class Delivery(ResponseHead):
     cdef int bind(self, Request request) except -1
     cdef int start(self, int64_t known) except -1
     cdef int tell_id(self) except -1
-    cdef int announce(self, object name) except -1
     cdef int tell_trailers(self, int64_t known) except -1
     cdef int64_t unless_trailing(self, int64_t size) noexcept
     cdef int finish_trailers(self) except -1

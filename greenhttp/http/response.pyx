@@ -61,19 +61,12 @@ cdef frozenset NO_TRAILERS = frozenset((
 
 
 cdef class Trailers(ResponseHead):
-    """The fields that follow the content of an answer, and the names of those that will."""
+    """The fields that follow the content of an answer. They are made when the content is at its end."""
 
     def __cinit__(self):
+        self.later = []
         self.names = {}
         self.begin_trailers()
-
-    cdef int announce(self, str name) except -1:
-        """Raises ResponseError for what cannot stand there."""
-        cdef str lower = name.lower()
-        if lower in NO_TRAILERS:
-            raise ResponseError(f"{name} cannot be a trailer: it must be known before the content (RFC 9110 6.5.1)")
-        self.names.setdefault(lower, name)
-        return 0
 
 
 cdef class FileBody:
@@ -169,20 +162,10 @@ cdef class Delivery(ResponseHead):
             self.add(self.service.id_name, self.request.identify())
         return 0
 
-    cdef int announce(self, object name) except -1:
-        """A field of that name may follow the content. Raises ResponseError, TypeError."""
-        cdef Trailers trailers = self.trailers
-        ResponseHead().add(name, "")            # whether it is a name
-        if trailers is None:
-            trailers = Trailers()
-        trailers.announce(name)
-        self.trailers = trailers
-        return 0
-
     cdef int tell_trailers(self, int64_t known) except -1:
         """Say in the head which fields follow the content, if there is room for any: behind chunks (RFC 9110 6.6.2)."""
         cdef bytes line
-        if self.trailers.names and self.request.head.minor > 0:
+        if self.request.head.minor > 0:
             line = f"Trailer: {', '.join(self.trailers.names.values())}\r\n".encode("latin-1")
             if self.measure(self.request.head.is_head, known) == Transfer.CHUNKS:
                 self.append(line)
@@ -193,7 +176,13 @@ cdef class Delivery(ResponseHead):
         return size if self.trailers is None or self.request.head.minor == 0 else -1
 
     cdef int finish_trailers(self) except -1:
-        """The content is at its end: what is still to be said behind it can be made now."""
+        """The content is at its end: what follows it can be made now."""
+        cdef Trailers trailers = self.trailers
+        for name, value in trailers.later:
+            if callable(value):
+                value = value()
+            if value is not None:
+                trailers.add(name, value)
         return 0
 
     cdef int piece(self, object data) except -1:
@@ -249,29 +238,35 @@ cdef class Delivery(ResponseHead):
         self.request.inform(head)
 
     def add_trailer(self, name, value):
-        """Have this field follow the content (RFC 9110 6.5). Without room for it, it is dropped: in an answer with a
-        Content-Length of its own or without content, and to a client of HTTP/1.0.
+        """Have this field follow the content, announced by a Trailer field of the head (RFC 9110 6.5, 6.6.2).
 
-        Before the head is out this announces it too; afterwards the head must have announced it, by a Trailer field.
+        Arguments:
+            value: a str, or a function without arguments that is called when the content is at its end and returns one;
+                None leaves the field out.
+
+        To be called before any content has been sent; afterwards, only for names that were given before. The content
+        then goes in chunks. Without room for it the field is dropped: in an answer with a Content-Length of its own or
+        without content, and to a client of HTTP/1.0.
 
         Raises ResponseError for what was not announced and for fields that cannot stand there, and TypeError.
         """
         cdef Trailers trailers = self.trailers
+        cdef str lower
         if self.request is None or self.request.over or self.ended:
             raise AssertionError("the request is over; nothing can be added to its answer")
-        if not isinstance(name, str):
-            raise TypeError(f"field names and values must be str, not {type(name).__name__}")
+        ResponseHead().add(name, value if isinstance(value, str) else "")      # whether it is a field
+        if not (value is None or isinstance(value, str) or callable(value)):
+            raise TypeError(f"the value of a trailer is a str or a function, not {type(value).__name__}")
+        lower = name.lower()
+        if lower in NO_TRAILERS:
+            raise ResponseError(f"{name} cannot be a trailer: it must be known before the content (RFC 9110 6.5.1)")
         if trailers is None:
             trailers = Trailers()
-        if self.request.head_out and name.lower() not in trailers.names and self.transfer == Transfer.CHUNKS:
-            raise ResponseError(f"the trailer {name!a:.80} was not announced; name it in a Trailer field of the answer")
-        trailers.announce(name)
-        try:
-            trailers.add(name, value)
-        except BaseException:
-            if self.trailers is None or not self.request.head_out:
-                trailers.names.pop(name.lower(), None)
-            raise
+        if self.request.head_out and lower not in trailers.names:
+            raise ResponseError(f"the trailer {name} was not announced: add it before content is sent; a value that is"
+                                " known later may be a function")
+        trailers.names.setdefault(lower, name)
+        trailers.later.append((name, value))
         self.trailers = trailers
 
     cdef int deliver(self) except -1:

@@ -7,9 +7,6 @@ cpdef enum Transfer:
     UNTIL_CLOSE = 3         # content ends where the connection does
 
 cdef enum:
-    TRAILER = 6             # for `heard`: which fields follow the content
-
-cdef enum:
     SMALL_HEAD = 288
     FRAMING_BYTES = 160     # room `frame` may need beside the common fields
 

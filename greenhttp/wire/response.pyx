@@ -88,11 +88,11 @@ cdef inline int kind_of(const unsigned char* name, Py_ssize_t size) noexcept:
     if (
         (size == 17 and same(name, b"transfer-encoding", 17))
         or (size == 16 and same(name, b"proxy-connection", 16))
-        or (size == 7 and same(name, b"upgrade", 7))
+        or (size == 7 and (same(name, b"upgrade", 7) or same(name, b"trailer", 7)))
         or (size == 2 and same(name, b"te", 2))
     ):
         return OURS
-    return TRAILER if size == 7 and same(name, b"trailer", 7) else PLAIN
+    return PLAIN
 
 
 cdef int check_name(object name) except -1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from greenhttp.testing import exchange
 from tests.http.apps import request
 from tests.http.conftest import Talk
 from tests.http.test_trailers_out import run, url
+from tests.system.process import needs
 
 GET = request()
 
@@ -255,17 +255,15 @@ func main() {
 """
 
 
+@needs("go")
 def test_go_sees_them(serve: Any, tmp_path: Path) -> None:
-    if shutil.which("go") is None:
-        pytest.skip("go is not installed")
     (tmp_path / "ask.go").write_text(GO)
     said = run(["go", "run", str(tmp_path / "ask.go"), url(serve(by_environ))])
     assert said == f"103 [{STYLE} {FONT}]\n200 content\n" * 2
 
 
+@needs("curl")
 def test_curl_shows_them(serve: Any) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
     said = run(["curl", "-sSi", url(serve(native))]).splitlines()
     assert said[:3] == ["HTTP/1.1 103 Early Hints", f"Link: {STYLE}", f"Link: {FONT}"]
     assert said[4] == "HTTP/1.1 200 OK" and said[-1] == "content"

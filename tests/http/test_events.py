@@ -218,6 +218,27 @@ def test_an_error_after_the_head_never_looks_like_an_end(by_wsgi: bool, talk: Ta
     assert (conversation.cut, conversation.levels, closed) == (True, ["error"], [True])
 
 
+def test_a_framework_that_passes_it_through_has_heartbeats(serve: Any) -> None:
+    flask = pytest.importorskip("flask")
+    app, waited = flask.Flask("events"), Flag()
+
+    def ticks(last_event_id: str | None) -> Iterator[str]:
+        yield f"after {last_event_id}"
+        waited.wait()
+
+    @app.route("/")
+    def view() -> Any:
+        stream = EventStream(ticks, heartbeat=0.02)
+        return flask.Response(stream.events(flask.request.environ), headers=stream.headers, direct_passthrough=True)
+
+    client = serve(app).connect().send(request(b"GET / HTTP/1.1", b"Last-Event-ID: 5"))
+    head = lines_until(client, b"data: after 5\n\n\r\n")
+    assert head.lower().count(b"content-type: text/event-stream") == 1 and head.lower().count(b"content-type") == 1
+    lines_until(client, b"3\r\n:\n\n\r\n")
+    waited.set()
+    assert lines_until(client, b"0\r\n\r\n")
+
+
 # ---- over sockets: heartbeats, clients that go, servers that stop
 
 

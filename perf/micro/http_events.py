@@ -1,0 +1,61 @@
+"""What an event of an EventStream costs, next to a piece of bytes, and a heartbeat of one that waits."""
+
+import gevent
+from gevent.event import Event as Flag
+
+from greenhttp import EventStream, Response
+from greenhttp.green.deadline import Sweep
+from greenhttp.green.transport import MemoryStream
+from greenhttp.http.connection import connect_memory
+from greenhttp.testing import service_of
+from perf.micro import best_of
+from perf.tools.served import requests
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+MANY = 100
+
+
+def pieces(request):
+    return Response(b"data: %d\n\n" % n for n in range(MANY))
+
+
+def events(request):
+    return EventStream(f"{n}" for n in range(MANY))
+
+
+def run() -> list[tuple[str, float]]:
+    measured = []
+    for label, app in ((f"{MANY} pieces of bytes", pieces), (f"{MANY} events", events)):
+        with requests(app, GET) as operation:
+            measured.append((label, best_of(operation, 100)))
+    return [*measured, ("a heartbeat of one that waits", heartbeat())]
+
+
+def heartbeat() -> float:
+    """ns for each of 100 that are due together."""
+    over = Flag()
+
+    def waiting(last_event_id):
+        over.wait()
+        yield from ()
+
+    with service_of(lambda request: EventStream(waiting, heartbeat=0.001), [], {"connections": MANY}) as service:
+        for _ in range(MANY):
+            connect_memory(service, MemoryStream([GET], keep_open=True))
+        while service.event_streams is None or len(service.event_streams) < MANY:
+            gevent.idle()
+        phase, _ = service.event_streams.paces[0.001]
+        sweep = Sweep(service.pool.loop, (phase,))
+
+        def sweeps(times: int) -> None:
+            for _ in range(times):
+                gevent.get_hub().loop.run_callback(sweep.sweep)
+                gevent.sleep(0.0011)  # all are due again
+
+        slept = best_of(lambda times: [gevent.sleep(0.0011) for _ in range(times)], 50)
+        took = best_of(sweeps, 50)
+        service.close_idle()
+        over.set()
+        while len(service.event_streams):
+            gevent.idle()
+    return max(0.0, took - slept) / MANY
