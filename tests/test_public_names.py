@@ -48,7 +48,8 @@ def test_importing_the_package_loads_no_gevent_and_opens_nothing():
 
 def test_the_names_are_these():
     assert greenhttp.__all__ == [
-        "BodyError", "BodyTimeout", "ConfigError", "Event", "EventStream", "Form", "GreenError", "HTTPError", "Headers", "LineTooLong",
+        "BodyError", "BodyTimeout", "ConfigError", "Event", "EventStream", "Form", "GreenError", "HTTPError", "Headers",
+        "LineTooLong",
         "OffloadError", "OffloadTimeout", "Request", "RequestTimeout", "Response", "ResponseError", "Server", "Stream",
         "StreamClosed", "StreamTimeout", "StreamTruncated", "TLSError", "Trace", "Upload", "Values", "__version__",
         "connect", "offload", "offloaded", "serve", "serve_stream",

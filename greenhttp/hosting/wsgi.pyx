@@ -184,6 +184,9 @@ cdef class Base(Entrance):
             self.few[key] = self.many[key] = value
         # A table keeps its size when keys are taken off its end, and a copy has the size of its original: a request
         # with many fields does not make it grow.
+        if len(self.few) == FEW:
+            self.few[""] = None             # else its table is full, and each copy grows with the first field
+            self.few.popitem()
         size = sys.getsizeof(self.few)
         while sys.getsizeof(self.many) == size:
             self.many[f"HTTP_X_{len(self.many)}"] = None
