@@ -16,7 +16,6 @@ class FileBody:
     @property
     def size(self) -> int: ...
 
-@disjoint_base
 class Content(Timed): ...
 
 @disjoint_base
