@@ -45,6 +45,7 @@ HOT = [
     "greenhttp.http.service",
     "greenhttp.http.body",
     "greenhttp.http.exchange",
+    "greenhttp.http.upgrade",
     "greenhttp.http.origin",
     "greenhttp.http.request",
     "greenhttp.http.response",

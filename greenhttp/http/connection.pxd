@@ -16,7 +16,8 @@ cpdef enum State:
     FLUSH = 2           # the answer is complete, not all of it has left
     DRAIN = 3           # the rest of a body is read and dropped
     LINGER = 4          # closed for writing, what still comes is dropped
-    CLOSED = 5
+    SWITCHED = 5        # it speaks another protocol (upgrade): HTTP ended with a 101
+    CLOSED = 6
 
 cdef enum:
     DRAIN_BYTES = 262144        # of an unread body are read and dropped to keep a connection; beyond, it closes

@@ -25,6 +25,7 @@ cdef class Service:
     cdef readonly Phase queued      # a head is complete, no green thread is free
     cdef readonly Phase running     # in the application
     cdef readonly Phase overdue     # in the application, and told that its time is up
+    cdef readonly Phase switched    # the connection speaks another protocol, in its handler or with none
     cdef readonly Phase flushing    # the answer is complete, the peer reads slowly
     cdef readonly Lingering draining    # the rest of a body is read and dropped
     cdef readonly Lingering lingering   # closed for writing, what still comes is dropped

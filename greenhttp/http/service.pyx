@@ -63,6 +63,7 @@ cdef class Service:
         self.queued = Phase("queued", s.queue_timeout)
         self.running = Phase("running", s.request_timeout)
         self.overdue = Phase("overdue")
+        self.switched = Phase("switched")
         self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.draining = lingering("draining", s, connections)
         self.lingering = lingering("lingering", s, connections)
@@ -70,7 +71,7 @@ cdef class Service:
         self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.phases = (
             self.arriving, self.handshaking, self.fresh, self.heading, self.idle, self.queued, self.running,
-            self.overdue, self.flushing, self.draining, self.lingering, self.body, self.writing,
+            self.overdue, self.switched, self.flushing, self.draining, self.lingering, self.body, self.writing,
         )
         self.health_path = None if s.health_path is None else s.health_path.encode("ascii")
         reserve = 0 if self.health_path is None else RESERVE
