@@ -17,6 +17,6 @@ def run() -> list[tuple[str, float]]:
             for _ in range(times):
                 connection = connect_memory(service, MemoryStream([HEAD]))
                 while connection.state != State.CLOSED:
-                    gevent.sleep(0)
+                    gevent.idle()
 
         return [("a connection that is upgraded and ends", best_of(upgrades, 500))]
