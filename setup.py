@@ -19,6 +19,8 @@ HOT = [
     "greenhttp.wire.proxy",
     "greenhttp.wire.body",
     "greenhttp.wire.response",
+    "greenhttp.wire.deflate",
+    "greenhttp.wire.websocket",
     "greenhttp.process.board",
     "greenhttp.process.sender",
     "greenhttp.process.ids",
