@@ -8,6 +8,7 @@ from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport StreamBody
 from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.service cimport Service
+from greenhttp.websockets.socket cimport WebSocket
 from greenhttp.wire.head cimport Head
 
 cpdef enum State:
@@ -32,6 +33,7 @@ cdef class Connection(Exchange):
     cdef flag suspect           # the request has been queued: its client may have gone meanwhile
     cdef flag last              # the client said that this is its last request
 
+    cdef WebSocket heir(self)
     cdef bint parse(self) except -1
     cdef bint completed(self) except -1
     cdef str spoken(self)

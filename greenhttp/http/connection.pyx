@@ -37,6 +37,7 @@ from greenhttp.process.clock cimport clock
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
 from greenhttp.wire.head cimport Framing, Head
 from greenhttp.wire.response cimport ResponseHead, Transfer
+from greenhttp.websockets.socket cimport State as Talk, WebSocket
 
 from math import ceil
 
@@ -169,6 +170,8 @@ cdef class Connection(Exchange):
                 break                           # not a whole head, or not HTTP
             if answered == SHARE or not self.service.pool.renew(worker, 2):
                 break                           # others first, or this green thread is held by somebody
+        if self.heir() is not None:
+            return self.close(False) if self.heir().told else 0     # else it goes on, and says when it is over
         if self.state == State.RUNNING or self.state == State.SWITCHED:
             self.settle()
         return 0
@@ -267,10 +270,18 @@ cdef class Connection(Exchange):
         self.show_end()                         # the board is for what ends soon, and has not that many places
         return self.service.pool.excuse(self.worker)
 
+    cdef WebSocket heir(self):
+        """The WebSocket that has its stream, also when that is over; None: nobody has."""
+        return <WebSocket>self.stream.job if type(self.stream.job) is WebSocket else None
+
     cdef bint expected(self, object error, str what) except -1:
+        if self.heir() is not None:
+            return self.heir().expects(error)
         return expected(self.service, self.stream, error, what)
 
     cdef int abort(self) except -1:
+        if self.heir() is not None:
+            return self.heir().handler_over(1011)           # RFC 6455 7.4.1
         return self.close(True)
 
     cdef int reach(self) noexcept:
@@ -283,6 +294,8 @@ cdef class Connection(Exchange):
 
     cdef bint part(self, Head head, Body content) except -1:
         cdef bint left
+        if self.heir() is not None:
+            return self.heir().handler_over(1000)
         self.last = not head.keep_alive
         if not content.done:
             if content.broken:
@@ -303,6 +316,11 @@ cdef class Connection(Exchange):
 
     cdef Phase output_phase(self):
         return self.service.writing
+
+    cdef int stream_closed(self) except -1:
+        if self.state == State.SWITCHED and self.heir() is not None:
+            self.service.pool.submit(self)      # what has had its stream is over; so is this, unless its handler runs
+        return 0
 
     # Without a green thread -------------------------------------------------------------------------------------------
 
@@ -341,6 +359,8 @@ cdef class Connection(Exchange):
                 self.drain(False)
             elif self.state == State.LINGER:
                 self.linger()
+            elif self.state == State.SWITCHED and self.heir() is not None and self.heir().told:
+                self.close(False)
         except OSError:
             self.close(True)                    # reset by the peer
         except BaseException:
@@ -733,6 +753,8 @@ cdef class Connection(Exchange):
         cdef Service service = self.service
         if self.state == State.CLOSED:
             return 0
+        if self.heir() is not None:
+            self.heir().end(reset)
         self.state = State.CLOSED
         if service.observer is not None and self.head is not None and self.head.head_size > 0:
             self.tell(NO_ANSWER, 0, False, self.id())
@@ -748,11 +770,29 @@ cdef class Connection(Exchange):
         return left(service)
 
     def retire(self):
-        """The server stops: what has begun to arrive is still answered, a connection without that ends now."""
-        if self.busy:
+        """The server stops: what has begun to arrive is still answered, a connection without that ends now. A WebSocket
+        is closed, unless its handler looks after that."""
+        if self.heir() is not None:
+            self.heir().see_off()
+        elif self.busy:
             self.missed |= TO_RETIRE
         else:
             self.see_off()
+
+    def announce(self):
+        """The server stops: handlers of WebSockets that look after that can know it now."""
+        if self.heir() is not None and self.heir().drained is not None:
+            self.heir().drained.set()
+
+    def dismiss(self):
+        """The server has given its WebSocket time to end."""
+        if self.heir() is not None:
+            self.heir().part(self.service.websockets.close_code, "")
+
+    @property
+    def stays(self):
+        """Whether it has a WebSocket that the server is to close."""
+        return self.heir() is not None and self.heir().state == Talk.OPEN and self.heir().drained is None
 
     cdef int see_off(self) except -1:
         if self.state != State.HEAD or self.queued or self.phase is self.service.queued:
@@ -794,6 +834,8 @@ cdef class Connection(Exchange):
         cdef Worker worker = self.worker
         if self.busy:
             self.missed |= TO_CUT               # whatever becomes of the kill, whoever is busy with it closes it then
+        if self.heir() is not None:
+            self.heir().cut()
         if worker is not None:
             try:
                 self.cut_request(worker)
@@ -867,6 +909,8 @@ cdef class Connection(Exchange):
                 if self.state != State.SWITCHED and wait.reads:
                     waits = "waiting for its content"
             return "running", request.describe(), seconds, worker, waits
+        if self.heir() is not None and self.heir().state != Talk.OVER:
+            return "open", self.heir().who(), seconds, None, ""
         if self.state == State.FLUSH:
             return "sending", self.stream.who(), seconds, None, ""
         if self.state == State.HEAD and asked is not None:

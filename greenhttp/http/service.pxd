@@ -8,6 +8,7 @@ from greenhttp.green.pool cimport Pool
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.origin cimport Origins
 from greenhttp.wire.head cimport Head
+from greenhttp.websockets.socket cimport Conversations
 
 cdef class Service:
     cdef readonly object settings
@@ -31,6 +32,7 @@ cdef class Service:
     cdef readonly Lingering lingering   # closed for writing, what still comes is dropped
     cdef readonly Phase body        # a green thread waits for content
     cdef readonly Phase writing     # a green thread waits for the peer to read
+    cdef readonly Conversations websockets
     cdef readonly tuple phases
 
     cdef readonly int64_t open_connections

@@ -10,6 +10,7 @@ from greenhttp.green.pool cimport Pool, in_progress
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.origin cimport Origins
 from greenhttp.wire.head cimport Head
+from greenhttp.websockets.socket cimport Conversations
 
 from time import gmtime
 
@@ -76,6 +77,9 @@ cdef class Service:
         self.health_path = None if s.health_path is None else s.health_path.encode("ascii")
         reserve = 0 if self.health_path is None else RESERVE
         self.pool = Pool(s.concurrency, s.queue, self.queued, hub, reserve, s.context == "thread")
+        limit = connections if s.websocket_connections is None else s.websocket_connections
+        self.websockets = Conversations(s, limit, self.pool, self.report, self.noise)
+        self.phases += self.websockets.phases
         self.origins = Origins(s)
         self.origins.settle()
         self.id_name = s.request_id_header
@@ -131,6 +135,7 @@ cdef class Service:
     def announce_close(self):
         """From now on every answer says that it is the last on its connection."""
         self.stopping = True
+        self.websockets.announce()
 
     def close_idle(self):
         """From now on a connection that becomes idle ends: its answer had begun before `announce_close`."""
