@@ -130,8 +130,8 @@ class WebSocketClosed(GreenError, ConnectionError):
     """A WebSocket is closed: nothing more will be received, or can be sent.
 
     Arguments:
-        code: what it was closed with, by whoever was first (RFC 6455 7.4); 1005: the client has given no code; 1006: the
-            connection ended without a close frame.
+        code: what it was closed with, by whoever was first (RFC 6455 7.4); 1005: the client has given no code; 1006:
+            the connection ended without a close frame.
         reason: the text beside it, "" if none was given.
     """
 

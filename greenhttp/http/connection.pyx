@@ -32,7 +32,7 @@ from greenhttp.http.exchange cimport Entrance, Exchange, Reach
 from greenhttp.http.request cimport CUT_SHORT, Request
 from greenhttp.http.response cimport head_wants_json, refusal, wants_json as request_wants_json
 from greenhttp.http.service cimport Service, naming
-from greenhttp.http.upgrade cimport expected
+from greenhttp.http.upgrade cimport expected as peer_gone
 from greenhttp.process.clock cimport clock
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
 from greenhttp.wire.head cimport Framing, Head
@@ -277,7 +277,7 @@ cdef class Connection(Exchange):
     cdef bint expected(self, object error, str what) except -1:
         if self.heir() is not None:
             return self.heir().expects(error)
-        return expected(self.service, self.stream, error, what)
+        return peer_gone(self.service, self.stream, error, what)
 
     cdef int abort(self) except -1:
         if self.heir() is not None:

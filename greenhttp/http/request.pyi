@@ -8,9 +8,9 @@ from greenhttp.http.origin import Origin
 from greenhttp.http.trace import Trace
 from greenhttp.http.values import Values
 from greenhttp.tls.agreed import TLSInfo
+from greenhttp.websockets.socket import WebSocket
 from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
 from greenhttp.wire.proxy import Proxied
-from greenhttp.websockets.socket import WebSocket
 
 _T = TypeVar("_T")
 

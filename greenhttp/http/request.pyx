@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t
 from greenhttp.http.body cimport UNLIMITED, Body
 from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.service cimport naming
-from greenhttp.http.upgrade cimport change, offers
+from greenhttp.http.upgrade cimport change as to_protocol, offers
 from greenhttp.http.websocket cimport agreed
 from greenhttp.websockets.socket cimport WebSocket, open_socket
 from greenhttp.process.ids cimport new_id
@@ -438,7 +438,7 @@ cdef class Request:
         then on there is no other answer, and what is said on the stream is for whoever has asked for this."""
         if self.over or self.head_out or self.switched is not None:
             raise ResponseError("the request was answered, or its connection has changed its protocol already")
-        change(self.exchange, self.head, self.body, protocol, fields)
+        to_protocol(self.exchange, self.head, self.body, protocol, fields)
         self.head_out = True
         self.switched = self.exchange.stream
         return 0

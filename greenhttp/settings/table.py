@@ -483,8 +483,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "websocket_slow", "choice", "close", "",
-        "What happens to a WebSocket that has more than --websocket-backlog unsent when a message is broadcast. drop: it"
-        " misses the message. close: it is closed with 1008.",
+        "What happens to a WebSocket that has more than --websocket-backlog unsent when a message is broadcast. drop:"
+        " it misses the message. close: it is closed with 1008.",
         _WEBSOCKET, ("--websocket-slow",), checks.one_of("drop", "close"),
     ),
     Setting(

@@ -221,8 +221,10 @@ cdef class WebSocket(Job):
             self.shared.soon(self)
 
     def ping(self, bytes data not None=b""):
-        """Send a ping of at most 125 bytes. The server sends its own (`websocket_ping_interval`); what comes back is not
-        shown. Raises WebSocketClosed, ValueError."""
+        """Send a ping of at most 125 bytes. The server sends its own (`websocket_ping_interval`); the answer is not shown.
+
+        Raises WebSocketClosed, ValueError.
+        """
         if PyBytes_GET_SIZE(data) > 125:
             raise ValueError(f"a ping has at most 125 bytes, not {len(data)}")
         if self.state != State.OPEN:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import greenhttp
+from greenhttp.websockets.groups import broadcast
 from greenhttp.wire.handshake import agreed
 from greenhttp.wire.websocket import Codec, Event
-from greenhttp.websockets.groups import broadcast
 from tests.websocket.client import Talk, close
 
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"

@@ -76,7 +76,8 @@ def test_pages_of_other_origins_may_not_unless_they_are_allowed(
 
 
 @pytest.mark.parametrize(
-    ("offered", "supported", "agreed"), [("a, b", ["b", "a"], "b"), ("a", ["b"], None), ("", ["b"], None), ("a", [], None)]
+    ("offered", "supported", "agreed"),
+    [("a, b", ["b", "a"], "b"), ("a", ["b"], None), ("", ["b"], None), ("a", [], None)],
 )
 def test_the_sub_protocol_that_the_application_likes_best(
     talking: Any, offered: str, supported: list[str], agreed: str | None
