@@ -7,7 +7,7 @@ from typing_extensions import Self, disjoint_base
 
 from greenhttp.green.deadline import Phase
 from greenhttp.green.pool import Job, Pool
-from greenhttp.http.request import Request
+
 
 class State(IntEnum):
     OPEN = 0
@@ -64,7 +64,7 @@ class Conversations:
 @disjoint_base
 class WebSocket(Job):
     @property
-    def request(self) -> Request: ...
+    def request(self) -> Any: ...
     @property
     def protocol(self) -> str | None: ...
     @property
