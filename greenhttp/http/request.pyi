@@ -1,12 +1,14 @@
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, final, overload
 
+from greenhttp.green.stream import Stream
 from greenhttp.http.body import Body
 from greenhttp.http.form import Form
 from greenhttp.http.origin import Origin
 from greenhttp.http.trace import Trace
 from greenhttp.http.values import Values
 from greenhttp.tls.agreed import TLSInfo
+from greenhttp.websockets.socket import WebSocket
 from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
 from greenhttp.wire.proxy import Proxied
 
@@ -72,5 +74,16 @@ class Request:
     @property
     def gone(self) -> bool: ...
     def early_hints(self, links: str | Iterable[str]) -> None: ...
+    def upgrade(self, protocol: str) -> Stream: ...
+    @property
+    def is_websocket(self) -> bool: ...
+    def websocket(
+        self,
+        *,
+        protocols: Iterable[str] = (),
+        origins: Iterable[str] | None = None,
+        on_message: Callable[[WebSocket, str | bytes], object] | None = None,
+        on_close: Callable[[WebSocket], object] | None = None,
+    ) -> WebSocket: ...
     def json(self, *, limit: int = 1048576) -> Any: ...
     def form(self, *, limit: int = 1048576) -> Form: ...
