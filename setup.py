@@ -46,6 +46,7 @@ HOT = [
     "greenhttp.http.body",
     "greenhttp.http.exchange",
     "greenhttp.http.origin",
+    "greenhttp.http.presence",
     "greenhttp.http.request",
     "greenhttp.http.response",
     "greenhttp.http.application",

@@ -33,6 +33,9 @@ cdef class Exchange(Job):
     cdef int abort(self) except -1
     cdef int reach(self) noexcept
     cdef bint gone(self) except -1
+    cdef int sight(self) except -1
+    cdef int listen(self) except -1
+    cdef int probe(self) except -1
     cdef bint part(self, Head head, Body content) except -1
 
     cdef int overrun(self, Phase phase) except -1
