@@ -7,6 +7,9 @@ cdef class WSGIDelivery(Delivery):
     cdef int writable(self) except -1
     cdef object write(self, object data)
 
+cdef class HereDisconnected:
+    pass
+
 cdef class Ending:
     cdef object closer, after
     cdef WSGIDelivery response

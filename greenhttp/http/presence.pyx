@@ -31,6 +31,25 @@ cdef enum:
     AT_ONCE = 128               # looked for per turn of the loop
 
 
+class Link:
+    """What is called in place of a callback given to `rawlink`, which is to get a Disconnected, not the Event in it."""
+
+    __slots__ = ("whose", "callback")
+
+    def __init__(self, whose, callback):
+        self.whose = whose
+        self.callback = callback
+
+    def __call__(self, event):
+        self.callback(self.whose)
+
+    def __eq__(self, other):
+        return isinstance(other, Link) and self.callback == other.callback
+
+    def __hash__(self):
+        return hash(self.callback)
+
+
 cdef class Disconnected(Timed):
     """Whether the client has gone before its request was over: true or false, and something to wait for.
 
@@ -66,12 +85,12 @@ cdef class Disconnected(Timed):
         return self.gone
 
     def rawlink(self, callback):
-        """For gevent.wait: call `callback(event)` in the hub when the client has gone, or the request is over."""
-        self.awaited().rawlink(callback)
+        """For gevent.wait: call `callback(self)` in the hub when the client has gone, or the request is over."""
+        self.awaited().rawlink(Link(self, callback))
 
     def unlink(self, callback):
         """Undo `rawlink`."""
-        self.awaited().unlink(callback)
+        self.awaited().unlink(Link(self, callback))
 
     def on_disconnect(self, function):
         """See Request.on_disconnect."""
