@@ -336,9 +336,10 @@ cdef class PythonExchange(Exchange):
         """Call this when `has_gone` has become true: whoever watches learns it now, and not after up to 5 s. In the hub
         or in any green thread."""
         cdef Request request
-        if self.heeds and self.worker is not None and self.worker.errand != NULL:
+        if self.worker is not None and self.worker.errand != NULL:
             request = <Request>self.worker.errand
-            request.attend(False).examine()
+            if self.heeds or request.presence is not None:
+                request.attend(False).examine()
 
     cdef int run(self) except -1:
         cdef Service service = self.service

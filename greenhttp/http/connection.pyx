@@ -359,9 +359,10 @@ cdef class Connection(Exchange):
 
     cdef bint waits_on(self) except -1:
         """Something has come, or the end, while its request waits for a green thread. Whether to watch on."""
+        cdef Connection held = self             # its phase owns it, and `close` leaves that
         cdef int seen = self.stream.sight(True)
         if seen == Sight.ABSENT:
-            self.close(True)                    # its place in the queue is for others
+            held.close(True)                    # its place in the queue is for others
         elif seen == Sight.FINISHED:
             self.send_probe(self.head)          # by the time it would run one knows more
         return seen == Sight.PRESENT
@@ -691,6 +692,7 @@ cdef class Connection(Exchange):
     cdef int wait(self) except -1:
         self.suspect = True
         self.stream.pack()
+        self.stream.watch_read()                # its client may go: see `waits_on`
         return 0
 
     cdef int refuse(self) except -1:
