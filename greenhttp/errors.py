@@ -123,8 +123,9 @@ class RequestTimeout(GreenError):
 
 
 class ClientDisconnected(GreenError):
-    """The client has gone: raised inside the green thread of a request that asked for it, and of one that sends an answer
-    piece by piece. No ConnectionError, so that code which asks a database anew after one does not take it for that."""
+    """The client has gone: raised inside the green thread of a request that asked for it, and where an answer that is
+    sent piece by piece waits for the next. No ConnectionError: code that asks a database anew after one is not misled.
+    """
 
 
 class StreamClosed(GreenError, ConnectionError):

@@ -109,8 +109,8 @@ cdef extern from *:
     #define GREENHTTP_FINISHED 0                /* then seen by a look at the next byte alone */
     #endif
 
-    /* 0: nothing to see; 1: bytes that nobody has taken; 2: the peer sends nothing more; 3: it can be told nothing. Takes
-       no byte. Where the system says it, an end is seen behind bytes too. */
+    /* 0: nothing to see; 1: bytes that nobody has taken; 2: the peer sends nothing more; 3: it can be told nothing.
+       Takes no byte. Where the system says it, an end is seen behind bytes too. */
     static int greenhttp_sight(int fd) {
         struct pollfd look = {fd, POLLIN | GREENHTTP_FINISHED | GREENHTTP_LOOK, 0};
         char byte;

@@ -22,7 +22,9 @@ from greenhttp.wire.response cimport ResponseHead
 from contextlib import suppress
 from math import ceil
 
-from greenhttp.errors import BodyError, ClientDisconnected, RequestRefused, RequestTimeout, StreamClosed, StreamTimeout, WireError
+from greenhttp.errors import (
+    BodyError, ClientDisconnected, RequestRefused, RequestTimeout, StreamClosed, StreamTimeout, WireError,
+)
 from greenhttp.http.refusals import beyond
 from greenhttp.tls.agreed import agreed
 from greenhttp.traces import trace

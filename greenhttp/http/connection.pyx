@@ -275,7 +275,6 @@ cdef class Connection(Exchange):
 
     cdef int probe(self) except -1:
         cdef Request request
-        cdef Stream stream = self.stream
         if self.worker is None or self.worker.errand == NULL:
             return 0
         request = <Request>self.worker.errand

@@ -7,6 +7,10 @@ from greenhttp.green.deadline import Timed
 
 _F = TypeVar("_F", bound=Callable[[], object])
 
+class Link:
+    def __init__(self, whose: Disconnected, callback: Callable[[Any], object]) -> None: ...
+    def __call__(self, event: object) -> None: ...
+
 @disjoint_base
 class Disconnected(Timed):
     @property

@@ -309,8 +309,8 @@ cdef class Request:
         """Whether the client has gone before the request was over, a Disconnected: true or false, with `wait(timeout)`.
 
         `while not request.disconnected: ...` costs no system call; it is kept up to date while the green thread waits
-        for anything. From the first use on the connection is watched, and what a client that has closed one side or both
-        is sent is `100 Continue`, which clients of HTTP/1.1 skip (RFC 9110 15.2.1): one that has gone answers it with a
+        for anything. From the first use on the connection is watched. A client that has closed one side, or both, is
+        sent `100 Continue`, which clients of HTTP/1.1 skip (RFC 9110 15.2.1): one that has gone answers it with a
         reset. Clients of HTTP/1.0, and those that have the head of an answer, are sent nothing before the next piece.
         """
         return self.attend(True)
