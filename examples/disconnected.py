@@ -4,7 +4,6 @@
     curl http://127.0.0.1:8000/
 """
 
-import greenhttp.patch  # first
 
 import sys
 import time

@@ -187,7 +187,7 @@ cdef class Waiting:
         return self.closed
 
     cdef int sight(self, bint mine) except -1:
-        """What can be seen of the peer: a Sight. Loses nothing, never waits. `mine`: nobody is in the middle of reading.
+        """What can be seen of the peer: a Sight. Loses nothing, never waits. `mine`: nobody is about to read.
         """
         return Sight.ABSENT if self.closed or self.lost else Sight.PRESENT
 
