@@ -4,11 +4,12 @@
     curl http://127.0.0.1:8000/
 """
 
+import greenhttp.patch  # first
 
 import sys
 import time
 
-from greenhttp import serve
+import greenhttp
 
 PARTS = 100
 PAUSE = 0.1  # seconds that a part of the work takes
@@ -24,4 +25,4 @@ def app(request):
 
 
 if __name__ == "__main__":
-    serve(app, bind=sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:8000")
+    greenhttp.serve(app, bind=sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:8000")
