@@ -11,4 +11,4 @@ def test_the_work_stops_when_its_client_has_gone():
     with Example("disconnected.py", "127.0.0.1:0") as example:
         with socket.create_connection(example.address) as client:
             client.sendall(REQUEST)
-        assert next(example.stdout).startswith("nobody waits any more; stopped after")
+        example.until("nobody waits any more; stopped after")
