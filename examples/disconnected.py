@@ -18,7 +18,7 @@ PAUSE = 0.1  # seconds that a part of the work takes
 def app(request):
     for done in range(PARTS):
         if request.disconnected:
-            print(f"nobody waits any more; stopped after {done} of {PARTS} parts", file=sys.stderr)
+            print(f"nobody waits any more; stopped after {done} of {PARTS} parts", flush=True)
             return ""
         time.sleep(PAUSE)  # a part of the work: a query, say
     return "done\n"
