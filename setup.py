@@ -52,6 +52,7 @@ HOT = [
     "greenhttp.http.upgrade",
     "greenhttp.http.websocket",
     "greenhttp.http.origin",
+    "greenhttp.http.presence",
     "greenhttp.http.request",
     "greenhttp.http.response",
     "greenhttp.http.events",

@@ -11,6 +11,7 @@
     ├── HTTPError              for native handlers: raised, it is the answer
     ├── ResponseError          the application tried to send what HTTP forbids
     ├── RequestTimeout         the request ran longer than `request_timeout`
+    ├── ClientDisconnected     the client has gone, and this request asked to be ended then
     ├── StreamClosed           read from or write to a stream that was closed on this side
     ├── TLSError               TLS has failed: a handshake, or what came after it (also a ConnectionError)
     │   └── StreamTruncated    the connection ended without TLS's goodbye: bytes may be missing (also an EOFError)
@@ -120,6 +121,12 @@ class ResponseError(GreenError, ValueError):
 
 class RequestTimeout(GreenError):
     """The request ran longer than `request_timeout`; raised inside its green thread."""
+
+
+class ClientDisconnected(GreenError):
+    """The client has gone: raised inside the green thread of a request that asked for it, and where an answer that is
+    sent piece by piece waits for the next. No ConnectionError: code that asks a database anew after one is not misled.
+    """
 
 
 class StreamClosed(GreenError, ConnectionError):

@@ -8,6 +8,8 @@ cdef class Job(Timed):
     cdef flag busy                  # somebody is in the middle of its `advance` or `run`: nobody else may be
     cdef flag missed                # bits: what happened meanwhile
     cdef flag settling              # whoever it works for is done: what still runs is the server's own
+    cdef flag heeds                 # whoever it works for is to know at once when the peer has gone
+    cdef flag pulling               # it waits for what comes next of an answer that has begun
     cdef readonly Worker worker     # the green thread it runs in, or None
 
     cdef Phase input_phase(self)

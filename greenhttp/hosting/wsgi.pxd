@@ -8,6 +8,9 @@ cdef class WSGIDelivery(Delivery):
     cdef object write(self, object data)
     cdef int hint(self, list headers) except -1
 
+cdef class HereDisconnected:
+    pass
+
 cdef class Ending:
     cdef object closer, after
     cdef WSGIDelivery response

@@ -483,6 +483,49 @@ def early_hints(headers):
         request.inform(head)
 
 
+cdef class HereDisconnected:
+    """`environ["greenhttp.disconnected"]`: whether the client of this request has gone (http.presence.Disconnected).
+
+    One for all requests, so that it costs none of them anything: whose it is says the green thread. Any other than that
+    of the request, which includes its `start_response` and the iterable it returned, must be given what a call of this
+    gives: `gone = environ["greenhttp.disconnected"]()`; without that RuntimeError is raised there.
+    """
+
+    def __call__(self):
+        """The Disconnected of the request that this green thread serves, for any green thread."""
+        green = getcurrent()
+        if not isinstance(green, Worker) or (<Worker>green).errand == NULL:
+            raise RuntimeError(
+                "whose client is meant? In a green thread of your own use what environ[\"greenhttp.disconnected\"]()"
+                " gave in that of the request"
+            )
+        return (<Request>(<Worker>green).errand).disconnected
+
+    def __bool__(self):
+        return bool(self())
+
+    def wait(self, timeout=None):
+        """See Disconnected.wait."""
+        return self().wait(timeout)
+
+    def on_disconnect(self, function):
+        """See Request.on_disconnect."""
+        self()
+        return (<Request>(<Worker>getcurrent()).errand).on_disconnect(function)
+
+    @property
+    def cancel_on_disconnect(self):
+        """See Request.cancel_on_disconnect."""
+        return self().cancel_on_disconnect
+
+    @cancel_on_disconnect.setter
+    def cancel_on_disconnect(self, cancels):
+        self().cancel_on_disconnect = cancels
+
+
+cdef HereDisconnected here = HereDisconnected()
+
+
 cdef class WSGI(App):
     """A WSGI application as something requests are handed to.
 
@@ -514,6 +557,7 @@ cdef class WSGI(App):
             K_SCHEME: "https" if secure else "http",
             "wsgi.errors": self.errors,
             "wsgi.early_hints": early_hints,
+            "greenhttp.disconnected": here,
             "wsgi.multithread": self.settings.concurrency > 1,      # green threads share the application object
             "wsgi.multiprocess": self.settings.workers > 1,
             "wsgi.run_once": False,

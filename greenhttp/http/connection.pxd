@@ -35,6 +35,9 @@ cdef class Connection(Exchange):
 
     cdef WebSocket heir(self)
     cdef bint parse(self) except -1
+    cdef int send_probe(self, Head asked) except -1
+    cdef bint noticed(self) except -1
+    cdef bint waits_on(self) except -1
     cdef bint completed(self) except -1
     cdef str spoken(self)
     cdef bint begun(self) except -1

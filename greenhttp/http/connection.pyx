@@ -25,10 +25,11 @@ from greenhttp.green.chunks cimport held_bytes
 from greenhttp.green.stream cimport FilePart, Stream
 from greenhttp.green.tls cimport Certificates
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
-from greenhttp.green.waiting cimport Wait
+from greenhttp.green.waiting cimport Sight, Wait
 from greenhttp.http.application cimport NO_ANSWER, App, Observer, answer_request, entrance_of, lost
 from greenhttp.http.body cimport NOTHING, Body, StreamBody, body_of
 from greenhttp.http.exchange cimport Entrance, Exchange, Reach
+from greenhttp.http.presence cimport Disconnected
 from greenhttp.http.request cimport CUT_SHORT, Request
 from greenhttp.http.response cimport head_wants_json, refusal, wants_json as request_wants_json
 from greenhttp.http.service cimport Service, naming
@@ -50,6 +51,8 @@ cdef enum:
     SHARE = 16                  # requests of one connection in one turn of the loop
     COALESCE = 65536            # bytes of answers gathered before they are sent although more requests are there
     SPOKEN = 16                 # bytes that tell another protocol from HTTP/1
+
+cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 cdef Connection open_connection(Service service, Stream stream, Entrance base):
@@ -316,6 +319,53 @@ cdef class Connection(Exchange):
     cdef bint gone(self) except -1:
         return self.stream.left()
 
+    cdef int sight(self) except -1:
+        cdef Request request
+        if self.worker is None or self.worker.errand == NULL:
+            return Sight.HIDDEN
+        request = <Request>self.worker.errand
+        return self.stream.sight(request.body.done)
+
+    cdef int listen(self) except -1:
+        self.heeds = True
+        return self.stream.watch_read()
+
+    cdef int probe(self) except -1:
+        cdef Request request
+        if self.worker is None or self.worker.errand == NULL:
+            return 0
+        request = <Request>self.worker.errand
+        if not (request.over or request.head_out):
+            self.send_probe(request.head)
+        return 0
+
+    cdef int send_probe(self, Head asked) except -1:
+        """To a client that sends nothing more and has nothing of its answer."""
+        cdef Stream stream = self.stream
+        if asked.minor == 0 or stream.lost or stream.closed or stream.wait is not None and stream.wait.writes:
+            return 0
+        stream.put(PyBytes_AS_STRING(CONTINUE), PyBytes_GET_SIZE(CONTINUE))
+        try:
+            if not stream.flush_now():
+                stream.pushing = True
+                stream.watch_write(True)
+        except OSError:
+            pass                                # whoever looks next sees why
+        return 0
+
+    cdef bint noticed(self) except -1:
+        """Something has come, or the end, while its request runs. Whether it goes on to be watched for that."""
+        cdef Request request
+        cdef Disconnected presence
+        if not self.heeds or self.worker is None or self.worker.errand == NULL:
+            return False
+        request = <Request>self.worker.errand
+        presence = request.attend(False)
+        if not presence.examine():
+            return False
+        self.stream.watch_read()
+        return True
+
     cdef bint part(self, Head head, Body content) except -1:
         cdef bint left
         if self.heir() is not None:
@@ -356,11 +406,15 @@ cdef class Connection(Exchange):
         return 0
 
     cdef bint ready(self, bint writing) except -1:
-        if self.state == State.RUNNING or self.state == State.SWITCHED:
-            return False                        # unread bytes stay where they are
+        if self.state == State.RUNNING:
+            return not writing and self.noticed()           # unread bytes stay where they are
+        if self.state == State.SWITCHED:
+            return False
         if self.busy:
             self.missed |= BECAME_READY         # looked at once that is done
             return False
+        if self.phase is self.service.queued and not writing:
+            return self.waits_on()
         if self.phase is self.service.queued or (
             self.state == State.HEAD and self.head is not None and self.head.head_size
         ):
@@ -369,6 +423,16 @@ cdef class Connection(Exchange):
             return False
         self.service.pool.wake(self)
         return True
+
+    cdef bint waits_on(self) except -1:
+        """Something has come, or the end, while its request waits for a green thread. Whether to watch on."""
+        cdef Connection held = self             # its phase owns it, and `close` leaves that
+        cdef int seen = self.stream.sight(True)
+        if seen == Sight.ABSENT:
+            held.close(True)                    # its place in the queue is for others
+        elif seen == Sight.FINISHED:
+            self.send_probe(self.head)          # by the time it would run one knows more
+        return seen == Sight.PRESENT
 
     cdef bint advance(self) except -1:
         if self.service.full and self.phase is self.service.fresh:
@@ -697,6 +761,7 @@ cdef class Connection(Exchange):
     cdef int wait(self) except -1:
         self.suspect = True
         self.stream.pack()
+        self.stream.watch_read()                # its client may go: see `waits_on`
         return 0
 
     cdef int refuse(self) except -1:

@@ -36,6 +36,9 @@ cdef class Exchange(Job):
     cdef int give_up(self) except -1
     cdef int reach(self) noexcept
     cdef bint gone(self) except -1
+    cdef int sight(self) except -1
+    cdef int listen(self) except -1
+    cdef int probe(self) except -1
     cdef bint part(self, Head head, Body content) except -1
     cdef int switch(self, ResponseHead head, Head asked, Body content) except -1
     cdef bint expected(self, object error, str what) except -1

@@ -15,6 +15,7 @@ from libc.stdint cimport int64_t
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport Job
 from greenhttp.green.stream cimport FilePart
+from greenhttp.green.waiting cimport Sight
 from greenhttp.http.body cimport Body
 from greenhttp.wire.head cimport Head
 from greenhttp.wire.response cimport ResponseHead
@@ -116,6 +117,19 @@ cdef class Exchange(Job):
     cdef bint gone(self) except -1:
         """Whether an answer would reach nobody. Looks anew, never waits."""
         return self.reach() == Reach.GONE
+
+    cdef int sight(self) except -1:
+        """What can be seen of the peer: a Sight. Looks anew, never waits. Where nothing would tell, look again."""
+        return Sight.ABSENT if self.gone() else Sight.HIDDEN
+
+    cdef int listen(self) except -1:
+        """From now on the request's `disconnected` is told when there is something to see."""
+        self.heeds = True
+        return 0
+
+    cdef int probe(self) except -1:
+        """The peer sends nothing more: send it something that shows whether it has gone, if the protocol has that."""
+        return 0
 
     cdef bint part(self, Head head, Body content) except -1:
         """The request is over: nobody that it left behind may read or write here any more. Whether somebody just was.

@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t
 from greenhttp.http.body cimport Body
 from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.origin cimport Origin
+from greenhttp.http.presence cimport Disconnected
 from greenhttp.wire.head cimport Head
 from greenhttp.wire.response cimport ResponseHead
 
@@ -43,6 +44,7 @@ cdef class Request:
     cdef object switched            # what its connection has become by another protocol, a Stream say; None: nothing
     cdef dict environ               # what a WSGI application was given, for the observer; None unless it asks
     cdef object answer              # the response.Delivery it is the head of, for the observer; None without one
+    cdef Disconnected presence      # whether its client has gone, for whoever asks; None: nobody has
     cdef bint over                  # answered: nothing more may be written
     cdef int cut                    # 0, or the server could not wait: CUT_SHORT, or what its client was told instead
     cdef int cut_sent               # bytes of content of that
@@ -60,6 +62,7 @@ cdef class Request:
     cdef str identify(self)
     cdef list values_of(self, int known)
     cdef str below(self)
+    cdef Disconnected attend(self, bint look)
     cdef str who(self)
     cdef str describe(self)
 

@@ -5,6 +5,7 @@ from greenhttp.green.stream import Stream
 from greenhttp.http.body import Body
 from greenhttp.http.form import Form
 from greenhttp.http.origin import Origin
+from greenhttp.http.presence import Disconnected
 from greenhttp.http.trace import Trace
 from greenhttp.http.values import Values
 from greenhttp.tls.agreed import TLSInfo
@@ -13,6 +14,7 @@ from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
 from greenhttp.wire.proxy import Proxied
 
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[[], object])
 
 @final
 class Headers:
@@ -85,5 +87,12 @@ class Request:
         on_message: Callable[[WebSocket, str | bytes], object] | None = None,
         on_close: Callable[[WebSocket], object] | None = None,
     ) -> WebSocket: ...
+    @property
+    def disconnected(self) -> Disconnected: ...
+    def on_disconnect(self, function: _F) -> _F: ...
+    @property
+    def cancel_on_disconnect(self) -> bool: ...
+    @cancel_on_disconnect.setter
+    def cancel_on_disconnect(self, cancels: bool) -> None: ...
     def json(self, *, limit: int = 1048576) -> Any: ...
     def form(self, *, limit: int = 1048576) -> Form: ...

@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t
 
 from greenhttp.http.body cimport UNLIMITED, Body
 from greenhttp.http.exchange cimport Entrance, Exchange
+from greenhttp.http.presence cimport Disconnected
 from greenhttp.http.service cimport naming
 from greenhttp.http.upgrade cimport change as to_protocol, offers
 from greenhttp.http.websocket cimport agreed
@@ -300,11 +301,48 @@ cdef class Request:
 
         True once the connection was reset, output of it was lost (a file that shrank), or the client has finished
         sending and all that it sent was read: content that is still to be read, or a request sent ahead, hides its end.
-        A client that closes only its sending side and waits for the answer looks exactly the same (TCP has no sign to
-        tell them by); such clients are rare. True as well once the request is over. Two system calls that take nothing
-        and never wait, so ask now and then, not in an inner loop; over TLS what has come is decrypted, 16 KiB at most.
+        A client that closes only its sending side and waits for the answer looks exactly the same here; `disconnected`
+        tells them apart, and can be waited for. True as well once the request is over. Two system calls that take
+        nothing and never wait, so ask now and then, not in an inner loop; over TLS what has come is decrypted, 16 KiB
+        at most.
         """
         return self.over or self.exchange.gone()
+
+    @property
+    def disconnected(self):
+        """Whether the client has gone before the request was over, a Disconnected: true or false, with `wait(timeout)`.
+
+        `while not request.disconnected: ...` costs no system call; it is kept up to date while the green thread waits
+        for anything. From the first use on the connection is watched. A client that has closed one side, or both, is
+        sent `100 Continue`, which clients of HTTP/1.1 skip (RFC 9110 15.2.1): one that has gone answers it with a
+        reset. Clients of HTTP/1.0, and those that have the head of an answer, are sent nothing before the next piece.
+        """
+        return self.attend(True)
+
+    def on_disconnect(self, function):
+        """Have `function()` called once if the client goes before the request is over, in a green thread of its own.
+
+        If it has gone already, soon; if the request is over before, never. Several are called side by side. What they
+        raise is logged. Returns `function`, so this can stand above its definition as `@request.on_disconnect`.
+        """
+        if not callable(function):
+            raise TypeError(f"a function is needed, not {type(function).__name__}")
+        self.attend(True).call(function, f"{self.describe()}: ")
+        return function
+
+    @property
+    def cancel_on_disconnect(self):
+        """Whether ClientDisconnected is raised in the green thread of this request, where it waits for something, when
+        its client goes. The setting of that name, until it is set; set, it counts for this request alone.
+
+        Raised once, and not where the answer is whole and only its end is being tidied up.
+        """
+        return self.presence.cancels if self.presence is not None else self.exchange.service.cancels
+
+    @cancel_on_disconnect.setter
+    def cancel_on_disconnect(self, bint cancels):
+        if cancels or self.presence is not None:
+            self.attend(True).cancel_on_disconnect = cancels
 
     def json(self, *, Py_ssize_t limit=1048576):
         """The content as JSON (RFC 8259), whatever its type says; the same object each time.
@@ -492,6 +530,17 @@ cdef class Request:
         cdef str own = self.exchange.service.origins.root_path
         cdef str path = own if self.origin is None else self.origin.root_path
         return path.removesuffix(own) if self.outside else path
+
+    cdef Disconnected attend(self, bint look):
+        """What is known of its client from now on. `look`: also now, else from when something is to be seen."""
+        cdef Disconnected made
+        if self.presence is None:
+            made = Disconnected.__new__(Disconnected)
+            if self.presence is None:           # else foreign code was first while this was made
+                self.presence = made
+                if not self.over:
+                    made.begin(self.exchange, look)
+        return self.presence
 
     cdef str who(self):
         """The client, for people."""

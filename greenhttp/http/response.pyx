@@ -11,6 +11,7 @@ from libc.string cimport memchr
 
 from greenhttp.green.deadline cimport Timed
 from greenhttp.green.stream cimport FilePart
+from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Head
@@ -22,7 +23,7 @@ import os
 import stat
 import tempfile
 
-from greenhttp.errors import ResponseError
+from greenhttp.errors import ClientDisconnected, ResponseError
 from greenhttp.http.accept import prefers_json
 from greenhttp.http.json_text import error_as_json
 from greenhttp.wire.response import REASONS as _reasons
@@ -280,6 +281,8 @@ cdef class Delivery(ResponseHead):
             return self.send_content()
         finally:
             self.ended = True
+            if self.request.presence is not None:
+                self.request.presence.answered = True       # its client may go now: what close() does is done
             self.finish_content()
 
     cdef int finish_content(self) except -1:
@@ -336,7 +339,9 @@ cdef class Delivery(ResponseHead):
 
     cdef int deliver_iterable(self, object pieces) except -1:
         cdef object data
+        cdef Exchange exchange = self.exchange
         for data in pieces:
+            exchange.pulling = False
             if not self.request.head_out:
                 if not isinstance(data, bytes):
                     data = bytes_of(data)   # which may raise, while a 500 is possible
@@ -345,7 +350,15 @@ cdef class Delivery(ResponseHead):
                 self.start(-1)
             if not self.piece(data):
                 break
-            self.exchange.flush()
+            exchange.flush()
+            if not exchange.heeds:
+                exchange.listen()       # the next piece may take long, and nobody wants it once the client has gone
+            if self.request.presence is not None:
+                if self.request.presence.gone:
+                    raise ClientDisconnected("the client has disconnected")
+                self.request.presence.wrote()
+            exchange.pulling = True
+        exchange.pulling = False
         if not self.request.head_out:
             self.start(self.unless_trailing(0))
         return self.end()

@@ -48,6 +48,8 @@ cdef class Service:
     cdef bint full                  # accepting waits until a connection ends or becomes idle
     cdef readonly bint stopping     # every answer from now on announces `Connection: close`
     cdef bint closes_idle           # and a connection that becomes idle ends
+    cdef bint cancels               # ClientDisconnected is raised in each request whose client has gone
+    cdef object lookout             # a presence.Lookout: for requests that must look whether it has; None: none had to
     cdef readonly object report     # report(level, message, exc_info=None): never blocks, never raises
     cdef readonly object noise      # noise(kind, message, level="info"): what outsiders can make it say at will
     cdef object head_options

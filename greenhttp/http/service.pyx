@@ -91,6 +91,7 @@ cdef class Service:
         self.limit_trailers = s.limit_trailers
         self.limit_pipeline = s.limit_pipeline
         self.lingers = s.linger_timeout > 0
+        self.cancels = s.cancel_on_disconnect
         self.dropped = set()
         self.head_options = {
             "limit_request_line": s.limit_request_line,

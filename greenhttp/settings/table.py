@@ -378,6 +378,11 @@ SETTINGS: tuple[Setting, ...] = (
         _TIME, ("--request-timeout",),
     ),
     Setting(
+        "cancel_on_disconnect", "bool", False, "",
+        "Whether ClientDisconnected is raised in the application when the client of its request has gone.",
+        _TIME, ("--cancel-on-disconnect",),
+    ),
+    Setting(
         "linger_timeout", "duration", 30.0, "seconds",
         "How long to read on after the last answer, while the client still sends, so that it gets the answer and not a"
         " reset. After 5 s of silence the connection is closed in any case. 0: close at once.",

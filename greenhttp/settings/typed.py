@@ -44,6 +44,7 @@ class StreamSettings(TypedDict, total=False):
     write_min_rate: int | str  # bytes/s
     min_rate_after: float | str  # seconds
     request_timeout: float | str  # seconds
+    cancel_on_disconnect: bool | str
     linger_timeout: float | str  # seconds
     graceful_timeout: float | str  # seconds
     drain_linger: float | str  # seconds
