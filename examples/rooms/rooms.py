@@ -74,6 +74,7 @@ say = memory.register_script(SAY)
 
 here = {}  # room -> the members whose pages are connected to this process, counted: a page may have two for a moment
 stirred = set()  # rooms in which somebody has come or gone
+forgotten = set()  # rooms whose members Redis may no longer know
 threads = []  # started by the first page: then this is a worker, and no supervisor that is to fork
 
 
@@ -143,7 +144,7 @@ def listen():
                     elif heard["type"] == "psubscribe":  # pages ask for what was said while nobody listened
                         pause = 0.1
                         to_all(BACK)
-                        stirred.update(here)
+                        forgotten.update(here)
                     elif heard["type"] == "pmessage":
                         hear(heard["channel"].decode(), heard["data"].decode())
         except redis.RedisError as error:
@@ -197,12 +198,14 @@ def keep():
     """Tell the rooms who is here: at most once a second, however many come and go, and at least at each BEAT."""
     for second in itertools.count(1):
         gevent.sleep(1)
-        beat = second % BEAT == 0
-        places = list(here) if beat else stirred & here.keys()
+        if second % BEAT == 0:
+            forgotten.update(here)
+        renewed, told = forgotten.copy(), (stirred | forgotten) & here.keys()
         stirred.clear()
-        for place in places:
+        forgotten.clear()
+        for place in told:
             try:
-                if beat and place in here:
+                if place in renewed and place in here:
                     believe(place, list(here[place]))
                 tell(place)
             except redis.RedisError:
