@@ -1,5 +1,9 @@
 """What clients of all kinds talk to."""
 
+from collections import defaultdict
+
+from gevent.event import AsyncResult
+
 import greenhttp
 
 PAGE = "<!doctype html><title>clients</title>"
@@ -19,14 +23,13 @@ def closing(ws):
 
 
 @greenhttp.websocket
-def told(ws):
-    """With what the last one was closed, as text; then with what this one was."""
-    ws.send(told.last)
+def listening(ws):
+    """Says nothing; with what it was closed can be asked for."""
     try:
         while True:
             ws.receive()
     except greenhttp.WebSocketClosed as error:
-        told.last = f"{error.code} {error.reason}"
+        ends[ws.request.query["key"]].set(f"{error.code} {error.reason}")
 
 
 @greenhttp.websocket
@@ -43,11 +46,17 @@ def failing(ws):
     raise RuntimeError("of the application")
 
 
-told.last = ""
-HANDLERS = {"/echo": echo, "/closing": closing, "/told": told, "/pinging": pinging, "/failing": failing}
+ends = defaultdict(AsyncResult)
+HANDLERS = {"/echo": echo, "/closing": closing, "/listening": listening, "/pinging": pinging, "/failing": failing}
 
 
 def app(request):
     if request.path in HANDLERS:
         return HANDLERS[request.path](request)
+    if request.path == "/end":  # waits for it
+        key = request.query["key"]
+        try:
+            return ends[key].get(timeout=60)
+        finally:
+            del ends[key]
     return greenhttp.Response(PAGE, headers={"Content-Type": "text/html"})
