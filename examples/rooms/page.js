@@ -14,7 +14,8 @@ const $ = id => document.getElementById(id)
 const page = kept("page", hex(8))     // of this tab: who comes back is not counted twice
 const mark = kept("mark", hex(4))     // how the ids of its lines begin, so that they are known after a reload
 let unsaid = kept("unsaid", [])       // lines as {id, room, text, since}, oldest first
-let last = ""                         // number of the newest line on the page
+let last = ""                         // number of the line up to which none is missing
+let asked = 0                         // how many times it has asked for lines and not got them yet
 let away = false                      // whether the server has said that Redis is
 let socket = null, failures = 0, next = 0, silence = 0
 
@@ -41,7 +42,7 @@ function connect() {
     hang_up()
     show("wait", "connecting …")
     const query = new URLSearchParams({name: $("name").value.trim(), page})
-    const url = new URL(`room/${encodeURIComponent(room())}?${query}`, location.href.split("#")[0])
+    const url = new URL(`room/${room()}?${query}`, location.href.split("#")[0])
     url.protocol = url.protocol.replace("http", "ws")
     const mine = socket = new WebSocket(url)
     // A socket that was given up may still have events; they mean nothing any more.
@@ -61,11 +62,13 @@ function hang_up() {
 
 function opened() {
     away = false
+    asked = 0
     catch_up()
 }
 
 function catch_up() {
     tell({after: last})
+    asked++
     unsaid.filter(here).forEach(say)
     state()
 }
@@ -125,6 +128,7 @@ function heard(message) {
     } else if (message.lines) {
         if (last && message.lines.length === KEPT) gap()
         message.lines.forEach(add)
+        if (--asked === 0) last = [...$("lines").children].findLast(numbered)?.id ?? last
     } else add(message)
 }
 
@@ -151,12 +155,16 @@ function add({number, id, name, text}) {
         place(line, other => other.className === "gap" || older(other.id, number))
         while ($("lines").children.length > MOST) $("lines").firstElementChild.remove()
     })
-    if (older(last, number)) last = number
+    if (asked === 0 && older(last, number)) last = number // else one before it may still come
 }
 
 function gap() {
     const line = element("li", {className: "gap", textContent: "some lines are missing here"})
-    follow(() => place(line, other => !other.id.startsWith("unsaid")))
+    follow(() => place(line, numbered))
+}
+
+function numbered(line) {
+    return /^[0-9]/.test(line.id)
 }
 
 // Below the last line for which that is true.
@@ -235,7 +243,7 @@ $("leave").onclick = event => {
 onhashchange = enter
 
 function room() {
-    return decodeURIComponent(location.hash.slice(1))
+    return location.hash.match(/^#([\w-]{1,30})$/)?.[1].toLowerCase() ?? ""
 }
 
 function here(line) {

@@ -158,12 +158,17 @@ def hear(place, data):
     if data == "stirred":
         stirred.add(place)
     else:
-        greenhttp.broadcast(place, data)
+        to_pages(place, data)
+
+
+def to_pages(place, message):
+    """A page that does not keep up is closed: it asks for what it missed when it is back."""
+    greenhttp.broadcast(place, message, slow="close")
 
 
 def to_all(message):
     for place in list(here):
-        greenhttp.broadcast(place, message)
+        to_pages(place, message)
 
 
 # ---- who is here: in Redis by the time until which it is believed, so that those of a killed worker go by themselves
@@ -209,7 +214,7 @@ def keep():
                     believe(place, list(here[place]))
                 tell(place)
             except redis.RedisError:
-                greenhttp.broadcast(place, AWAY)
+                to_pages(place, AWAY)
 
 
 def tell(place):
@@ -219,7 +224,7 @@ def tell(place):
         pipe.zrange(f"{place}:here", 0, LISTED - 1)
         _, count, members = pipe.execute()
     names = sorted(member.decode()[16:] for member in members)
-    greenhttp.broadcast(place, json.dumps({"count": count, "here": names}))
+    to_pages(place, json.dumps({"count": count, "here": names}))
 
 
 if __name__ == "__main__":
