@@ -8,6 +8,7 @@
     Response(body, status)      what a handler returns, or just its content; Response.json(value)
     HTTPError(404, "text")      raised in a handler, it is the answer
     offload(fn), offloaded      make a call that blocks or computes on a thread or in a process
+    websocket                   decorates a function that talks over a WebSocket; broadcast(group, message)
     serve_stream(handler)       any protocol, one green thread for each connection
     Stream, connect             the connection that a stream handler gets; one that a program opens
     GreenError                  the root of all exceptions; greenhttp.errors shows the tree
@@ -53,12 +54,16 @@ __all__ = [
     "Trace",
     "Upload",
     "Values",
+    "WebSocket",
+    "WebSocketClosed",
     "__version__",
+    "broadcast",
     "connect",
     "offload",
     "offloaded",
     "serve",
     "serve_stream",
+    "websocket",
 ]
 
 if TYPE_CHECKING:
@@ -77,10 +82,12 @@ if TYPE_CHECKING:
         StreamTimeout,
         StreamTruncated,
         TLSError,
+        WebSocketClosed,
     )
     from greenhttp.green.stream import Stream
     from greenhttp.green.transport import connect
     from greenhttp.hosting.handler import Response
+    from greenhttp.hosting.websocket import websocket
     from greenhttp.http.form import Form, Upload
     from greenhttp.http.request import Headers, Request
     from greenhttp.http.trace import Trace
@@ -88,6 +95,8 @@ if TYPE_CHECKING:
     from greenhttp.offloading.offload import offload, offloaded
     from greenhttp.program.running import serve, serve_stream
     from greenhttp.server import Server
+    from greenhttp.websockets.groups import broadcast
+    from greenhttp.websockets.socket import WebSocket
 
 _ELSEWHERE = {  # all others: errors
     "Form": "greenhttp.http.form",
@@ -99,11 +108,14 @@ _ELSEWHERE = {  # all others: errors
     "Trace": "greenhttp.http.trace",
     "Upload": "greenhttp.http.form",
     "Values": "greenhttp.http.values",
+    "WebSocket": "greenhttp.websockets.socket",
+    "broadcast": "greenhttp.websockets.groups",
     "connect": "greenhttp.green.transport",
     "offload": "greenhttp.offloading.offload",
     "offloaded": "greenhttp.offloading.offload",
     "serve": "greenhttp.program.running",
     "serve_stream": "greenhttp.program.running",
+    "websocket": "greenhttp.hosting.websocket",
 }
 
 

@@ -14,6 +14,7 @@
     ├── StreamClosed           read from or write to a stream that was closed on this side
     ├── TLSError               TLS has failed: a handshake, or what came after it (also a ConnectionError)
     │   └── StreamTruncated    the connection ended without TLS's goodbye: bytes may be missing (also an EOFError)
+    ├── WebSocketClosed        a WebSocket is closed: nothing more is received, or can be sent (also a ConnectionError)
     ├── StreamTimeout          a stream operation passed its deadline (also a TimeoutError)
     ├── LineTooLong            no line end within the limit given to readline or readuntil
     └── OffloadError           a call could not be done in a process of its own
@@ -123,6 +124,24 @@ class RequestTimeout(GreenError):
 
 class StreamClosed(GreenError, ConnectionError):
     """The stream was closed, or aborted, on this side."""
+
+
+class WebSocketClosed(GreenError, ConnectionError):
+    """A WebSocket is closed: nothing more will be received, or can be sent.
+
+    Arguments:
+        code: what it was closed with, by whoever was first (RFC 6455 7.4); 1005: the client has given no code; 1006: the
+            connection ended without a close frame.
+        reason: the text beside it, "" if none was given.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the WebSocket is closed: {self.code} {self.reason}".rstrip()
 
 
 class TLSError(GreenError, ConnectionError):

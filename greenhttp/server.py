@@ -405,21 +405,30 @@ class Server:
         service.announce_close()
         empty = Event()
         service.when_empty(empty.set)
+        patience = time.monotonic() + self.settings.websocket_drain_timeout
         if isinstance(service, Service):
+            for connection in service.switched.members():
+                if isinstance(connection, Connection):
+                    connection.announce()
             self._see_off(service, min(until, time.monotonic() + linger), empty)
             service.close_idle()
         for connection in self._connections(service):
             connection.retire()
+        if isinstance(service, Service) and service.switched.members():
+            empty.wait(max(0.0, min(until, patience) - time.monotonic()))
+            for connection in service.switched.members():
+                if isinstance(connection, Connection):
+                    connection.dismiss()
         return bool(empty.wait(max(0.0, until - time.monotonic())))
 
     def _see_off(self, service: Service, until: float, empty: Event) -> None:
-        """Close idle connections, the longest idle first, in steps until then.
+        """Close idle connections and WebSockets, the longest idle first, in steps until then.
 
         Who sends a request meanwhile gets an answer that says `Connection: close`, and connects to somebody else; who
         looks for the end before it sends sees it. A client that sends in the very moment in which its connection is
         closed has to try again: the more slowly they are closed, the fewer those are.
         """
-        due = 0.0  # also less than one a step: a single connection does not go at once
+        due = parting = 0.0  # also less than one a step: a single connection does not go at once
         while not empty.is_set() and (left := until - time.monotonic()) > 0:
             step = max(min(SEE_OFF_STEP, left), 0.001)  # libuv knows no shorter time, and gevent warns of it
             if empty.wait(step):
@@ -429,6 +438,11 @@ class Server:
             for connection in idle[: int(due)]:
                 if isinstance(connection, Connection):
                     connection.retire()
+            # Whoever is told to connect again does so at once: all together they would be a flood for who comes next.
+            open_ = [one for one in service.switched.members() if isinstance(one, Connection) and one.stays]
+            parting = len(open_) if left <= step else parting % 1 + len(open_) * step / left if open_ else 0.0
+            for connection in open_[: int(parting)]:
+                connection.retire()
 
     def _cut(self, service: Service | Spawner, wait: float, interrupted: bool) -> None:
         """End all that is left. Never waits.

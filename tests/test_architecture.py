@@ -30,6 +30,7 @@ LINES = (
     ("server", "logs"),
     ("hosting", "observe"),
     ("http", "patch"),
+    ("websockets",),
     ("wire", "green", "offloading"),
     ("tls",),
     ("process", "settings"),

@@ -58,6 +58,7 @@ cdef class Pool:
     cdef Queue later
     cdef Queue urgent                       # jobs that wait for one of the reserve
     cdef Py_ssize_t reserved                # green threads of the reserve in use
+    cdef readonly Py_ssize_t away           # green threads whose jobs are long, and have no place of `limit`
     cdef object check
     cdef object spin
     cdef bint spinning
@@ -72,6 +73,8 @@ cdef class Pool:
     cdef int unwatch(self, bint ours) except -1
     cdef int drain(self) except -1
     cdef bint wanting(self) noexcept
+    cdef int excuse(self, Worker worker) except -1
+    cdef bint taken(self) noexcept
     cdef Worker hire(self)
     cdef Worker rested(self)
     cdef Worker begun(self)
@@ -95,6 +98,7 @@ cdef class Worker(greenlet):
     cdef readonly bint resting              # it has nothing to do and waits in `rest`; also before and after its life
     cdef bint retired
     cdef bint reserved                      # of the reserve, until it rests
+    cdef bint excused                       # its job has given its place back; until it rests
 
     cdef int rest(self, Pool pool) except -1
     cdef int fresh_context(self) except -1

@@ -280,6 +280,8 @@ cdef class Handler(App):
         except (AttributeError, TypeError) as error:
             self.suspect(request, error)
             raise
+        if request.switched is not None:
+            return delivery                 # nothing that it could return is an answer
         try:
             delivery.take(result)
         except BaseException:

@@ -504,6 +504,9 @@ cdef class WSGI(App):
     cdef inline int call(self, dict environ, WSGIDelivery response) except -1:
         cdef object result = self.app(environ, response)
         if type(result) is not list and type(result) is not tuple:
+            if response.request.switched is not None:
+                response.closer = result if hasattr(result, "close") else None
+                return 0
             if result is None:
                 raise TypeError("the application returned None; a WSGI application returns an iterable of bytes")
             if isinstance(result, (bytes, str, bytearray, memoryview)):

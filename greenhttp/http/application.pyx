@@ -148,8 +148,11 @@ cdef int answer_request(Exchange exchange, Head head, Body body, Entrance base) 
         response = (<App>service.app).respond(request)
         if service.pool.forked is not None:
             service.pool.forked(request.describe(), None)   # the answer is the parent's; does not return
-        request.take_input()
-        response.deliver()
+        if request.switched is None:
+            request.take_input()
+            response.deliver()
+        else:
+            response.finish_content()           # what else it may have answered reaches nobody
         sound = True
     except BaseException as error:
         if service.pool.forked is not None:
@@ -232,6 +235,11 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
     as_json = not request.head_out and wants_json(request)
     request.take_input()
     reach = exchange.reach()
+    if request.switched is not None:
+        if not exchange.expected(error, what):
+            service.report("error", f"{what}: {type(error).__name__} in the application", error)
+            service.pool.pass_on(error)
+        return exchange.abort()             # a broken dialogue must not look like a finished one
     if isinstance(error, BodyError) and (request.body.broken or error.status == 413):
         status = error.status
         if reach == Reach.GONE:

@@ -2,6 +2,7 @@
 
     accepted -> HEAD -> RUNNING -> [FLUSH] -> [DRAIN] -> HEAD ...       while requests come
                                    [FLUSH] -> [LINGER] -> CLOSED        after the last answer, or the first error
+                        RUNNING -> SWITCHED -> [FLUSH] -> [LINGER] -> CLOSED        after an upgrade
 
 `run` is a green thread's part: requests as they come, answered in order. All else is `advance`, which never blocks and
 holds no green thread: reading a head, flushing the rest of a finished answer, dropping the rest of a body, lingering.
@@ -31,14 +32,16 @@ from greenhttp.http.exchange cimport Entrance, Exchange, Reach
 from greenhttp.http.request cimport CUT_SHORT, Request
 from greenhttp.http.response cimport head_wants_json, refusal, wants_json as request_wants_json
 from greenhttp.http.service cimport Service, naming
+from greenhttp.http.upgrade cimport expected
 from greenhttp.process.clock cimport clock
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
 from greenhttp.wire.head cimport Framing, Head
 from greenhttp.wire.response cimport ResponseHead, Transfer
+from greenhttp.websockets.socket cimport State as Talk, WebSocket
 
 from math import ceil
 
-from greenhttp.errors import BodyError, StreamClosed, WireError
+from greenhttp.errors import BodyError, ResponseError, StreamClosed, WireError
 from greenhttp.http.preface import preface_of, retort
 from greenhttp.http.refusals import other_protocol
 from greenhttp.settings.address import as_ipv4
@@ -167,7 +170,9 @@ cdef class Connection(Exchange):
                 break                           # not a whole head, or not HTTP
             if answered == SHARE or not self.service.pool.renew(worker, 2):
                 break                           # others first, or this green thread is held by somebody
-        if self.state == State.RUNNING:
+        if self.heir() is not None:
+            return self.close(False) if self.heir().told else 0     # else it goes on, and says when it is over
+        if self.state == State.RUNNING or self.state == State.SWITCHED:
             self.settle()
         return 0
 
@@ -215,6 +220,8 @@ cdef class Connection(Exchange):
     cdef int piece(self, ResponseHead answer, bytes data) except -1:
         cdef char* p
         cdef Py_ssize_t n
+        if self.state == State.SWITCHED:
+            return 0                            # an application that has answered as well
         if answer.transfer != Transfer.CHUNKS:
             return self.stream.put_object(data)
         n = PyBytes_GET_SIZE(data)
@@ -228,10 +235,14 @@ cdef class Connection(Exchange):
             raise
 
     cdef int file(self, ResponseHead answer, FilePart part) except -1:
+        if self.state == State.SWITCHED:
+            return 0
         return self.stream.put_file(part)       # which the kernel sends, without this green thread
 
     cdef int end(self, ResponseHead answer, ResponseHead trailers, int64_t missing) except -1:
         cdef char* p
+        if self.state == State.SWITCHED:
+            return 0
         if missing:
             self.closing = True                 # before what was announced has come: the client notices
         elif answer.transfer != Transfer.CHUNKS:
@@ -246,9 +257,31 @@ cdef class Connection(Exchange):
         return 0
 
     cdef int flush(self) except -1:
-        return self.stream.flush_all()
+        return 0 if self.state == State.SWITCHED else self.stream.flush_all()
+
+    cdef int switch(self, ResponseHead head, Head asked, Body content) except -1:
+        if self.state != State.RUNNING or self.worker is None:
+            raise ResponseError("the request is over, or its connection has changed its protocol already")
+        if head is not None:
+            self.stream.put(head.data, head.size)
+        self.state = State.SWITCHED
+        self.closing = self.refused = True
+        self.enter(self.service.switched)
+        self.show_end()                         # the board is for what ends soon, and has not that many places
+        return self.service.pool.excuse(self.worker)
+
+    cdef WebSocket heir(self):
+        """The WebSocket that has its stream, also when that is over; None: nobody has."""
+        return <WebSocket>self.stream.job if type(self.stream.job) is WebSocket else None
+
+    cdef bint expected(self, object error, str what) except -1:
+        if self.heir() is not None:
+            return self.heir().expects(error)
+        return expected(self.service, self.stream, error, what)
 
     cdef int abort(self) except -1:
+        if self.heir() is not None:
+            return self.heir().handler_over(1011)           # RFC 6455 7.4.1
         return self.close(True)
 
     cdef int reach(self) noexcept:
@@ -261,6 +294,8 @@ cdef class Connection(Exchange):
 
     cdef bint part(self, Head head, Body content) except -1:
         cdef bint left
+        if self.heir() is not None:
+            return self.heir().handler_over(1000)
         self.last = not head.keep_alive
         if not content.done:
             if content.broken:
@@ -275,10 +310,17 @@ cdef class Connection(Exchange):
         return left and self.state != State.CLOSED
 
     cdef Phase input_phase(self):
+        if self.state == State.SWITCHED:
+            return None                         # how long a peer may be silent is its protocol's business
         return self.service.body                # whoever reads from the stream while it runs, reads content
 
     cdef Phase output_phase(self):
         return self.service.writing
+
+    cdef int stream_closed(self) except -1:
+        if self.state == State.SWITCHED and self.heir() is not None:
+            self.service.pool.submit(self)      # what has had its stream is over; so is this, unless its handler runs
+        return 0
 
     # Without a green thread -------------------------------------------------------------------------------------------
 
@@ -290,11 +332,11 @@ cdef class Connection(Exchange):
         return 0
 
     cdef bint ready(self, bint writing) except -1:
-        if self.busy and self.state != State.RUNNING:
+        if self.state == State.RUNNING or self.state == State.SWITCHED:
+            return False                        # unread bytes stay where they are
+        if self.busy:
             self.missed |= BECAME_READY         # looked at once that is done
             return False
-        if self.state == State.RUNNING:
-            return False                        # unread bytes stay where they are
         if self.phase is self.service.queued or (
             self.state == State.HEAD and self.head is not None and self.head.head_size
         ):
@@ -317,6 +359,8 @@ cdef class Connection(Exchange):
                 self.drain(False)
             elif self.state == State.LINGER:
                 self.linger()
+            elif self.state == State.SWITCHED and self.heir() is not None and self.heir().told:
+                self.close(False)
         except OSError:
             self.close(True)                    # reset by the peer
         except BaseException:
@@ -709,6 +753,8 @@ cdef class Connection(Exchange):
         cdef Service service = self.service
         if self.state == State.CLOSED:
             return 0
+        if self.heir() is not None:
+            self.heir().end(reset)
         self.state = State.CLOSED
         if service.observer is not None and self.head is not None and self.head.head_size > 0:
             self.tell(NO_ANSWER, 0, False, self.id())
@@ -724,11 +770,29 @@ cdef class Connection(Exchange):
         return left(service)
 
     def retire(self):
-        """The server stops: what has begun to arrive is still answered, a connection without that ends now."""
-        if self.busy:
+        """The server stops: what has begun to arrive is still answered, a connection without that ends now. A WebSocket
+        is closed, unless its handler looks after that."""
+        if self.heir() is not None:
+            self.heir().see_off()
+        elif self.busy:
             self.missed |= TO_RETIRE
         else:
             self.see_off()
+
+    def announce(self):
+        """The server stops: handlers of WebSockets that look after that can know it now."""
+        if self.heir() is not None and self.heir().drained is not None:
+            self.heir().drained.set()
+
+    def dismiss(self):
+        """The server has given its WebSocket time to end."""
+        if self.heir() is not None:
+            self.heir().part(self.service.websockets.close_code, "")
+
+    @property
+    def stays(self):
+        """Whether it has a WebSocket that the server is to close."""
+        return self.heir() is not None and self.heir().state == Talk.OPEN and self.heir().drained is None
 
     cdef int see_off(self) except -1:
         if self.state != State.HEAD or self.queued or self.phase is self.service.queued:
@@ -770,6 +834,8 @@ cdef class Connection(Exchange):
         cdef Worker worker = self.worker
         if self.busy:
             self.missed |= TO_CUT               # whatever becomes of the kill, whoever is busy with it closes it then
+        if self.heir() is not None:
+            self.heir().cut()
         if worker is not None:
             try:
                 self.cut_request(worker)
@@ -839,8 +905,12 @@ cdef class Connection(Exchange):
             if self.service.board is not None and worker.place >= 0:
                 seconds = self.service.board.entry(worker.place)[0]
             if wait is not None and (wait.reads or wait.writes):
-                waits = "waiting for its content" if wait.reads else "waiting for its client to read"
+                waits = f"waiting for its client to {'send' if self.state == State.SWITCHED else 'read'}"
+                if self.state != State.SWITCHED and wait.reads:
+                    waits = "waiting for its content"
             return "running", request.describe(), seconds, worker, waits
+        if self.heir() is not None and self.heir().state != Talk.OVER:
+            return "open", self.heir().who(), seconds, None, ""
         if self.state == State.FLUSH:
             return "sending", self.stream.who(), seconds, None, ""
         if self.state == State.HEAD and asked is not None:

@@ -34,6 +34,8 @@ cdef class Exchange(Job):
     cdef int reach(self) noexcept
     cdef bint gone(self) except -1
     cdef bint part(self, Head head, Body content) except -1
+    cdef int switch(self, ResponseHead head, Head asked, Body content) except -1
+    cdef bint expected(self, object error, str what) except -1
 
     cdef int overrun(self, Phase phase) except -1
     cdef void show(self, Head head) noexcept

@@ -2,6 +2,7 @@
 
     request     a Head, and a Body that the application pulls at (body.pyx)
     answer      inform ...; start, piece or file ..., end - or abort (this page)
+                or, where the protocol can: inform ..., switch, and what follows on the stream is no HTTP
 
 Everything above - Request, Delivery, handlers, WSGI - is written against these two and knows no bytes of a protocol.
 Connection is HTTP/1's: one exchange after another on a stream of its own. A protocol that has many at once on one
@@ -20,7 +21,7 @@ from greenhttp.wire.response cimport ResponseHead
 
 import os
 
-from greenhttp.errors import RequestTimeout, StreamClosed
+from greenhttp.errors import RequestTimeout, ResponseError, StreamClosed
 
 cdef enum:
     BLOCK = 65536               # of a file that does not go from the kernel to the kernel
@@ -108,6 +109,26 @@ cdef class Exchange(Job):
         """The request is over: nobody that it left behind may read or write here any more. Whether somebody just was.
         """
         content.detach()
+        return False
+
+    # Another protocol -------------------------------------------------------------------------------------------------
+
+    cdef int switch(self, ResponseHead head, Head asked, Body content) except -1:
+        """Answer with 101 (RFC 9110 15.2.2), and leave the stream to another protocol; see `upgrade`, which checks.
+
+        Arguments:
+            head: the whole head of the 101; None: whoever has the stream from now on says that.
+            asked, content: as for `start`; the content was read to its end.
+
+        What had come behind the request belongs to that protocol, and is in the stream's buffer. The green thread has
+        given its place of `concurrency` back, and `request_timeout` is none of its business. Raises ResponseError where
+        this cannot be, and then nothing has happened.
+        """
+        raise ResponseError("this connection cannot change its protocol")
+
+    cdef bint expected(self, object error, str what) except -1:
+        """Whether `error`, raised behind `switch`, says only that the peer has gone; then what there is to say of that
+        was said. `what`: what the log calls the request."""
         return False
 
     # For every protocol -----------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ cdef class Request:
     cdef bint outside               # it was let in although its path is not below the root path
     cdef bint input_taken
     cdef bint head_out              # the head of an answer is in the output
+    cdef object switched            # what its connection has become by another protocol, a Stream say; None: nothing
     cdef dict environ               # what a WSGI application was given, for the observer; None unless it asks
     cdef object answer              # the response.Delivery it is the head of, for the observer; None without one
     cdef bint over                  # answered: nothing more may be written
@@ -53,6 +54,7 @@ cdef class Request:
     cdef int keep(self) except -1
     cdef bint kept(self, Py_ssize_t known) noexcept
     cdef int take_input(self) except -1
+    cdef int change(self, str protocol, object fields) except -1
     cdef str identify(self)
     cdef list values_of(self, int known)
     cdef str below(self)

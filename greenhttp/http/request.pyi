@@ -1,6 +1,7 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, final, overload
 
+from greenhttp.green.stream import Stream
 from greenhttp.http.body import Body
 from greenhttp.http.form import Form
 from greenhttp.http.origin import Origin
@@ -9,6 +10,7 @@ from greenhttp.http.values import Values
 from greenhttp.tls.agreed import TLSInfo
 from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
 from greenhttp.wire.proxy import Proxied
+from greenhttp.websockets.socket import WebSocket
 
 _T = TypeVar("_T")
 
@@ -71,5 +73,16 @@ class Request:
     def trace(self) -> Trace | None: ...
     @property
     def gone(self) -> bool: ...
+    def upgrade(self, protocol: str) -> Stream: ...
+    @property
+    def is_websocket(self) -> bool: ...
+    def websocket(
+        self,
+        *,
+        protocols: Iterable[str] = (),
+        origins: Iterable[str] | None = None,
+        on_message: Callable[[WebSocket, str | bytes], object] | None = None,
+        on_close: Callable[[WebSocket], object] | None = None,
+    ) -> WebSocket: ...
     def json(self, *, limit: int = 1048576) -> Any: ...
     def form(self, *, limit: int = 1048576) -> Form: ...

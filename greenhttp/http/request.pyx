@@ -7,13 +7,16 @@ from libc.stdint cimport int64_t
 from greenhttp.http.body cimport UNLIMITED, Body
 from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.service cimport naming
+from greenhttp.http.upgrade cimport change, offers
+from greenhttp.http.websocket cimport agreed
+from greenhttp.websockets.socket cimport WebSocket, open_socket
 from greenhttp.process.ids cimport new_id
 from greenhttp.wire.head cimport Framing, Head
 
 from json import JSONDecodeError, loads
 from urllib.parse import parse_qsl, unquote
 
-from greenhttp.errors import HTTPError
+from greenhttp.errors import HTTPError, ResponseError
 from greenhttp.http.trace import read_trace
 from greenhttp.http.values import Values
 from greenhttp.wire.names import KNOWN_NAMES
@@ -347,6 +350,64 @@ cdef class Request:
             raise HTTPError(self.made_form.status, self.made_form.text)
         return self.made_form
 
+    def upgrade(self, str protocol not None):
+        """Change the protocol of the connection, and have the Stream: 101 is the answer (RFC 9110 7.8).
+
+        Arguments:
+            protocol: a token that the client offers in Upgrade.
+
+        When the handler returns, what it has written is sent, and the connection ends; when it raises, the connection
+        is reset. `request_timeout` does not count any more, nor does the request need a place of `concurrency`.
+
+        Raises ResponseError if the client does not offer it, if the content of the request was not read, and once an
+        answer has begun.
+        """
+        self.known()
+        self.keep()
+        self.change(protocol, ())
+        return self.exchange.stream
+
+    @property
+    def is_websocket(self):
+        """Whether the client asks for a WebSocket (RFC 6455 4.1): `websocket` may still have to refuse it."""
+        return offers(self.known(), "websocket")
+
+    def websocket(self, *, protocols=(), origins=None, on_message=None, on_close=None):
+        """Open a WebSocket, and have it: 101 is the answer (RFC 6455 4.2).
+
+        Arguments:
+            protocols: sub-protocols that the application speaks, the one it likes best first. The first that the client
+                speaks as well is agreed on, if there is one.
+            origins: of whose pages browsers may open it, like `https://example.com`, beside those of this host: instead
+                of `websocket_origins`. `*`: of any.
+            on_message: called with the WebSocket and each message, one after the other, in a green thread of the pool.
+                The handler returns at once then, and an idle WebSocket needs no green thread.
+            on_close: called with the WebSocket when it is over.
+
+        Without these two, it is closed when the handler returns. It needs no place of `concurrency`, and
+        `request_timeout` does not count any more.
+
+        Raises HTTPError, which a handler lets pass: 426 if this is no request for a WebSocket, or for another version,
+        400 for a malformed one, 403 for a page of another origin, 503 beyond `websocket_connections`; ResponseError
+        once an answer has begun.
+        """
+        cdef WebSocket socket
+        self.known()
+        self.keep()
+        if self.over or self.head_out:
+            raise ResponseError("the request was answered, or its connection has changed its protocol already")
+        protocol, compression, fields = agreed(
+            self.exchange, self.head, self.body, f"{self.scheme}://{self.host}", protocols, origins
+        )
+        socket = open_socket(
+            self.exchange.service.websockets, self.exchange.stream, self.exchange, self, protocol, compression,
+            on_message, on_close,
+        )
+        self.change("websocket", fields)
+        self.switched = socket
+        socket.begin()
+        return socket
+
     def __repr__(self):
         return f"<Request {self.method} {self.target}>"
 
@@ -370,6 +431,16 @@ cdef class Request:
         if not self.input_taken:
             self.input_taken = True
             self.exchange.head_used(self.head)
+        return 0
+
+    cdef int change(self, str protocol, object fields) except -1:
+        """Change the protocol of its connection (RFC 9110 15.2.2), see `upgrade.change`; its head must be its own. From
+        then on there is no other answer, and what is said on the stream is for whoever has asked for this."""
+        if self.over or self.head_out or self.switched is not None:
+            raise ResponseError("the request was answered, or its connection has changed its protocol already")
+        change(self.exchange, self.head, self.body, protocol, fields)
+        self.head_out = True
+        self.switched = self.exchange.stream
         return 0
 
     cdef str identify(self):

@@ -101,6 +101,7 @@ cdef class Delivery(ResponseHead):
         self.request = request
         self.exchange = request.exchange
         self.service = request.exchange.service
+        self.left = 0
         return 0
 
     cdef int start(self, int64_t known) except -1:

@@ -8,6 +8,7 @@ from greenhttp.green.pool cimport Pool
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.origin cimport Origins
 from greenhttp.wire.head cimport Head
+from greenhttp.websockets.socket cimport Conversations
 
 cdef class Service:
     cdef readonly object settings
@@ -25,11 +26,13 @@ cdef class Service:
     cdef readonly Phase queued      # a head is complete, no green thread is free
     cdef readonly Phase running     # in the application
     cdef readonly Phase overdue     # in the application, and told that its time is up
+    cdef readonly Phase switched    # the connection speaks another protocol, in its handler or with none
     cdef readonly Phase flushing    # the answer is complete, the peer reads slowly
     cdef readonly Lingering draining    # the rest of a body is read and dropped
     cdef readonly Lingering lingering   # closed for writing, what still comes is dropped
     cdef readonly Phase body        # a green thread waits for content
     cdef readonly Phase writing     # a green thread waits for the peer to read
+    cdef readonly Conversations websockets
     cdef readonly tuple phases
 
     cdef readonly int64_t open_connections

@@ -39,6 +39,19 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return check
 
 
+def origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    for text in value:
+        if text not in ("*", "null") and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/@?#\s*]+", text, re.IGNORECASE):
+            raise ValueError(f"{text!r} is not an origin; give scheme and host, like https://example.com")
+    return tuple(text.lower() for text in value)
+
+
+def close_code(value: int) -> int:
+    if not (1000 <= value <= 1003 or 1007 <= value <= 1014 or 3000 <= value <= 4999):
+        raise ValueError(f"{value} may not be sent; give 1000 to 1003, 1007 to 1014 or 3000 to 4999")
+    return value
+
+
 def field_names(value: tuple[str, ...]) -> tuple[str, ...]:
     for name in value:
         if not TOKEN.fullmatch(name):

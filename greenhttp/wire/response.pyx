@@ -43,6 +43,7 @@ cdef enum:                      # what a field name means to the server
     LENGTH = 3
     CONNECTION = 4
     OURS = 5                    # the server says this itself
+    UPGRADE = 6                 # the same, but for 426, which must say what to change to
 
 cdef enum:
     SLOTS = 64                  # names remembered, each in the slot that its address gives, or in that one's neighbour
@@ -85,10 +86,12 @@ cdef inline int kind_of(const unsigned char* name, Py_ssize_t size) noexcept:
         if same(name, b"connection", 10):
             return CONNECTION
         return OURS if same(name, b"keep-alive", 10) else PLAIN
+    if size == 7 and same(name, b"upgrade", 7):
+        return UPGRADE
     if (
         (size == 17 and same(name, b"transfer-encoding", 17))
         or (size == 16 and same(name, b"proxy-connection", 16))
-        or (size == 7 and (same(name, b"upgrade", 7) or same(name, b"trailer", 7)))
+        or (size == 7 and same(name, b"trailer", 7))
         or (size == 2 and same(name, b"te", 2))
     ):
         return OURS
@@ -265,6 +268,11 @@ cdef class ResponseHead:
             return 0
         if kind == SERVER:
             self.has_server = True
+            return 0
+        if kind == UPGRADE and self.status == 426:
+            self.room(value_size + 64)
+            memcpy(self.data + self.size, b"Connection: Upgrade\r\n", 21)     # RFC 9110 7.8
+            self.size += 21
             return 0
         if kind == LENGTH:
             if not 1 <= value_size <= 18:

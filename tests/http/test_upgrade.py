@@ -1,0 +1,196 @@
+"""RFC 9110 7.8: a connection leaves HTTP for another protocol, and what holds for it from then on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from greenhttp.errors import ResponseError, StreamClosed
+
+ASK = b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c, Echo\r\n\r\n"
+SAID = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n"
+
+
+def echo(request: Any) -> None:
+    stream = request.upgrade("echo")
+    for line in stream:
+        stream.write(line)
+
+
+def test_what_comes_behind_the_head_belongs_to_the_new_protocol_and_the_end_is_a_regular_one(serve: Any) -> None:
+    client = serve(echo).connect().send(ASK + b"one\n").send(b"two\n").finish()
+    assert client.rest() == SAID + b"one\ntwo\n"
+
+
+def test_a_handler_that_returns_ends_the_connection_while_the_client_still_sends(serve: Any) -> None:
+    def once(request: Any) -> str:
+        request.upgrade("echo").write(b"bye")
+        return "this is no answer"
+
+    serving = serve(once)
+    client = serving.connect().send(ASK + b"x" * 100_000)
+    assert client.rest() == SAID + b"bye"
+    serving.until(lambda: serving.count("lingering") == 1)
+    client.close()
+    serving.until(lambda: serving.count("connections") == 0)
+
+
+def test_a_handler_that_raises_resets_and_is_logged(serve: Any, caplog: Any) -> None:
+    def broken(request: Any) -> None:
+        stream = request.upgrade("echo")
+        stream.flush()
+        stream.readline()
+        raise ZeroDivisionError
+
+    client = serve(broken).connect().send(ASK)
+    client.send(b"go\n")
+    assert client.was_reset()
+    gevent.sleep(0)
+    assert "GET /x: ZeroDivisionError in the application" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["finish", "reset"])
+def test_a_client_that_goes_is_no_error_of_the_application(serve: Any, caplog: Any, how: str) -> None:
+    def reads(request: Any) -> None:
+        request.upgrade("echo").readexactly(10)
+
+    caplog.set_level("INFO")
+    serving = serve(reads)
+    client = serving.connect().send(ASK + b"half")
+    serving.until(lambda: serving.count("switched") == 1)
+    getattr(client, how)()
+    serving.until(lambda: serving.count("connections") == 0)
+    serving.until(lambda: "GET /x: the client disconnected" in caplog.text)
+    assert "in the application" not in caplog.text
+
+
+def test_it_is_refused_before_anything_is_said(serve: Any) -> None:
+    reasons = []
+
+    def handler(request: Any) -> str:
+        with pytest.raises(ResponseError) as caught:
+            request.upgrade("echo")
+        reasons.append(str(caught.value))
+        return "as ever"
+
+    serving = serve(handler)
+    for head in (
+        ASK.replace(b"Echo", b"other"),
+        ASK.replace(b"Connection: Upgrade", b"X: y"),
+        ASK.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        ASK[:-2] + b"Content-Length: 3\r\n\r\nabc",
+    ):
+        assert serving.ask(head).content == b"as ever"
+    assert [reason[:18] for reason in reasons] == ["the client does no"] * 3 + ["the content of the"]
+
+
+def test_with_its_content_read_it_changes_and_only_once(serve: Any) -> None:
+    seen = []
+
+    def handler(request: Any) -> None:
+        assert request.body.read() == b"abc"
+        stream = request.upgrade("echo")
+        with pytest.raises(ResponseError):
+            request.upgrade("echo")
+        seen.append(stream.readline())
+
+    client = serve(handler).connect().send(ASK[:-2] + b"Content-Length: 3\r\n\r\nabcmore\n")
+    assert client.rest() == SAID
+    assert seen == [b"more\n"]
+
+
+def test_it_gives_its_place_to_the_next_request_and_has_no_request_timeout(serve: Any) -> None:
+    arrived, go = Event(), Event()
+
+    def handler(request: Any) -> str:
+        if request.path == "/x":
+            stream = request.upgrade("echo")
+            arrived.set()
+            stream.readline()
+            stream.write(b"still here")
+        else:
+            assert request.path == "/other"
+            go.wait()
+        return "other"
+
+    serving = serve(handler, concurrency=1, queue=10, request_timeout=0.05)
+    client = serving.connect().send(ASK)
+    assert arrived.wait(10)
+    assert serving.count("pool_away") == 1
+    other = serving.connect().send(b"GET /other HTTP/1.1\r\nHost: x\r\n\r\n")
+    serving.until(lambda: serving.count("running") == 1)
+    go.set()
+    assert other.answer().content == b"other"
+    gevent.sleep(0.2)  # far beyond request_timeout
+    assert client.send(b"\n").rest() == SAID + b"still here"
+    client.close()
+    serving.until(lambda: serving.count("pool_away") == 0)
+    assert serving.ask(b"GET /other HTTP/1.1\r\nHost: x\r\n\r\n").content == b"other"
+
+
+def test_a_request_that_waits_for_the_place_has_it_at_once(serve: Any) -> None:
+    go = Event()
+
+    def handler(request: Any) -> str:
+        if request.path == "/x":
+            go.wait()
+            request.upgrade("echo").readline()
+        return "other"
+
+    serving = serve(handler, concurrency=1, queue=10)
+    serving.connect().send(ASK)
+    serving.until(lambda: serving.count("running") == 1)
+    other = serving.connect().send(b"GET /other HTTP/1.1\r\nHost: x\r\n\r\n")
+    serving.until(lambda: serving.count("queued") == 1)
+    go.set()
+    assert other.answer().content == b"other"
+
+
+def test_a_green_thread_left_behind_sends_nothing_any_more(serve: Any) -> None:
+    go, caught = Event(), []
+
+    def handler(request: Any) -> None:
+        stream = request.upgrade("echo")
+
+        def later() -> None:
+            go.wait()
+            try:
+                stream.write(b"late")
+            except StreamClosed as error:
+                caught.append(error)
+
+        gevent.spawn(later)
+        stream.write(b"done")
+
+    serving = serve(handler)
+    client = serving.connect().send(ASK)
+    assert client.rest() == SAID + b"done"
+    go.set()
+    client.close()
+    serving.until(lambda: caught)
+
+
+def test_a_stop_waits_for_it_then_cuts_it_and_says_so(serve: Any, caplog: Any) -> None:
+    def native(request: Any) -> None:
+        request.upgrade("echo").readline()
+
+    serving = serve(native)
+    client = serving.connect().send(ASK)
+    serving.until(lambda: serving.count("switched") == 1)
+    assert not serving.server.stop(timeout=0.05)
+    assert "1 request cut: not finished within 0.05 s" in caplog.text
+    assert "GET /x: running, waiting for its client to send, at " in caplog.text
+    assert client.was_reset()
+
+
+def test_the_access_log_has_one_line_with_101(serve: Any, tmp_path: Any) -> None:
+    path = tmp_path / "access.log"
+    serving = serve(echo, access_logfile=str(path), access_log_format="%(r)s %(s)s")
+    serving.connect().send(ASK).finish().rest()
+    serving.connect().send(ASK).reset()
+    serving.until(lambda: serving.count("connections") == 0)
+    serving.server.stop()
+    assert path.read_text() == "GET /x HTTP/1.1 101\n" * 2
