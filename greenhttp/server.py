@@ -415,11 +415,16 @@ class Server:
         for connection in self._connections(service):
             connection.retire()
         if isinstance(service, Service) and service.switched.members():
-            empty.wait(max(0.0, min(until, patience) - time.monotonic()))
+            self._wait(empty, min(until, patience))
             for connection in service.switched.members():
                 if isinstance(connection, Connection):
                     connection.dismiss()
-        return bool(empty.wait(max(0.0, until - time.monotonic())))
+        return self._wait(empty, until)
+
+    @staticmethod
+    def _wait(empty: Event, until: float) -> bool:
+        left = until - time.monotonic()
+        return bool(empty.wait(max(left, 0.001) if left > 0 else 0))  # libuv knows no shorter time, and gevent warns
 
     def _see_off(self, service: Service, until: float, empty: Event) -> None:
         """Close idle connections and WebSockets, the longest idle first, in steps until then.

@@ -53,6 +53,18 @@ class StreamSettings(TypedDict, total=False):
     allow_headers: Texts
     gather_chunked: int | str  # bytes
     allow_methods: Texts
+    websocket_connections: int | str | None  # WebSockets
+    websocket_max_frame: int | str  # bytes
+    websocket_max_message: int | str  # bytes
+    websocket_ping_interval: float | str  # seconds
+    websocket_ping_timeout: float | str  # seconds
+    websocket_compression: str
+    websocket_origins: Texts
+    websocket_close_code: int | str
+    websocket_close_timeout: float | str  # seconds
+    websocket_drain_timeout: float | str  # seconds
+    websocket_slow: str
+    websocket_backlog: int | str  # bytes
     certfile: str | list[str] | tuple[str, ...] | Off
     keyfile: str | list[str] | tuple[str, ...] | Off
     keyfile_password: str | Off

@@ -435,12 +435,17 @@ cdef class WebSocket(Job):
             self.answer_close()
         elif self.state == State.OPEN:
             self.shared.noise("refusals", f"{self.who()}: closed with {codec.code}: {codec.reason}")
-            self.part(codec.code, codec.reason)
-            if self.state == State.PARTING:
-                self.state = State.DROPPING
+            self.say(codec.code, codec.reason)
+            if self.state == State.OPEN:
+                return self.lost("output was lost", True)
+            self.state = State.DROPPING
+            self.no_more()
+            if self.phase is not self.shared.choked:
                 self.push()
         else:
-            self.state = State.DROPPING
+            self.state = State.DONE             # our close frame is out, and there is nothing to wait for
+            if self.phase is not self.shared.choked:
+                self.push()
         return 0
 
     cdef int keep(self, object message) except -1:
