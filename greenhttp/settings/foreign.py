@@ -197,7 +197,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign(("--asgi-loop",), IGNORED, "ASGI is not supported"),
     Foreign(("--asgi-lifespan",), IGNORED, "ASGI is not supported"),
     Foreign(("--asgi-disconnect-grace-period",), IGNORED, "ASGI is not supported"),
-    Foreign(("--websocket-max-message-size",), IGNORED, "WebSocket is not supported"),
     Foreign(("--http-parser",), IGNORED, "there is only one parser"),
     Foreign(("--dirty-apps", "--dirty-app"), REFUSED, _DIRTY),
     Foreign(("--dirty-workers",), REFUSED, _DIRTY),
