@@ -1,6 +1,7 @@
 """Clients that people use, against the command: WebSockets plain and over TLS, compressed and not.
 
-What each client offers decides whether messages are compressed: `takeover` servers agree to whatever is offered.
+What each client offers decides whether messages are compressed: `takeover` servers agree to whatever is offered. A close
+frame that answers a client's has its code and no reason (RFC 6455 5.5.1), so those that begin to close hear of no reason.
 """
 
 from __future__ import annotations
@@ -129,16 +130,16 @@ def test_websockets_is_pinged(dial: Any) -> None:
             assert ws.recv(TIMEOUT) == str(number)
 
 
-@pytest.mark.parametrize("code", CODES)
-def test_websockets_close_codes(dial: Any, server: Server, code: int) -> None:
-    with dial("/closing") as ws, pytest.raises(ConnectionClosed) as caught:
-        ws.send(f"{code} because, grüß dich")
-        ws.recv(TIMEOUT)
-    assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (code, "because, grüß dich")
-    assert caught.value.rcvd_then_sent
-    with dial("/listening?key=code") as ws:
-        ws.close(code, "grüß dich")
-    assert server.end("code") == f"{code} grüß dich"
+def test_websockets_close_codes(dial: Any, server: Server) -> None:
+    for code in CODES:
+        with dial("/closing") as ws, pytest.raises(ConnectionClosed) as caught:
+            ws.send(f"{code} because, grüß dich")
+            ws.recv(TIMEOUT)
+        assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (code, "because, grüß dich")
+        assert caught.value.rcvd_then_sent
+        with dial("/listening?key=code") as ws:
+            ws.close(code, "grüß dich")
+        assert server.end("code") == f"{code} grüß dich"
 
 
 def test_websockets_sub_protocols(dial: Any) -> None:
@@ -215,18 +216,18 @@ def test_websocket_client(classic: Any) -> None:
     ws.ping("are you there")
     assert ws.recv_data(control_frame=True) == (websocket.ABNF.OPCODE_PONG, b"are you there")
     ws.send_close(4001, b"bye")
-    assert ws.recv_data(control_frame=True) == (websocket.ABNF.OPCODE_CLOSE, (4001).to_bytes(2, "big") + b"bye")
+    assert ws.recv_data(control_frame=True) == (websocket.ABNF.OPCODE_CLOSE, (4001).to_bytes(2, "big"))
     assert ws.sock.recv(1) == b""  # the server closes TCP first
     ws.shutdown()
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1012, 4999])
-def test_websocket_client_close_codes(classic: Any, code: int) -> None:
-    ws = classic("/closing")
-    ws.send(f"{code} because")
-    opcode, data = ws.recv_data(control_frame=True)
-    assert (opcode, data) == (websocket.ABNF.OPCODE_CLOSE, code.to_bytes(2, "big") + b"because")
-    ws.close()
+def test_websocket_client_close_codes(classic: Any) -> None:
+    for code in CODES:
+        ws = classic("/closing")
+        ws.send(f"{code} because")
+        opcode, data = ws.recv_data(control_frame=True)
+        assert (opcode, data) == (websocket.ABNF.OPCODE_CLOSE, code.to_bytes(2, "big") + b"because")
+        ws.close()
 
 
 def test_websocket_client_of_another_origin(classic: Any) -> None:
@@ -290,7 +291,7 @@ def test_node(server: Server) -> None:
         env={"PATH": "/usr/bin:/bin:/usr/local/bin", "NODE_EXTRA_CA_CERTS": server.authority},
     )  # fmt: skip
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
-        ["chat.v1", True, MIB, True], [4001, "bye", True], [1012, "because", True],
+        ["chat.v1", True, MIB, True], [4001, "", True], [1012, "because", True],
     ], done.stderr  # fmt: skip
 
 
@@ -317,7 +318,7 @@ def test_curl(server: Server) -> None:
     ("fields", "status"),
     [
         ({}, "426"),
-        (UPGRADE, "400"),
+        ({**UPGRADE, "Sec-WebSocket-Version": "13"}, "400"),
         ({**UPGRADE, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}, "426"),
         ({"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMAAABkAAQC"}, "426"),
     ],
@@ -373,7 +374,7 @@ def test_chromium(server: Server, browser: Browser) -> None:
     page = browser.open(server.place)
     heard = page.run(CONVERSATION % server.ws)
     extensions = heard.pop("extensions")
-    assert heard == {"protocol": "chat.v1", "code": 3001, "reason": "grüß dich", "wasClean": True, "same": True}
+    assert heard == {"protocol": "chat.v1", "code": 3001, "reason": "", "wasClean": True, "same": True}
     assert extensions.startswith("permessage-deflate") or not extensions
     assert page.errors == []
 
@@ -400,11 +401,11 @@ def test_chromium_from_another_site_is_refused(server: Server, browser: Browser)
 
 
 @needs_browser
-def test_chromium_leaves_the_page(server: Server, browser: Browser) -> None:
+def test_chromium_closes_the_page(server: Server, browser: Browser) -> None:
     page: Page = browser.open(server.place)
     opened = "new Promise(done => { window.ws = new WebSocket('%s/listening?key=left'); ws.onopen = () => done(true) })"
     assert page.run(opened % server.ws)
-    page.go("about:blank")
+    page.ask("Page.close")
     assert server.end("left") == "1001 "
 
 
