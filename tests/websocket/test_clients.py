@@ -1,7 +1,7 @@
 """Clients that people use, against the command: WebSockets plain and over TLS, compressed and not.
 
-What each client offers decides whether messages are compressed: `takeover` servers agree to whatever is offered. A close
-frame that answers a client's has its code and no reason (RFC 6455 5.5.1), so those that begin to close hear of no reason.
+What each client offers decides whether messages are compressed: `takeover` servers agree to whatever is offered. A
+close frame that answers a client's has its code and no reason (RFC 6455 5.5.1): who closes first hears of none.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def test_websocket_client_close_codes(classic: Any) -> None:
         ws.send(f"{code} because")
         opcode, data = ws.recv_data(control_frame=True)
         assert (opcode, data) == (websocket.ABNF.OPCODE_CLOSE, code.to_bytes(2, "big") + b"because")
-        ws.close()
+        ws.shutdown()
 
 
 def test_websocket_client_of_another_origin(classic: Any) -> None:
