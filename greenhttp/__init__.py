@@ -90,9 +90,9 @@ if TYPE_CHECKING:
     from greenhttp.green.stream import Stream
     from greenhttp.green.transport import connect
     from greenhttp.hosting.handler import Response
+    from greenhttp.hosting.websocket import websocket
     from greenhttp.http.event_text import Event
     from greenhttp.http.events import EventStream
-    from greenhttp.hosting.websocket import websocket
     from greenhttp.http.form import Form, Upload
     from greenhttp.http.request import Headers, Request
     from greenhttp.http.trace import Trace

@@ -8,7 +8,6 @@ from typing_extensions import Self, disjoint_base
 from greenhttp.green.deadline import Phase
 from greenhttp.green.pool import Job, Pool
 
-
 class State(IntEnum):
     OPEN = 0
     PARTING = 1
