@@ -281,12 +281,6 @@ class _Serving(Server):
     def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         """What the application makes of the environ as the front says it should begin."""
         front = self.front
-        if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
-            what = f"{environ['REQUEST_METHOD']} {environ['RAW_URI'].partition('?')[0]}"
-            why = "refused with 501: WebSocket is not supported yet"
-            self._noise("refusals", f"{_client()}{what}: {why}", "warning")
-            start_response("501 Not Implemented", [("Content-Type", "text/plain")])
-            return [b"There is no WebSocket here yet; use long polling.\n"]
         whole = front.get_environ()
         if environ["wsgi.url_scheme"] == "https":  # says a proxy that may, forwarded_allow_ips
             whole["wsgi.url_scheme"] = "https"

@@ -28,6 +28,7 @@ import sys
 from greenhttp import __version__
 from greenhttp.hosting.errors import Errors
 from greenhttp.hosting.mod_ssl import variables
+from greenhttp.hosting.offers import offer
 from greenhttp.wire.names import KNOWN_NAMES
 
 
@@ -301,6 +302,8 @@ cdef dict make_environ(Request request):
             tell_proxied(environ, request.exchange.stream.proxied)
     elif request.outside:
         environ[K_SCRIPT] = ""
+    if head.has_connection_upgrade:
+        offer(environ, request)
     return environ
 
 

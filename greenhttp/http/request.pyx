@@ -4,6 +4,7 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
+from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.body cimport UNLIMITED, Body
 from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.service cimport naming
@@ -25,6 +26,7 @@ from greenhttp.wire.names import KNOWN_NAMES
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject* o)
 
+cdef str HANDED_OVER = "a socket that was handed over"
 cdef int TRACEPARENT = KNOWN_NAMES.index("traceparent")
 cdef int TRACESTATE = KNOWN_NAMES.index("tracestate")
 
@@ -492,3 +494,27 @@ cdef Request new_request(Exchange exchange, Head head, Body body, Entrance base)
     request.method = head.method
     request.base = base
     return request
+
+
+def hand_over(Request request not None):
+    """The connection of a request, without an answer to it: for whoever speaks a protocol of its own from here on, and
+    begins with the 101 itself. The server knows nothing of it any more, no time-out, no limit, no stop.
+
+    Returns a SocketStream, which has what came behind the request. Raises ResponseError where it cannot be, and then
+    nothing has happened; what earlier answers had to wait for may raise too.
+    """
+    cdef Exchange exchange = request.exchange
+    cdef SocketStream stream
+    if type(exchange.stream) is not SocketStream:
+        raise ResponseError("this connection has no socket that could be handed over")
+    request.keep()
+    exchange.flush()                        # answers to earlier requests, which may wait
+    if request.over or request.head_out or request.switched is not None:
+        raise ResponseError("the request was answered, or its connection has changed its protocol already")
+    if not request.body.done or request.body.expecting:
+        raise ResponseError("the content of the request must be read to its end before the protocol changes")
+    exchange.switch(None, request.head, request.body)
+    request.head_out = True
+    request.switched = HANDED_OVER
+    stream = exchange.surrender()
+    return stream
