@@ -96,6 +96,7 @@ def test_flask_sock(server, sock_client):
         ws.close()
         until(f"{url}/ended", "echo")
         ws = sock_client(f"{url}/three")
+        ws.send("begin")
         assert [ws.receive(TIMEOUT) for _ in range(3)] == ["0", "1", "2"]
         with pytest.raises(ConnectionClosed) as closed:
             ws.receive(TIMEOUT)

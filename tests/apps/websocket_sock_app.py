@@ -20,6 +20,7 @@ def echo(ws):
 
 @sock.route("/three")
 def three(ws):
+    ws.receive()  # simple-websocket's client does not look at what comes together with the 101
     for number in range(3):
         ws.send(f"{number}")
     ws.close(4001, "that was all")
