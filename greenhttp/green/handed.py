@@ -8,8 +8,8 @@ were received before it was handed over, or decrypted, as any others. It belongs
 it, and the connection ends with it.
 """
 
+import _socket
 import os
-import socket as constants
 from weakref import WeakSet
 
 import gevent
@@ -45,7 +45,7 @@ class HandedSocket(socket.socket):  # type: ignore[misc]  # gevent has no types
 
     def setsockopt(self, level: int, *option: object) -> None:
         """As of a socket; for a connection that is carried, options of TCP are as the server has set them."""
-        if self.peer is None or level != constants.IPPROTO_TCP:
+        if self.peer is None or level != _socket.IPPROTO_TCP:
             super().setsockopt(level, *option)
 
 
@@ -56,17 +56,20 @@ def still_open() -> int:
 
 def socket_of(stream: SocketStream) -> HandedSocket:
     """The socket for a connection that nothing else uses; `stream` is used up."""
-    direct = os.dup(stream.fileno())
+    copy = os.dup(stream.fileno())
     if stream.tls is None and not stream.buffered:
         stream.close()
-        return HandedSocket(direct)
-    with constants.socket(fileno=direct) as plain:
+        return HandedSocket(copy)
+    plain = _socket.socket(fileno=copy)  # the C class: a socket of gevent's would bring watchers
+    try:
         return carried(stream, plain.getsockname())
+    finally:
+        plain.close()
 
 
 def carried(stream: Stream, name: tuple[object, ...] | str) -> HandedSocket:
     """A socket whose bytes are those of `stream`. `name`: its address on this side."""
-    ours, theirs = constants.socketpair()
+    ours, theirs = _socket.socketpair()
     sock = HandedSocket(theirs.detach())
     sock.peer, sock.name = stream.peer, name
     carrier = _Carrier(stream, socket.socket(fileno=ours.detach()))
@@ -88,7 +91,7 @@ class _Carrier:
         try:
             while data := self.stream.read_some(PIECE):
                 self.end.sendall(data)
-            self.end.shutdown(constants.SHUT_WR)
+            self.end.shutdown(_socket.SHUT_WR)
             self.finish(self.half)
         except OSError:  # one side has gone; the other one learns it from this
             self.give_up()

@@ -9,9 +9,12 @@ None of them is anything before it is used: an application that uses none is ans
 and raise what it ignores.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+from greenhttp.errors import StreamClosed
 from greenhttp.green.handed import HandedSocket, socket_of
+from greenhttp.hosting.gevents import WebSocket
 from greenhttp.http.request import Request, hand_over
 
 __all__ = ["OfferedSocket", "offer"]
@@ -32,10 +35,15 @@ class OfferedSocket:
 
     def _taken(self) -> HandedSocket:
         if self._sock is None:
-            assert self._request is not None
+            if self._request is None:
+                raise StreamClosed("the request is over")
             self._sock = socket_of(hand_over(self._request))
             self._request = None
         return self._sock
+
+    def withdraw(self) -> None:
+        """The request is over: what was not used can no longer be."""
+        self._request = None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # whoever copies, inspects or pickles an environ does not use the socket
@@ -52,6 +60,28 @@ class OfferedSocket:
         return "<the socket of this request, not used>" if self._sock is None else repr(self._sock)
 
 
-def offer(environ: dict[str, Any], request: Request) -> None:
-    """Put into the environ of a request with an Upgrade what it may be used by."""
-    environ["gunicorn.socket"] = OfferedSocket(request)
+def offer(environ: dict[str, Any], request: Request, allowed: tuple[str, ...]) -> Callable[[], None] | None:
+    """Put into the environ of a request with an Upgrade what it may be used by.
+
+    Arguments:
+        allowed: `allow_upgrades`.
+
+    Returns what is to be called when the request is over; None if nothing is offered.
+    """
+    offered = {token.strip(" \t").lower() for token in environ.get("HTTP_UPGRADE", "").split(",")}
+    others = not offered.isdisjoint(name.lower() for name in allowed)
+    if others:
+        environ["greenhttp.upgrade"] = request.upgrade
+    elif "websocket" not in offered:
+        return None
+    sock = environ["gunicorn.socket"] = OfferedSocket(request)
+    if "websocket" not in offered:
+        return sock.withdraw
+    ws = environ["wsgi.websocket"] = WebSocket(environ, request)
+    environ["wsgi.websocket_version"] = ws.version
+
+    def withdraw() -> None:
+        sock.withdraw()
+        ws.withdraw()
+
+    return withdraw

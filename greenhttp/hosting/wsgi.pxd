@@ -8,7 +8,7 @@ cdef class WSGIDelivery(Delivery):
     cdef object write(self, object data)
 
 cdef class Ending:
-    cdef object closer, after
+    cdef object closer, after, withdraw
     cdef WSGIDelivery response
 
 cdef class WSGI(App):
@@ -19,4 +19,4 @@ cdef class WSGI(App):
     cdef readonly object errors     # what `wsgi.errors` is
 
     cdef int call(self, dict environ, WSGIDelivery response) except -1
-    cdef int call_between(self, dict environ, WSGIDelivery response) except -1
+    cdef int call_between(self, dict environ, WSGIDelivery response, object withdraw) except -1

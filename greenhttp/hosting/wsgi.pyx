@@ -302,8 +302,6 @@ cdef dict make_environ(Request request):
             tell_proxied(environ, request.exchange.stream.proxied)
     elif request.outside:
         environ[K_SCRIPT] = ""
-    if head.has_connection_upgrade:
-        offer(environ, request)
     return environ
 
 
@@ -405,6 +403,8 @@ cdef class WSGIDelivery(Delivery):
         """Send `data` at once; for applications older than iterables (PEP 3333)."""
         if type(data) is not bytes:
             data = bytes_of(data)               # before the head is out, if it is none
+        if self.request.switched is not None:
+            return                              # as what is returned: it reaches nobody
         if not self.request.head_out:
             self.start(-1)
         self.piece(data)
@@ -426,7 +426,12 @@ cdef class Ending:
             if self.closer is not None:
                 self.closer.close()
         finally:
-            if response.request.head_out:
+            if self.withdraw is not None:
+                self.withdraw()
+                self.withdraw = None            # it has the environ, and this may live until the next request
+            if self.after is None:
+                pass
+            elif response.request.head_out:
                 self.after(response.status, response.sent, response.data[:response.size])
             else:
                 self.after(0, 0, b"")
@@ -490,18 +495,21 @@ cdef class WSGI(App):
     cdef Delivery respond(self, Request request):
         cdef WSGIDelivery response = <WSGIDelivery>take_spare(self)
         cdef dict environ
+        cdef object withdraw = None
         if response is None:
             response = WSGIDelivery.__new__(WSGIDelivery)
         response.called = False
         response.bind(request)
         environ = make_environ(request)
+        if request.head.has_connection_upgrade:
+            withdraw = offer(environ, request, self.settings.allow_upgrades)
         request.take_input()
         if self.keeps_environ:
             request.environ = environ
-        if self.hooks is None:
+        if self.hooks is None and withdraw is None:
             self.call(environ, response)
         else:
-            self.call_between(environ, response)
+            self.call_between(environ, response, withdraw)
         return response
 
     cdef inline int call(self, dict environ, WSGIDelivery response) except -1:
@@ -521,10 +529,12 @@ cdef class WSGI(App):
         response.content = result
         return 0
 
-    cdef int call_between(self, dict environ, WSGIDelivery response) except -1:
-        """Call the application between what `hooks` has to do before, and after the answer."""
+    cdef int call_between(self, dict environ, WSGIDelivery response, object withdraw) except -1:
+        """Call the application between what `hooks` has to do before, and after the answer; then `withdraw` is called,
+        unless it is None."""
         cdef Ending ending = Ending.__new__(Ending)
-        ending.after = self.hooks(environ)
+        ending.withdraw = withdraw
+        ending.after = None if self.hooks is None else self.hooks(environ)
         ending.response = response
         try:
             self.call(environ, response)

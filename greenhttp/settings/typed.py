@@ -53,6 +53,7 @@ class StreamSettings(TypedDict, total=False):
     allow_headers: Texts
     gather_chunked: int | str  # bytes
     allow_methods: Texts
+    allow_upgrades: Texts
     certfile: str | list[str] | tuple[str, ...] | Off
     keyfile: str | list[str] | tuple[str, ...] | Off
     keyfile_password: str | Off
