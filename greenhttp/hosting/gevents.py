@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from greenhttp.errors import WebSocketClosed
+from greenhttp.errors import HTTPError, WebSocketClosed
 from greenhttp.http.request import Request
 
 __all__ = ["Client", "Handler", "WebSocket"]
@@ -76,6 +76,7 @@ class WebSocket:
     Attributes:
         environ: of the request.
         closed: whether it is over, or is being closed by this side.
+        refusal: the HTTPError that is the answer, if the client may not have it.
         handler: the server, the environ and the client's address; see Handler.
     """
 
@@ -90,6 +91,7 @@ class WebSocket:
         self.environ = environ
         self.closed = False
         self.handler: Any = Handler(server, environ, self)
+        self.refusal: HTTPError | None = None
         self._request: Request | None = request
         self._socket: Any = None
         self._listed = False
@@ -99,7 +101,11 @@ class WebSocket:
         if self._socket is None:
             if self._request is None:
                 self._refuse(DEAD)
-            self._socket = self._request.websocket(protocols=protocols)
+            try:
+                self._socket = self._request.websocket(protocols=protocols)
+            except HTTPError as error:
+                self.refusal, self._request, self.closed = error, None, True
+                self._refuse(f"refused with {error}")
             self._request = None
             self.handler.server.clients[self.handler.client_address] = Client(self.handler.client_address, self)
             self._listed = True

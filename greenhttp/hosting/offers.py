@@ -9,10 +9,9 @@ None of them is anything before it is used: an application that uses none is ans
 and raise what it ignores.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-from greenhttp.errors import StreamClosed
+from greenhttp.errors import HTTPError, StreamClosed
 from greenhttp.green.handed import HandedSocket, socket_of
 from greenhttp.hosting.gevents import WebSocket
 from greenhttp.http.request import Request, hand_over
@@ -60,14 +59,29 @@ class OfferedSocket:
         return "<the socket of this request, not used>" if self._sock is None else repr(self._sock)
 
 
-def offer(environ: dict[str, Any], request: Request, allowed: tuple[str, ...]) -> Callable[[], None] | None:
-    """Put into the environ of a request with an Upgrade what it may be used by.
+class Offers:
+    """What one request is offered."""
 
-    Arguments:
-        allowed: `allow_upgrades`.
+    __slots__ = "_sock", "_ws"
 
-    Returns what is to be called when the request is over; None if nothing is offered.
-    """
+    def __init__(self, sock: OfferedSocket, ws: WebSocket | None) -> None:
+        self._sock = sock
+        self._ws = ws
+
+    @property
+    def refusal(self) -> HTTPError | None:
+        """The answer to a request for a WebSocket that the application wanted to open, and may not."""
+        return None if self._ws is None else self._ws.refusal
+
+    def withdraw(self) -> None:
+        """The request is over."""
+        self._sock.withdraw()
+        if self._ws is not None:
+            self._ws.withdraw()
+
+
+def offer(environ: dict[str, Any], request: Request, allowed: tuple[str, ...]) -> Offers | None:
+    """Put into the environ of a request with an Upgrade what it may be used by. `allowed`: `allow_upgrades`."""
     offered = {token.strip(" \t").lower() for token in environ.get("HTTP_UPGRADE", "").split(",")}
     others = not offered.isdisjoint(name.lower() for name in allowed)
     if others:
@@ -76,12 +90,7 @@ def offer(environ: dict[str, Any], request: Request, allowed: tuple[str, ...]) -
         return None
     sock = environ["gunicorn.socket"] = OfferedSocket(request)
     if "websocket" not in offered:
-        return sock.withdraw
+        return Offers(sock, None)
     ws = environ["wsgi.websocket"] = WebSocket(environ, request)
     environ["wsgi.websocket_version"] = ws.version
-
-    def withdraw() -> None:
-        sock.withdraw()
-        ws.withdraw()
-
-    return withdraw
+    return Offers(sock, ws)

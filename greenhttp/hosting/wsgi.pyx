@@ -24,6 +24,7 @@ from greenhttp.wire.head cimport Field, Form, Framing, Head
 from greenhttp.wire.proxy cimport Proxied
 
 import sys
+from http import HTTPStatus
 
 from greenhttp import __version__
 from greenhttp.hosting.errors import Errors
@@ -426,9 +427,9 @@ cdef class Ending:
             if self.closer is not None:
                 self.closer.close()
         finally:
-            if self.withdraw is not None:
-                self.withdraw()
-                self.withdraw = None            # it has the environ, and this may live until the next request
+            if self.offers is not None:
+                self.offers.withdraw()
+                self.offers = None              # they have the environ, and this may live until the next request
             if self.after is None:
                 pass
             elif response.request.head_out:
@@ -495,21 +496,21 @@ cdef class WSGI(App):
     cdef Delivery respond(self, Request request):
         cdef WSGIDelivery response = <WSGIDelivery>take_spare(self)
         cdef dict environ
-        cdef object withdraw = None
+        cdef object offers = None
         if response is None:
             response = WSGIDelivery.__new__(WSGIDelivery)
         response.called = False
         response.bind(request)
         environ = make_environ(request)
         if request.head.has_connection_upgrade:
-            withdraw = offer(environ, request, self.settings.allow_upgrades)
+            offers = offer(environ, request, self.settings.allow_upgrades)
         request.take_input()
         if self.keeps_environ:
             request.environ = environ
-        if self.hooks is None and withdraw is None:
+        if self.hooks is None and offers is None:
             self.call(environ, response)
         else:
-            self.call_between(environ, response, withdraw)
+            self.call_between(environ, response, offers)
         return response
 
     cdef inline int call(self, dict environ, WSGIDelivery response) except -1:
@@ -529,20 +530,39 @@ cdef class WSGI(App):
         response.content = result
         return 0
 
-    cdef int call_between(self, dict environ, WSGIDelivery response, object withdraw) except -1:
-        """Call the application between what `hooks` has to do before, and after the answer; then `withdraw` is called,
-        unless it is None."""
+    cdef int call_between(self, dict environ, WSGIDelivery response, object offers) except -1:
+        """Call the application between what `hooks` has to do before, and after the answer. `offers`: what the request
+        was offered (hosting.offers), or None."""
         cdef Ending ending = Ending.__new__(Ending)
-        ending.withdraw = withdraw
+        ending.offers = offers
         ending.after = None if self.hooks is None else self.hooks(environ)
         ending.response = response
         try:
             self.call(environ, response)
         except BaseException:
-            ending.closer = response.closer
-            response.closer = None
-            ending.close()
-            raise
+            if not self.turned_away(offers, response):
+                ending.closer = response.closer
+                response.closer = None
+                ending.close()
+                raise
+        else:
+            self.turned_away(offers, response)
         ending.closer = response.closer
         response.closer = ending
         return 0
+
+    cdef bint turned_away(self, object offers, WSGIDelivery response) except -1:
+        """Whether the application has wanted a WebSocket that its client may not have: then that is the answer,
+        whatever the application makes of it."""
+        cdef Request request = response.request
+        cdef object error = None if offers is None else offers.refusal
+        if error is None or request.head_out:
+            return False
+        status = HTTPStatus(error.status)
+        request.exchange.service.noise(
+            "refusals", f"{request.describe()}: refused with {status:d}: {error.text or status.phrase}"
+        )
+        response.called = False
+        response(f"{status:d} {status.phrase}", [("Content-Type", "text/plain; charset=utf-8"), *error.headers])
+        response.content = [f"{error.text or status.phrase}\n".encode()]
+        return True
