@@ -27,6 +27,7 @@ from greenhttp.green import nap, running_loop
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.arrival import Arrival
 from greenhttp.green.deadline import Sweep
+from greenhttp.green.handed import still_open
 from greenhttp.green.listener import Listener, bound_name, close_listener, family_of, listen
 from greenhttp.green.loop import choose
 from greenhttp.green.spawn import SpawnDoor, SpawnedJob, Spawner
@@ -379,6 +380,9 @@ class Server:
             self._noise.end()
             if not finished:
                 self._cut(service, wait, interrupted)
+            if taken := still_open():
+                self._report("info", f"{taken} connections whose sockets applications have taken are still open; they end"
+                                     " with the process, or by whoever has them")  # fmt: skip
             sweep.stop()
             if isinstance(service, Service):
                 service.stop()

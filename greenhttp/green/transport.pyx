@@ -409,6 +409,26 @@ cdef class SocketStream(Stream):
         """Whether something has come, or the end, that was not taken."""
         return greenhttp_heard(self.fd)
 
+    cdef SocketStream moved(self):
+        """The same connection as another stream, which has what came and was not read; this one is closed from here on,
+        so that nothing that still uses it gets at the connection. All output has left, and nobody waits."""
+        cdef SocketStream other = SocketStream.__new__(SocketStream)    # first: it may run foreign code
+        if self.closed or self.lost or self.pinned or self.awaited() or self.pending():
+            raise StreamClosed("the stream is in use, or closed")
+        other.proxied = self.proxied
+        other.family = self.family
+        other.port = self.port
+        memcpy(other.address, self.address, sizeof(self.address))
+        other.accepted = self.accepted
+        other.at_end = self.at_end
+        other.inbuf, other.in_cap, other.in_pos, other.in_end = self.inbuf, self.in_cap, self.in_pos, self.in_end
+        self.inbuf = NULL
+        self.in_cap = self.in_pos = self.in_end = 0
+        other.layer, self.layer = self.layer, None
+        other.fd, self.fd = self.fd, -1
+        self.finish(False)
+        return other
+
     cdef bint left(self) except -1:
         # Two questions: bytes that came before a reset can still be read, and hide it from the second.
         return self.lost or self.gone() or self.in_end == self.in_pos and (

@@ -25,12 +25,14 @@ from greenhttp.wire.proxy cimport Proxied
 from greenhttp.wire.response cimport ResponseHead
 
 import sys
+from http import HTTPStatus
 
 from greenlet import getcurrent
 
 from greenhttp import __version__
 from greenhttp.hosting.errors import Errors
 from greenhttp.hosting.mod_ssl import variables
+from greenhttp.hosting.offers import offer
 from greenhttp.wire.names import KNOWN_NAMES
 
 
@@ -421,6 +423,8 @@ cdef class WSGIDelivery(Delivery):
         """Send `data` at once; for applications older than iterables (PEP 3333)."""
         if type(data) is not bytes:
             data = bytes_of(data)               # before the head is out, if it is none
+        if self.request.switched is not None:
+            return                              # as what is returned: it reaches nobody
         if not self.request.head_out:
             self.start(-1)
         self.piece(data)
@@ -442,7 +446,12 @@ cdef class Ending:
             if self.closer is not None:
                 self.closer.close()
         finally:
-            if response.request.head_out:
+            if self.offers is not None:
+                self.offers.withdraw()
+                self.offers = None              # they have the environ, and this may live until the next request
+            if self.after is None:
+                pass
+            elif response.request.head_out:
                 self.after(response.status, response.sent, response.data[:response.size])
             else:
                 self.after(0, 0, b"")
@@ -574,18 +583,21 @@ cdef class WSGI(App):
     cdef Delivery respond(self, Request request):
         cdef WSGIDelivery response = <WSGIDelivery>take_spare(self)
         cdef dict environ
+        cdef object offers = None
         if response is None:
             response = WSGIDelivery.__new__(WSGIDelivery)
         response.called = False
         response.bind(request)
         environ = make_environ(request)
+        if request.head.has_connection_upgrade:
+            offers = offer(environ, request, self.settings.allow_upgrades)
         request.take_input()
         if self.keeps_environ:
             request.environ = environ
-        if self.hooks is None:
+        if self.hooks is None and offers is None:
             self.call(environ, response)
         else:
-            self.call_between(environ, response)
+            self.call_between(environ, response, offers)
         return response
 
     cdef inline int call(self, dict environ, WSGIDelivery response) except -1:
@@ -605,18 +617,39 @@ cdef class WSGI(App):
         response.content = result
         return 0
 
-    cdef int call_between(self, dict environ, WSGIDelivery response) except -1:
-        """Call the application between what `hooks` has to do before, and after the answer."""
+    cdef int call_between(self, dict environ, WSGIDelivery response, object offers) except -1:
+        """Call the application between what `hooks` has to do before, and after the answer. `offers`: what the request
+        was offered (hosting.offers), or None."""
         cdef Ending ending = Ending.__new__(Ending)
-        ending.after = self.hooks(environ)
+        ending.offers = offers
+        ending.after = None if self.hooks is None else self.hooks(environ)
         ending.response = response
         try:
             self.call(environ, response)
         except BaseException:
-            ending.closer = response.closer
-            response.closer = None
-            ending.close()
-            raise
+            if not self.turned_away(offers, response):
+                ending.closer = response.closer
+                response.closer = None
+                ending.close()
+                raise
+        else:
+            self.turned_away(offers, response)
         ending.closer = response.closer
         response.closer = ending
         return 0
+
+    cdef bint turned_away(self, object offers, WSGIDelivery response) except -1:
+        """Whether the application has wanted a WebSocket that its client may not have: then that is the answer,
+        whatever the application makes of it."""
+        cdef Request request = response.request
+        cdef object error = None if offers is None else offers.refusal
+        if error is None or request.head_out:
+            return False
+        status = HTTPStatus(error.status)
+        request.exchange.service.noise(
+            "refusals", f"{request.describe()}: refused with {status:d}: {error.text or status.phrase}"
+        )
+        response.called = False
+        response(f"{status:d} {status.phrase}", [("Content-Type", "text/plain; charset=utf-8"), *error.headers])
+        response.content = [f"{error.text or status.phrase}\n".encode()]
+        return True

@@ -283,6 +283,19 @@ cdef class Connection(Exchange):
         self.show_end()                         # the board is for what ends soon, and has not that many places
         return self.service.pool.excuse(self.worker)
 
+    cdef SocketStream surrender(self):
+        cdef Service service = self.service
+        cdef SocketStream other
+        if type(self.stream) is not SocketStream or self.state != State.SWITCHED:
+            return Exchange.surrender(self)
+        other = (<SocketStream>self.stream).moved()
+        self.state = State.CLOSED
+        self.stream.job = None
+        self.leave()
+        service.open_connections -= 1
+        left(service)
+        return other
+
     cdef WebSocket heir(self):
         """The WebSocket that has its stream, also when that is over; None: nobody has."""
         return <WebSocket>self.stream.job if type(self.stream.job) is WebSocket else None

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport Job
 from greenhttp.green.stream cimport FilePart, Stream
+from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.body cimport Body
 from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Head
@@ -41,6 +42,7 @@ cdef class Exchange(Job):
     cdef int probe(self) except -1
     cdef bint part(self, Head head, Body content) except -1
     cdef int switch(self, ResponseHead head, Head asked, Body content) except -1
+    cdef SocketStream surrender(self)
     cdef bint expected(self, object error, str what) except -1
 
     cdef int overrun(self, Phase phase) except -1

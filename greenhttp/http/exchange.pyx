@@ -16,6 +16,7 @@ from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport Job
 from greenhttp.green.stream cimport FilePart
 from greenhttp.green.waiting cimport Sight
+from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.body cimport Body
 from greenhttp.wire.head cimport Head
 from greenhttp.wire.response cimport ResponseHead
@@ -151,6 +152,11 @@ cdef class Exchange(Job):
         this cannot be, and then nothing has happened.
         """
         raise ResponseError("this connection cannot change its protocol")
+
+    cdef SocketStream surrender(self):
+        """After `switch`: the connection itself, which whoever asks for it has from now on. Nothing here knows of it any
+        more; its output has left. Raises ResponseError where there is no socket, and then nothing has happened."""
+        raise ResponseError("this connection has no socket that could be handed over")
 
     cdef bint expected(self, object error, str what) except -1:
         """Whether `error`, raised behind `switch`, says only that the peer has gone; then what there is to say of that

@@ -4,6 +4,7 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
+from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.body cimport UNLIMITED, Body
 from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.presence cimport Disconnected
@@ -27,6 +28,7 @@ from greenhttp.wire.names import KNOWN_NAMES
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject* o)
 
+cdef str HANDED_OVER = "a socket that was handed over"
 cdef int TRACEPARENT = KNOWN_NAMES.index("traceparent")
 cdef int TRACESTATE = KNOWN_NAMES.index("tracestate")
 
@@ -412,17 +414,24 @@ cdef class Request:
         """Change the protocol of the connection, and have the Stream: 101 is the answer (RFC 9110 7.8).
 
         Arguments:
-            protocol: a token that the client offers in Upgrade.
+            protocol: one of `allow_upgrades`.
 
         When the handler returns, what it has written is sent, and the connection ends; when it raises, the connection
         is reset. `request_timeout` does not count any more, nor does the request need a place of `concurrency`.
 
-        Raises ResponseError if the client does not offer it, if the content of the request was not read, and once an
-        answer has begun.
+        Raises HTTPError if the client does not offer to change to it: 426, which says what it should have offered.
+        ResponseError if it is not one of `allow_upgrades`, if the content of the request was not read to its end, and
+        once an answer has begun.
         """
-        self.known()
+        cdef Head head = self.known()
         self.keep()
+        if protocol.lower() not in [allowed.lower() for allowed in self.exchange.service.settings.allow_upgrades]:
+            raise ResponseError(f"{protocol!a:.80} is not one of allow_upgrades; start the server with"
+                                f" --allow-upgrades {protocol}")
+        if not offers(head, protocol):
+            raise HTTPError(426, headers=[("Upgrade", protocol)])
         self.change(protocol, ())
+        self.exchange.stream.written(None)
         return self.exchange.stream
 
     @property
@@ -502,8 +511,7 @@ cdef class Request:
     cdef int change(self, str protocol, object fields) except -1:
         """Change the protocol of its connection (RFC 9110 15.2.2), see `upgrade.change`; its head must be its own. From
         then on there is no other answer, and what is said on the stream is for whoever has asked for this."""
-        if self.over or self.head_out or self.switched is not None:
-            raise ResponseError("the request was answered, or its connection has changed its protocol already")
+        unanswered(self)
         to_protocol(self.exchange, self.head, self.body, protocol, fields)
         self.head_out = True
         self.switched = self.exchange.stream
@@ -569,3 +577,35 @@ cdef Request new_request(Exchange exchange, Head head, Body body, Entrance base)
     request.method = head.method
     request.base = base
     return request
+
+
+cdef int unanswered(Request request) except -1:
+    """Raise if there is an answer, or another protocol, already."""
+    if request.over or request.head_out or request.switched is not None:
+        raise ResponseError("the request was answered, or its connection has changed its protocol already")
+    return 0
+
+
+def hand_over(Request request not None):
+    """The connection of a request, without an answer to it: for whoever speaks a protocol of its own from here on, and
+    begins with the 101 itself. The server knows nothing of it any more, no time-out, no limit, no stop.
+
+    Returns a SocketStream, which has what came behind the request. Raises ResponseError where it cannot be, and then
+    nothing has happened; what earlier answers had to wait for may raise too.
+    """
+    cdef Exchange exchange = request.exchange
+    cdef SocketStream stream
+    if type(exchange.stream) is not SocketStream:
+        raise ResponseError("this connection has no socket that could be handed over")
+    request.known()
+    unanswered(request)
+    request.keep()
+    exchange.flush()                        # answers to earlier requests, which may wait
+    unanswered(request)
+    if not request.body.done or request.body.expecting:
+        raise ResponseError("the content of the request must be read to its end before the protocol changes")
+    exchange.switch(None, request.head, request.body)
+    request.head_out = True
+    request.switched = HANDED_OVER
+    stream = exchange.surrender()
+    return stream

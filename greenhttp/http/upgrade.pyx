@@ -79,8 +79,8 @@ cdef int change(Exchange exchange, Head asked, Body content, str protocol, objec
 
 cdef bint expected(Service service, Stream stream, object error, str what) except -1:
     """Whether a handler has raised `error` because its peer has gone, or because somebody wanted it to end."""
-    if isinstance(error, GreenletExit):
-        return True
+    if isinstance(error, (GreenletExit, StopIteration)):
+        return True                         # the latter is how gunicorn is told that its socket was used
     if not (
         (stream.failed or stream.closed) and isinstance(error, (ConnectionError, StreamTimeout))
         or stream.at_end and isinstance(error, EOFError)

@@ -12,6 +12,8 @@ from typing import Any
 from greenhttp.settings.kinds import LARGEST, TOKEN, refuse_pem
 from greenhttp.settings.peers import parse_network
 
+_PROTOCOL = re.compile(f"{TOKEN.pattern}(/{TOKEN.pattern})?")  # RFC 9110 7.8
+
 
 def at_least(least: int, why: str = "", most: int = LARGEST) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
@@ -69,6 +71,17 @@ def methods(value: tuple[str, ...]) -> tuple[str, ...]:
     for name in value:
         if name not in ("CONNECT", "TRACE"):
             raise ValueError(f"{name!r} is not a method to allow here; give CONNECT or TRACE, in capitals")
+    return value
+
+
+def upgrades(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if name.lower() in ("h2c", "h2", "http2-settings") or name.lower().startswith("http/"):
+            raise ValueError(f"{name}: HTTP/2 is not spoken here, and its upgrade was withdrawn (RFC 9113 3.1); leave it out")
+        if name.lower() == "websocket":
+            raise ValueError("WebSocket needs no permission; leave it out")
+        if not _PROTOCOL.fullmatch(name):
+            raise ValueError(f"{name!r} is not a protocol; give names as in Upgrade: chat, or chat/2")
     return value
 
 

@@ -428,6 +428,12 @@ SETTINGS: tuple[Setting, ...] = (
         _ANSWERS, ("--gather-chunked",),
     ),
     Setting(
+        "allow_upgrades", "names", (), "",
+        "Protocols that a handler may change a connection to by request.upgrade(), beside WebSocket: names as clients"
+        " send them in Upgrade.",
+        _ANSWERS, ("--allow-upgrades",), checks.upgrades,
+    ),
+    Setting(
         "allow_methods", "names", (), "",
         "Methods to accept that are answered with 501 by default: CONNECT, TRACE.",
         _ANSWERS, ("--allow-methods",), checks.methods,

@@ -53,6 +53,7 @@ class StreamSettings(TypedDict, total=False):
     server_header: str | bool | None
     allow_headers: Texts
     gather_chunked: int | str  # bytes
+    allow_upgrades: Texts
     allow_methods: Texts
     websocket_connections: int | str | None  # WebSockets
     websocket_max_frame: int | str  # bytes

@@ -8,10 +8,17 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from greenhttp.errors import ResponseError, StreamClosed
+from greenhttp import Response
+from greenhttp.errors import ConfigError, ResponseError, StreamClosed
+from greenhttp.settings.values import Settings
 
 ASK = b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c, Echo\r\n\r\n"
 SAID = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n"
+
+
+@pytest.fixture
+def serve(serve: Any) -> Any:
+    return lambda app, **settings: serve(app, **{"allow_upgrades": "echo", **settings})
 
 
 def echo(request: Any) -> None:
@@ -67,24 +74,79 @@ def test_a_client_that_goes_is_no_error_of_the_application(serve: Any, caplog: A
     assert "in the application" not in caplog.text
 
 
-def test_it_is_refused_before_anything_is_said(serve: Any) -> None:
-    reasons = []
-
-    def handler(request: Any) -> str:
-        with pytest.raises(ResponseError) as caught:
-            request.upgrade("echo")
-        reasons.append(str(caught.value))
-        return "as ever"
-
-    serving = serve(handler)
-    for head in (
+@pytest.mark.parametrize(
+    "head",
+    [
         ASK.replace(b"Echo", b"other"),
         ASK.replace(b"Connection: Upgrade", b"X: y"),
-        ASK.replace(b"HTTP/1.1", b"HTTP/1.0"),
-        ASK[:-2] + b"Content-Length: 3\r\n\r\nabc",
-    ):
-        assert serving.ask(head).content == b"as ever"
-    assert [reason[:18] for reason in reasons] == ["the client does no"] * 3 + ["the content of the"]
+        ASK.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: x", b"Host: x\r\nConnection: keep-alive"),
+        b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_a_client_that_does_not_offer_it_is_told_what_to_offer(serve: Any, head: bytes) -> None:
+    """RFC 9110 15.5.22."""
+    client = serve(echo).connect()
+    for _ in range(2):  # and may go on
+        answer = client.ask(head)
+        assert (answer.status, answer.get("Upgrade")) == (426, "echo") and ("Connection", "Upgrade") in answer.fields
+
+
+def test_upgrade_is_the_servers_to_say_in_any_other_answer(serve: Any) -> None:
+    handler = lambda request: Response("x", headers={"Upgrade": "echo", "Connection": "upgrade"})  # noqa: E731
+    answer = serve(handler).ask(ASK)
+    assert answer.status == 200 and not {"upgrade", "connection"} & answer.names
+
+
+def test_names_of_protocols_are_compared_without_their_case(serve: Any) -> None:
+    def handler(request: Any) -> None:
+        request.upgrade("eCHO").write(b"hello")
+
+    client = serve(handler, allow_upgrades="EChO").connect().send(ASK.replace(b"Echo", b"ECHo"))
+    assert client.rest() == SAID.replace(b"echo", b"eCHO") + b"hello"
+
+
+def test_what_is_said_first_may_be_heard_first(serve: Any) -> None:
+    """The 101 leaves, though the handler waits for the client."""
+    client = serve(echo).connect().send(ASK)
+    assert client.sock.recv(len(SAID), 0x100) == SAID  # MSG_WAITALL
+    assert client.send(b"one\n").finish().rest() == b"one\n"
+
+
+@pytest.mark.parametrize("settings", [{"allow_upgrades": ()}, {"allow_upgrades": "other"}])
+def test_what_is_not_allowed_is_the_handlers_fault(serve: Any, caplog: Any, settings: Any) -> None:
+    serving = serve(echo, **settings)
+    assert serving.ask(ASK).status == 500
+    serving.until(lambda: "'echo' is not one of allow_upgrades; start the server with --allow-upgrades echo" in caplog.text)
+
+
+@pytest.mark.parametrize("name", ["h2c", "H2C", "HTTP2-Settings", "HTTP/2.0", "websocket", "a b", "a/b/c", ""])
+def test_settings_that_cannot_be_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="allow_upgrades"):
+        Settings(allow_upgrades=[name or "/"])
+
+
+def test_h2c_is_never_taken_up_whatever_is_offered_beside_it(serve: Any) -> None:
+    """RFC 9113 3.1: the upgrade of HTTP/1.1 to HTTP/2 was withdrawn."""
+    head = b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n"
+    assert serve(lambda request: "as ever").ask(head).content == b"as ever"
+
+
+def test_content_is_read_before(serve: Any) -> None:
+    def handler(request: Any) -> str:
+        with pytest.raises(ResponseError, match="must be read to its end"):
+            request.upgrade("echo")
+        return "as ever"
+
+    assert serve(handler).ask(ASK[:-2] + b"Content-Length: 3\r\n\r\nabc").content == b"as ever"
+
+
+def test_a_wsgi_application_has_it_in_its_environ(serve: Any) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        stream = environ["greenhttp.upgrade"]("echo")
+        stream.write(stream.readline())
+        return []
+
+    assert serve(app).connect().send(ASK + b"one\n").rest() == SAID + b"one\n"
 
 
 def test_with_its_content_read_it_changes_and_only_once(serve: Any) -> None:
