@@ -287,7 +287,7 @@ def test_two_browsers_whose_workers_are_killed_and_drained(start: Callable[..., 
         say(ann, "and\nseveral lines " * 3)
         ben.run("$('text').focus()")
         ben.type("a draft, which outlives a reload of the page")
-        ben.go(two.url + "/")
+        ben.reload()
         ben.until("$('state').textContent === 'connected' && $('lines').children.length === 9")
         assert ben.run("$('text').value") == "a draft, which outlives a reload of the page"
         for page in (ann, ben):
@@ -313,7 +313,7 @@ def test_a_page_keeps_what_it_cannot_say(machine: Machine, redis_server: Redis) 
         assert page.run("[...document.querySelectorAll('.unsaid')].map(line => line.textContent)") == [
             "while Redis is away", "without a connection",
         ]  # fmt: skip
-        page.go(machine.url + "/")  # a reload of the page loses nothing
+        page.reload()  # loses nothing
         page.until("document.querySelectorAll('.unsaid').length === 2")
         redis_server.start()
         crossed(page, said=["while Redis is away", "without a connection"])
