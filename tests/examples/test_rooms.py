@@ -200,8 +200,8 @@ def test_redis_goes_and_comes_back(start: Callable[..., Machine], redis_server: 
         ben.lines()
         redis_server.stop()
         for each in (ann, ben):
-        while not each.hear("away")["away"]:  # said once the process listens, which may be only now
-            pass
+            while not each.hear("away")["away"]:  # that it is here is said when the process begins to listen
+                pass
         ann.say("lost?", 1)
         while ann.hear("away")["away"]:  # its own answer is one of these
             ann.say("lost?", 1)
