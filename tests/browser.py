@@ -168,11 +168,20 @@ class Page:
         return self.browser.ask(method, self.session, seconds, **parameters)
 
     def go(self, url: str) -> None:
+        """To another address; a page whose address differs behind the # alone would not load again."""
         before = self.loads
         failed = self.ask("Page.navigate", url=url).get("errorText")
         assert failed is None, f"{url}: {failed}"
+        self._loaded(before)
+
+    def reload(self) -> None:
+        before = self.loads
+        self.ask("Page.reload")
+        self._loaded(before)
+
+    def _loaded(self, before: int) -> None:
         with self.browser._changed:
-            assert self.browser._changed.wait_for(lambda: self.loads > before, TIMEOUT), f"{url} does not load"
+            assert self.browser._changed.wait_for(lambda: self.loads > before, TIMEOUT), "the page does not load"
 
     def run(self, expression: str, seconds: float = TIMEOUT) -> Any:
         """Its value, which must have a form in JSON; of a promise, what becomes of it."""
