@@ -9,10 +9,12 @@ from tests.sim.tls import Tunnel
 
 KEPT = (
     "Wait", "Connection", "SocketStream", "SpawnedJob", "FilePart", "Arrival", "Proxied", "DirectLayer", "SimpleLayer",
+    "WebSocket", "Codec",
 )  # fmt: skip
 COUNTS = (
     "connections", "arriving", "handshaking", "fresh", "heading", "queued", "running", "overdue", "flushing",
-    "draining", "lingering", "body", "writing", "pool_ready", "pool_waiting",
+    "draining", "lingering", "body", "writing", "pool_ready", "pool_waiting", "pool_away", "websocket",
+    "websocket_full", "websocket_pinged", "websocket_choked", "websocket_parting",
 )  # fmt: skip
 
 
