@@ -218,6 +218,7 @@ class World:
             "phase": self.phase,
             "adversities": [kind for _, kind in self.plan.adversities],
             "calls": self.c.calls(),
+            "sockets": [f"{each.way} {each.handler} {each.status} {each.closed}" for each in self.talkers.values()],
             "slowest": round(self.slowest, 3),
             "virtual": round(self.c.now() / 1e9 - self.began, 3),
             "messages": self.messages[-40:],
