@@ -4,6 +4,7 @@ A world of native handlers has some beside its other clients. Frames are made an
 """
 
 import base64
+import contextlib
 import ctypes
 import hashlib
 
@@ -305,18 +306,29 @@ class Talker:
         """Whether the world has a reason to end it, or not to let it begin."""
         world = self.world
         return bool(
-            world.stalls or world.signals or world.tight or world.stopped_early or world.real or self.may_cut
-            or "limit_buffers" in world.plan.settings or self.tunnel and self.tunnel.bent
+            world.stalls
+            or world.signals
+            or world.tight
+            or world.stopped_early
+            or world.real
+            or self.may_cut
+            or "limit_buffers" in world.plan.settings
+            or self.tunnel
+            and self.tunnel.bent
         )
 
     def judge(self):
-        story = f"{self.name} {self.manner} {self.status} got {len(self.got)} of {len(self.expected)}, closed " \
-                f"{self.closed}, said {self.code if self.said else None}, {self.ended}"
+        story = (
+            f"{self.name} {self.manner} {self.status} got {len(self.got)} of {len(self.expected)}, closed "
+            f"{self.closed}, said {self.code if self.said else None}, {self.ended}"
+        )
         if self.handler == "group":
             if any(each != b"all" for each in self.got):
                 raise Wrong("a wrong message", f"{story}: {self.got}")
         elif self.got != self.expected[: len(self.got)]:
-            at = next((i for i, pair in enumerate(zip(self.got, self.expected)) if pair[0] != pair[1]), -1)
+            at = next(
+                (i for i, pair in enumerate(zip(self.got, self.expected, strict=False)) if pair[0] != pair[1]), -1
+            )
             raise Wrong("a wrong message", f"{story}: at {at}: {self.got[at][:60]}")
         codes = {None, 1012} | ({1000, 1001, 3000, 4999, 1005} if self.handler != "closer" else {4000})
         codes |= {1011, 1013, 1000} if self.loose() else {1013} if self.world.crowded else set()
@@ -404,16 +416,12 @@ def talk(world, client, kind, ws):
 
 
 def leftover(ws, data):
-    try:
+    with contextlib.suppress(WebSocketClosed):
         ws.send(data)
-    except WebSocketClosed:
-        pass
 
 
 def late(ws):
     """Sends when its handler has returned: nothing of it may go out."""
     gevent.sleep(0.001)
-    try:
+    with contextlib.suppress(WebSocketClosed):
         ws.send(b"too late")
-    except WebSocketClosed:
-        pass
