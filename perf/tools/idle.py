@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from perf.tools import clients, procfs
+from perf.tools import clients, procfs, websocket
 from perf.tools.servers import Running
 
 SPARE = 500
@@ -52,17 +52,24 @@ def affordable(connections: int) -> int:
 
 def _answers(client) -> bool:
     try:
-        return clients.ask(client)[0] == 200
+        return client.echo(b"x" * 32) if isinstance(client, websocket.Client) else clients.ask(client)[0] == 200
     except OSError:
         return False
 
 
-def hold(running: Running, connections: int, say: Callable[[str], None], tls: bool = False) -> Held:
-    """Open them one after the other, ask on each, read the memory a second later, ask on each again."""
+def hold(
+    running: Running, connections: int, say: Callable[[str], None], tls: bool = False, websockets: bool = False
+) -> Held:
+    """Open them one after the other, ask on each, read the memory a second later, ask on each again. Open WebSockets are
+    asked for an echo; pings that come meanwhile are answered."""
+
+    def connect():
+        return websocket.Client(running.port) if websockets else clients.connect(running.port, tls=tls)
+
     say("warming up")
-    first = [clients.connect(running.port, tls=tls) for _ in range(200)]
+    first = [connect() for _ in range(200)]
     for client in first:
-        clients.ask(client)
+        _answers(client)
     for client in first:
         client.close()
     time.sleep(1)  # a server may free what was closed some time later
@@ -77,13 +84,17 @@ def hold(running: Running, connections: int, say: Callable[[str], None], tls: bo
                 break
             if number % 500 == 0:
                 say(f"{number:,} connections open")
+                if websockets:
+                    websocket.answer_pings(opened)
             try:
-                opened.append(clients.connect(running.port, tls=tls))
+                opened.append(connect())
                 unanswered += not _answers(opened[-1])
             except OSError:
                 unanswered += 1
             if unanswered >= GIVE_UP:
                 break
+        if websockets:
+            websocket.answer_pings(opened)
         time.sleep(1)
         after = procfs.rss(running.pids())
         say("asking every connection again")
