@@ -9,7 +9,7 @@ from perf.reach.figure import Unable
 from perf.tools import servers
 from perf.tools.progress import Progress
 
-SCENARIOS = ("idle", "trickle", "heads", "handshakes", "slow_readers", "fairness", "syscalls", "gigabyte")
+SCENARIOS = ("idle", "trickle", "heads", "handshakes", "slow_readers", "fairness", "syscalls", "gigabyte", "websockets")
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,4 @@
-"""picows: callbacks in C, no coroutine for a connection. Its default of a backlog of 100 would leave clients waiting."""
-
-import asyncio
+"""picows: callbacks in C, no coroutine for a connection. Its default backlog is 100."""
 
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server

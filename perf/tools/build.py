@@ -34,6 +34,11 @@ def websocket() -> Path:
     return _compile(source, target, ["cc", "-O2", "-Wall", "-o", str(target), str(source)])
 
 
+def bare_send() -> Path:
+    source, target = HERE / "reach" / "send.c", BUILD / "send.so"
+    return _compile(source, target, ["cc", "-O2", "-Wall", "-shared", "-fPIC", "-o", str(target), str(source)])
+
+
 def go_hello() -> Path:
     source, target = HERE / "start" / "hello.go", BUILD / "go-hello"
     cache = str(BUILD / "go-cache")

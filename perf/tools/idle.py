@@ -21,8 +21,9 @@ GIVE_UP = 10
 OPENING = 60
 """Seconds for all of them to be opened and asked, which a loop that looks at every connection in every turn exceeds."""
 
-OPENING_TLS = 180
-"""The same with a handshake each, for both ends of which one machine computes."""
+OPENING_MORE = 180
+"""The same with a TLS handshake each, for both ends of which one machine computes; or a WebSocket's and an echo, for
+which some servers start a thread."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def _answers(client) -> bool:
 def hold(
     running: Running, connections: int, say: Callable[[str], None], tls: bool = False, websockets: bool = False
 ) -> Held:
-    """Open them one after the other, ask on each, read the memory a second later, ask on each again. Open WebSockets are
-    asked for an echo; pings that come meanwhile are answered."""
+    """Open them one after the other, ask on each, read the memory a second later, ask on each again. An open WebSocket
+    is asked for an echo; pings that come meanwhile are answered."""
 
     def connect():
         return websocket.Client(running.port) if websockets else clients.connect(running.port, tls=tls)
@@ -77,7 +78,7 @@ def hold(
     opened = []
     try:
         unanswered = silent = 0
-        deadline = time.monotonic() + (OPENING_TLS if tls else OPENING)
+        deadline = time.monotonic() + (OPENING_MORE if tls or websockets else OPENING)
         for number in range(connections):
             if time.monotonic() > deadline:
                 unanswered += connections - number

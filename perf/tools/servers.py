@@ -113,7 +113,7 @@ def _started(script: str, threads: int = 0) -> Callable[[int, str], list[str]]:
     return command
 
 
-def _greenhttp(app: str | None = None, module: str = "greenhttp") -> Callable[[int, str], list[str]]:
+def greenhttp_command(app: str | None = None, module: str = "greenhttp") -> Callable[[int, str], list[str]]:
     def command(port: int, workload: str) -> list[str]:
         # The default of 1,000 requests at a time allows 20,000 waits of 50 ms a second, whatever the server can do.
         waiting = ["--concurrency", str(_waiting(workload) + 1000)] if _waiting(workload) else []
@@ -200,13 +200,14 @@ def _nginx(port: int, workload: str) -> list[str]:
 BOTH, ALL, ECHO = ("http", "https"), ("http", "https", "ws"), ("ws",)
 ONE_AT_A_TIME = dict.fromkeys(WAITS, SERIAL)
 SERVERS = [
-    Server("greenhttp", _greenhttp(), _greenhttp_missing, speaks=ALL),
-    Server("greenhttp-native", _greenhttp("perf.tools.apps:native"), _greenhttp_missing,
+    Server("greenhttp", greenhttp_command(), _greenhttp_missing, speaks=ALL),
+    Server("greenhttp-native", greenhttp_command("perf.tools.apps:native"), _greenhttp_missing,
            {"big-16": NATIVE, "flask-64": WSGI}, speaks=BOTH),
-    Server("greenhttp-on-message", _greenhttp("perf.tools.echoes:on_message"), _greenhttp_missing, speaks=ECHO),
-    Server("greenhttp-simple", _greenhttp(module="perf.tools.simple"), _greenhttp_missing, speaks=("https",)),
+    Server("greenhttp-on-message", greenhttp_command("perf.tools.echoes:on_message"), _greenhttp_missing, speaks=ECHO),
+    Server("greenhttp-simple", greenhttp_command(module="perf.tools.simple"), _greenhttp_missing, speaks=("https",)),
     Server("floor", _floor, lambda: build.missing_program("cc", "gcc"),
-           {**dict.fromkeys(("post-64", "big-16", "flask-64", *WAITS), FIXED), "idle-10000": STATIC}, speaks=("http", "ws")),
+           {**dict.fromkeys(("post-64", "big-16", "flask-64", *WAITS), FIXED), "idle-10000": STATIC},
+           speaks=("http", "ws")),
     Server("pywsgi", _started("pywsgi"), _needs("gevent", "gevent"), {"new-64": UNSAID}),
     Server("gunicorn-gevent", _gunicorn("gevent"), _needs("gunicorn", "gunicorn gevent"), speaks=BOTH),
     Server("gunicorn-gthread", _gunicorn("gthread", 16), _needs("gunicorn", "gunicorn")),

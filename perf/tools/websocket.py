@@ -1,7 +1,6 @@
 """WebSocket clients: those of perf/websocket.c, which make the load, and a plain one that checks echoes."""
 
 import select
-import socket
 import subprocess
 from collections.abc import Iterable
 
@@ -9,6 +8,10 @@ from perf import CLIENT_CORE
 from perf.tools import build, clients
 
 KEY, ACCEPT = b"dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455, section 1.3
+OPENING = (
+    b"GET %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n"
+)
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 LONGEST = 65535
 """Bytes of a message of the plain client."""
@@ -27,8 +30,7 @@ class Client:
     def __init__(self, port: int, path: str = "/"):
         self._socket, self._buffer = clients.connect(port), b""
         try:
-            head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            self._socket.sendall(head.encode() + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY + b"\r\n\r\n")
+            self._socket.sendall(OPENING % (path.encode(), port, KEY))
             while b"\r\n\r\n" not in self._buffer:
                 self._fill()
             answer, _, self._buffer = self._buffer.partition(b"\r\n\r\n")

@@ -104,8 +104,9 @@ def _measure(server: Running, workload: Workload, seconds: int) -> Window:
 
 def _measure_idle(server: Running, workload: Workload) -> Window:
     """10,000 of them take a while; there is nothing whose seconds could be chosen."""
-    held = idle.hold(server, idle.affordable(workload.connections), lambda text: None, workload.tls, bool(workload.websocket))
-    limit = idle.OPENING_TLS if workload.tls else idle.OPENING
+    many, over = idle.affordable(workload.connections), bool(workload.websocket)
+    held = idle.hold(server, many, lambda text: None, workload.tls, over)
+    limit = idle.OPENING_MORE if workload.tls or workload.websocket else idle.OPENING
     wrong = [f"{held.unanswered} connections without a first answer within {limit} s"] if held.unanswered else []
     wrong += [f"{held.silent} connections without a second answer"] if held.silent else []
     if wrong:

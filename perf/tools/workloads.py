@@ -35,7 +35,7 @@ class Workload:
     fresh: bool = False
     """wrk must not resume sessions: each connection is a full handshake."""
     websocket: int = 0
-    """Bytes of the messages that are echoed on open WebSockets, one after the other on each; `path` counts for nothing."""
+    """Bytes of the messages that are echoed on open WebSockets, one after the other on each."""
     text: bool = False
     """They are text, not all of it ASCII."""
     application: str = "perf.tools.apps:app"

@@ -1,11 +1,11 @@
 """Autobahn's fuzzing client against an echo server: `make autobahn` runs all of it and writes the table of README.md.
 
-    python -m tests.websocket.autobahn [--compression off|shared|takeover] [--cases 1.*,5.20] [--style handler|on_message]
+    python -m tests.websocket.autobahn [--compression off|shared|takeover] [--cases 1.*,5.20]
     python -m tests.websocket.autobahn --server 'python their_echo.py {port}' --cases 1.*
 
-Without options cases 1 to 10 are asked without compression, and 12 and 13 with takeover; only then is the table written.
-With --server some other echo server is asked; {port} is where it must listen on 127.0.0.1. Ends with 1 where a case is
-neither OK nor non-strict or informational, which are named, and where not all of the cases were run.
+Without options cases 1 to 10 are asked without compression, and 12 and 13 with takeover; only then is the table
+written. With --server some other echo server is asked; {port} is where it must listen on 127.0.0.1. Ends with 1 where a
+case is neither OK nor non-strict or informational, which are named, or was not run.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def _named(cases: list[Case], words: bool = False) -> str:
 
 
 def table(cases: list[Case]) -> str:
-    lines = ["| section | compression | cases | OK | non-strict | informational | failed |", "|---|---|--:|--:|---|---|---|"]
+    lines = ["| section | compression | cases | OK | non-strict | informational | failed |"]
+    lines.append("|---|---|--:|--:|---|---|---|")
     groups: dict[tuple[str, str], list[Case]] = {}
     for case in cases:
         groups.setdefault((case.section, case.compression), []).append(case)
@@ -125,8 +126,8 @@ def put(document: str, text: str) -> str:
 
 def own_server(compression: str, style: str) -> str:
     # A message of 16 MiB in one frame is among the cases; the limit of frames is 1 MiB by default.
-    options = f"--websocket-compression {compression} --websocket-max-frame 16MiB --log-level warning"
-    return f"{shlex.quote(sys.executable)} -m greenhttp tests.websocket.echo:{style} --bind 127.0.0.1:{{port}} {options}"
+    options = f"--bind 127.0.0.1:{{port}} --websocket-compression {compression} --websocket-max-frame 16MiB"
+    return f"{shlex.quote(sys.executable)} -m greenhttp tests.websocket.echo:{style} {options} --log-level error"
 
 
 def _free_port() -> int:
