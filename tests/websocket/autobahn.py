@@ -166,7 +166,8 @@ def serving(command: str) -> Iterator[int]:
 
 
 def ask(port: int, numbers: list[str], compression: str, progress: bool) -> list[Case]:
-    """Run the fuzzing client. ValueError where it says nothing of its cases."""
+    """Run the fuzzing client. ValueError where it says nothing of its cases. What runs is told on stderr: each case on a
+    terminal, else each group of cases."""
     with tempfile.TemporaryDirectory() as where:
         spec = {
             "outdir": f"{where}/reports",
@@ -184,8 +185,13 @@ def ask(port: int, numbers: list[str], compression: str, progress: bool) -> list
             assert client.stdout is not None
             for line in client.stdout:
                 lines.append(line)
-                if progress and line.startswith("Running test case ID "):
-                    print(f"\rcase {line.split()[4]:8}", end="", file=sys.stderr, flush=True)
+                if not line.startswith("Running test case ID "):
+                    continue
+                number = line.split()[4]
+                if progress:
+                    print(f"\rcase {number:8}", end="", file=sys.stderr, flush=True)
+                elif number.endswith(".1"):
+                    print(f"{time.strftime('%H:%M:%S')} case {number}", file=sys.stderr, flush=True)
         if progress:
             print("\r" + " " * 16 + "\r", end="", file=sys.stderr)
         asked = cases_of("".join(lines))
