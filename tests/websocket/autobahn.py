@@ -166,8 +166,8 @@ def serving(command: str) -> Iterator[int]:
 
 
 def ask(port: int, numbers: list[str], compression: str, progress: bool) -> list[Case]:
-    """Run the fuzzing client. ValueError where it says nothing of its cases. Which one runs is told on stderr: each on a
-    terminal, else the first of a group."""
+    """Run the fuzzing client. ValueError where it says nothing of its cases. Which one runs is told on stderr: on a
+    terminal each, else the first of a group."""
     with tempfile.TemporaryDirectory() as where:
         spec = {
             "outdir": f"{where}/reports",
