@@ -166,7 +166,8 @@ def serving(command: str) -> Iterator[int]:
 
 
 def ask(port: int, numbers: list[str], compression: str, progress: bool) -> list[Case]:
-    """Run the fuzzing client. ValueError where it says nothing of its cases."""
+    """Run the fuzzing client. ValueError where it says nothing of its cases. Which one runs is told on stderr: on a
+    terminal each, else the first of a group."""
     with tempfile.TemporaryDirectory() as where:
         spec = {
             "outdir": f"{where}/reports",
@@ -180,12 +181,18 @@ def ask(port: int, numbers: list[str], compression: str, progress: bool) -> list
         with subprocess.Popen(
             [WSTEST, "--mode", "fuzzingclient", "--spec", f"{where}/spec.json"], cwd=where, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        ) as client:  # fmt: skip
+        ) as client, contextlib.ExitStack() as stack:  # fmt: skip
             assert client.stdout is not None
+            stack.callback(client.kill)
             for line in client.stdout:
                 lines.append(line)
-                if progress and line.startswith("Running test case ID "):
-                    print(f"\rcase {line.split()[4]:8}", end="", file=sys.stderr, flush=True)
+                if not line.startswith("Running test case ID "):
+                    continue
+                number = line.split()[4]
+                if progress:
+                    print(f"\rcase {number:8}", end="", file=sys.stderr, flush=True)
+                elif number.endswith(".1"):
+                    print(f"{time.strftime('%H:%M:%S')} case {number}", file=sys.stderr, flush=True)
         if progress:
             print("\r" + " " * 16 + "\r", end="", file=sys.stderr)
         asked = cases_of("".join(lines))
@@ -212,6 +219,7 @@ def main(arguments: list[str]) -> int:
         compression = options.compression or "off"
         usual = PLAIN if compression == "off" and not options.server else PLAIN + COMPRESSED
         runs = {compression: options.cases.split(",") if options.cases else usual}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that server and client are stopped
     began, cases = time.monotonic(), []
     for compression, numbers in runs.items():
         with serving(options.server or own_server(compression, options.style)) as port:
