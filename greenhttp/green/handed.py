@@ -3,9 +3,9 @@
     plain, and nothing has come yet     the socket is the connection's own descriptor
     TLS, or bytes have come already     the socket is one end of a pair; two green threads carry what it sends and gets
 
-So whatever can be done with a socket can be done with it - select, poll, selectors, makefile, dup -, and shows bytes that
-were received before it was handed over, or decrypted, as any others. It belongs to whoever has it: nothing else closes
-it, and the connection ends with it.
+So whatever can be done with a socket can be done with it - select, poll, selectors, makefile, dup -, and shows
+bytes that were received before it was handed over, or decrypted, as any others. It belongs to whoever has it:
+nothing else closes it, and the connection ends with it.
 """
 
 import _socket

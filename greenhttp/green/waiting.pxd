@@ -11,7 +11,7 @@ cdef enum:
 cdef enum Sight:            # what can be seen of a peer without taking what it has sent
     PRESENT = 0             # nothing speaks against it; `readable` will be called when something does
     HIDDEN = 1              # something that it has sent lies before its end, or nothing can be seen: look again
-    FINISHED = 2            # it sends nothing more, and may still read; whether it has gone shows when it is sent something
+    FINISHED = 2            # it sends nothing more, and may still read: only sending something can tell
     ABSENT = 3              # reset, or nothing more can be said to it
 
 cdef class Wait(Timed):

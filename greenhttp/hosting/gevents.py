@@ -26,7 +26,7 @@ class WebSocketError(OSError):
 def error_class() -> type[OSError]:
     """gevent-websocket's if it is installed."""
     try:
-        from geventwebsocket.exceptions import WebSocketError as theirs
+        from geventwebsocket.exceptions import WebSocketError as theirs  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         return WebSocketError
     return theirs  # type: ignore[no-any-return]
@@ -135,7 +135,8 @@ class WebSocket:
 
     @property
     def logger(self) -> logging.Logger:
-        return self.handler.logger
+        logger: logging.Logger = self.handler.logger
+        return logger
 
     def receive(self) -> str | bytearray | None:
         """The next message: text as str, else a bytearray. None when the client has closed it or has gone; raises
@@ -154,7 +155,7 @@ class WebSocket:
         return self.receive()
 
     def send(self, message: Any, binary: bool | None = None) -> None:
-        """Send a message: text if it is a str, unless `binary` says. Raises WebSocketError if the WebSocket is closed."""
+        """Send a message: text if it is a str, unless `binary` says. Raises WebSocketError if it is closed."""
         if binary is None:
             binary = not isinstance(message, str)
         self.send_frame(message, self.OPCODE_BINARY if binary else self.OPCODE_TEXT)
@@ -166,7 +167,8 @@ class WebSocket:
         if opcode == self.OPCODE_BINARY:
             data: str | bytes = message.encode() if isinstance(message, str) else bytes(message)
         else:
-            data = bytes(message).decode() if isinstance(message, bytes | bytearray | memoryview) else str(message or "")
+            binary_like = isinstance(message, bytes | bytearray | memoryview)
+            data = bytes(message).decode() if binary_like else str(message or "")
         try:
             if opcode == self.OPCODE_PING:
                 self.open().ping(data.encode() if isinstance(data, str) else data)

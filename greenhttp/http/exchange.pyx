@@ -154,8 +154,8 @@ cdef class Exchange(Job):
         raise ResponseError("this connection cannot change its protocol")
 
     cdef SocketStream surrender(self):
-        """After `switch`: the connection itself, which whoever asks for it has from now on. Nothing here knows of it any
-        more; its output has left. Raises ResponseError where there is no socket, and then nothing has happened."""
+        """After `switch`: the connection itself, which whoever asks for it has from now on. Nothing here knows of it
+        any more; its output has left. Raises ResponseError where there is no socket, and then nothing has happened."""
         raise ResponseError("this connection has no socket that could be handed over")
 
     cdef bint expected(self, object error, str what) except -1:

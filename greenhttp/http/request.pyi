@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, final, overload
 
 from greenhttp.green.stream import Stream
+from greenhttp.green.transport import SocketStream
 from greenhttp.http.body import Body
 from greenhttp.http.form import Form
 from greenhttp.http.origin import Origin
@@ -96,3 +97,5 @@ class Request:
     def cancel_on_disconnect(self, cancels: bool) -> None: ...
     def json(self, *, limit: int = 1048576) -> Any: ...
     def form(self, *, limit: int = 1048576) -> Form: ...
+
+def hand_over(request: Request) -> SocketStream: ...

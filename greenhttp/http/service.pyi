@@ -10,6 +10,7 @@ from greenhttp.http.origin import Origins
 from greenhttp.http.refusals import PROXY_HEADER as PROXY_HEADER
 from greenhttp.process.board import Board
 from greenhttp.settings.values import Settings
+from greenhttp.websockets.socket import Conversations
 
 @disjoint_base
 class Service:
@@ -43,6 +44,10 @@ class Service:
     def running(self) -> Phase: ...
     @property
     def overdue(self) -> Phase: ...
+    @property
+    def websockets(self) -> Conversations: ...
+    @property
+    def switched(self) -> Phase: ...
     @property
     def flushing(self) -> Phase: ...
     @property

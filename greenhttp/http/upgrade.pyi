@@ -1,0 +1,1 @@
+from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES

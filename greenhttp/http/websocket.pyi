@@ -1,0 +1,1 @@
+from greenhttp.wire.handshake import VERSION as VERSION

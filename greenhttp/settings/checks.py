@@ -15,7 +15,7 @@ from greenhttp.settings.peers import parse_network
 _PROTOCOL = re.compile(f"{TOKEN.pattern}(/{TOKEN.pattern})?")  # RFC 9110 7.8
 
 
-def at_least(least: int, why: str = "", most: int = LARGEST) -> Callable[[Any], Any]:
+def at_least(least: float, why: str = "", most: int = LARGEST) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if value < least:
             raise ValueError(f"{value} is too small; give {least} or more" + (f" ({why})" if why else ""))
@@ -77,7 +77,7 @@ def methods(value: tuple[str, ...]) -> tuple[str, ...]:
 def upgrades(value: tuple[str, ...]) -> tuple[str, ...]:
     for name in value:
         if name.lower() in ("h2c", "h2", "http2-settings") or name.lower().startswith("http/"):
-            raise ValueError(f"{name}: HTTP/2 is not spoken here, and its upgrade was withdrawn (RFC 9113 3.1); leave it out")
+            raise ValueError(f"{name}: HTTP/2 is not spoken here; its upgrade was withdrawn (RFC 9113); leave it out")
         if name.lower() == "websocket":
             raise ValueError("WebSocket needs no permission; leave it out")
         if not _PROTOCOL.fullmatch(name):

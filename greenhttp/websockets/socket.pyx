@@ -221,7 +221,7 @@ cdef class WebSocket(Job):
             self.shared.soon(self)
 
     def ping(self, bytes data not None=b""):
-        """Send a ping of at most 125 bytes. The server sends its own (`websocket_ping_interval`); the answer is not shown.
+        """Send a ping of at most 125 bytes. The server sends its own (`websocket_ping_interval`). Answers stay unseen.
 
         Raises WebSocketClosed, ValueError.
         """

@@ -651,7 +651,8 @@ def test_gevent_websockets_handler_class_is_fine_as_it_is(run):
 
 def test_gevent_websockets_server_class_is_fine_on_ours(run):
     module = pytest.importorskip("geventwebsocket.server")
-    mine = {name: value for name, value in vars(module.WebSocketServer).items() if name not in ("__dict__", "__weakref__")}
+    theirs = vars(module.WebSocketServer).items()
+    mine = {name: value for name, value in theirs if name not in ("__dict__", "__weakref__")}
     kind = type("WebSocketServer", (WSGIServer,), {**mine, "__init__": WSGIServer.__init__})
     server = kind(LOOPBACK, hello)
     assert server.opens and server.clients == {}

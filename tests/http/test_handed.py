@@ -1,6 +1,7 @@
 """The socket of a connection, for who speaks a protocol of its own on it: environ["gunicorn.socket"].
 
-What holds for it holds whether it is the connection's own descriptor, or carried: over TLS, or with bytes that came early.
+What holds for it holds whether it is the connection's own descriptor, or carried: over TLS, or with bytes that came
+early.
 """
 
 from __future__ import annotations
