@@ -27,7 +27,6 @@ from tests.http.apps import hello, post, request
 from tests.http.client import Client
 from tests.http.conftest import defects, not_for_ever  # noqa: F401
 from tests.http.test_limits import Gate, get
-from tests.log_lines import without_peer
 from tests.system.process import Process
 from tests.tls import certificates
 
