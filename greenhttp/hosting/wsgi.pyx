@@ -590,6 +590,7 @@ cdef class WSGI(App):
         response.bind(request)
         environ = make_environ(request)
         if request.head.has_connection_upgrade:
+            request.keep()                      # what it is offered may look at the head at any time
             offers = offer(environ, request, self.settings.allow_upgrades)
         request.take_input()
         if self.keeps_environ:
