@@ -167,8 +167,8 @@ cdef class Connection(Exchange):
                 break                           # nothing more has come
             if self.stream.pending() > COALESCE:
                 break                           # enough to send
-            if worker.reserved:
-                break                           # what comes next may not be what the reserve is for
+            if worker.reserved or worker.excused:
+                break                           # what comes next may not be what the reserve is for, or needs a place
             if not self.parse():
                 break                           # not a whole head, or not HTTP
             if answered == SHARE or not self.service.pool.renew(worker, 2):
