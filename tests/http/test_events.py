@@ -419,7 +419,7 @@ def test_the_next_request_on_its_connection_needs_a_place_again(serve: Any) -> N
 
     def events(last_event_id: str | None) -> Iterator[str]:
         end.wait()
-        yield "last"
+        yield "x" * 10_000_000  # it waits for its client then, and nobody else refers to its green thread any more
 
     def app(req: Any) -> Any:
         if req.path == "/events":
