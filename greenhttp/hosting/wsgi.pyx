@@ -423,7 +423,7 @@ cdef class WSGIDelivery(Delivery):
         """Send `data` at once; for applications older than iterables (PEP 3333)."""
         if type(data) is not bytes:
             data = bytes_of(data)               # before the head is out, if it is none
-        if self.request.switched is not None:
+        if self.request.switched:
             return                              # as what is returned: it reaches nobody
         if not self.request.head_out:
             self.start(-1)
@@ -583,28 +583,24 @@ cdef class WSGI(App):
     cdef Delivery respond(self, Request request):
         cdef WSGIDelivery response = <WSGIDelivery>take_spare(self)
         cdef dict environ
-        cdef object offers = None
         if response is None:
             response = WSGIDelivery.__new__(WSGIDelivery)
         response.called = False
         response.bind(request)
         environ = make_environ(request)
-        if request.head.has_connection_upgrade:
-            request.keep()                      # what it is offered may look at the head at any time
-            offers = offer(environ, request, self.settings.allow_upgrades)
-        request.take_input()
         if self.keeps_environ:
             request.environ = environ
-        if self.hooks is None and offers is None:
+        if self.hooks is None and not request.head.has_connection_upgrade:
+            request.take_input()
             self.call(environ, response)
         else:
-            self.call_between(environ, response, offers)
+            self.call_between(environ, response)
         return response
 
     cdef inline int call(self, dict environ, WSGIDelivery response) except -1:
         cdef object result = self.app(environ, response)
         if type(result) is not list and type(result) is not tuple:
-            if response.request.switched is not None:
+            if response.request.switched:
                 response.closer = result if hasattr(result, "close") else None
                 return 0
             if result is None:
@@ -618,10 +614,19 @@ cdef class WSGI(App):
         response.content = result
         return 0
 
-    cdef int call_between(self, dict environ, WSGIDelivery response, object offers) except -1:
-        """Call the application between what `hooks` has to do before, and after the answer. `offers`: what the request
-        was offered (hosting.offers), or None."""
-        cdef Ending ending = Ending.__new__(Ending)
+    cdef int call_between(self, dict environ, WSGIDelivery response) except -1:
+        """Call the application between what `hooks` has to do before, and after the answer, and what a request that
+        would change its protocol is offered (hosting.offers)."""
+        cdef Request request = response.request
+        cdef Ending ending
+        cdef object offers = None
+        if request.head.has_connection_upgrade:
+            request.keep()                      # what it is offered may look at the head at any time
+            offers = offer(environ, request, self.settings.allow_upgrades)
+        request.take_input()
+        if self.hooks is None and offers is None:
+            return self.call(environ, response)
+        ending = Ending.__new__(Ending)
         ending.offers = offers
         ending.after = None if self.hooks is None else self.hooks(environ)
         ending.response = response
