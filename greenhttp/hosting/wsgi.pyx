@@ -138,10 +138,18 @@ cdef str key_of(const char* name, Py_ssize_t size):
     return <str>key
 
 
+cdef unsigned int last_port = 0
+cdef str last_port_text = "0"
+
+
 cdef str port_text(unsigned int port):
-    cdef unsigned int size = 1, most = 10
+    """The number as text: that of the request before, where its connection has sent several at once."""
+    global last_port, last_port_text
+    cdef unsigned int size = 1, most = 10, number = port
     cdef object result
     cdef unsigned char* p
+    if port == last_port:
+        return last_port_text
     while port >= most:
         size += 1
         most *= 10
@@ -151,6 +159,8 @@ cdef str port_text(unsigned int port):
         size -= 1
         p[size] = c'0' + <unsigned char>(port % 10)
         port //= 10
+    last_port = number
+    last_port_text = <str>result
     return <str>result
 
 
