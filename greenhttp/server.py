@@ -381,8 +381,11 @@ class Server:
             if not finished:
                 self._cut(service, wait, interrupted)
             if taken := still_open():
-                whose = "connections whose sockets applications have taken are still open"
-                self._report("info", f"{taken} {whose}; they end with the process, or by whoever has them")
+                self._report(
+                    "info",
+                    f"{taken} connections whose sockets applications have taken are still open; they end with the"
+                    " process, or by whoever has them",
+                )
             sweep.stop()
             if isinstance(service, Service):
                 service.stop()

@@ -298,7 +298,7 @@ cdef class Handler(App):
         except (AttributeError, TypeError) as error:
             self.suspect(request, error)
             raise
-        if request.switched is not None:
+        if request.switched:
             return delivery                 # nothing that it could return is an answer
         try:
             delivery.take(result)

@@ -23,5 +23,5 @@ cdef class WSGI(App):
     cdef readonly object errors     # what `wsgi.errors` is
 
     cdef int call(self, dict environ, WSGIDelivery response) except -1
-    cdef int call_between(self, dict environ, WSGIDelivery response, object offers) except -1
+    cdef int call_between(self, dict environ, WSGIDelivery response) except -1
     cdef bint turned_away(self, object offers, WSGIDelivery response) except -1

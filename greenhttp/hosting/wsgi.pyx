@@ -138,10 +138,18 @@ cdef str key_of(const char* name, Py_ssize_t size):
     return <str>key
 
 
+cdef unsigned int last_port = 0
+cdef str last_port_text = "0"
+
+
 cdef str port_text(unsigned int port):
-    cdef unsigned int size = 1, most = 10
+    """The number as text: that of the request before, where its connection has sent several at once."""
+    global last_port, last_port_text
+    cdef unsigned int size = 1, most = 10, number = port
     cdef object result
     cdef unsigned char* p
+    if port == last_port:
+        return last_port_text
     while port >= most:
         size += 1
         most *= 10
@@ -151,6 +159,8 @@ cdef str port_text(unsigned int port):
         size -= 1
         p[size] = c'0' + <unsigned char>(port % 10)
         port //= 10
+    last_port = number
+    last_port_text = <str>result
     return <str>result
 
 
@@ -423,7 +433,7 @@ cdef class WSGIDelivery(Delivery):
         """Send `data` at once; for applications older than iterables (PEP 3333)."""
         if type(data) is not bytes:
             data = bytes_of(data)               # before the head is out, if it is none
-        if self.request.switched is not None:
+        if self.request.switched:
             return                              # as what is returned: it reaches nobody
         if not self.request.head_out:
             self.start(-1)
@@ -583,27 +593,24 @@ cdef class WSGI(App):
     cdef Delivery respond(self, Request request):
         cdef WSGIDelivery response = <WSGIDelivery>take_spare(self)
         cdef dict environ
-        cdef object offers = None
         if response is None:
             response = WSGIDelivery.__new__(WSGIDelivery)
         response.called = False
         response.bind(request)
         environ = make_environ(request)
-        if request.head.has_connection_upgrade:
-            offers = offer(environ, request, self.settings.allow_upgrades)
-        request.take_input()
         if self.keeps_environ:
             request.environ = environ
-        if self.hooks is None and offers is None:
+        if self.hooks is None and not request.head.has_connection_upgrade:
+            request.take_input()
             self.call(environ, response)
         else:
-            self.call_between(environ, response, offers)
+            self.call_between(environ, response)
         return response
 
     cdef inline int call(self, dict environ, WSGIDelivery response) except -1:
         cdef object result = self.app(environ, response)
         if type(result) is not list and type(result) is not tuple:
-            if response.request.switched is not None:
+            if response.request.switched:
                 response.closer = result if hasattr(result, "close") else None
                 return 0
             if result is None:
@@ -617,10 +624,19 @@ cdef class WSGI(App):
         response.content = result
         return 0
 
-    cdef int call_between(self, dict environ, WSGIDelivery response, object offers) except -1:
-        """Call the application between what `hooks` has to do before, and after the answer. `offers`: what the request
-        was offered (hosting.offers), or None."""
-        cdef Ending ending = Ending.__new__(Ending)
+    cdef int call_between(self, dict environ, WSGIDelivery response) except -1:
+        """Call the application between what `hooks` has to do before, and after the answer, and what a request that
+        would change its protocol is offered (hosting.offers)."""
+        cdef Request request = response.request
+        cdef Ending ending
+        cdef object offers = None
+        if request.head.has_connection_upgrade:
+            request.keep()                      # what it is offered may look at the head at any time
+            offers = offer(environ, request, self.settings.allow_upgrades)
+        request.take_input()
+        if self.hooks is None and offers is None:
+            return self.call(environ, response)
+        ending = Ending.__new__(Ending)
         ending.offers = offers
         ending.after = None if self.hooks is None else self.hooks(environ)
         ending.response = response

@@ -152,7 +152,7 @@ cdef int answer_request(Exchange exchange, Head head, Body body, Entrance base) 
         response = (<App>service.app).respond(request)
         if service.pool.forked is not None:
             service.pool.forked(request.describe(), None)   # the answer is the parent's; does not return
-        if request.switched is None:
+        if not request.switched:
             request.take_input()
             response.deliver()
         else:
@@ -243,7 +243,7 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
     as_json = not request.head_out and wants_json(request)
     request.take_input()
     reach = exchange.reach()
-    if request.switched is not None:
+    if request.switched:
         if not exchange.expected(error, what):
             service.report("error", f"{what}: {type(error).__name__} in the application", error)
             service.pool.pass_on(error)

@@ -167,13 +167,13 @@ cdef class Connection(Exchange):
                 break                           # nothing more has come
             if self.stream.pending() > COALESCE:
                 break                           # enough to send
-            if worker.reserved:
-                break                           # what comes next may not be what the reserve is for
+            if worker.reserved or worker.excused:
+                break                           # what comes next may not be what the reserve is for, or needs a place
             if not self.parse():
                 break                           # not a whole head, or not HTTP
             if answered == SHARE or not self.service.pool.renew(worker, 2):
                 break                           # others first, or this green thread is held by somebody
-        if self.heir() is not None:
+        if self.refused and self.heir() is not None:
             return self.close(False) if self.heir().told else 0     # else it goes on, and says when it is over
         if self.state == State.RUNNING or self.state == State.SWITCHED:
             self.settle()
@@ -297,7 +297,7 @@ cdef class Connection(Exchange):
         return other
 
     cdef WebSocket heir(self):
-        """The WebSocket that has its stream, also when that is over; None: nobody has."""
+        """The WebSocket that has its stream, also when that is over; None: nobody has. Only where it is `refused`."""
         return <WebSocket>self.stream.job if type(self.stream.job) is WebSocket else None
 
     cdef bint expected(self, object error, str what) except -1:
@@ -381,7 +381,7 @@ cdef class Connection(Exchange):
 
     cdef bint part(self, Head head, Body content) except -1:
         cdef bint left
-        if self.heir() is not None:
+        if self.refused and self.heir() is not None:
             return self.heir().handler_over(1000)
         self.last = not head.keep_alive
         if not content.done:

@@ -14,11 +14,13 @@ from libc.stdint cimport int64_t
 from greenhttp.green.deadline cimport Phase
 from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.response cimport Content, Delivery
+from greenhttp.http.presence cimport FOR_EVENTS
+from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
 from greenhttp.green.pool cimport TO_RETIRE
 from greenhttp.wire.response cimport Transfer
 
-from greenhttp.errors import StreamTimeout
+from greenhttp.errors import ClientDisconnected, StreamTimeout
 from greenhttp.green.deadline import Sweep
 from greenhttp.http.event_text import event_bytes, milliseconds
 
@@ -132,35 +134,48 @@ cdef class Events(Content):
 
     cdef int send(self, Delivery delivery) except -1:
         cdef Service service = delivery.service
+        cdef Exchange exchange = delivery.exchange
+        cdef Request request = delivery.request
         cdef Phase phase = (<Streams>service.event_streams).phase(self.heartbeat)
         cdef bint wanted = True
         cdef bytes data
         self.delivery = delivery
+        if len(service.event_streams) < service.websockets.limit:
+            exchange.show_end()                 # the board is for what ends soon, and has not that many places
+            service.pool.excuse(exchange.worker)
+        if not exchange.heeds:
+            exchange.listen()
         try:
             while wanted and not self.ending and not service.closes_idle:
                 self.enter(phase)           # its pause begins anew
                 self.unread = -1
                 self.silent = 0
                 self.asked = True
+                exchange.pulling = FOR_EVENTS
                 try:
                     item = next(self.iterator)
                 except StopIteration:
                     break
                 except GeneratorExit:
-                    if not self.ending:
+                    if not self.ending and (request.presence is None or not request.presence.thrown):
                         raise
                     break
                 finally:
-                    self.asked = False
+                    self.asked = exchange.pulling = False
                 data = event_bytes(item)
                 item = None
                 wanted = delivery.piece(data)
-                delivery.exchange.flush()
+                exchange.flush()
+                if request.presence is not None:
+                    request.presence.wrote()
+                    wanted = wanted and not request.presence.gone
         finally:
             self.leave()
             self.delivery = None
+        if self.failure is None and request.presence is not None and request.presence.gone:
+            self.failure = ClientDisconnected("the client has disconnected")
         if service.stopping:
-            delivery.exchange.missed |= TO_RETIRE       # the connection ends behind this answer
+            exchange.missed |= TO_RETIRE        # the connection ends behind this answer
         return 0
 
     # In the hub -------------------------------------------------------------------------------------------------------
@@ -191,6 +206,8 @@ cdef class Events(Content):
         if exchange.push():
             self.delivery.piece(COMMENT)
             exchange.push()
+            if self.delivery.request.presence is not None:
+                self.delivery.request.presence.wrote()
         self.unread = exchange.untaken()
         return 0
 

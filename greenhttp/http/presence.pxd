@@ -2,6 +2,9 @@ from greenhttp.green.deadline cimport Timed
 from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.service cimport Service
 
+cdef enum:
+    FOR_EVENTS = 2              # Job.pulling: then what it waits for is closed, as a generator is, when nobody wants it
+
 cdef class Disconnected(Timed):
     cdef Exchange exchange          # what its request came by; None once that is over
     cdef Service service

@@ -204,7 +204,10 @@ cdef class Disconnected(Timed):
             return
         if self.cancels or exchange.pulling:
             self.thrown = True
-            exchange.worker.throw(ClientDisconnected("the client has disconnected"))
+            if exchange.pulling == FOR_EVENTS and not self.cancels:
+                exchange.worker.throw(GeneratorExit)
+            else:
+                exchange.worker.throw(ClientDisconnected("the client has disconnected"))
 
     cdef int end(self) except -1:
         """The request is over. What comes now is none of its business."""

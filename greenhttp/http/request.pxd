@@ -25,6 +25,13 @@ cdef class Headers:
 
 
 @cython.final
+cdef class Parsed:
+    # What parsing query and content has given, each None until somebody asks for it. Few do, and what each Request has
+    # for them, each pays for.
+    cdef object query, json, form
+
+
+@cython.final
 cdef class Request:
     cdef Head head
     cdef readonly Body body
@@ -41,7 +48,7 @@ cdef class Request:
     cdef bint outside               # it was let in although its path is not below the root path
     cdef bint input_taken
     cdef bint head_out              # the head of an answer is in the output
-    cdef object switched            # what its connection has become by another protocol, a Stream say; None: nothing
+    cdef bint switched              # its connection speaks another protocol: there is no other answer
     cdef dict environ               # what a WSGI application was given, for the observer; None unless it asks
     cdef object answer              # the response.Delivery it is the head of, for the observer; None without one
     cdef Disconnected presence      # whether its client has gone, for whoever asks; None: nobody has
@@ -50,9 +57,10 @@ cdef class Request:
     cdef int cut_sent               # bytes of content of that
     # what a native handler has asked for, else None
     cdef str made_path
-    cdef object made_query, made_json, made_form
     cdef Headers made_headers
+    cdef Parsed made
 
+    cdef Parsed parsed(self)
     cdef Head known(self)
     cdef int keep(self) except -1
     cdef bint kept(self, Py_ssize_t known) noexcept

@@ -35,6 +35,9 @@ class Headers:
     def pairs(self) -> list[tuple[str, str]]: ...
 
 @final
+class Parsed: ...
+
+@final
 class Request:
     @property
     def method(self) -> str: ...

@@ -28,7 +28,6 @@ from greenhttp.wire.names import KNOWN_NAMES
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject* o)
 
-cdef str HANDED_OVER = "a socket that was handed over"
 cdef int TRACEPARENT = KNOWN_NAMES.index("traceparent")
 cdef int TRACESTATE = KNOWN_NAMES.index("tracestate")
 
@@ -143,6 +142,12 @@ cdef object read_json(Body body, int64_t announced, Py_ssize_t limit):
 
 @cython.final
 @cython.freelist(8)
+cdef class Parsed:
+    """What a Request has for those who ask for its query, or parse its content."""
+
+
+@cython.final
+@cython.freelist(8)
 cdef class Request:
     """One request, as a native handler sees it. What is not asked for is not made.
 
@@ -190,10 +195,11 @@ cdef class Request:
     def query(self):
         """The parameters in the target, as Values: a mapping of names to first values, with get_all."""
         cdef Head head = self.known()
-        if self.made_query is None:
+        cdef Parsed made = self.parsed()
+        if made.query is None:
             text = head.base[head.query_at:head.query_at + head.query_len].decode("utf-8", "replace")
-            self.made_query = Values(parse_qsl(text, keep_blank_values=True, errors="replace"))
-        return self.made_query
+            made.query = Values(parse_qsl(text, keep_blank_values=True, errors="replace"))
+        return made.query
 
     @property
     def headers(self):
@@ -355,14 +361,15 @@ cdef class Request:
         Raises HTTPError (400, or 413 beyond the limit) and what reading the body raises. A handler that lets them pass
         answers with their status.
         """
-        if self.made_json is None:
+        cdef Parsed made = self.parsed()
+        if made.json is None:
             try:
-                self.made_json = (read_json(self.body, self.body.left(), limit),)
+                made.json = (read_json(self.body, self.body.left(), limit),)
             except HTTPError as error:
-                self.made_json = error.with_traceback(None)
-        if isinstance(self.made_json, HTTPError):
-            raise HTTPError(self.made_json.status, self.made_json.text)
-        return self.made_json[0]
+                made.json = error.with_traceback(None)
+        if isinstance(made.json, HTTPError):
+            raise HTTPError(made.json.status, made.json.text)
+        return made.json[0]
 
     def form(self, *, Py_ssize_t limit=1048576):
         """The content as a form, urlencoded or multipart (RFC 7578); the same object each time.
@@ -375,21 +382,22 @@ cdef class Request:
 
         Raises HTTPError (415 if it is no form, 413 beyond a limit, 400) and what reading the body raises.
         """
-        if self.made_form is None:
+        cdef Parsed made = self.parsed()
+        if made.form is None:
             from greenhttp.http.form import read_form
 
             kind = self.known().get("content-type", "")
             try:
-                self.made_form = read_form(kind, self.body, limit)
+                made.form = read_form(kind, self.body, limit)
             except HTTPError as error:      # asked again, what is left of the content must not pass for the form
-                self.made_form = error.with_traceback(None)
+                made.form = error.with_traceback(None)
             except BaseException:
                 if kind[:10].lower() == "multipart/":   # else it is all there again, to be read once more
-                    self.made_form = HTTPError(400, "reading the form was interrupted; the rest cannot be parsed")
+                    made.form = HTTPError(400, "reading the form was interrupted; the rest cannot be parsed")
                 raise
-        if isinstance(self.made_form, HTTPError):
-            raise HTTPError(self.made_form.status, self.made_form.text)
-        return self.made_form
+        if isinstance(made.form, HTTPError):
+            raise HTTPError(made.form.status, made.form.text)
+        return made.form
 
     def early_hints(self, links):
         """Send `103 Early Hints` now (RFC 8297): the client can begin to load what the answer will need.
@@ -471,12 +479,19 @@ cdef class Request:
             on_message, on_close,
         )
         self.change("websocket", fields)
-        self.switched = socket
         socket.begin()
         return socket
 
     def __repr__(self):
         return f"<Request {self.method} {self.target}>"
+
+    cdef Parsed parsed(self):
+        cdef Parsed made
+        if self.made is None:
+            made = Parsed.__new__(Parsed)
+            if self.made is None:               # else foreign code was first while this was made
+                self.made = made
+        return self.made
 
     cdef Head known(self):
         """Its head. A request that no application has kept gives it back; tools that look at all objects find it."""
@@ -514,7 +529,7 @@ cdef class Request:
         unanswered(self)
         to_protocol(self.exchange, self.head, self.body, protocol, fields)
         self.head_out = True
-        self.switched = self.exchange.stream
+        self.switched = True
         return 0
 
     cdef str identify(self):
@@ -581,7 +596,7 @@ cdef Request new_request(Exchange exchange, Head head, Body body, Entrance base)
 
 cdef int unanswered(Request request) except -1:
     """Raise if there is an answer, or another protocol, already."""
-    if request.over or request.head_out or request.switched is not None:
+    if request.over or request.head_out or request.switched:
         raise ResponseError("the request was answered, or its connection has changed its protocol already")
     return 0
 
@@ -606,6 +621,6 @@ def hand_over(Request request not None):
         raise ResponseError("the content of the request must be read to its end before the protocol changes")
     exchange.switch(None, request.head, request.body)
     request.head_out = True
-    request.switched = HANDED_OVER
+    request.switched = True
     stream = exchange.surrender()
     return stream

@@ -315,7 +315,7 @@ cdef class Delivery(ResponseHead):
                 return self.deliver_known([bytes_of(each) for each in pieces])
             size += PyBytes_GET_SIZE(data)
         if not self.request.head_out:
-            self.start(self.unless_trailing(size))
+            self.start(size if self.trailers is None else self.unless_trailing(size))
         for data in pieces:
             self.piece(data)
         return self.end()

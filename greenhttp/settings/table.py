@@ -440,7 +440,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "websocket_connections", "count", None, "WebSockets",
-        "Maximum number of open WebSockets; more get 503. They need no place of --concurrency. Default: --connections.",
+        "Maximum number of open WebSockets; more get 503. They, and as many event streams, need no place of "
+        "--concurrency. Default: --connections.",
         _WEBSOCKET, ("--websocket-connections",),
     ),
     Setting(

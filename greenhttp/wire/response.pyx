@@ -277,11 +277,6 @@ cdef class ResponseHead:
         if kind == SERVER:
             self.has_server = True
             return 0
-        if kind == UPGRADE and self.status == 426:
-            self.room(value_size + 64)
-            memcpy(self.data + self.size, b"Connection: Upgrade\r\n", 21)     # RFC 9110 7.8
-            self.size += 21
-            return 0
         if kind == LENGTH:
             if not 1 <= value_size <= 18:
                 raise ResponseError("Content-Length must be 1 to 18 digits")
@@ -292,6 +287,11 @@ cdef class ResponseHead:
             if self.content_length >= 0 and self.content_length != length:
                 raise ResponseError("two Content-Length fields that differ")
             self.content_length = length
+        elif kind == UPGRADE and self.status == 426:
+            self.room(value_size + 64)
+            memcpy(self.data + self.size, b"Connection: Upgrade\r\n", 21)     # RFC 9110 7.8
+            self.size += 21
+            return 0
         elif kind == CONNECTION:
             start = 0
             for i in range(value_size + 1):

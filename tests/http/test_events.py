@@ -12,6 +12,7 @@ from gevent.queue import Queue
 
 import greenhttp
 from greenhttp import Event, EventStream, HTTPError, Response
+from greenhttp.errors import ClientDisconnected
 from greenhttp.http.event_text import event_bytes
 from greenhttp.testing import exchange
 from tests.http.apps import request
@@ -311,6 +312,137 @@ def test_a_heartbeat_costs_no_green_thread_and_no_timer_of_its_own(serve: Any, s
     streams = serving.server._service.event_streams
     assert (len(streams), list(streams.paces)) == (20, [30])
     assert serving.count("pool_size") == 20
+
+
+@pytest.mark.parametrize("way", ["native", "wsgi"])
+@pytest.mark.parametrize("heartbeat", [None, 3600])
+def test_a_reset_ends_the_generator_where_it_waits(way: str, heartbeat: Any, serve: Any, source: Source) -> None:
+    serving = serve(getattr(source, way)(heartbeat=heartbeat))
+    client = serving.connect().send(GET)
+    lines_until(client, b":\n\n\r\n")
+    client.reset()
+    assert source.ended.wait(60)
+    assert isinstance(source.how, GeneratorExit)
+    serving.until(lambda: serving.count("connections") == 0)
+
+
+def test_a_reset_while_an_event_is_made_ends_the_generator_behind_it(serve: Any, source: Source, caplog: Any) -> None:
+    caplog.set_level("INFO", "greenhttp")
+    serving = serve(source.native(heartbeat=None))
+    client = serving.connect().send(GET)
+    lines_until(client, b":\n\n\r\n")
+    client.reset()
+    source.queue.put("reaches nobody")  # in the same turn
+    assert source.ended.wait(60)
+    serving.until(lambda: serving.count("connections") == 0)
+    serving.server.stop(10)
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+def test_cancel_on_disconnect_says_so_in_the_generator(serve: Any, source: Source) -> None:
+    serving = serve(source.native(heartbeat=None), cancel_on_disconnect=True)
+    client = serving.connect().send(GET)
+    lines_until(client, b":\n\n\r\n")
+    client.reset()
+    assert source.ended.wait(60)
+    assert isinstance(source.how, ClientDisconnected)
+
+
+def test_a_generator_that_takes_no_notice_of_its_client_is_not_followed(serve: Any) -> None:
+    stubborn_ended, waiting = Flag(), Flag()
+
+    def stubborn(last_event_id: str | None) -> Iterator[str]:
+        try:
+            waiting.set()
+            Flag().wait()
+        except GeneratorExit:
+            yield "reaches nobody"
+        finally:
+            stubborn_ended.set()
+
+    serving = serve(lambda req: EventStream(stubborn, heartbeat=None))
+    client = serving.connect().send(GET)
+    waiting.wait()
+    client.reset()
+    assert stubborn_ended.wait(60)
+    serving.until(lambda: serving.count("connections") == 0)
+
+
+def test_a_client_that_has_closed_one_side_gets_its_events(serve: Any, source: Source) -> None:
+    serving = serve(source.native(heartbeat=0.02))
+    client = serving.connect().send(GET).finish()
+    for _ in range(20):  # more than one look
+        lines_until(client, b"3\r\n:\n\n\r\n")
+    source.queue.put("still here")
+    lines_until(client, b"data: still here\n\n\r\n")
+    assert not source.ended.is_set()
+
+
+# ---- they last
+
+
+def test_an_open_stream_holds_no_place(serve: Any, source: Source) -> None:
+    def app(req: Any) -> Any:
+        return EventStream(source) if req.path == "/events" else "answered"
+
+    serving = serve(app, concurrency=1, queue=0)
+    streams = []
+    for _ in range(5):
+        streams.append(serving.connect().send(request(b"GET /events HTTP/1.1")))
+        lines_until(streams[-1], b":\n\n\r\n")
+        assert serving.ask(GET).content == b"answered"
+    assert serving.count("pool_away") == 5
+    for client in streams:
+        client.reset()
+    serving.until(lambda: serving.count("pool_away") == 0)
+    assert serving.ask(GET).content == b"answered"
+
+
+def test_beyond_websocket_connections_a_stream_holds_a_place(serve: Any, source: Source) -> None:
+    serving = serve(source.native(), concurrency=1, queue=0, websocket_connections=1)
+    first, second = [serving.connect().send(GET) for _ in range(2)]
+    for client in (first, second):
+        lines_until(client, b":\n\n\r\n")
+    assert serving.count("pool_away") == 1
+    assert serving.ask(GET).status == 503
+    first.reset()
+    serving.until(lambda: serving.count("pool_away") == 0)
+    assert serving.ask(GET).status == 503
+    second.reset()
+    serving.until(lambda: serving.count("running") == 0)
+    lines_until(serving.connect().send(GET), b":\n\n\r\n")
+
+
+def test_the_next_request_on_its_connection_needs_a_place_again(serve: Any) -> None:
+    end, busy, release = Flag(), Flag(), Flag()
+    running: list[int] = []
+
+    def events(last_event_id: str | None) -> Iterator[str]:
+        end.wait()
+        yield "x" * 10_000_000  # it waits for its client then, and nobody else refers to its green thread any more
+
+    def app(req: Any) -> Any:
+        if req.path == "/events":
+            return EventStream(events)
+        running.append(1)
+        busy.set()
+        release.wait()
+        return f"{len(running)}"
+
+    serving = serve(app, concurrency=1, queue=5)
+    client = serving.connect().send(request(b"GET /events HTTP/1.1") + GET)  # the next one is there already
+    lines_until(client, b":\n\n\r\n")
+    other = serving.connect().send(GET)
+    busy.wait()
+    end.set()
+    lines_until(client, b"0\r\n\r\n")
+    serving.until(lambda: serving.count("queued") == 1)
+    assert len(running) == 1
+    release.set()
+    assert other.answer().status == client.answer().status == 200
+
+
+# ---- heartbeats find who went
 
 
 def test_a_client_that_went_without_a_word_is_found_by_the_heartbeat(serve: Any, source: Source) -> None:

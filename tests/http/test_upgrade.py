@@ -151,6 +151,35 @@ def test_a_wsgi_application_has_it_in_its_environ(serve: Any) -> None:
     assert serve(app).connect().send(ASK + b"one\n").rest() == SAID + b"one\n"
 
 
+@pytest.mark.parametrize("key", ["greenhttp.upgrade", "wsgi.websocket"])
+def test_an_application_that_has_waited_is_asked_by_its_own_request(key: str, serve: Any) -> None:
+    waits, go = Event(), Event()
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/other":
+            start_response("200 OK", [])
+            return [b"other"]
+        waits.set()
+        go.wait()
+        if key == "wsgi.websocket":
+            environ[key].send("hello")
+        else:
+            environ[key]("echo").write(b"hello")
+        return []
+
+    key_field = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    asked = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo, websocket\r\n" + key_field + b"\r\n"
+    serving = serve(app, websocket_close_timeout=0.05)
+    client = serving.connect().send(asked)
+    waits.wait()
+    for _ in range(4):  # what others send lies where its head was
+        others = b"Host: other\r\nOrigin: http://other\r\nX: " + b"x" * 400
+        assert serving.ask(b"GET /other HTTP/1.1\r\n" + others + b"\r\n\r\n").content == b"other"
+    go.set()
+    answer = client.rest()
+    assert answer.startswith(b"HTTP/1.1 101 ") and b"hello" in answer
+
+
 def test_with_its_content_read_it_changes_and_only_once(serve: Any) -> None:
     seen = []
 
