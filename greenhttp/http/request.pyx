@@ -620,6 +620,9 @@ def hand_over(Request request not None):
     if not request.body.done or request.body.expecting:
         raise ResponseError("the content of the request must be read to its end before the protocol changes")
     exchange.switch(None, request.head, request.body)
+    if request.presence is None:
+        request.presence = Disconnected.__new__(Disconnected)
+    request.presence.end()                  # whether the client is there is not known from here on
     request.head_out = True
     request.switched = True
     stream = exchange.surrender()

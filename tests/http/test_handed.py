@@ -255,6 +255,33 @@ def test_an_application_that_fails_behind_it_is_logged(serve: Any, caplog: Any) 
     serving.until(lambda: "GET /x: ZeroDivisionError in the application" in caplog.text)
 
 
+def test_a_client_that_is_nobody_elses_business_is_not_taken_to_have_gone(meet: Any) -> None:
+    """What had come early makes the server look again and again whether the client is there; that ends."""
+    go, called, seen = Event(), [], []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        client = environ["greenhttp.disconnected"]()
+        client.on_disconnect(lambda: called.append("gone"))
+        client.cancel_on_disconnect = True
+        go.wait()
+        sock = environ["gunicorn.socket"]
+        sock.sendall(HI)
+        seen.append(client.wait(1))
+        seen.append(bool(client))
+        assert sock.recv(5) == b"early"
+        sock.close()
+        seen.append("end")
+        return []
+
+    serving, client = meet(app)
+    serving.until(lambda: serving.count("running") == 1)
+    gevent.idle()
+    go.set()
+    assert client.rest().startswith(HI)
+    serving.until(lambda: serving.count("pool_running") == 0)
+    assert (seen, called) == ([False, False, "end"], [])
+
+
 def test_a_stop_does_not_wait_for_it_and_counts_it(serve: Any, caplog: Any) -> None:
     caplog.set_level("INFO")
     taken, over = Event(), Event()
