@@ -30,6 +30,9 @@ def websocket(
     With arguments, those of `Request.websocket`: `@websocket(protocols=["graphql-ws"])`. Other requests than those for
     a WebSocket get 426. Its WebSocket is closed when the function returns.
     """
+    for name, value in (("protocols", protocols), ("origins", origins)):
+        if isinstance(value, str):
+            raise TypeError(f"{name} is a list, not a str")
     if talk is None:
         return lambda function: websocket_handler(function, protocols, origins)
     return websocket_handler(talk, protocols, origins)
@@ -37,9 +40,10 @@ def websocket(
 
 def websocket_handler(talk: Talk, protocols: Iterable[str], origins: Iterable[str] | None) -> Handler:
     chosen = tuple(protocols)
+    allowed = None if origins is None else tuple(origins)
 
     @wraps(talk)
     def handler(request: Request) -> None:
-        talk(request.websocket(protocols=chosen, origins=origins))
+        talk(request.websocket(protocols=chosen, origins=allowed))
 
     return handler

@@ -51,6 +51,8 @@ cdef object agreed(Exchange exchange, Head head, Body body, str own, object prot
     cdef str key, protocol, answer
     if isinstance(protocols, str):
         raise TypeError("protocols is a list of names, not a str")
+    if isinstance(origins, str):
+        raise TypeError("origins is a list, not a str")     # a * in it would let all in
     if not offers(head, "websocket"):
         raise HTTPError(426, "This is a WebSocket", [("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)])
     if only(head, "sec-websocket-version") != VERSION:
@@ -61,7 +63,7 @@ cdef object agreed(Exchange exchange, Head head, Body body, str own, object prot
     if head.method != "GET" or not valid_key(key) or not body.done:
         raise HTTPError(400, "No WebSocket handshake")
     origin = head.get("origin")
-    if origin is not None and not may_come(origin, own, shared.origins if origins is None else origins):
+    if origin is not None and not may_come(origin, own, shared.origins if origins is None else list(origins)):
         raise HTTPError(403, "This origin is not allowed")
     if shared.count >= shared.limit or shared.draining:
         raise HTTPError(503, "", [("Retry-After", str(max(1, ceil(exchange.service.queued.duration))))])

@@ -91,3 +91,11 @@ def test_the_sub_protocol_that_the_application_likes_best(
 def test_other_requests_of_the_same_handler_are_http(serve: Any) -> None:
     serving = serve(lambda request: echo(request) if request.is_websocket else "page")
     assert serving.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").content == b"page"
+
+
+def test_what_is_a_list_cannot_be_a_text(serve: Any) -> None:
+    for wrong in ({"protocols": "chat"}, {"origins": "https://*.example.com"}):
+        with pytest.raises(TypeError, match="not a str"):
+            greenhttp.websocket(**wrong)(lambda ws: None)
+        serving = serve(lambda request, wrong=wrong: request.websocket(**wrong))
+        assert serving.ask(asking("/", "Origin: https://evil.example")).status == 500
