@@ -57,6 +57,7 @@ cdef class WebSocket(Job):
     cdef unsigned short code            # 0: open
     cdef readonly State state
     cdef flag stopped                   # reading is, until there is room in the inbox
+    cdef flag stuck                     # output waits for the peer
     cdef flag in_due
     cdef flag told                      # the carrier was
 
@@ -85,6 +86,7 @@ cdef class WebSocket(Job):
     cdef int put_whole(self, bytes frame) except -1
     cdef int push(self) except -1
     cdef int left(self) except -1
+    cdef int abide(self) except -1
     cdef int wake_senders(self) except -1
 
     # how it ends

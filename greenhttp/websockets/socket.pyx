@@ -112,10 +112,10 @@ cdef class Conversations:
     cdef int soon(self, WebSocket socket) except -1:
         """What it has put out leaves at the end of this turn of the loop."""
         if not socket.in_due:
+            if not self.due:
+                self.pool.loop.run_callback(self.push_due)      # first: a signal's handler may raise in there
             socket.in_due = True
             self.due.append(socket)
-            if len(self.due) == 1:
-                self.pool.loop.run_callback(self.push_due)
         return 0
 
     def _push_due(self):
@@ -215,7 +215,7 @@ cdef class WebSocket(Job):
         if self.state != State.OPEN:            # while this was made
             raise self.ended()
         self.frame(opcode, owner, size, data, smaller is not None)
-        if self.stream.pending() > HIGH_WATER and self.phase is not self.shared.choked:
+        if self.stream.pending() > HIGH_WATER and not self.stuck:
             self.push()
         else:
             self.shared.soon(self)
@@ -272,12 +272,13 @@ cdef class WebSocket(Job):
 
     def join(self, str group not None):
         """Get what is broadcast to this group, until it is closed or leaves."""
-        if self.state != State.OPEN:
+        cdef set own = set(), members = set()
+        if self.state != State.OPEN:            # behind the sets: to make them may run foreign code
             raise self.ended()
         if self.groups is None:
-            self.groups = set()
-        named.setdefault(group, set()).add(self)
+            self.groups = own
         self.groups.add(group)
+        (<set>named.setdefault(group, members)).add(self)
 
     def leave(self, str group not None):
         """Get no more of it. No matter whether it is in that group."""
@@ -302,7 +303,8 @@ cdef class WebSocket(Job):
         """From now on the stream is this one's; the 101 may still be in its output."""
         self.shared.count += 1
         self.stream.job = self
-        self.enter(self.shared.open)
+        self.stream.pushing = False             # what has to wait is this one's to send
+        self.abide()
         self.shared.soon(self)
         if self.stream.in_end > self.stream.in_pos:
             self.stopped = True
@@ -330,10 +332,10 @@ cdef class WebSocket(Job):
 
     cdef int cut(self) except -1:
         """The server cannot wait: a close frame if there was none, and the end, now."""
+        if self.worker is not None:
+            self.worker.kill()                  # also one that is told of the end
         if self.state == State.OVER:
             return 0
-        if self.worker is not None:
-            self.worker.kill()
         if self.state == State.OPEN:
             self.say(self.shared.close_code, "")
         if not self.stream.closed:
@@ -343,11 +345,12 @@ cdef class WebSocket(Job):
     # What comes -------------------------------------------------------------------------------------------------------
 
     cdef bint ready(self, bint writing) except -1:
+        cdef WebSocket held = self              # whoever is switched to may come to its end, and be the last to have it
         if not writing:
-            return self.hear()
-        self.push()
-        self.wake_senders()
-        return self.phase is self.shared.choked
+            return held.hear()
+        held.push()
+        held.wake_senders()
+        return held.stuck
 
     cdef bint hear(self) except -1:
         """Take what has come. In the hub. False: no more for now."""
@@ -442,20 +445,23 @@ cdef class WebSocket(Job):
                 return self.lost("output was lost", True)
             self.state = State.DROPPING
             self.no_more()
-            if self.phase is not self.shared.choked:
+            if not self.stuck:
                 self.push()
-        else:
+        elif self.state < State.DONE:
             self.state = State.DONE             # our close frame is out, and there is nothing to wait for
-            if self.phase is not self.shared.choked:
+            if not self.stuck:
                 self.push()
         return 0
 
     cdef int keep(self, object message) except -1:
+        cdef object more = None
+        if self.first is not None and self.more is None:
+            more = deque()                      # in which foreign code may run, and receive
         if self.first is None:
             self.first = message
         else:
             if self.more is None:
-                self.more = deque()
+                self.more = more
             self.more.append(message)
         self.held += len(message) + WEIGHT
         return 0
@@ -503,7 +509,7 @@ cdef class WebSocket(Job):
             timer = self.timer(timeout, running, "no message came")
         try:
             while True:
-                if self.stream.pending() and self.phase is not self.shared.choked:
+                if self.stream.pending() and not self.stuck:
                     self.push()
                 # From here to the switch nothing runs that could wait.
                 if self.first is not None or self.state != State.OPEN:
@@ -563,7 +569,7 @@ cdef class WebSocket(Job):
         cdef PyObject* result
         if running is hub:
             raise RuntimeError("a WebSocket cannot wait in a callback of the loop; use it in a green thread")
-        if self.phase is not self.shared.choked:
+        if not self.stuck:
             self.push()
         if timeout is not None:
             timer = self.timer(timeout, running, "the client took nothing")
@@ -602,7 +608,7 @@ cdef class WebSocket(Job):
     cdef int put_whole(self, bytes frame) except -1:
         """Put a frame out that others get as well, and send it if that takes no wait."""
         self.stream.put_object(frame)
-        if self.phase is not self.shared.choked:
+        if not self.stuck:
             self.push()
         return 0
 
@@ -620,7 +626,8 @@ cdef class WebSocket(Job):
                 if self.state == State.OVER:
                     return 0
                 stream.progressed()             # its silence begins anew where it has taken some
-                self.enter(self.shared.choked)
+                self.stuck = True
+                self.abide()
                 stream.watch_write(True)
                 return 0
         except OSError as error:
@@ -634,19 +641,37 @@ cdef class WebSocket(Job):
         """All output has left."""
         cdef Stream stream = self.stream
         if self.state == State.DONE:
-            stream.skip_input()
+            try:
+                stream.skip_input()
+            except OSError:
+                pass                            # reset: it has said that it is closed, and does not wait for us
             return self.end(False)
-        if self.phase is self.shared.choked:
+        if self.stuck:
+            self.stuck = False
             stream.watch_write(False)
             stream.calm()
             if self.senders is not None:
                 self.shared.pool.loop.run_callback(self._wake)
             if self.state == State.OPEN:
-                self.enter(self.shared.full if self.stopped else self.shared.open)
+                self.abide()
         if self.state != State.OPEN and self.phase is not self.shared.parting:
-            self.enter(self.shared.parting)
+            self.abide()
             if self.state == State.DROPPING:
                 stream.hang_up()
+        return 0
+
+    cdef int abide(self) except -1:
+        """Into the phase for what it waits for now. Who waits for a green thread stays where those are: elsewhere it
+        would get none."""
+        cdef Conversations shared = self.shared
+        if self.state == State.OVER or self.phase is shared.pool.patience:
+            return 0
+        if self.stuck:
+            self.enter(shared.choked)
+        elif self.state != State.OPEN:
+            self.enter(shared.parting)
+        else:
+            self.enter(shared.full if self.stopped else shared.open)
         return 0
 
     # How it ends ------------------------------------------------------------------------------------------------------
@@ -673,7 +698,7 @@ cdef class WebSocket(Job):
         if self.state == State.OPEN:
             return self.lost("output was lost", True)
         self.no_more()
-        if self.phase is not self.shared.choked:
+        if not self.stuck:
             self.push()
         if self.stopped and self.state == State.PARTING:
             self.held = 0                       # what comes now is not kept: its close frame may be behind it
@@ -688,7 +713,7 @@ cdef class WebSocket(Job):
         if self.state <= State.PARTING:
             self.state = State.DONE
         self.no_more()
-        if self.phase is not self.shared.choked:
+        if not self.stuck:
             self.push()
         return 0
 
@@ -784,7 +809,7 @@ cdef class WebSocket(Job):
                 self.stream.skip_input()
                 self.end(False)
             else:
-                self.enter(shared.open)
+                self.abide()
                 self.turned_away(shared.pool.patience.duration)
         except OSError:
             self.end(True)
@@ -799,16 +824,14 @@ cdef class WebSocket(Job):
     # In `on_message` style, a green thread's part ---------------------------------------------------------------------
 
     cdef bint advance(self) except -1:
-        if self.on_message is None and self.on_close is None:
-            return False
-        return self.first is not None or self.state == State.OVER and not self.told
+        return self.first is not None and self.on_message is not None or self.state == State.OVER and not self.told
 
     cdef int run(self) except -1:
         cdef Pool pool = self.shared.pool
         cdef int count = 0
-        if self.phase is None and self.state != State.OVER:
-            self.enter(self.shared.open)        # it has waited for a green thread
-        while self.first is not None:
+        if self.phase is None:
+            self.abide()                        # it has waited for a green thread
+        while self.first is not None and self.on_message is not None:
             if count == SHARE:
                 return pool.again(self)         # others first
             count += 1
@@ -847,6 +870,8 @@ cdef class WebSocket(Job):
     cdef int turned_away(self, double seconds) except -1:
         """No green thread is free for its message."""
         if self.state == State.OVER:
+            if self.on_message is not None:
+                self.first = self.more = None
             return self.tell()                  # nobody can be told
         why = f"no place was free within {seconds:g} s (queue_timeout)" if seconds else "the queue is full (queue)"
         self.shared.noise("overload", f"{self.who()}: closed with {TRY_LATER}: {why}", "warning")

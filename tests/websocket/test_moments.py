@@ -1,0 +1,187 @@
+"""What may happen to a WebSocket at an awkward moment: while it waits for a green thread, while the hub reads it."""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+from typing import Any
+
+import gevent
+from gevent.event import Event as Flag
+
+import greenhttp
+from greenhttp.websockets.groups import broadcast
+from greenhttp.websockets.socket import WebSocket
+from greenhttp.wire.websocket import Event
+from tests.websocket.client import Talk, close
+
+PLAIN = b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"
+PHASES = ("", "_full", "_pinged", "_choked", "_parting")
+
+
+class Crowded:
+    """One place for all, which a request to /hold takes until `go`. Other requests are for WebSockets in `on_message`
+    style; what those are told is in `log`."""
+
+    def __init__(self, talking: Any, **settings: Any) -> None:
+        self.go, self.log = Flag(), []  # type: ignore[var-annotated]
+        self.sockets: list[Any] = []
+        self.serving, self.connect = talking(self.handler, concurrency=1, queue=5, **settings)
+
+    def handler(self, request: Any) -> Any:
+        if request.path == "/hold":
+            self.go.wait()
+            return "held"
+        ws = request.websocket(on_message=self.said, on_close=lambda ws: self.log.append(ws.close_code))
+        ws.join("crowd")
+        self.sockets.append(ws)
+        return None
+
+    def said(self, ws: Any, message: str) -> None:
+        self.log.append(message)
+
+    def hold(self) -> Any:
+        client = self.serving.connect().send(PLAIN)
+        self.serving.until(lambda: self.serving.count("running") == 1)
+        return client
+
+    def phases(self) -> list[int]:
+        return [self.serving.count(f"websocket{phase}") for phase in PHASES]
+
+
+def test_a_message_that_waits_for_a_place_is_not_forgotten_when_output_stalls(talking: Any) -> None:
+    crowded = Crowded(talking)
+    serving = crowded.serving
+    lazy = Talk(serving.connect(receive_buffer=4096))
+    crowded.hold()
+    lazy.send("here")
+    serving.until(lambda: serving.count("pool_waiting") == 1)
+    while broadcast("crowd", "x" * 50_000, slow="drop"):
+        pass
+    assert serving.count("pool_waiting") == 1
+    crowded.go.set()
+    serving.until(lambda: crowded.log)
+    assert crowded.log == ["here"]
+    assert crowded.phases() == [0, 0, 0, 1, 0]
+    while lazy.message() != "over":
+        broadcast("crowd", "over", slow="drop")
+    serving.until(lambda: crowded.phases() == [1, 0, 0, 0, 0])
+
+
+def test_a_message_that_waits_for_a_place_comes_though_it_is_closed(talking: Any) -> None:
+    crowded = Crowded(talking)
+    talk = crowded.connect()
+    crowded.hold()
+    talk.send("here")
+    crowded.serving.until(lambda: crowded.serving.count("pool_waiting") == 1)
+    crowded.sockets.pop().close(3000)
+    assert talk.event() == (Event.CLOSE, (3000, ""))
+    crowded.go.set()
+    crowded.serving.until(lambda: crowded.log)
+    assert crowded.log == ["here"]
+    assert crowded.phases() == [0, 0, 0, 0, 1]
+    talk.send(close(3000))
+    assert talk.ended()
+    crowded.serving.until(lambda: len(crowded.log) == 2)
+
+
+def test_with_a_full_inbox_no_ping_ends_it_once_it_has_waited_for_a_place(talking: Any) -> None:
+    crowded = Crowded(talking)
+    serving, done = crowded.serving, Flag()
+    crowded.said = lambda ws, message: done.wait()  # type: ignore[method-assign]
+    talk = crowded.connect()
+    crowded.hold()
+    talk.send(*["x" * 1000] * 200)
+    serving.until(lambda: serving.count("pool_waiting") == 1)
+    gevent.idle()
+    crowded.go.set()
+    serving.until(lambda: serving.count("pool_waiting") == 0 and serving.count("pool_running") == 1)
+    assert crowded.phases() == [0, 1, 0, 0, 0]
+    done.set()
+    serving.until(lambda: crowded.phases() == [1, 0, 0, 0, 0])
+
+
+def test_one_that_is_over_and_finds_no_place_is_let_go(talking: Any) -> None:
+    crowded = Crowded(talking, queue_timeout=0.1)
+    serving = crowded.serving
+    talk = crowded.connect()
+    crowded.hold()
+    talk.client.reset()
+    serving.until(lambda: serving.count("pool_waiting") == 1)
+    serving.until(lambda: serving.count("pool_waiting") == 0)
+    serving.until(lambda: serving.count("connections") == 1)
+    assert crowded.phases() == [0] * 5
+    assert crowded.log == []
+    crowded.go.set()
+
+
+def test_a_handler_with_on_close_receives_all_that_had_come(talking: Any) -> None:
+    go, log = Flag(), []
+
+    def handler(request: Any) -> None:
+        ws = request.websocket(on_close=lambda ws: log.append("closed"))
+        go.wait()
+        log.extend(ws)
+
+    serving, connect = talking(handler)
+    talk = connect().send("a", "b", close())
+    assert talk.event() == (Event.CLOSE, (1000, ""))
+    assert talk.ended()
+    serving.until(lambda: log == ["closed"])
+    go.set()
+    serving.until(lambda: serving.count("connections") == 0)
+    assert log == ["closed", "a", "b"]
+
+
+def test_it_is_there_as_long_as_the_hub_reads_it(talking: Any) -> None:
+    """The handler that the hub has switched to loses its client and returns: nobody else refers to its WebSocket."""
+    alive: list[int] = []
+    clients: list[Any] = []
+    of_this = contextvars.ContextVar[Any]("of_this")
+
+    def sockets() -> int:
+        return sum(type(each) is WebSocket for each in gc.get_objects())
+
+    class Looks:
+        def __del__(self) -> None:
+            alive.append(sockets())
+
+    @greenhttp.websocket
+    def handler(ws: Any) -> None:
+        ws.join("alone")
+        for _ in ws:
+            clients.pop().reset()
+            broadcast("alone", "which shows that it has gone")
+        of_this.set(Looks())
+
+    serving, connect = talking(handler)
+    talk = connect()
+    serving.until(lambda: serving.count("websocket") == 1)
+    gc.collect()
+    before = sockets()
+    gc.disable()
+    try:
+        clients.append(talk.client)
+        talk.send("go")
+        serving.until(lambda: serving.count("connections") == 0)
+    finally:
+        gc.enable()
+    assert alive == [before]
+
+
+def test_a_stop_at_once_ends_what_is_called_at_the_end(talking: Any) -> None:
+    begun, ends = Flag(), []
+
+    def gone(ws: Any) -> None:
+        begun.set()
+        try:
+            gevent.sleep(1000)
+        finally:
+            ends.append(ws.close_code)
+
+    serving, connect = talking(lambda request: request.websocket(on_close=gone))
+    connect().client.reset()
+    begun.wait()
+    assert serving.server.stop(timeout=0) is False
+    serving.until(lambda: ends)
+    assert ends == [1006]
