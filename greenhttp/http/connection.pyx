@@ -330,10 +330,14 @@ cdef class Connection(Exchange):
         return Reach.LOST if self.stream.lost else Reach.OPEN
 
     cdef bint gone(self) except -1:
+        if self.refused and self.heir() is not None:
+            return self.heir().state >= Talk.DONE           # what comes is read by that one alone
         return self.stream.left()
 
     cdef int sight(self) except -1:
         cdef Request request
+        if self.refused and self.heir() is not None:
+            return Sight.ABSENT if self.heir().left_by_peer() else Sight.PRESENT
         if self.worker is None or self.worker.errand == NULL:
             return Sight.HIDDEN
         request = <Request>self.worker.errand
@@ -341,6 +345,8 @@ cdef class Connection(Exchange):
 
     cdef int listen(self) except -1:
         self.heeds = True
+        if self.refused and self.heir() is not None:
+            return 0                                        # it says when it is over
         return self.stream.watch_read()
 
     cdef int probe(self) except -1:
@@ -405,8 +411,16 @@ cdef class Connection(Exchange):
         return self.service.writing
 
     cdef int stream_closed(self) except -1:
-        if self.state == State.SWITCHED and self.heir() is not None:
-            self.service.pool.submit(self)      # what has had its stream is over; so is this, unless its handler runs
+        cdef Request request
+        if self.state != State.SWITCHED or self.heir() is None:
+            return 0
+        self.service.pool.submit(self)          # what has had its stream is over; so is this, unless its handler runs
+        if self.worker is not None and self.worker.errand != NULL:
+            request = <Request>self.worker.errand
+            if request.presence is not None:
+                # A conversation that was closed is whole: what its handler does behind it is not cancelled.
+                request.presence.answered = self.heir().code != 1006
+                request.presence.examine()
         return 0
 
     # Without a green thread -------------------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ cdef class WebSocket(Job):
     cdef readonly State state
     cdef flag stopped                   # reading is, until there is room in the inbox
     cdef flag stuck                     # output waits for the peer
+    cdef flag ours                      # this side has closed it first
     cdef flag in_due
     cdef flag told                      # the carrier was
 
@@ -66,6 +67,7 @@ cdef class WebSocket(Job):
     # for who has opened it
     cdef int begin(self) except -1
     cdef int handler_over(self, int code) except -1
+    cdef bint left_by_peer(self) noexcept
     cdef bint expects(self, object error) except -1
     cdef int see_off(self) except -1
     cdef int cut(self) except -1

@@ -43,7 +43,7 @@ from collections import deque
 from gevent.event import Event as Flag
 from greenlet import GreenletExit
 
-from greenhttp.errors import StreamTimeout, WebSocketClosed
+from greenhttp.errors import ClientDisconnected, StreamTimeout, WebSocketClosed
 
 
 cdef extern from "Python.h":
@@ -319,9 +319,15 @@ cdef class WebSocket(Job):
             return 0
         return self.part(code, "")
 
+    cdef bint left_by_peer(self) noexcept:
+        """Whether it is over, and not because this side has closed it."""
+        return self.state == State.OVER and not self.ours
+
     cdef bint expects(self, object error) except -1:
         """Whether a handler raises that because this is closed, or because somebody wanted it to end."""
-        return isinstance(error, GreenletExit) or self.state != State.OPEN and isinstance(error, ConnectionError)
+        return isinstance(error, GreenletExit) or (
+            self.state != State.OPEN and isinstance(error, (ConnectionError, ClientDisconnected))
+        )
 
     cdef int see_off(self) except -1:
         """The server stops: closed, unless its handler looks after that."""
@@ -697,6 +703,7 @@ cdef class WebSocket(Job):
         self.say(code, reason)
         if self.state == State.OPEN:
             return self.lost("output was lost", True)
+        self.ours = True
         self.no_more()
         if not self.stuck:
             self.push()

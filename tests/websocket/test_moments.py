@@ -7,12 +7,16 @@ import gc
 from typing import Any
 
 import gevent
+import pytest
+from gevent import ssl
 from gevent.event import Event as Flag
 
 import greenhttp
+from greenhttp.errors import ClientDisconnected
 from greenhttp.websockets.groups import broadcast
 from greenhttp.websockets.socket import WebSocket
 from greenhttp.wire.websocket import Event
+from tests.tls import certificates
 from tests.websocket.client import Talk, close
 
 PLAIN = b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -185,3 +189,86 @@ def test_a_stop_at_once_ends_what_is_called_at_the_end(talking: Any) -> None:
     assert serving.server.stop(timeout=0) is False
     serving.until(lambda: ends)
     assert ends == [1006]
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_to_look_for_the_client_takes_no_message_away(talking: Any, tmp_path: Any, tls: bool) -> None:
+    go, looks = Flag(), []
+
+    @greenhttp.websocket
+    def handler(ws: Any) -> None:
+        go.wait()
+        looks.append((ws.request.gone, bool(ws.request.disconnected)))
+        for message in ws:
+            ws.send(message)
+        looks.append((ws.request.gone, bool(ws.request.disconnected)))
+
+    settings: dict[str, Any] = {}
+    if tls:
+        certfile, keyfile = certificates.leaf("shop.example").write(tmp_path)
+        settings = {"certfile": [certfile], "keyfile": [keyfile]}
+    serving, connect = talking(handler, **settings)
+    client = serving.connect()
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=certificates.authority().authorities().decode())
+        client.sock = context.wrap_socket(client.sock, server_hostname="shop.example")
+    talk = Talk(client)
+    serving.until(lambda: serving.count("websocket") == 1)
+    talk.send("one")
+    go.set()  # the handler looks before the loop has polled: the message is still in the socket
+    with gevent.Timeout(10, AssertionError("the message was not seen")):
+        assert talk.message() == "one"
+    assert looks == [(False, False)]
+    talk.client.close()
+    serving.until(lambda: len(looks) == 2)
+    assert looks[1] == (True, True)
+
+
+def test_who_wants_to_know_when_the_client_goes_is_told(talking: Any) -> None:
+    told: list[str] = []
+
+    def handler(request: Any) -> None:
+        request.on_disconnect(lambda: told.append(request.path))
+        ws = request.websocket()
+        if request.path == "/ours":
+            ws.close()
+        request.disconnected.wait(30) if request.path != "/ours" else ended.wait()
+
+    ended = Flag()
+    serving, connect = talking(handler)
+    connect("/lost").client.reset()
+    serving.until(lambda: told == ["/lost"])
+    connect("/closed").send(close())
+    serving.until(lambda: told == ["/lost", "/closed"])
+    ours = connect("/ours")
+    assert ours.closed() == (1000, "")
+    assert ours.ended()
+    ended.set()
+    serving.until(lambda: serving.count("connections") == 0)
+    assert told == ["/lost", "/closed"]
+
+
+def test_a_handler_is_cancelled_when_its_client_was_lost_not_when_it_was_closed(talking: Any, caplog: Any) -> None:
+    go, log = Flag(), []
+
+    @greenhttp.websocket
+    def handler(ws: Any) -> None:
+        try:
+            go.wait()
+        except ClientDisconnected:
+            log.append("cancelled")
+            raise
+        log.append(ws.close_code)
+
+    serving, connect = talking(handler, cancel_on_disconnect=True)
+    lost, closed = connect(), connect()
+    lost.client.reset()
+    serving.until(lambda: serving.count("connections") == 1)
+    assert closed.send(close()).event() == (Event.CLOSE, (1000, ""))
+    assert closed.ended()
+    gevent.idle()
+    go.set()
+    serving.until(lambda: serving.count("connections") == 0)
+    assert log == ["cancelled", 1000]
+    assert "in the application" not in caplog.text
