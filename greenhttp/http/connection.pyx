@@ -1043,6 +1043,7 @@ cdef int crowd_out(Service service, Connection asking) except -1:
     """Too much memory in unfinished handshakes and heads and in what was sent ahead: the largest goes, and of
     those that are alike the one that came first. Asked by a connection, or by an arrival, which is busy."""
     cdef Connection largest = asking, other
+    cdef WebSocket talk
     cdef Arrival arrival, bulky = None
     cdef Phase phase
     cdef Node* node
@@ -1060,6 +1061,11 @@ cdef int crowd_out(Service service, Connection asking) except -1:
             if not other.busy and (largest is None or kept(other.stream) > kept(largest.stream)):
                 largest = other
             node = node.next
+    talk = service.websockets.largest()
+    if talk is not None and talk.weight > max(
+        0 if bulky is None else bulky.weight(), 0 if largest is None else kept(largest.stream)
+    ):
+        return talk.give_way()
     if bulky is not None and (largest is None or bulky.weight() > kept(largest.stream)):
         return bulky.shed(service.crowded)
     if largest is None or asking is None and kept(largest.stream) == 0:

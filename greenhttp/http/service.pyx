@@ -78,7 +78,9 @@ cdef class Service:
         reserve = 0 if self.health_path is None else RESERVE
         self.pool = Pool(s.concurrency, s.queue, self.queued, hub, reserve, s.context == "thread")
         limit = connections if s.websocket_connections is None else s.websocket_connections
-        self.websockets = Conversations(s, limit, self.pool, self.report, self.noise)
+        self.websockets = Conversations(
+            s, limit, self.pool, self.report, self.noise, beyond("limit_buffers", s.limit_buffers)
+        )
         self.phases += self.websockets.phases
         self.origins = Origins(s)
         self.origins.settle()

@@ -332,8 +332,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "limit_buffers", "size", 256 << 20, "bytes",
-        "Maximum size of unfinished heads and read-ahead of all connections together; then the largest gets 431 or"
-        " is closed.",
+        "Maximum size of unfinished heads, read-ahead, and messages of WebSockets that nobody has received, of all"
+        " connections together; then the largest gets 431, 1013, or is closed.",
         _LIMITS, ("--limit-buffers",),
     ),
     Setting(

@@ -24,6 +24,8 @@ cdef class Conversations:
     cdef readonly int64_t count         # not over
     cdef readonly int64_t limit
     cdef readonly int64_t max_frame, max_message
+    cdef size_t limit_buffers  # bytes, of all connections
+    cdef str crowded           # why one is closed when there are more
     cdef readonly int64_t backlog       # bytes that a socket may have unsent and still be given what is for its group
     cdef readonly bint cuts_slow        # one that has more is closed; else it misses the message
     cdef readonly int close_code        # said when the server stops
@@ -36,6 +38,7 @@ cdef class Conversations:
     cdef object push_due
 
     cdef int soon(self, WebSocket socket) except -1
+    cdef WebSocket largest(self)
 
 cdef class WebSocket(Job):
     cdef Conversations shared
@@ -47,6 +50,7 @@ cdef class WebSocket(Job):
     cdef object first                   # the oldest message that has come, or None
     cdef object more                    # those behind it, a deque, or None
     cdef int64_t held                   # bytes they count for
+    cdef int64_t weight                 # bytes that are counted in `green.chunks`, for them and an unfinished one
     cdef greenlet receiver              # suspended in `receive`
     cdef list senders                   # suspended in `send`, in their order; or None
     cdef object on_message
@@ -78,6 +82,8 @@ cdef class WebSocket(Job):
     cdef int happened(self) except -1
     cdef int keep(self, object message) except -1
     cdef object take(self)
+    cdef int weigh(self) except -1
+    cdef int give_way(self) except -1
     cdef int go_on(self) except -1
     cdef object timer(self, object timeout, object running, str what)
     cdef int await_message(self, object timeout) except -1

@@ -18,7 +18,13 @@ class State(IntEnum):
 @disjoint_base
 class Conversations:
     def __init__(
-        self, settings: Any, limit: int, pool: Pool, report: Callable[..., None], noise: Callable[..., None]
+        self,
+        settings: Any,
+        limit: int,
+        pool: Pool,
+        report: Callable[..., None],
+        noise: Callable[..., None],
+        crowded: str,
     ) -> None: ...
     @property
     def pool(self) -> Pool: ...

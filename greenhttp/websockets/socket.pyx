@@ -31,7 +31,8 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from greenhttp.green.deadline cimport Phase, Timed
+from greenhttp.green.chunks cimport count_held, held_bytes
+from greenhttp.green.deadline cimport Node, Phase, Timed, owner as timed_of
 from greenhttp.green.pool cimport Job, Pool
 from greenhttp.green.stream cimport Stream
 from greenhttp.green.switch cimport PyGreenlet_Import, current_greenlet, greenlet, outcome, switch_quietly, switch_to
@@ -54,6 +55,7 @@ PyGreenlet_Import()
 cdef enum:
     SMALL = 4096                # payload up to this size is copied behind its head, larger ones are chained
     HIGH_WATER = 65536          # bytes of unsent output beyond which `send` waits
+    LIGHT = 16384               # bytes of messages up to which nobody counts them
     INBOX = 65536               # bytes of messages that nobody has received, beyond which reading stops
     WEIGHT = 64                 # bytes that each message counts for beside its own
     SHARE = 16                  # messages of one socket in one turn, in `on_message` style
@@ -81,9 +83,10 @@ cdef class Conversations:
         limit: open WebSockets at most.
         pool: green threads, for those in `on_message` style.
         report, noise: as for http.Service.
+        crowded: what the log says of one that is closed because of `limit_buffers`.
     """
 
-    def __init__(self, settings, int64_t limit, Pool pool, report, noise):
+    def __init__(self, settings, int64_t limit, Pool pool, report, noise, str crowded):
         s = settings
         self.pool = pool
         self.report = report
@@ -97,6 +100,8 @@ cdef class Conversations:
         self.phases = (self.open, self.full, self.pinged, self.choked, self.parting)
         self.max_frame = s.websocket_max_frame
         self.max_message = s.websocket_max_message
+        self.limit_buffers = s.limit_buffers
+        self.crowded = crowded
         self.backlog = s.websocket_backlog
         self.cuts_slow = s.websocket_slow == "close"
         self.close_code = s.websocket_close_code
@@ -117,6 +122,24 @@ cdef class Conversations:
             socket.in_due = True
             self.due.append(socket)
         return 0
+
+    cdef WebSocket largest(self):
+        """The one that keeps the most of what has come, or None."""
+        cdef Phase phase
+        cdef Timed timed
+        cdef WebSocket found = None, each
+        cdef Node* node
+        for phase in (*self.phases, self.pool.patience):
+            node = phase.ring.next
+            while node != &phase.ring:
+                timed = timed_of(node)
+                node = node.next
+                if type(timed) is not WebSocket:
+                    continue                    # another job that waits for a green thread
+                each = <WebSocket>timed
+                if each.weight > (0 if found is None else found.weight) and not each.stream.pinned:
+                    found = each
+        return found
 
     def _push_due(self):
         cdef WebSocket socket
@@ -392,6 +415,7 @@ cdef class WebSocket(Job):
                 wake(self.shared.pool, waiting)
             elif self.on_message is not None:
                 self.shared.pool.submit(self)
+        self.weigh()
         if self.state >= State.DONE or self.stopped:
             return False
         stream.watch_read()
@@ -481,9 +505,45 @@ cdef class WebSocket(Job):
             if not self.more:
                 self.more = None
         self.held -= len(message) + WEIGHT
+        if self.weight:
+            self.weigh()
         if self.stopped and self.held <= INBOX // 2:
             self.go_on()
         return message
+
+    cdef int weigh(self) except -1:
+        """Count the messages that it keeps, and what has come of the next, among what all connections keep."""
+        cdef int64_t size = self.held + self.codec.kept(), before = self.weight
+        if size < LIGHT or self.state == State.OVER:
+            size = 0
+        if size == before:
+            return 0
+        self.weight = size
+        count_held(<ssize_t>(size - before))
+        if size > before and held_bytes() > self.shared.limit_buffers:
+            largest = self.shared.largest()
+            if largest is not None:
+                (<WebSocket>largest).give_way()
+        return 0
+
+    cdef int give_way(self) except -1:
+        """All connections keep too much, and this one the most: closed, and what has come is dropped."""
+        self.shared.noise("overload", f"{self.who()}: closed with {TRY_LATER}: {self.shared.crowded}", "warning")
+        if self.state != State.OPEN:
+            return self.end(True)
+        self.say(TRY_LATER, "")
+        if self.state == State.OPEN:
+            return self.lost("output was lost", True)
+        self.ours = True
+        self.state = State.DROPPING
+        self.first = self.more = None
+        self.held = 0
+        self.codec.fail(TRY_LATER, "")
+        self.weigh()
+        self.no_more()
+        if not self.stuck:
+            self.push()
+        return self.go_on()                     # to drop what comes, if reading was stopped
 
     cdef int go_on(self) except -1:
         """There is room in the inbox: read again, in the hub."""
@@ -759,6 +819,9 @@ cdef class WebSocket(Job):
         if self.code == 0:
             self.code = ABNORMAL
         self.state = State.OVER
+        self.weigh()
+        if not self.stream.pinned:
+            self.codec.forget()                 # this may be kept for long
         try:
             self.stream.finish(reset)
         finally:

@@ -64,6 +64,7 @@ cdef class Codec:
         self.message = None
         return message
     cdef bint idle(self) noexcept
+    cdef Py_ssize_t kept(self) noexcept
     cdef bytes compress(self, object data)
     cdef int shared_window(self) noexcept
 

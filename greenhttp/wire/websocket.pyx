@@ -203,6 +203,10 @@ cdef class Codec:
         """Whether it is between two messages, and no part of a frame has come."""
         return self.stage == HEAD and self.head_size == 0 and self.kind == 0
 
+    cdef Py_ssize_t kept(self) noexcept:
+        """Bytes of memory that an unfinished message has."""
+        return 0 if self.whole == NULL else PyBytes_GET_SIZE(<object> self.whole)
+
     cdef bytes compress(self, object data):
         """The payload of a message (str, or bytes-like), compressed as agreed; None: it goes out as it is.
 

@@ -15,9 +15,9 @@ import greenhttp
 from greenhttp.errors import ClientDisconnected
 from greenhttp.websockets.groups import broadcast
 from greenhttp.websockets.socket import WebSocket
-from greenhttp.wire.websocket import Event
+from greenhttp.wire.websocket import Event, frame
 from tests.tls import certificates
-from tests.websocket.client import Talk, close
+from tests.websocket.client import MASK, Talk, close, ping
 
 PLAIN = b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"
 PHASES = ("", "_full", "_pinged", "_choked", "_parting")
@@ -272,3 +272,20 @@ def test_a_handler_is_cancelled_when_its_client_was_lost_not_when_it_was_closed(
     serving.until(lambda: serving.count("connections") == 0)
     assert log == ["cancelled", 1000]
     assert "in the application" not in caplog.text
+
+
+@pytest.mark.parametrize("what", ["unfinished", "unreceived"])
+def test_what_all_keep_of_messages_is_limited(talking: Any, caplog: Any, what: str) -> None:
+    def message(size: int) -> bytes:
+        return frame(2, b"x" * size, mask=MASK, last=what == "unreceived")
+
+    serving, connect = talking(greenhttp.websocket(lambda ws: gevent.sleep(1000)), limit_buffers=1 << 20)
+    for _ in range(3):  # what has gone counts no longer
+        talks = [connect().send(message(60_000)) for _ in range(4)]
+        large = connect().send(message(1_000_000))
+        assert large.event() == (Event.CLOSE, (1013, ""))
+        assert [talk.send(ping()).event() for talk in talks] == [(Event.PONG, b"")] * 4
+        for talk in (*talks, large):
+            talk.client.reset()
+        serving.until(lambda: serving.count("websocket") == 0)
+    serving.until(lambda: "closed with 1013: the unread input of all connections is larger than 1 MiB" in caplog.text)
