@@ -12,7 +12,7 @@ and raise what it ignores.
 from typing import Any
 
 from greenhttp.errors import HTTPError, StreamClosed
-from greenhttp.green.handed import HandedSocket, socket_of
+from greenhttp.green.handed import HandedSocket, socket_of, still_open
 from greenhttp.hosting.gevents import WebSocket
 from greenhttp.http.request import Request, hand_over
 
@@ -26,9 +26,10 @@ class OfferedSocket:
     closes it. Whoever has it closes it; it is closed when nobody refers to it any more.
     """
 
-    __slots__ = ("__weakref__", "_request", "_sock")
+    __slots__ = ("__weakref__", "_refusal", "_request", "_sock")
 
     def __init__(self, request: Request) -> None:
+        self._refusal: HTTPError | None = None
         self._request: Request | None = request
         self._sock: HandedSocket | None = None
 
@@ -36,7 +37,12 @@ class OfferedSocket:
         if self._sock is None:
             if self._request is None:
                 raise StreamClosed("the request is over")
-            self._sock = socket_of(hand_over(self._request))
+            try:
+                stream = hand_over(self._request, still_open())
+            except HTTPError as error:  # whatever the application makes of it, that is the answer
+                self._refusal = error
+                raise StreamClosed(f"refused with {error}") from error
+            self._sock = socket_of(stream)
             self._request = None
         return self._sock
 
@@ -70,8 +76,9 @@ class Offers:
 
     @property
     def refusal(self) -> HTTPError | None:
-        """The answer to a request for a WebSocket that the application wanted to open, and may not."""
-        return None if self._ws is None else self._ws.refusal
+        """The answer to a request whose protocol the application wanted to change, and may not."""
+        refusal = self._sock._refusal
+        return self._ws.refusal if refusal is None and self._ws is not None else refusal
 
     def withdraw(self) -> None:
         """The request is over."""

@@ -10,7 +10,7 @@ from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.presence cimport Disconnected
 from greenhttp.http.service cimport naming
 from greenhttp.http.upgrade cimport change as to_protocol, offers
-from greenhttp.http.websocket cimport agreed
+from greenhttp.http.websocket cimport agreed, check_room
 from greenhttp.websockets.socket cimport WebSocket, open_socket
 from greenhttp.process.ids cimport new_id
 from greenhttp.wire.head cimport Framing, Head
@@ -601,12 +601,16 @@ cdef int unanswered(Request request) except -1:
     return 0
 
 
-def hand_over(Request request not None):
+def hand_over(Request request not None, Py_ssize_t taken=0):
     """The connection of a request, without an answer to it: for whoever speaks a protocol of its own from here on, and
     begins with the 101 itself. The server knows nothing of it any more, no time-out, no limit, no stop.
 
-    Returns a SocketStream, which has what came behind the request. Raises ResponseError where it cannot be, and then
-    nothing has happened; what earlier answers had to wait for may raise too.
+    Arguments:
+        taken: how many were handed over before and are still open: with the WebSockets, websocket_connections at most.
+
+    Returns a SocketStream, which has what came behind the request. Raises ResponseError where it cannot be, and
+    HTTPError (503) where it is one too many, or the server stops; then nothing has happened. What earlier answers have
+    to wait for may raise too.
     """
     cdef Exchange exchange = request.exchange
     cdef SocketStream stream
@@ -619,6 +623,7 @@ def hand_over(Request request not None):
     unanswered(request)
     if not request.body.done or request.body.expecting:
         raise ResponseError("the content of the request must be read to its end before the protocol changes")
+    check_room(exchange, taken)
     exchange.switch(None, request.head, request.body)
     if request.presence is None:
         request.presence = Disconnected.__new__(Disconnected)

@@ -44,6 +44,15 @@ cdef str only(Head head, str name):
     return values[0] if values else ""
 
 
+cdef int check_room(Exchange exchange, Py_ssize_t taken) except -1:
+    """Raise HTTPError if there are as many conversations as there may be, or no more are begun. `taken`: those that are
+    on sockets of applications."""
+    cdef Conversations shared = exchange.service.websockets
+    if shared.count + taken >= shared.limit or shared.draining:
+        raise HTTPError(503, "", [("Retry-After", str(max(1, ceil(exchange.service.queued.duration))))])
+    return 0
+
+
 cdef object agreed(Exchange exchange, Head head, Body body, str own, object protocols, object origins):
     """What client and server agree on: the sub-protocol or None, what is agreed on for compression or None, and the
     fields of the answer. Raises HTTPError: the answer that such a request gets."""
@@ -65,8 +74,7 @@ cdef object agreed(Exchange exchange, Head head, Body body, str own, object prot
     origin = head.get("origin")
     if origin is not None and not may_come(origin, own, shared.origins if origins is None else list(origins)):
         raise HTTPError(403, "This origin is not allowed")
-    if shared.count >= shared.limit or shared.draining:
-        raise HTTPError(503, "", [("Retry-After", str(max(1, ceil(exchange.service.queued.duration))))])
+    check_room(exchange, 0)
     fields = [("Sec-WebSocket-Accept", accept_key(key))]
     try:
         protocol = choose_protocol(tokens(head.get("sec-websocket-protocol") or ""), list(protocols))

@@ -6,6 +6,7 @@ early.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from gevent import select, selectors, socket, ssl
 from gevent.event import AsyncResult, Event
 
 from greenhttp.errors import StreamClosed
+from greenhttp.green.handed import still_open
 from tests.http.client import Client
 from tests.http.conftest import Serving
 from tests.tls import certificates
@@ -280,6 +282,36 @@ def test_a_client_that_is_nobody_elses_business_is_not_taken_to_have_gone(meet: 
     assert client.rest().startswith(HI)
     serving.until(lambda: serving.count("pool_running") == 0)
     assert (seen, called) == ([False, False, "end"], [])
+
+
+def test_there_are_as_many_as_there_may_be_websockets(serve: Any, caplog: Any) -> None:
+    raised: list[str] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        try:
+            sock = environ["gunicorn.socket"]
+            sock.sendall(HI)
+            sock.recv(1)
+            sock.close()
+        except StreamClosed as error:
+            raised.append(str(error))
+            start_response("200 OK", [])
+        return []
+
+    gc.collect()  # what other tests have left counts as well: it is this process's
+    serving = serve(app, websocket_connections=still_open() + 2)
+    first, second = (serving.connect().send(ASK) for _ in range(2))
+    assert [client.sock.recv(4096) for client in (first, second)] == [HI] * 2
+    for _ in range(2):
+        answer = serving.ask(ASK)
+        assert (answer.status, answer.get("Retry-After")) == (503, "10")
+    assert len(raised) == 2
+    assert first.send(b"x").rest() == b""
+    third = serving.connect().send(ASK)
+    assert third.sock.recv(4096) == HI
+    for client in (second, third):
+        client.close()
+    serving.until(lambda: serving.count("pool_running") == 0)
 
 
 def test_a_stop_does_not_wait_for_it_and_counts_it(serve: Any, caplog: Any) -> None:
