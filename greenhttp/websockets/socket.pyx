@@ -41,6 +41,7 @@ from greenhttp.wire.websocket cimport FRAME_HEAD_MAX, Codec, Event, Opcode, clos
 import sys
 from collections import deque
 
+from gevent import spawn
 from gevent.event import Event as Flag
 from greenlet import GreenletExit
 
@@ -360,16 +361,27 @@ cdef class WebSocket(Job):
         return self.part(self.shared.close_code, "")
 
     cdef int cut(self) except -1:
-        """The server cannot wait: a close frame if there was none, and the end, now."""
+        """The server cannot wait: a close frame if there was none, and the end, now. Its pool has no green thread for
+        what is to be told of that: it gets one of its own."""
+        cdef object function = self.on_close
         if self.worker is not None:
-            self.worker.kill()                  # also one that is told of the end
-        if self.state == State.OVER:
+            self.worker.kill()
+            if self.state == State.OVER:
+                function = None                 # that is what it is at, or about to be
+        if self.told:
             return 0
+        self.on_message = self.on_close = None
         if self.state == State.OPEN:
             self.say(self.shared.close_code, "")
         if not self.stream.closed:
             self.stream.last_words()
-        return self.end(True)
+        if self.state == State.OVER:
+            self.tell()
+        else:
+            self.end(True)
+        if function is not None:
+            spawn(self._call, function)
+        return 0
 
     # What comes -------------------------------------------------------------------------------------------------------
 
@@ -933,6 +945,9 @@ cdef class WebSocket(Job):
         if pool.forked is not None:
             pool.forked(self.who(), None)
         return 0
+
+    def _call(self, function):
+        self.call(function, (self,))
 
     cdef int refuse(self) except -1:
         return self.turned_away(0)

@@ -191,6 +191,32 @@ def test_a_stop_at_once_ends_what_is_called_at_the_end(talking: Any) -> None:
     assert ends == [1006]
 
 
+def test_a_stop_at_once_tells_all_of_the_end(talking: Any) -> None:
+    log: list[Any] = []
+    go = Flag()
+
+    def said(ws: Any, message: str) -> None:
+        try:
+            go.wait()
+        finally:
+            log.append(message)
+
+    serving, connect = talking(
+        lambda request: request.websocket(on_message=said, on_close=lambda ws: log.append(ws.close_code)), concurrency=1
+    )
+    talks = [connect() for _ in range(3)]
+    talks[0].send("killed", "never")
+    serving.until(lambda: serving.count("pool_running") == 1)
+    talks[1].client.reset()
+    serving.until(lambda: serving.count("pool_waiting") == 1)
+    assert serving.server.stop(timeout=0) is False
+    assert [talk.event() for talk in (talks[0], talks[2])] == [(Event.CLOSE, (1012, ""))] * 2
+    serving.until(lambda: len(log) == 4)
+    gevent.idle()
+    assert log[0] == "killed"
+    assert sorted(log[1:]) == [1006, 1012, 1012]
+
+
 @pytest.mark.parametrize("tls", [False, True])
 def test_to_look_for_the_client_takes_no_message_away(talking: Any, tmp_path: Any, tls: bool) -> None:
     go, looks = Flag(), []
