@@ -6,7 +6,6 @@
 # make reload-soak   whether a request is lost while workers come and go; RELOADS=100 UPGRADES=20
 # make saboteur    a supervisor whose processes are killed, stopped and reloaded at random; MINUTES=3 SEED=
 # make early-answers   whether clients read an answer that comes before the end of their upload; MB=300 TIMES=100
-# make autobahn  Autobahn's WebSocket cases, and the table of tests/websocket/README.md; needs CPython 2.7 (pyenv)
 # make testssl  all that testssl.sh asks a TLS server, with certificates of P-256 and of RSA; some 5 minutes
 # make build    the virtual environment with what serving needs, and the compiled modules
 # make docs     the guide as HTML, in build/docs; a warning is an error
@@ -27,7 +26,7 @@ BIN    := $(VENV)/bin
 HOT    := $(shell find greenhttp -name '*.pyx' -o -name '*.pxd')
 STUBS  := $(subst /,.,$(basename $(shell find greenhttp -name '*.pyi')))
 
-.PHONY: serve test test-all pythons build packages docs lint coverage fuzz asan sim sim-proof soak reload-soak saboteur early-answers autobahn testssl clean tools
+.PHONY: serve test test-all pythons build packages docs lint coverage fuzz asan sim sim-proof soak reload-soak saboteur early-answers testssl clean tools
 
 serve: build
 	$(BIN)/greenhttp --chdir examples --bind 127.0.0.1:8000 hello:app
@@ -58,12 +57,6 @@ saboteur: packages
 
 early-answers: packages
 	EARLY_MB=$(or $(MB),300) EARLY_TIMES=$(or $(TIMES),100) $(BIN)/pytest tests/apps/test_early_answers.py
-
-autobahn: packages build/autobahn/bin/wstest
-	$(BIN)/python -m tests.websocket.autobahn $(if $(CASES),--cases '$(CASES)') $(if $(COMPRESSION),--compression $(COMPRESSION))
-
-build/autobahn/bin/wstest:
-	PYTHON3=$(PYTHON) .ci/autobahn
 
 testssl: packages
 	$(BIN)/python -m tests.tls.scanners

@@ -6,9 +6,7 @@
     curl 'http://127.0.0.1:8000/next?after=0'        the messages after that number; waits until there is one
     curl -d 'something happened' http://127.0.0.1:8000/
 
-A client that waits costs one green thread, which sleeps. Clients of the event stream that have gone are found by the
-server: it sends a comment after PATIENCE seconds without news, and closes the generator when that fails. The long poll
-looks by itself, once a second.
+A client that waits costs one green thread, which sleeps, and looks once a second whether anybody still listens.
 """
 
 import greenhttp.patch  # first
@@ -18,37 +16,14 @@ import sys
 import time
 from collections import deque
 
-from gevent.event import Event as Flag
+from gevent.event import Event
 
 PATIENCE = 15  # seconds; a proxy between may close a connection on which nothing moves for longer
-LOOK = 1  # seconds until a long poll notices that its client has gone
-PAGE = """<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
-<title>News</title>
-<style>
-  body { font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-  li { white-space: pre-wrap; border-bottom: 1px solid #ddd; padding: .25rem 0 }
-  form { display: flex; gap: .5rem } input { flex: 1; font: inherit; padding: .4rem } button { font: inherit }
-  #state::before { content: "\\25cf  "; color: #b00 } #state.open::before { color: #080 }
-</style>
-<h1>News</h1><p id=state>connecting</p>
-<form><input name=text placeholder="What happened?" aria-label="What happened?" required><button>Publish</button></form>
-<ol id=list></ol>
-<script>
-const events = new EventSource("/events"), state = document.getElementById("state")
-function show(text, open) { state.textContent = text; state.className = open ? "open" : "" }
-events.onopen = () => show("connected", true)
-events.onerror = () => show("connection lost; the browser connects again", false)
-events.onmessage = event => {
-    const item = document.createElement("li")
-    item.value = event.lastEventId
-    item.textContent = event.data
-    document.getElementById("list").append(item)
-}
-document.forms[0].onsubmit = event => {
-    event.preventDefault()
-    fetch("/", {method: "POST", body: event.target.text.value}).then(() => event.target.reset())
-}
-</script></html>"""
+LOOK = 1  # seconds until it is noticed that a client has gone
+PAGE = """<!doctype html><title>news</title><ol id=list></ol><script>
+new EventSource("/events").onmessage = event =>
+    list.appendChild(document.createElement("li")).textContent = JSON.parse(event.data)
+</script>"""
 
 
 class News:
@@ -57,42 +32,38 @@ class News:
     def __init__(self):
         self.messages = deque(maxlen=1000)
         self.last = 0
-        self.came = Flag()
+        self.came = Event()
         self.readers = 0
 
     def publish(self, text):
         self.last += 1
         self.messages.append((self.last, text))
         self.came.set()  # wakes all who wait
-        self.came = Flag()  # for the next message
+        self.came = Event()  # for the next message
 
-    def after(self, number):
-        """The messages after that number, if need be the next to come."""
-        while self.last <= number:
-            self.came.wait()
-        return [message for message in self.messages if message[0] > number]
-
-    def poll(self, number, request):
-        """The same; [] when PATIENCE is over or the client gone."""
+    def after(self, number, request):
+        """The messages after that number, if need be the next to come; [] when PATIENCE is over or the client gone."""
         until = time.monotonic() + PATIENCE
         while self.last <= number and not request.gone and (left := until - time.monotonic()) > 0:
             self.came.wait(min(left, LOOK))
-        return self.after(number) if self.last > number else []
+        return [message for message in self.messages if message[0] > number]
 
 
 news = News()
 
 
-def events(last_event_id):
-    """The events from there on. A browser that lost its connection says which one it has seen last."""
-    number = int(last_event_id) if (last_event_id or "").isdecimal() else news.last
+def events(number, request):
+    """The event stream (https://html.spec.whatwg.org/multipage/server-sent-events.html) from that number on."""
     news.readers += 1
     try:
-        while True:
-            for each, text in news.after(number):
-                yield greenhttp.Event(text, id=str(each))
-                number = each
-    finally:  # also when the client has gone, and when the server stops: it closes this generator
+        yield b"retry: 1000\n\n"
+        while not request.gone:
+            messages = news.after(number, request)
+            for number, text in messages:
+                yield f"id: {number}\ndata: {json.dumps(text)}\n\n".encode()
+            if not messages:  # a comment, so that proxies see something move, and whoever has vanished is noticed
+                yield b":\n\n"
+    finally:  # that is when the server closes this generator
         news.readers -= 1
 
 
@@ -101,13 +72,17 @@ def app(request):
         news.publish(request.body.read(10_000).decode("utf-8", "replace"))
         return f"{news.last} {news.readers}\n"
     if request.path == "/events":
-        return greenhttp.EventStream(events, retry=1, heartbeat=PATIENCE)
+        seen = request.headers.get("Last-Event-ID", "")  # a browser that lost its connection says where it was
+        return greenhttp.Response(
+            events(int(seen) if seen.isdecimal() else news.last, request),
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"},
+        )
     if request.path == "/next":
         number = request.query.get("after", "")
-        return json.dumps(news.poll(int(number) if number.isdecimal() else news.last, request)) + "\n"
-    return greenhttp.Response(PAGE, headers={"Content-Type": "text/html; charset=utf-8"})
+        return json.dumps(news.after(int(number) if number.isdecimal() else news.last, request)) + "\n"
+    return greenhttp.Response(PAGE, headers={"Content-Type": "text/html"})
 
 
 if __name__ == "__main__":
-    # Event streams end when the server is told to stop; a long poll need not be waited for either.
+    # An event stream never ends by itself: when the server is told to stop, it waits a second instead of half a minute.
     greenhttp.serve(app, bind=sys.argv[1:] or "127.0.0.1:8000", graceful_timeout="1s")

@@ -6,10 +6,8 @@
     Server(app)                 the same inside a program of yours: start, stop
     Request                     what a handler gets. Its values: Headers, Values, Form, Upload, Trace
     Response(body, status)      what a handler returns, or just its content; Response.json(value)
-    EventStream(generator)      server-sent events, each a str, a dict or an Event
     HTTPError(404, "text")      raised in a handler, it is the answer
     offload(fn), offloaded      make a call that blocks or computes on a thread or in a process
-    websocket                   decorates a function that talks over a WebSocket; broadcast(group, message)
     serve_stream(handler)       any protocol, one green thread for each connection
     Stream, connect             the connection that a stream handler gets; one that a program opens
     GreenError                  the root of all exceptions; greenhttp.errors shows the tree
@@ -35,8 +33,6 @@ __all__ = [
     "BodyError",
     "BodyTimeout",
     "ConfigError",
-    "Event",
-    "EventStream",
     "Form",
     "GreenError",
     "HTTPError",
@@ -57,16 +53,12 @@ __all__ = [
     "Trace",
     "Upload",
     "Values",
-    "WebSocket",
-    "WebSocketClosed",
     "__version__",
-    "broadcast",
     "connect",
     "offload",
     "offloaded",
     "serve",
     "serve_stream",
-    "websocket",
 ]
 
 if TYPE_CHECKING:
@@ -85,14 +77,10 @@ if TYPE_CHECKING:
         StreamTimeout,
         StreamTruncated,
         TLSError,
-        WebSocketClosed,
     )
     from greenhttp.green.stream import Stream
     from greenhttp.green.transport import connect
     from greenhttp.hosting.handler import Response
-    from greenhttp.hosting.websocket import websocket
-    from greenhttp.http.event_text import Event
-    from greenhttp.http.events import EventStream
     from greenhttp.http.form import Form, Upload
     from greenhttp.http.request import Headers, Request
     from greenhttp.http.trace import Trace
@@ -100,12 +88,8 @@ if TYPE_CHECKING:
     from greenhttp.offloading.offload import offload, offloaded
     from greenhttp.program.running import serve, serve_stream
     from greenhttp.server import Server
-    from greenhttp.websockets.groups import broadcast
-    from greenhttp.websockets.socket import WebSocket
 
 _ELSEWHERE = {  # all others: errors
-    "Event": "greenhttp.http.event_text",
-    "EventStream": "greenhttp.http.events",
     "Form": "greenhttp.http.form",
     "Headers": "greenhttp.http.request",
     "Request": "greenhttp.http.request",
@@ -115,14 +99,11 @@ _ELSEWHERE = {  # all others: errors
     "Trace": "greenhttp.http.trace",
     "Upload": "greenhttp.http.form",
     "Values": "greenhttp.http.values",
-    "WebSocket": "greenhttp.websockets.socket",
-    "broadcast": "greenhttp.websockets.groups",
     "connect": "greenhttp.green.transport",
     "offload": "greenhttp.offloading.offload",
     "offloaded": "greenhttp.offloading.offload",
     "serve": "greenhttp.program.running",
     "serve_stream": "greenhttp.program.running",
-    "websocket": "greenhttp.hosting.websocket",
 }
 
 

@@ -11,11 +11,9 @@
     ├── HTTPError              for native handlers: raised, it is the answer
     ├── ResponseError          the application tried to send what HTTP forbids
     ├── RequestTimeout         the request ran longer than `request_timeout`
-    ├── ClientDisconnected     the client has gone, and this request asked to be ended then
     ├── StreamClosed           read from or write to a stream that was closed on this side
     ├── TLSError               TLS has failed: a handshake, or what came after it (also a ConnectionError)
     │   └── StreamTruncated    the connection ended without TLS's goodbye: bytes may be missing (also an EOFError)
-    ├── WebSocketClosed        a WebSocket is closed: nothing more is received, or can be sent (also a ConnectionError)
     ├── StreamTimeout          a stream operation passed its deadline (also a TimeoutError)
     ├── LineTooLong            no line end within the limit given to readline or readuntil
     └── OffloadError           a call could not be done in a process of its own
@@ -123,32 +121,8 @@ class RequestTimeout(GreenError):
     """The request ran longer than `request_timeout`; raised inside its green thread."""
 
 
-class ClientDisconnected(GreenError):
-    """The client has gone: raised inside the green thread of a request that asked for it, and where an answer that is
-    sent piece by piece waits for the next. No ConnectionError: code that asks a database anew after one is not misled.
-    """
-
-
 class StreamClosed(GreenError, ConnectionError):
     """The stream was closed, or aborted, on this side."""
-
-
-class WebSocketClosed(GreenError, ConnectionError):
-    """A WebSocket is closed: nothing more will be received, or can be sent.
-
-    Arguments:
-        code: what it was closed with, by whoever was first (RFC 6455 7.4); 1005: the client has given no code; 1006:
-            the connection ended without a close frame.
-        reason: the text beside it, "" if none was given.
-    """
-
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(code, reason)
-        self.code = code
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"the WebSocket is closed: {self.code} {self.reason}".rstrip()
 
 
 class TLSError(GreenError, ConnectionError):

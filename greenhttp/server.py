@@ -27,7 +27,6 @@ from greenhttp.green import nap, running_loop
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.arrival import Arrival
 from greenhttp.green.deadline import Sweep
-from greenhttp.green.handed import still_open
 from greenhttp.green.listener import Listener, bound_name, close_listener, family_of, listen
 from greenhttp.green.loop import choose
 from greenhttp.green.spawn import SpawnDoor, SpawnedJob, Spawner
@@ -69,11 +68,6 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 LOG_ENTRIES = 1000  # waiting to be written at most
 SEE_OFF_STEP = 0.05  # seconds between two looks at who has to go
 LAST_WORDS = 2.0  # seconds that the access log has in the end
-
-
-def _due(count: int, before: float, step: float, left: float) -> float:
-    """How many of so many have to go in this step, so that none is left in the end. `before`: what it was before."""
-    return count if left <= step else before % 1 + count * step / left if count else 0.0
 
 
 class Server:
@@ -380,15 +374,7 @@ class Server:
             self._noise.end()
             if not finished:
                 self._cut(service, wait, interrupted)
-            if taken := still_open():
-                self._report(
-                    "info",
-                    f"{taken} connections whose sockets applications have taken are still open; they end with the"
-                    " process, or by whoever has them",
-                )
             sweep.stop()
-            if isinstance(service, Service):
-                service.stop()
             service.pool.stop()
             try:
                 if self._access is not None:
@@ -419,52 +405,30 @@ class Server:
         service.announce_close()
         empty = Event()
         service.when_empty(empty.set)
-        patience = time.monotonic() + self.settings.websocket_drain_timeout
         if isinstance(service, Service):
-            for connection in service.switched.members():
-                if isinstance(connection, Connection):
-                    connection.announce()
             self._see_off(service, min(until, time.monotonic() + linger), empty)
             service.close_idle()
         for connection in self._connections(service):
             connection.retire()
-        if isinstance(service, Service) and service.switched.members():
-            self._wait(empty, min(until, patience))
-            for connection in service.switched.members():
-                if isinstance(connection, Connection):
-                    connection.dismiss()
-        return self._wait(empty, until)
-
-    @staticmethod
-    def _wait(empty: Event, until: float) -> bool:
-        left = until - time.monotonic()
-        return bool(empty.wait(max(left, 0.001) if left > 0 else 0))  # libuv knows no shorter time, and gevent warns
+        return bool(empty.wait(max(0.0, until - time.monotonic())))
 
     def _see_off(self, service: Service, until: float, empty: Event) -> None:
-        """Close idle connections and WebSockets, the longest idle first, and end event streams, in steps until then.
+        """Close idle connections, the longest idle first, in steps until then.
 
         Who sends a request meanwhile gets an answer that says `Connection: close`, and connects to somebody else; who
         looks for the end before it sends sees it. A client that sends in the very moment in which its connection is
         closed has to try again: the more slowly they are closed, the fewer those are.
         """
-        due = ending = parting = 0.0  # also less than one a step: a single connection does not go at once
+        due = 0.0  # also less than one a step: a single connection does not go at once
         while not empty.is_set() and (left := until - time.monotonic()) > 0:
             step = max(min(SEE_OFF_STEP, left), 0.001)  # libuv knows no shorter time, and gevent warns of it
             if empty.wait(step):
                 return
             idle = service.idle.members()
-            due = _due(len(idle), due, step, left)
+            due = len(idle) if left <= step else due % 1 + len(idle) * step / left if idle else 0.0
             for connection in idle[: int(due)]:
                 if isinstance(connection, Connection):
                     connection.retire()
-            if service.event_streams is not None:
-                ending = _due(len(service.event_streams), ending, step, left)
-                service.event_streams.end(int(ending))
-            # Whoever is told to connect again does so at once: all together they would be a flood for who comes next.
-            talking = [one for one in service.switched.members() if isinstance(one, Connection) and one.stays]
-            parting = _due(len(talking), parting, step, left)
-            for connection in talking[: int(parting)]:
-                connection.retire()
 
     def _cut(self, service: Service | Spawner, wait: float, interrupted: bool) -> None:
         """End all that is left. Never waits.
@@ -510,8 +474,6 @@ class Server:
             for door in self._doors:
                 door.shut()
             self._sweep.stop()
-            if isinstance(self._service, Service):
-                self._service.stop()
             nap.abandon(self._service.pool.hub)
         for sock, _ in self._listeners:
             sock.close()  # the file of a UNIX socket stays

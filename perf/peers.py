@@ -18,8 +18,8 @@ OVERHEAD = 1.5
 """Seconds to start, check and stop a server: only for the first guess of the time left."""
 IDLE = 15
 """Seconds to open 10,000 connections one after the other and to ask on each twice: for that guess, too."""
-IDLE_MORE = 30
-"""The same over TLS, or of WebSockets."""
+IDLE_TLS = 30
+"""The same over TLS."""
 HELLO = "hello-64,hello-1000,hello-10000"
 TLS = "tls-64,tls-new,tls-idle"
 
@@ -55,7 +55,7 @@ def _possible(chosen: list[Workload]) -> list[Workload]:
 
 def guess(workload: Workload, seconds: int) -> float:
     if workload.idle:
-        return OVERHEAD + (IDLE_MORE if workload.tls or workload.websocket else IDLE)
+        return OVERHEAD + (IDLE_TLS if workload.tls else IDLE)
     return OVERHEAD + seconds * workload.stretch
 
 

@@ -30,7 +30,6 @@ LINES = (
     ("server", "logs"),
     ("hosting", "observe"),
     ("http", "patch"),
-    ("websockets",),
     ("wire", "green", "offloading"),
     ("tls",),
     ("process", "settings"),

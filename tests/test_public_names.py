@@ -11,8 +11,6 @@ import greenhttp
 from greenhttp import errors
 
 ELSEWHERE = {
-    "Event": "greenhttp.http.event_text",
-    "EventStream": "greenhttp.http.events",
     "Form": "greenhttp.http.form",
     "Headers": "greenhttp.http.request",
     "Request": "greenhttp.http.request",
@@ -48,8 +46,7 @@ def test_importing_the_package_loads_no_gevent_and_opens_nothing():
 
 def test_the_names_are_these():
     assert greenhttp.__all__ == [
-        "BodyError", "BodyTimeout", "ConfigError", "Event", "EventStream", "Form", "GreenError", "HTTPError", "Headers",
-        "LineTooLong",
+        "BodyError", "BodyTimeout", "ConfigError", "Form", "GreenError", "HTTPError", "Headers", "LineTooLong",
         "OffloadError", "OffloadTimeout", "Request", "RequestTimeout", "Response", "ResponseError", "Server", "Stream",
         "StreamClosed", "StreamTimeout", "StreamTruncated", "TLSError", "Trace", "Upload", "Values", "__version__",
         "connect", "offload", "offloaded", "serve", "serve_stream",

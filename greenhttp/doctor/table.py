@@ -9,6 +9,7 @@ from dataclasses import dataclass
 OFFLOAD = "call it with greenhttp.offload"
 HEALTHY, BLOCKED, FAILED = 0, 1, 3  # exit codes: nothing blocks; something does; it could not be examined
 PATIENCE = 60.0  # seconds for one answer; also for the application to be loaded, and for the hub to turn
+WEBSOCKET = "there is no WebSocket here yet: use server-sent events or long polling, or serve that part elsewhere"
 COMPUTES = "run computations of more than a few milliseconds with greenhttp.offload"
 
 
@@ -54,4 +55,6 @@ PACKAGES = (
     Package("torch", "long computations block the hub", COMPUTES, False),
     Package("tensorflow", "long computations block the hub", COMPUTES, False),
     Package("PIL", "decoding and scaling block the hub", COMPUTES, False),
+    *(Package(name, "it serves WebSocket", WEBSOCKET, False)
+      for name in ("flask_sock", "flask_sockets", "flask_socketio", "geventwebsocket", "simple_websocket", "wsproto")),
 )  # fmt: skip

@@ -20,8 +20,7 @@ between the listening socket and the application is a greenhttp.Server and behav
   "x-forwarded"}` has those of `forwarded_allow_ips` believed. An `environ` that says https is not taken back by them.
 - TLS: an `ssl_context` is used as it is, of `ssl` or of `gevent.ssl`; else one is made of `certfile` and the like as
   `greenhttp.tls.server` makes it, so from TLS 1.2 on, whatever `ssl_version` says. Handshakes hold up nobody.
-- WebSocket needs no `handler_class`: gevent-websocket's WebSocketHandler is taken and its work done by the server, by
-  `environ["wsgi.websocket"]`; any other than that and gevent's own is refused in one line.
+- There is no WebSocket yet, and no `handler_class` but gevent's own: each is refused in one line.
 """
 
 import logging
@@ -42,7 +41,6 @@ from greenhttp.errors import ConfigError
 from greenhttp.green.acceptor import Acceptor
 from greenhttp.green.listener import Listener, bound_name, listen
 from greenhttp.green.tls import Certificates
-from greenhttp.hosting.gevents import Handler
 from greenhttp.hosting.wsgi import source_of
 from greenhttp.http.connection import Door
 from greenhttp.http.service import Service
@@ -72,7 +70,6 @@ OURS = {  # settings -> what says them here
 }
 ARGUMENTS = ("listener", "application", "backlog", "spawn", "log", "error_log", "handler_class", "environ", "settings",
              "ssl_context", "certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers")  # fmt: skip
-PLAIN = {"__module__", "__doc__", "__firstlineno__", "__static_attributes__"}  # names in a class that changes nothing
 FILES = ("certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers")  # of which a context is made
 NOTHING_HERE = {"ssl_version", "server_side", "server_hostname", "suppress_ragged_eofs", "do_handshake_on_connect"}
 OF_CONTEXT = {*FILES, "keyfile_password", "tls_min"}  # settings that say the same
@@ -105,7 +102,7 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
             size counts: that many run at a time.
         log, error_log: "default": stderr; None: nothing; an object with `write`, or a logger (INFO, ERROR). `log` gets
             a line for each answer, `error_log` what goes wrong; it is `wsgi.errors` too.
-        handler_class: None, gevent's WSGIHandler, or the WebSocketHandler of gevent-websocket.
+        handler_class: None or gevent's WSGIHandler.
         environ: what each environ begins with.
         settings: further settings by name, such as {"keepalive_timeout": 5}; see settings.table.
         ssl_context: serve TLS with this ssl.SSLContext.
@@ -119,7 +116,6 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
 
     base_env = {**GEVENTS.base_env, "SERVER_SOFTWARE": f"greenhttp/{__version__}"}
     _serving: "_Serving | None" = None
-    opens = False  # a WebSocket is, before the application is called
 
     def __init__(
         self,
@@ -145,8 +141,6 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
                 f"settings: {', '.join(unused)}: no effect on the context that the arguments make; give all of TLS in"
                 " the arguments, or all in settings"
             )
-        if not hasattr(self, "clients"):
-            self.clients: dict[Any, Any] = {}  # as gevent-websocket's server has them
         super().__init__(listener, application, backlog, spawn, log, error_log, handler_class, environ,
                          **({} if context is None else {"ssl_context": context}))  # fmt: skip
         self._context = context
@@ -155,21 +149,17 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
     def _refuse(self, handler_class: type | None, others: Mapping[str, Any]) -> None:
         kind = type(self)
         handler = handler_class or self.handler_class
-        self.opens = is_websocket_handler(handler)
-        if handler is not original.WSGIHandler and not self.opens:
+        if handler is not original.WSGIHandler:
             raise ConfigError(
                 f"handler_class: {handler.__module__}.{handler.__qualname__} would never be called, since greenhttp"
-                " reads and answers requests itself; leave it out (WebSocket needs none; log= logs requests)"
+                " reads and answers requests itself; leave it out (WebSocket is not supported yet; log= logs requests)"
             )
-        if getattr(self, "pre_start_hook", None) is not None:
-            raise ConfigError("pre_start_hook would never be called; do what it does in the application")
         if "handle" in others:
             raise ConfigError("handle: a WSGIServer has no such argument; give the application as application=")
         if unknown := sorted(others.keys() - TLS):
             raise ConfigError(f"{unknown[0]}: a WSGIServer has no such argument{nearest(unknown[0], ARGUMENTS)}")
         for name in NEVER_CALLED:
-            found = getattr(kind, name)
-            if found is not getattr(GEVENTS, name) and found.__module__ != "geventwebsocket.server":
+            if getattr(kind, name) is not getattr(GEVENTS, name):
                 raise ConfigError(f"{kind.__qualname__}.{name} would never be called: greenhttp serves the connections")
 
     # ---- what the base class asks for
@@ -254,24 +244,9 @@ class WSGIServer(GEVENTS):  # type: ignore[misc]  # gevent has no types
         super().close()
         return serving
 
-    def answer_websocket(self, ws: Any, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        """What the application makes of a request for a WebSocket. With gevent-websocket's handler it is open before
-        the application is called, by the sub-protocol that that chooses."""
-        ws.environ, ws.handler = environ, Handler(self, environ, ws)
-        if self.opens:
-            chosen = getattr(self.application, "app_protocol", lambda path: "")(environ["PATH_INFO"])
-            ws.open((chosen,) if chosen else ())
-        return self.application(environ, start_response)
-
     def full(self) -> bool:
         """Whether as many requests run as `spawn` allows."""
         return self._serving is not None and self._serving.full()
-
-
-def is_websocket_handler(kind: type) -> bool:
-    """Whether it is gevent-websocket's handler, whose work is done here; what a subclass changes of it would not be."""
-    first = next(base for base in kind.__mro__ if vars(base).keys() - PLAIN)
-    return (first.__module__, first.__name__) == ("geventwebsocket.handler", "WebSocketHandler")
 
 
 def context_of(arguments: Mapping[str, Any]) -> Any:
@@ -306,6 +281,12 @@ class _Serving(Server):
     def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         """What the application makes of the environ as the front says it should begin."""
         front = self.front
+        if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+            what = f"{environ['REQUEST_METHOD']} {environ['RAW_URI'].partition('?')[0]}"
+            why = "refused with 501: WebSocket is not supported yet"
+            self._noise("refusals", f"{_client()}{what}: {why}", "warning")
+            start_response("501 Not Implemented", [("Content-Type", "text/plain")])
+            return [b"There is no WebSocket here yet; use long polling.\n"]
         whole = front.get_environ()
         if environ["wsgi.url_scheme"] == "https":  # says a proxy that may, forwarded_allow_ips
             whole["wsgi.url_scheme"] = "https"
@@ -314,8 +295,6 @@ class _Serving(Server):
             if key in whole and not (told and key in HOSTS):
                 del environ[key]
         whole.update(environ)
-        if (ws := whole.get("wsgi.websocket")) is not None:
-            return front.answer_websocket(ws, whole, start_response)
         return front.application(whole, start_response)
 
     # ---- connections

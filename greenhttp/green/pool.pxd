@@ -8,8 +8,6 @@ cdef class Job(Timed):
     cdef flag busy                  # somebody is in the middle of its `advance` or `run`: nobody else may be
     cdef flag missed                # bits: what happened meanwhile
     cdef flag settling              # whoever it works for is done: what still runs is the server's own
-    cdef flag heeds                 # whoever it works for is to know at once when the peer has gone
-    cdef flag pulling               # it waits for what comes next of an answer that has begun
     cdef readonly Worker worker     # the green thread it runs in, or None
 
     cdef Phase input_phase(self)
@@ -60,7 +58,6 @@ cdef class Pool:
     cdef Queue later
     cdef Queue urgent                       # jobs that wait for one of the reserve
     cdef Py_ssize_t reserved                # green threads of the reserve in use
-    cdef readonly Py_ssize_t away           # green threads whose jobs are long, and have no place of `limit`
     cdef object check
     cdef object spin
     cdef bint spinning
@@ -75,8 +72,6 @@ cdef class Pool:
     cdef int unwatch(self, bint ours) except -1
     cdef int drain(self) except -1
     cdef bint wanting(self) noexcept
-    cdef int excuse(self, Worker worker) except -1
-    cdef bint taken(self) noexcept
     cdef Worker hire(self)
     cdef Worker rested(self)
     cdef Worker begun(self)
@@ -100,7 +95,6 @@ cdef class Worker(greenlet):
     cdef readonly bint resting              # it has nothing to do and waits in `rest`; also before and after its life
     cdef bint retired
     cdef bint reserved                      # of the reserve, until it rests
-    cdef bint excused                       # its job has given its place back; until it rests
 
     cdef int rest(self, Pool pool) except -1
     cdef int fresh_context(self) except -1

@@ -10,8 +10,7 @@ green thread is wanted. `run` may block. With every green thread busy, the hub i
 want one wait in the phase `patience`, first come first served, bounded in number and in time, and are refused beyond
 that. Urgent jobs are none of these: they have a few green threads of their own beyond the limit, the reserve, and wait
 for one of those, or for one that has nothing else to do, without a bound. A green thread of the reserve does nothing
-else, so that the limit stays what it is for all other jobs. A job that turns out to last, a conversation, gives its
-place back (`excuse`): its green thread is not counted any more, and rests before it does anything else.
+else, so that the limit stays what it is for all other jobs.
 
 Whoever has had its share of a turn (`again`) comes back in the next one, after the loop has polled: nobody hogs the
 hub.
@@ -276,7 +275,7 @@ cdef class Pool:
         return {
             "pool_size": self.size, "pool_idle": len(self.idle), "pool_running": self.running,
             "pool_started": self.started, "pool_ready": self.ready.count + self.later.count,
-            "pool_waiting": self.patience.count + self.urgent.count, "pool_away": self.away,
+            "pool_waiting": self.patience.count + self.urgent.count,
         }
 
     cdef void wake(self, Job job) noexcept:
@@ -379,27 +378,10 @@ cdef class Pool:
             self.spin.stop()
         return 0
 
-    cdef int excuse(self, Worker worker) except -1:
-        """The job that `worker` is at will last: its place is for another one, from now on."""
-        if worker.excused:
-            return 0
-        worker.excused = True
-        self.away += 1
-        if worker.reserved:
-            worker.reserved = False
-            self.reserved -= 1
-        if self.wanting():
-            self.kick()
-        return 0
-
-    cdef bint taken(self) noexcept:
-        """Whether all places are."""
-        return self.size - len(self.idle) - self.reserved - self.away >= self.limit
-
     cdef Worker hire(self):
         """A green thread that nobody else holds, or None: all are busy, or a new one is held up by foreign code."""
         cdef Worker worker
-        cdef bint reserved = self.taken()
+        cdef bint reserved = self.size - len(self.idle) - self.reserved >= self.limit
         if reserved and (self.urgent.count == 0 or self.reserved == self.reserve):
             return None
         worker = self.rested()
@@ -424,7 +406,7 @@ cdef class Pool:
             self.dismiss(worker)
         for _ in range(STARTS):
             worker = self.begun()
-            if worker is not None or self.check is None or self.taken():
+            if worker is not None or self.check is None or self.size - len(self.idle) - self.reserved >= self.limit:
                 return worker
         return None
 
@@ -548,9 +530,8 @@ cdef class Pool:
             job.worker = None
             worker.job = None
             self.release(job)
-            if not self.renew(worker, 0) or worker.excused:
-                # Held by somebody, or only by the callback that woke it: `hire` can tell, in the hub. Or it has had no
-                # place since: whether there is one for another job, `hire` can tell too.
+            if not self.renew(worker, 0):
+                # Held by somebody, or only by the callback that woke it: `hire` can tell, in the hub.
                 return 0
 
 
@@ -621,9 +602,6 @@ cdef class Worker(greenlet):
         if self.reserved:
             self.reserved = False
             pool.reserved -= 1
-        if self.excused:
-            self.excused = False
-            pool.away -= 1
         if pool.check is None:
             self.retired = True         # the pool was stopped while this one was busy
             return 0

@@ -37,7 +37,6 @@ cdef class SocketStream(Stream):
     cdef bint parted(self) except -1
     cdef int look_again(self) except -1
     cdef bint heard(self) noexcept
-    cdef SocketStream moved(self)
 
 cdef class MemoryStream(Stream):
     cdef readonly bytearray outgoing

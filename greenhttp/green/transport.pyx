@@ -15,7 +15,7 @@ from libc.string cimport memcpy
 from greenhttp.green.layer cimport CUT, PARTED, SHAKING, Layer
 from greenhttp.green.stream cimport FilePart, Stream, iovec
 from greenhttp.green.tls cimport begun
-from greenhttp.green.waiting cimport Sight, Wait
+from greenhttp.green.waiting cimport Wait
 
 import _socket
 import os
@@ -103,34 +103,6 @@ cdef extern from *:
         return poll(&look, 1, 0) != 0;
     }
 
-    #ifdef POLLRDHUP
-    #define GREENHTTP_FINISHED POLLRDHUP
-    #else
-    #define GREENHTTP_FINISHED 0                /* then seen by a look at the next byte alone */
-    #endif
-
-    /* 0: nothing to see; 1: bytes that nobody has taken; 2: the peer sends nothing more; 3: it can be told nothing.
-       Takes no byte. Where the system says it, an end is seen behind bytes too. */
-    static int greenhttp_sight(int fd) {
-        struct pollfd look = {fd, POLLIN | GREENHTTP_FINISHED | GREENHTTP_LOOK, 0};
-        char byte;
-        ssize_t n;
-        if (poll(&look, 1, 0) <= 0)
-            return 0;
-        if (look.revents & (POLLERR | POLLHUP | POLLNVAL))
-            return 3;
-        if (look.revents & GREENHTTP_FINISHED)
-            return 2;
-        if (!(look.revents & POLLIN))
-            return 0;
-        do {
-            n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-        } while (n < 0 && errno == EINTR);
-        if (n >= 0)
-            return n > 0 ? 1 : 2;
-        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : 3;
-    }
-
     /* The peer has finished sending and nothing of that is left, or the connection is broken. Takes no byte. */
     static int greenhttp_ended(int fd) {
         char byte;
@@ -201,7 +173,6 @@ cdef extern from *:
     int greenhttp_backlog(int fd) noexcept
     int greenhttp_gone(int fd) noexcept
     int greenhttp_ended(int fd) noexcept
-    int greenhttp_sight(int fd) noexcept
     int greenhttp_heard(int fd) noexcept
     char greenhttp_bin[262144]
     int GREENHTTP_THROW_AWAY
@@ -409,50 +380,11 @@ cdef class SocketStream(Stream):
         """Whether something has come, or the end, that was not taken."""
         return greenhttp_heard(self.fd)
 
-    cdef SocketStream moved(self):
-        """The same connection as another stream, which has what came and was not read; this one is closed from here on,
-        so that nothing that still uses it gets at the connection. All output has left, and nobody waits."""
-        cdef SocketStream other = SocketStream.__new__(SocketStream)    # first: it may run foreign code
-        if self.closed or self.lost or self.pinned or self.awaited() or self.pending():
-            raise StreamClosed("the stream is in use, or closed")
-        other.proxied = self.proxied
-        other.family = self.family
-        other.port = self.port
-        memcpy(other.address, self.address, sizeof(self.address))
-        other.accepted = self.accepted
-        other.at_end = self.at_end
-        other.inbuf, other.in_cap, other.in_pos, other.in_end = self.inbuf, self.in_cap, self.in_pos, self.in_end
-        self.inbuf = NULL
-        self.in_cap = self.in_pos = self.in_end = 0
-        other.layer, self.layer = self.layer, None
-        other.fd, self.fd = self.fd, -1
-        self.finish(False)
-        return other
-
     cdef bint left(self) except -1:
         # Two questions: bytes that came before a reset can still be read, and hide it from the second.
         return self.lost or self.gone() or self.in_end == self.in_pos and (
             self.at_end or (greenhttp_ended(self.fd) if self.layer is None else self.parted())
         )
-
-    cdef int sight(self, bint mine) except -1:
-        cdef int seen
-        if self.lost or self.failed or self.fd < 0:
-            return Sight.ABSENT
-        seen = greenhttp_sight(self.fd)
-        if seen >= Sight.FINISHED:
-            return seen
-        if self.in_end > self.in_pos:
-            return Sight.HIDDEN
-        if self.at_end:
-            return Sight.FINISHED
-        if self.layer is None:
-            return seen                         # nothing, or bytes
-        if not mine:
-            return Sight.HIDDEN if seen or self.layer.unfinished else Sight.PRESENT
-        if self.parted():
-            return Sight.FINISHED if self.at_end and not self.failed else Sight.ABSENT
-        return Sight.HIDDEN if self.in_end > self.in_pos or self.pinned else Sight.PRESENT
 
     cdef bint parted(self) except -1:
         """The same over TLS, where a goodbye lies before the end, and what it is shows when it is decrypted: that is
@@ -796,13 +728,6 @@ cdef class MemoryStream(Stream):
 
     cdef bint left(self) except -1:
         return self.closed or self.in_end == self.in_pos and self.ended and self.arrived_at == len(self.arrived)
-
-    cdef int sight(self, bint mine) except -1:
-        if self.closed or self.lost or self.failed:
-            return Sight.ABSENT
-        if self.in_end > self.in_pos or self.arrived_at < len(self.arrived):
-            return Sight.HIDDEN
-        return Sight.FINISHED if self.ended else Sight.PRESENT
 
     cdef int watch_read(self) except -1:
         if self.arriving:

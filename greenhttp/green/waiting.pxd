@@ -8,12 +8,6 @@ cdef enum:
     SHARE_TURNS = 16            # operations, and
     SHARE_BYTES = 262144        # bytes, after which a green thread that has not waited lets others go first
 
-cdef enum Sight:            # what can be seen of a peer without taking what it has sent
-    PRESENT = 0             # nothing speaks against it; `readable` will be called when something does
-    HIDDEN = 1              # something that it has sent lies before its end, or nothing can be seen: look again
-    FINISHED = 2            # it sends nothing more, and may still read: only sending something can tell
-    ABSENT = 3              # reset, or nothing more can be said to it
-
 cdef class Wait(Timed):
     # What a stream needs only while somebody, or its output, waits for the peer: ten thousand idle ones do without.
     cdef Waiting stream                  # while this is in a phase, else None
@@ -64,7 +58,6 @@ cdef class Waiting:
     cdef int64_t backlog(self) noexcept
     cdef bint starves(self) noexcept
     cdef bint left(self) except -1
-    cdef int sight(self, bint mine) except -1
     cdef int hang_up(self) except -1
     cdef int release(self, bint reset) except -1
 

@@ -186,11 +186,6 @@ cdef class Waiting:
         """Whether the peer has gone: reset, or at the end of its input, all of which was read. Loses nothing."""
         return self.closed
 
-    cdef int sight(self, bint mine) except -1:
-        """What can be seen of the peer: a Sight. Loses nothing, never waits. `mine`: nobody is about to read.
-        """
-        return Sight.ABSENT if self.closed or self.lost else Sight.PRESENT
-
     cdef int hang_up(self) except -1:
         """Tell the peer that nothing more will be sent."""
         raise NotImplementedError

@@ -1,5 +1,4 @@
 from greenhttp.http.application cimport App
-from greenhttp.http.events cimport EventStream
 from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport Delivery
 
@@ -7,12 +6,10 @@ cdef class Response:
     cdef public object body
     cdef public object status
     cdef object fields          # list of (name, value), or None while there is none
-    cdef public object trailers
 
 cdef class HandlerDelivery(Delivery):
     cdef int take(self, object result) except -1
     cdef int head(self, object status, object fields, str kind) except -1
-    cdef int take_events(self, EventStream stream, object status, object fields) except -1
     cdef int take_file(self, object file) except -1
 
 cdef class Handler(App):

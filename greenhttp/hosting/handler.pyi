@@ -4,24 +4,17 @@ from typing import IO, Any, TypeAlias
 from typing_extensions import Buffer, Self, disjoint_base
 
 from greenhttp.http.application import App
-from greenhttp.http.events import EventStream
 from greenhttp.http.request import Request
 from greenhttp.http.response import Delivery
 
-_Pieces: TypeAlias = Iterable[bytes | bytearray | memoryview]
-_Body: TypeAlias = str | Buffer | dict[Any, Any] | list[Any] | _Pieces | IO[bytes] | EventStream
+_Body: TypeAlias = str | Buffer | dict[Any, Any] | list[Any] | Iterable[bytes | bytearray | memoryview] | IO[bytes]
 _Headers: TypeAlias = Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str]]
-_Trailer: TypeAlias = str | Callable[[], str | None] | None
-_Trailers: TypeAlias = Mapping[str, _Trailer] | Iterable[tuple[str, _Trailer]]
 
 @disjoint_base
 class Response:
     body: _Body
     status: int | str
-    trailers: _Trailers
-    def __init__(
-        self, body: _Body = b"", status: int | str = 200, headers: _Headers = (), trailers: _Trailers = ()
-    ) -> None: ...
+    def __init__(self, body: _Body = b"", status: int | str = 200, headers: _Headers = ()) -> None: ...
     @classmethod
     def json(cls, value: Any, status: int | str = 200, headers: _Headers = ()) -> Self: ...
     @property

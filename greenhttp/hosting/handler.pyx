@@ -6,7 +6,6 @@ times, unless its content is an iterator or a file, which can be read only once.
 """
 
 from greenhttp.http.application cimport App, take_spare
-from greenhttp.http.events cimport EventStream
 from greenhttp.http.request cimport Request
 from greenhttp.http.response cimport REASONS, Delivery, FileBody, file_range, wants_json
 
@@ -60,7 +59,7 @@ cdef bint has_type(object fields) except -1:
 
 
 cdef class Response:
-    """Response(body=b"", status=200, headers=(), trailers=())\n--\n
+    """Response(body=b"", status=200, headers=())\n--\n
     An answer: content, status and fields.
 
     Arguments:
@@ -68,24 +67,19 @@ cdef class Response:
             a file opened in binary mode (from its position to its end; closed afterwards).
         status: 200 to 599, or a text with a reason like "404 No Such Page" (RFC 9110 15).
         headers: a mapping, whose values may be lists, or pairs of name and value, all str.
-        trailers: fields that follow the content (RFC 9110 6.5), such as a checksum: a mapping or pairs. A value is a
-            str, or a function without arguments that is called when the content is at its end and returns one; None
-            leaves the field out. Their names are announced by a Trailer field, and the content goes in chunks. Clients
-            of HTTP/1.0 get none, and neither does who gets an answer with a Content-Length of yours.
 
     Without a Content-Type of yours it is text/plain for str, application/json for a dict or list, what the name says
     for a file, else application/octet-stream. Content-Length, Transfer-Encoding, Connection, Date and Server are the
     server's; a Content-Length is needed only for an iterator whose size is known.
 
-    `body`, `status`, `headers`, a list of pairs, and `trailers` can be read and changed until the response is returned.
+    `body`, `status` and `headers`, a list of pairs, can be read and changed until the response is returned.
     """
 
-    def __init__(self, body=b"", status=200, headers=(), trailers=()):
+    def __init__(self, body=b"", status=200, headers=()):
         self.body = body
         self.status = status
         if headers:
             self.fields = pairs_of(headers)
-        self.trailers = trailers
 
     @classmethod
     def json(cls, value, status=200, headers=()):
@@ -141,9 +135,6 @@ cdef class HandlerDelivery(Delivery):
             fields = response.fields
             status = response.status
             result = response.body
-            if response.trailers:
-                for name, value in pairs_of(response.trailers):
-                    self.add_trailer(name, value)
         if type(result) is str:
             self.head(status, fields, TEXT)
             self.content = [(<str>result).encode("utf-8")]
@@ -156,8 +147,6 @@ cdef class HandlerDelivery(Delivery):
         elif isinstance(result, (dict, list)):
             self.head(status, fields, JSON)
             self.content = [json_bytes(result, RETURNED if response is None else BODY)]
-        elif isinstance(result, EventStream):
-            self.take_events(<EventStream>result, status, fields)
         elif hasattr(result, "read"):
             self.closer = result if hasattr(result, "close") else None
             self.head(status, fields, kind_of(result))
@@ -201,15 +190,8 @@ cdef class HandlerDelivery(Delivery):
         except HTTPError as error:
             if self.request.head_out:
                 raise                           # too late: a truncated answer must not look whole
-            self.trailers = None
             self.take(answer_of(error, self.request))   # a generator that refuses before its first piece
         return Delivery.send_content(self)
-
-    cdef int take_events(self, EventStream stream, object status, object fields) except -1:
-        cdef list given = [] if fields is None else fields
-        cdef set names = {name.lower() for name, _ in given if isinstance(name, str)}
-        self.closer = self.content = stream.open(self.request.headers.get("Last-Event-ID"))
-        return self.head(status, [pair for pair in stream.headers if pair[0].lower() not in names] + given, BYTES)
 
     cdef int take_file(self, object file) except -1:
         cdef FileBody part = file_range(file)
@@ -298,8 +280,6 @@ cdef class Handler(App):
         except (AttributeError, TypeError) as error:
             self.suspect(request, error)
             raise
-        if request.switched:
-            return delivery                 # nothing that it could return is an answer
         try:
             delivery.take(result)
         except BaseException:

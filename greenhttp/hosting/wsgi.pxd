@@ -6,13 +6,9 @@ cdef class WSGIDelivery(Delivery):
 
     cdef int writable(self) except -1
     cdef object write(self, object data)
-    cdef int hint(self, list headers) except -1
-
-cdef class HereDisconnected:
-    pass
 
 cdef class Ending:
-    cdef object closer, after, offers
+    cdef object closer, after
     cdef WSGIDelivery response
 
 cdef class WSGI(App):
@@ -24,4 +20,3 @@ cdef class WSGI(App):
 
     cdef int call(self, dict environ, WSGIDelivery response) except -1
     cdef int call_between(self, dict environ, WSGIDelivery response) except -1
-    cdef bint turned_away(self, object offers, WSGIDelivery response) except -1

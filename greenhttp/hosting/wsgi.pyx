@@ -19,20 +19,15 @@ from greenhttp.http.body cimport NOTHING
 from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.request cimport Request, trailers_of
 from greenhttp.http.origin cimport Origin
-from greenhttp.http.response cimport Delivery, bytes_of, file_range, informational
+from greenhttp.http.response cimport Delivery, bytes_of, file_range
 from greenhttp.wire.head cimport Field, Form, Framing, Head
 from greenhttp.wire.proxy cimport Proxied
-from greenhttp.wire.response cimport ResponseHead
 
 import sys
-from http import HTTPStatus
-
-from greenlet import getcurrent
 
 from greenhttp import __version__
 from greenhttp.hosting.errors import Errors
 from greenhttp.hosting.mod_ssl import variables
-from greenhttp.hosting.offers import offer
 from greenhttp.wire.names import KNOWN_NAMES
 
 
@@ -138,18 +133,10 @@ cdef str key_of(const char* name, Py_ssize_t size):
     return <str>key
 
 
-cdef unsigned int last_port = 0
-cdef str last_port_text = "0"
-
-
 cdef str port_text(unsigned int port):
-    """The number as text: that of the request before, where its connection has sent several at once."""
-    global last_port, last_port_text
-    cdef unsigned int size = 1, most = 10, number = port
+    cdef unsigned int size = 1, most = 10
     cdef object result
     cdef unsigned char* p
-    if port == last_port:
-        return last_port_text
     while port >= most:
         size += 1
         most *= 10
@@ -159,8 +146,6 @@ cdef str port_text(unsigned int port):
         size -= 1
         p[size] = c'0' + <unsigned char>(port % 10)
         port //= 10
-    last_port = number
-    last_port_text = <str>result
     return <str>result
 
 
@@ -196,9 +181,6 @@ cdef class Base(Entrance):
             self.few[key] = self.many[key] = value
         # A table keeps its size when keys are taken off its end, and a copy has the size of its original: a request
         # with many fields does not make it grow.
-        if len(self.few) == FEW:
-            self.few[""] = None             # else its table is full, and each copy grows with the first field
-            self.few.popitem()
         size = sys.getsizeof(self.few)
         while sys.getsizeof(self.many) == size:
             self.many[f"HTTP_X_{len(self.many)}"] = None
@@ -403,25 +385,12 @@ cdef class WSGIDelivery(Delivery):
         self.begin(status)
         if type(headers) is not list:
             raise TypeError(f"response headers must be a list of pairs, not {type(headers).__name__}")
-        if self.status < 200:
-            self.hint(headers)
-            return self
         for field in <list>headers:
             if type(field) is not tuple or len(<tuple>field) != 2:
                 raise TypeError("a response header must be a tuple of name and value")
             self.add(<object>PyTuple_GET_ITEM(field, 0), <object>PyTuple_GET_ITEM(field, 1))
         self.called = True
         return self
-
-    cdef int hint(self, list headers) except -1:
-        """start_response was called with an informational status: that answer goes out, the final one is to come."""
-        cdef ResponseHead head = ResponseHead()
-        head.begin(f"{self.status}")
-        informational(head)
-        for name, value in headers:
-            head.add(name, value)
-        self.request.inform(head)
-        return 0
 
     cdef int writable(self) except -1:
         """Raise if the answer is over: what came behind its end would be read as the next one."""
@@ -433,8 +402,6 @@ cdef class WSGIDelivery(Delivery):
         """Send `data` at once; for applications older than iterables (PEP 3333)."""
         if type(data) is not bytes:
             data = bytes_of(data)               # before the head is out, if it is none
-        if self.request.switched:
-            return                              # as what is returned: it reaches nobody
         if not self.request.head_out:
             self.start(-1)
         self.piece(data)
@@ -442,7 +409,7 @@ cdef class WSGIDelivery(Delivery):
 
     cdef int start(self, int64_t known) except -1:
         if not self.called:
-            raise AssertionError("the application sent content without calling start_response with a final status")
+            raise AssertionError("the application sent content without calling start_response")
         return Delivery.start(self, known)
 
 
@@ -456,12 +423,7 @@ cdef class Ending:
             if self.closer is not None:
                 self.closer.close()
         finally:
-            if self.offers is not None:
-                self.offers.withdraw()
-                self.offers = None              # they have the environ, and this may live until the next request
-            if self.after is None:
-                pass
-            elif response.request.head_out:
+            if response.request.head_out:
                 self.after(response.status, response.sent, response.data[:response.size])
             else:
                 self.after(0, 0, b"")
@@ -477,72 +439,6 @@ def source_of(green):
         return (<Exchange>(<Worker>green).job).stream.who(), ""
     request = <Request>(<Worker>green).errand
     return request.who(), request.known_id or ""
-
-
-def early_hints(headers):
-    """`wsgi.early_hints(headers)`, as gunicorn has it: send `103 Early Hints` now, with these pairs of name and value.
-
-    Does nothing once the head of the answer is out, and for clients of HTTP/1.0. One for all requests, so that it costs
-    none of them anything: whose it is says the green thread. Raises RuntimeError in any that serves no request, and
-    ResponseError and TypeError for what no field may say.
-    """
-    cdef ResponseHead head = ResponseHead()
-    cdef Request request
-    green = getcurrent()
-    if not isinstance(green, Worker) or (<Worker>green).errand == NULL:
-        raise RuntimeError("wsgi.early_hints can be called only in the green thread that serves the request")
-    request = <Request>(<Worker>green).errand
-    head.begin("103 Early Hints")
-    for name, value in headers:
-        head.add(
-            name.decode("latin-1") if isinstance(name, bytes) else name,
-            value.decode("latin-1") if isinstance(value, bytes) else value,
-        )
-    if not (request.over or request.head_out):
-        request.inform(head)
-
-
-cdef class HereDisconnected:
-    """`environ["greenhttp.disconnected"]`: whether the client of this request has gone (http.presence.Disconnected).
-
-    One for all requests, so that it costs none of them anything: whose it is says the green thread. Any other than that
-    of the request, which includes its `start_response` and the iterable it returned, must be given what a call of this
-    gives: `gone = environ["greenhttp.disconnected"]()`; without that RuntimeError is raised there.
-    """
-
-    def __call__(self):
-        """The Disconnected of the request that this green thread serves, for any green thread."""
-        green = getcurrent()
-        if not isinstance(green, Worker) or (<Worker>green).errand == NULL:
-            raise RuntimeError(
-                "whose client is meant? In a green thread of your own use what environ[\"greenhttp.disconnected\"]()"
-                " gave in that of the request"
-            )
-        return (<Request>(<Worker>green).errand).disconnected
-
-    def __bool__(self):
-        return bool(self())
-
-    def wait(self, timeout=None):
-        """See Disconnected.wait."""
-        return self().wait(timeout)
-
-    def on_disconnect(self, function):
-        """See Request.on_disconnect."""
-        self()
-        return (<Request>(<Worker>getcurrent()).errand).on_disconnect(function)
-
-    @property
-    def cancel_on_disconnect(self):
-        """See Request.cancel_on_disconnect."""
-        return self().cancel_on_disconnect
-
-    @cancel_on_disconnect.setter
-    def cancel_on_disconnect(self, cancels):
-        self().cancel_on_disconnect = cancels
-
-
-cdef HereDisconnected here = HereDisconnected()
 
 
 cdef class WSGI(App):
@@ -575,8 +471,6 @@ cdef class WSGI(App):
             "wsgi.version": (1, 0),
             K_SCHEME: "https" if secure else "http",
             "wsgi.errors": self.errors,
-            "wsgi.early_hints": early_hints,
-            "greenhttp.disconnected": here,
             "wsgi.multithread": self.settings.concurrency > 1,      # green threads share the application object
             "wsgi.multiprocess": self.settings.workers > 1,
             "wsgi.run_once": False,
@@ -598,10 +492,10 @@ cdef class WSGI(App):
         response.called = False
         response.bind(request)
         environ = make_environ(request)
+        request.take_input()
         if self.keeps_environ:
             request.environ = environ
-        if self.hooks is None and not request.head.has_connection_upgrade:
-            request.take_input()
+        if self.hooks is None:
             self.call(environ, response)
         else:
             self.call_between(environ, response)
@@ -610,9 +504,6 @@ cdef class WSGI(App):
     cdef inline int call(self, dict environ, WSGIDelivery response) except -1:
         cdef object result = self.app(environ, response)
         if type(result) is not list and type(result) is not tuple:
-            if response.request.switched:
-                response.closer = result if hasattr(result, "close") else None
-                return 0
             if result is None:
                 raise TypeError("the application returned None; a WSGI application returns an iterable of bytes")
             if isinstance(result, (bytes, str, bytearray, memoryview)):
@@ -625,47 +516,17 @@ cdef class WSGI(App):
         return 0
 
     cdef int call_between(self, dict environ, WSGIDelivery response) except -1:
-        """Call the application between what `hooks` has to do before, and after the answer, and what a request that
-        would change its protocol is offered (hosting.offers)."""
-        cdef Request request = response.request
-        cdef Ending ending
-        cdef object offers = None
-        if request.head.has_connection_upgrade:
-            request.keep()                      # what it is offered may look at the head at any time
-            offers = offer(environ, request, self.settings.allow_upgrades)
-        request.take_input()
-        if self.hooks is None and offers is None:
-            return self.call(environ, response)
-        ending = Ending.__new__(Ending)
-        ending.offers = offers
-        ending.after = None if self.hooks is None else self.hooks(environ)
+        """Call the application between what `hooks` has to do before, and after the answer."""
+        cdef Ending ending = Ending.__new__(Ending)
+        ending.after = self.hooks(environ)
         ending.response = response
         try:
             self.call(environ, response)
         except BaseException:
-            if not self.turned_away(offers, response):
-                ending.closer = response.closer
-                response.closer = None
-                ending.close()
-                raise
-        else:
-            self.turned_away(offers, response)
+            ending.closer = response.closer
+            response.closer = None
+            ending.close()
+            raise
         ending.closer = response.closer
         response.closer = ending
         return 0
-
-    cdef bint turned_away(self, object offers, WSGIDelivery response) except -1:
-        """Whether the application has wanted a WebSocket that its client may not have: then that is the answer,
-        whatever the application makes of it."""
-        cdef Request request = response.request
-        cdef object error = None if offers is None else offers.refusal
-        if error is None or request.head_out:
-            return False
-        status = HTTPStatus(error.status)
-        request.exchange.service.noise(
-            "refusals", f"{request.describe()}: refused with {status:d}: {error.text or status.phrase}"
-        )
-        response.called = False
-        response(f"{status:d} {status.phrase}", [("Content-Type", "text/plain; charset=utf-8"), *error.headers])
-        response.content = [f"{error.text or status.phrase}\n".encode()]
-        return True

@@ -22,9 +22,7 @@ from greenhttp.wire.response cimport ResponseHead
 from contextlib import suppress
 from math import ceil
 
-from greenhttp.errors import (
-    BodyError, ClientDisconnected, RequestRefused, RequestTimeout, StreamClosed, StreamTimeout, WireError,
-)
+from greenhttp.errors import BodyError, RequestRefused, RequestTimeout, StreamClosed, StreamTimeout, WireError
 from greenhttp.http.refusals import beyond
 from greenhttp.tls.agreed import agreed
 from greenhttp.traces import trace
@@ -128,7 +126,7 @@ cdef int answer_request(Exchange exchange, Head head, Body body, Entrance base) 
     cdef Delivery response = None
     cdef int64_t began = 0
     cdef bint sound = False, left
-    exchange.settling = exchange.heeds = exchange.pulling = False
+    exchange.settling = False
     service.requests += 1
     if service.dropped:
         service.say_dropped(exchange.stream)
@@ -139,8 +137,6 @@ cdef int answer_request(Exchange exchange, Head head, Body body, Entrance base) 
         began = nanoseconds()
     exchange.worker.errand = <void*>request     # borrowed, so it costs nothing; taken back before `request` can go
     try:
-        if service.cancels:
-            request.attend(False).cancels = True
         if concerns(service, head):
             note(service.origins, request)
         if head.framing == Framing.LENGTH:
@@ -152,11 +148,8 @@ cdef int answer_request(Exchange exchange, Head head, Body body, Entrance base) 
         response = (<App>service.app).respond(request)
         if service.pool.forked is not None:
             service.pool.forked(request.describe(), None)   # the answer is the parent's; does not return
-        if not request.switched:
-            request.take_input()
-            response.deliver()
-        else:
-            response.finish_content()           # what else it may have answered reaches nobody
+        request.take_input()
+        response.deliver()
         sound = True
     except BaseException as error:
         if service.pool.forked is not None:
@@ -166,14 +159,10 @@ cdef int answer_request(Exchange exchange, Head head, Body body, Entrance base) 
             failed(exchange, request, response, error)
         except BaseException:
             exchange.worker.errand = NULL
-            if request.presence is not None:
-                request.presence.end()
             raise
     exchange.worker.errand = NULL
     exchange.settling = True
     request.over = True
-    if request.presence is not None:
-        request.presence.end()
     body.over = True                            # also if it was read to its end: somebody may still wait in it
     left = exchange.part(head, body)
     if body.stored is not None:
@@ -243,11 +232,6 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
     as_json = not request.head_out and wants_json(request)
     request.take_input()
     reach = exchange.reach()
-    if request.switched:
-        if not exchange.expected(error, what):
-            service.report("error", f"{what}: {type(error).__name__} in the application", error)
-            service.pool.pass_on(error)
-        return exchange.abort()             # a broken dialogue must not look like a finished one
     if isinstance(error, BodyError) and (request.body.broken or error.status == 413):
         status = error.status
         if reach == Reach.GONE:
@@ -258,9 +242,6 @@ cdef int failed(Exchange exchange, Request request, Delivery response, object er
                 service.noise("refusals", f"{what}: {how}")
             else:
                 service.noise("overload", f"{what}: {how}", "error")    # no place for what clients may send at will
-    elif isinstance(error, ClientDisconnected) and request.presence is not None and request.presence.gone:
-        service.noise("disconnections", f"{what}: the client disconnected; the request was cancelled")
-        return exchange.abort()
     elif reach == Reach.GONE:
         service.noise("disconnections", f"{what}: {lost(error)}")
         return exchange.abort()
@@ -341,15 +322,6 @@ cdef class PythonExchange(Exchange):
 
     def over(self):
         """The request is over, however it ended."""
-
-    def notice(self):
-        """Call this when `has_gone` has become true: whoever watches learns it now, and not after up to 5 s. In the hub
-        or in any green thread."""
-        cdef Request request
-        if self.worker is not None and self.worker.errand != NULL:
-            request = <Request>self.worker.errand
-            if self.heeds or request.presence is not None:
-                request.attend(False).examine()
 
     cdef int run(self) except -1:
         cdef Service service = self.service

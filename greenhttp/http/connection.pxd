@@ -8,7 +8,6 @@ from greenhttp.green.stream cimport Stream
 from greenhttp.http.body cimport StreamBody
 from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.service cimport Service
-from greenhttp.websockets.socket cimport WebSocket
 from greenhttp.wire.head cimport Head
 
 cpdef enum State:
@@ -17,8 +16,7 @@ cpdef enum State:
     FLUSH = 2           # the answer is complete, not all of it has left
     DRAIN = 3           # the rest of a body is read and dropped
     LINGER = 4          # closed for writing, what still comes is dropped
-    SWITCHED = 5        # it speaks another protocol (upgrade): HTTP ended with a 101
-    CLOSED = 6
+    CLOSED = 5
 
 cdef enum:
     DRAIN_BYTES = 262144        # of an unread body are read and dropped to keep a connection; beyond, it closes
@@ -33,11 +31,7 @@ cdef class Connection(Exchange):
     cdef flag suspect           # the request has been queued: its client may have gone meanwhile
     cdef flag last              # the client said that this is its last request
 
-    cdef WebSocket heir(self)
     cdef bint parse(self) except -1
-    cdef int send_probe(self, Head asked) except -1
-    cdef bint noticed(self) except -1
-    cdef bint waits_on(self) except -1
     cdef bint completed(self) except -1
     cdef str spoken(self)
     cdef bint begun(self) except -1

@@ -2,7 +2,6 @@
 
     accepted -> HEAD -> RUNNING -> [FLUSH] -> [DRAIN] -> HEAD ...       while requests come
                                    [FLUSH] -> [LINGER] -> CLOSED        after the last answer, or the first error
-                        RUNNING -> SWITCHED -> [FLUSH] -> [LINGER] -> CLOSED        after an upgrade
 
 `run` is a green thread's part: requests as they come, answered in order. All else is `advance`, which never blocks and
 holds no green thread: reading a head, flushing the rest of a finished answer, dropping the rest of a body, lingering.
@@ -25,24 +24,21 @@ from greenhttp.green.chunks cimport held_bytes
 from greenhttp.green.stream cimport FilePart, Stream
 from greenhttp.green.tls cimport Certificates
 from greenhttp.green.transport cimport MemoryStream, SocketStream, adopt, sockaddr_storage
-from greenhttp.green.waiting cimport Sight, Wait
+from greenhttp.green.waiting cimport Wait
 from greenhttp.http.application cimport NO_ANSWER, App, Observer, answer_request, entrance_of, lost
 from greenhttp.http.body cimport NOTHING, Body, StreamBody, body_of
 from greenhttp.http.exchange cimport Entrance, Exchange, Reach
-from greenhttp.http.presence cimport Disconnected
 from greenhttp.http.request cimport CUT_SHORT, Request
 from greenhttp.http.response cimport head_wants_json, refusal, wants_json as request_wants_json
 from greenhttp.http.service cimport Service, naming
-from greenhttp.http.upgrade cimport expected as peer_gone
 from greenhttp.process.clock cimport clock
 from greenhttp.wire.body cimport CHUNK_HEAD_MAX, LAST_CHUNK_SIZE, put_chunk_head, put_last_chunk
 from greenhttp.wire.head cimport Framing, Head
 from greenhttp.wire.response cimport ResponseHead, Transfer
-from greenhttp.websockets.socket cimport State as Talk, WebSocket
 
 from math import ceil
 
-from greenhttp.errors import BodyError, ResponseError, StreamClosed, WireError
+from greenhttp.errors import BodyError, StreamClosed, WireError
 from greenhttp.http.preface import preface_of, retort
 from greenhttp.http.refusals import other_protocol
 from greenhttp.settings.address import as_ipv4
@@ -51,8 +47,6 @@ cdef enum:
     SHARE = 16                  # requests of one connection in one turn of the loop
     COALESCE = 65536            # bytes of answers gathered before they are sent although more requests are there
     SPOKEN = 16                 # bytes that tell another protocol from HTTP/1
-
-cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 cdef Connection open_connection(Service service, Stream stream, Entrance base):
@@ -167,15 +161,13 @@ cdef class Connection(Exchange):
                 break                           # nothing more has come
             if self.stream.pending() > COALESCE:
                 break                           # enough to send
-            if worker.reserved or worker.excused:
-                break                           # what comes next may not be what the reserve is for, or needs a place
+            if worker.reserved:
+                break                           # what comes next may not be what the reserve is for
             if not self.parse():
                 break                           # not a whole head, or not HTTP
             if answered == SHARE or not self.service.pool.renew(worker, 2):
                 break                           # others first, or this green thread is held by somebody
-        if self.refused and self.heir() is not None:
-            return self.close(False) if self.heir().told else 0     # else it goes on, and says when it is over
-        if self.state == State.RUNNING or self.state == State.SWITCHED:
+        if self.state == State.RUNNING:
             self.settle()
         return 0
 
@@ -223,8 +215,6 @@ cdef class Connection(Exchange):
     cdef int piece(self, ResponseHead answer, bytes data) except -1:
         cdef char* p
         cdef Py_ssize_t n
-        if self.state == State.SWITCHED:
-            return 0                            # an application that has answered as well
         if answer.transfer != Transfer.CHUNKS:
             return self.stream.put_object(data)
         n = PyBytes_GET_SIZE(data)
@@ -238,24 +228,10 @@ cdef class Connection(Exchange):
             raise
 
     cdef int file(self, ResponseHead answer, FilePart part) except -1:
-        cdef char* p
-        if self.state == State.SWITCHED:
-            return 0
-        if answer.transfer != Transfer.CHUNKS:
-            return self.stream.put_file(part)   # which the kernel sends, without this green thread
-        try:                                    # trailers follow it: one chunk
-            p = self.stream.reserve(CHUNK_HEAD_MAX)
-            self.stream.commit(put_chunk_head(p, part.left) - p)
-            self.stream.put_file(part)
-            return self.stream.put(b"\r\n", 2)
-        except BaseException:
-            self.stream.lost = True
-            raise
+        return self.stream.put_file(part)       # which the kernel sends, without this green thread
 
     cdef int end(self, ResponseHead answer, ResponseHead trailers, int64_t missing) except -1:
         cdef char* p
-        if self.state == State.SWITCHED:
-            return 0
         if missing:
             self.closing = True                 # before what was announced has come: the client notices
         elif answer.transfer != Transfer.CHUNKS:
@@ -270,59 +246,10 @@ cdef class Connection(Exchange):
         return 0
 
     cdef int flush(self) except -1:
-        return 0 if self.state == State.SWITCHED else self.stream.flush_all()
-
-    cdef int switch(self, ResponseHead head, Head asked, Body content) except -1:
-        if self.state != State.RUNNING or self.worker is None:
-            raise ResponseError("the request is over, or its connection has changed its protocol already")
-        if head is not None:
-            self.stream.put(head.data, head.size)
-        self.state = State.SWITCHED
-        self.closing = self.refused = True
-        self.enter(self.service.switched)
-        self.show_end()                         # the board is for what ends soon, and has not that many places
-        return self.service.pool.excuse(self.worker)
-
-    cdef SocketStream surrender(self):
-        cdef Service service = self.service
-        cdef SocketStream other
-        if type(self.stream) is not SocketStream or self.state != State.SWITCHED:
-            return Exchange.surrender(self)
-        other = (<SocketStream>self.stream).moved()
-        self.state = State.CLOSED
-        self.stream.job = None
-        self.leave()
-        service.open_connections -= 1
-        left(service)
-        return other
-
-    cdef WebSocket heir(self):
-        """The WebSocket that has its stream, also when that is over; None: nobody has. Only where it is `refused`."""
-        return <WebSocket>self.stream.job if type(self.stream.job) is WebSocket else None
-
-    cdef bint expected(self, object error, str what) except -1:
-        if self.heir() is not None:
-            return self.heir().expects(error)
-        return peer_gone(self.service, self.stream, error, what)
+        return self.stream.flush_all()
 
     cdef int abort(self) except -1:
-        if self.heir() is not None:
-            return self.heir().handler_over(1011)           # RFC 6455 7.4.1
         return self.close(True)
-
-    cdef bint push(self) except -1:
-        if self.stream.flush_now():
-            return True
-        self.stream.pushing = True
-        self.stream.watch_write(True)
-        return False
-
-    cdef int64_t untaken(self) except -1:
-        return self.stream.pending() + self.stream.backlog()
-
-    cdef int give_up(self) except -1:
-        self.stream.failed = True
-        return 0
 
     cdef int reach(self) noexcept:
         if self.stream.failed or self.stream.closed:
@@ -330,65 +257,10 @@ cdef class Connection(Exchange):
         return Reach.LOST if self.stream.lost else Reach.OPEN
 
     cdef bint gone(self) except -1:
-        if self.refused and self.heir() is not None:
-            return self.heir().state >= Talk.DONE           # what comes is read by that one alone
         return self.stream.left()
-
-    cdef int sight(self) except -1:
-        cdef Request request
-        if self.refused and self.heir() is not None:
-            return Sight.ABSENT if self.heir().left_by_peer() else Sight.PRESENT
-        if self.worker is None or self.worker.errand == NULL:
-            return Sight.HIDDEN
-        request = <Request>self.worker.errand
-        return self.stream.sight(request.body.done)
-
-    cdef int listen(self) except -1:
-        self.heeds = True
-        if self.refused and self.heir() is not None:
-            return 0                                        # it says when it is over
-        return self.stream.watch_read()
-
-    cdef int probe(self) except -1:
-        cdef Request request
-        if self.worker is None or self.worker.errand == NULL:
-            return 0
-        request = <Request>self.worker.errand
-        if not (request.over or request.head_out):
-            self.send_probe(request.head)
-        return 0
-
-    cdef int send_probe(self, Head asked) except -1:
-        """To a client that sends nothing more and has nothing of its answer."""
-        cdef Stream stream = self.stream
-        if asked.minor == 0 or stream.lost or stream.closed or stream.wait is not None and stream.wait.writes:
-            return 0
-        stream.put(PyBytes_AS_STRING(CONTINUE), PyBytes_GET_SIZE(CONTINUE))
-        try:
-            if not stream.flush_now():
-                stream.pushing = True
-                stream.watch_write(True)
-        except OSError:
-            pass                                # whoever looks next sees why
-        return 0
-
-    cdef bint noticed(self) except -1:
-        """Something has come, or the end, while its request runs. Whether it goes on to be watched for that."""
-        cdef Request request
-        cdef Disconnected presence
-        if not self.heeds or self.worker is None or self.worker.errand == NULL:
-            return False
-        request = <Request>self.worker.errand
-        presence = request.attend(False)
-        if not presence.examine():
-            return False
-        self.stream.watch_read()
-        return True
 
     cdef bint part(self, Head head, Body content) except -1:
         cdef bint left
-        if self.refused and self.heir() is not None:
-            return self.heir().handler_over(1000)
         self.last = not head.keep_alive
         if not content.done:
             if content.broken:
@@ -403,25 +275,10 @@ cdef class Connection(Exchange):
         return left and self.state != State.CLOSED
 
     cdef Phase input_phase(self):
-        if self.state == State.SWITCHED:
-            return None                         # how long a peer may be silent is its protocol's business
         return self.service.body                # whoever reads from the stream while it runs, reads content
 
     cdef Phase output_phase(self):
         return self.service.writing
-
-    cdef int stream_closed(self) except -1:
-        cdef Request request
-        if self.state != State.SWITCHED or self.heir() is None:
-            return 0
-        self.service.pool.submit(self)          # what has had its stream is over; so is this, unless its handler runs
-        if self.worker is not None and self.worker.errand != NULL:
-            request = <Request>self.worker.errand
-            if request.presence is not None:
-                # A conversation that was closed is whole: what its handler does behind it is not cancelled.
-                request.presence.answered = self.heir().code != 1006
-                request.presence.examine()
-        return 0
 
     # Without a green thread -------------------------------------------------------------------------------------------
 
@@ -433,15 +290,11 @@ cdef class Connection(Exchange):
         return 0
 
     cdef bint ready(self, bint writing) except -1:
-        if self.state == State.RUNNING:
-            return not writing and self.noticed()           # unread bytes stay where they are
-        if self.state == State.SWITCHED:
-            return False
-        if self.busy:
+        if self.busy and self.state != State.RUNNING:
             self.missed |= BECAME_READY         # looked at once that is done
             return False
-        if self.phase is self.service.queued and not writing:
-            return self.waits_on()
+        if self.state == State.RUNNING:
+            return False                        # unread bytes stay where they are
         if self.phase is self.service.queued or (
             self.state == State.HEAD and self.head is not None and self.head.head_size
         ):
@@ -450,16 +303,6 @@ cdef class Connection(Exchange):
             return False
         self.service.pool.wake(self)
         return True
-
-    cdef bint waits_on(self) except -1:
-        """Something has come, or the end, while its request waits for a green thread. Whether to watch on."""
-        cdef Connection held = self             # its phase owns it, and `close` leaves that
-        cdef int seen = self.stream.sight(True)
-        if seen == Sight.ABSENT:
-            held.close(True)                    # its place in the queue is for others
-        elif seen == Sight.FINISHED:
-            self.send_probe(self.head)          # by the time it would run one knows more
-        return seen == Sight.PRESENT
 
     cdef bint advance(self) except -1:
         if self.service.full and self.phase is self.service.fresh:
@@ -474,8 +317,6 @@ cdef class Connection(Exchange):
                 self.drain(False)
             elif self.state == State.LINGER:
                 self.linger()
-            elif self.state == State.SWITCHED and self.heir() is not None and self.heir().told:
-                self.close(False)
         except OSError:
             self.close(True)                    # reset by the peer
         except BaseException:
@@ -788,7 +629,6 @@ cdef class Connection(Exchange):
     cdef int wait(self) except -1:
         self.suspect = True
         self.stream.pack()
-        self.stream.watch_read()                # its client may go: see `waits_on`
         return 0
 
     cdef int refuse(self) except -1:
@@ -869,8 +709,6 @@ cdef class Connection(Exchange):
         cdef Service service = self.service
         if self.state == State.CLOSED:
             return 0
-        if self.heir() is not None:
-            self.heir().end(reset)
         self.state = State.CLOSED
         if service.observer is not None and self.head is not None and self.head.head_size > 0:
             self.tell(NO_ANSWER, 0, False, self.id())
@@ -886,29 +724,11 @@ cdef class Connection(Exchange):
         return left(service)
 
     def retire(self):
-        """The server stops: what has begun to arrive is still answered, a connection without that ends now. A WebSocket
-        is closed, unless its handler looks after that."""
-        if self.heir() is not None:
-            self.heir().see_off()
-        elif self.busy:
+        """The server stops: what has begun to arrive is still answered, a connection without that ends now."""
+        if self.busy:
             self.missed |= TO_RETIRE
         else:
             self.see_off()
-
-    def announce(self):
-        """The server stops: handlers of WebSockets that look after that can know it now."""
-        if self.heir() is not None and self.heir().drained is not None:
-            self.heir().drained.set()
-
-    def dismiss(self):
-        """The server has given its WebSocket time to end."""
-        if self.heir() is not None:
-            self.heir().part(self.service.websockets.close_code, "")
-
-    @property
-    def stays(self):
-        """Whether it has a WebSocket that the server is to close."""
-        return self.heir() is not None and self.heir().state == Talk.OPEN and self.heir().drained is None
 
     cdef int see_off(self) except -1:
         if self.state != State.HEAD or self.queued or self.phase is self.service.queued:
@@ -950,8 +770,6 @@ cdef class Connection(Exchange):
         cdef Worker worker = self.worker
         if self.busy:
             self.missed |= TO_CUT               # whatever becomes of the kill, whoever is busy with it closes it then
-        if self.heir() is not None:
-            self.heir().cut()
         if worker is not None:
             try:
                 self.cut_request(worker)
@@ -1021,12 +839,8 @@ cdef class Connection(Exchange):
             if self.service.board is not None and worker.place >= 0:
                 seconds = self.service.board.entry(worker.place)[0]
             if wait is not None and (wait.reads or wait.writes):
-                waits = f"waiting for its client to {'send' if self.state == State.SWITCHED else 'read'}"
-                if self.state != State.SWITCHED and wait.reads:
-                    waits = "waiting for its content"
+                waits = "waiting for its content" if wait.reads else "waiting for its client to read"
             return "running", request.describe(), seconds, worker, waits
-        if self.heir() is not None and self.heir().state != Talk.OVER:
-            return "open", self.heir().who(), seconds, None, ""
         if self.state == State.FLUSH:
             return "sending", self.stream.who(), seconds, None, ""
         if self.state == State.HEAD and asked is not None:
@@ -1043,7 +857,6 @@ cdef int crowd_out(Service service, Connection asking) except -1:
     """Too much memory in unfinished handshakes and heads and in what was sent ahead: the largest goes, and of
     those that are alike the one that came first. Asked by a connection, or by an arrival, which is busy."""
     cdef Connection largest = asking, other
-    cdef WebSocket talk
     cdef Arrival arrival, bulky = None
     cdef Phase phase
     cdef Node* node
@@ -1061,11 +874,6 @@ cdef int crowd_out(Service service, Connection asking) except -1:
             if not other.busy and (largest is None or kept(other.stream) > kept(largest.stream)):
                 largest = other
             node = node.next
-    talk = service.websockets.largest()
-    if talk is not None and talk.weight > max(
-        0 if bulky is None else bulky.weight(), 0 if largest is None else kept(largest.stream)
-    ):
-        return talk.give_way()
     if bulky is not None and (largest is None or bulky.weight() > kept(largest.stream)):
         return bulky.shed(service.crowded)
     if largest is None or asking is None and kept(largest.stream) == 0:

@@ -3,7 +3,6 @@ from libc.stdint cimport int64_t
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport Job
 from greenhttp.green.stream cimport FilePart, Stream
-from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.body cimport Body
 from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Head
@@ -32,18 +31,9 @@ cdef class Exchange(Job):
     cdef int end(self, ResponseHead answer, ResponseHead trailers, int64_t missing) except -1
     cdef int flush(self) except -1
     cdef int abort(self) except -1
-    cdef bint push(self) except -1
-    cdef int64_t untaken(self) except -1
-    cdef int give_up(self) except -1
     cdef int reach(self) noexcept
     cdef bint gone(self) except -1
-    cdef int sight(self) except -1
-    cdef int listen(self) except -1
-    cdef int probe(self) except -1
     cdef bint part(self, Head head, Body content) except -1
-    cdef int switch(self, ResponseHead head, Head asked, Body content) except -1
-    cdef SocketStream surrender(self)
-    cdef bint expected(self, object error, str what) except -1
 
     cdef int overrun(self, Phase phase) except -1
     cdef void show(self, Head head) noexcept

@@ -2,7 +2,6 @@
 
     request     a Head, and a Body that the application pulls at (body.pyx)
     answer      inform ...; start, piece or file ..., end - or abort (this page)
-                or, where the protocol can: inform ..., switch, and what follows on the stream is no HTTP
 
 Everything above - Request, Delivery, handlers, WSGI - is written against these two and knows no bytes of a protocol.
 Connection is HTTP/1's: one exchange after another on a stream of its own. A protocol that has many at once on one
@@ -15,15 +14,13 @@ from libc.stdint cimport int64_t
 from greenhttp.green.deadline cimport Phase
 from greenhttp.green.pool cimport Job
 from greenhttp.green.stream cimport FilePart
-from greenhttp.green.waiting cimport Sight
-from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.body cimport Body
 from greenhttp.wire.head cimport Head
 from greenhttp.wire.response cimport ResponseHead
 
 import os
 
-from greenhttp.errors import RequestTimeout, ResponseError, StreamClosed
+from greenhttp.errors import RequestTimeout, StreamClosed
 
 cdef enum:
     BLOCK = 65536               # of a file that does not go from the kernel to the kernel
@@ -93,18 +90,6 @@ cdef class Exchange(Job):
         """The answer cannot be completed, or not even begun: end it so that the peer cannot take it for whole."""
         raise NotImplementedError
 
-    cdef bint push(self) except -1:
-        """Send what goes without waiting; called in the hub. False: the peer has to take some of it first."""
-        return True
-
-    cdef int64_t untaken(self) except -1:
-        """Bytes of the output that the peer has not taken yet, as far as that is known."""
-        return 0
-
-    cdef int give_up(self) except -1:
-        """The peer is not waited for any longer: an answer reaches nobody from here on."""
-        return 0
-
     cdef int reach(self) noexcept:
         """What becomes of an answer now: a Reach."""
         return Reach.OPEN
@@ -119,48 +104,10 @@ cdef class Exchange(Job):
         """Whether an answer would reach nobody. Looks anew, never waits."""
         return self.reach() == Reach.GONE
 
-    cdef int sight(self) except -1:
-        """What can be seen of the peer: a Sight. Looks anew, never waits. Where nothing would tell, look again."""
-        return Sight.ABSENT if self.gone() else Sight.HIDDEN
-
-    cdef int listen(self) except -1:
-        """From now on the request's `disconnected` is told when there is something to see."""
-        self.heeds = True
-        return 0
-
-    cdef int probe(self) except -1:
-        """The peer sends nothing more: send it something that shows whether it has gone, if the protocol has that."""
-        return 0
-
     cdef bint part(self, Head head, Body content) except -1:
         """The request is over: nobody that it left behind may read or write here any more. Whether somebody just was.
         """
         content.detach()
-        return False
-
-    # Another protocol -------------------------------------------------------------------------------------------------
-
-    cdef int switch(self, ResponseHead head, Head asked, Body content) except -1:
-        """Answer with 101 (RFC 9110 15.2.2), and leave the stream to another protocol; see `upgrade`, which checks.
-
-        Arguments:
-            head: the whole head of the 101; None: whoever has the stream from now on says that.
-            asked, content: as for `start`; the content was read to its end.
-
-        What had come behind the request belongs to that protocol, and is in the stream's buffer. The green thread has
-        given its place of `concurrency` back, and `request_timeout` is none of its business. Raises ResponseError where
-        this cannot be, and then nothing has happened.
-        """
-        raise ResponseError("this connection cannot change its protocol")
-
-    cdef SocketStream surrender(self):
-        """After `switch`: the connection itself, which whoever asks for it has from now on. Nothing here knows of it
-        any more; its output has left. Raises ResponseError where there is no socket, and then nothing has happened."""
-        raise ResponseError("this connection has no socket that could be handed over")
-
-    cdef bint expected(self, object error, str what) except -1:
-        """Whether `error`, raised behind `switch`, says only that the peer has gone; then what there is to say of that
-        was said. `what`: what the log calls the request."""
         return False
 
     # For every protocol -----------------------------------------------------------------------------------------------

@@ -4,9 +4,7 @@ from libc.stdint cimport uint32_t
 from greenhttp.http.body cimport Body
 from greenhttp.http.exchange cimport Entrance, Exchange
 from greenhttp.http.origin cimport Origin
-from greenhttp.http.presence cimport Disconnected
 from greenhttp.wire.head cimport Head
-from greenhttp.wire.response cimport ResponseHead
 
 
 cdef enum:
@@ -22,13 +20,6 @@ cdef class Headers:
 
     cdef object find(self, str name)
     cdef list all(self)
-
-
-@cython.final
-cdef class Parsed:
-    # What parsing query and content has given, each None until somebody asks for it. Few do, and what each Request has
-    # for them, each pays for.
-    cdef object query, json, form
 
 
 @cython.final
@@ -48,29 +39,23 @@ cdef class Request:
     cdef bint outside               # it was let in although its path is not below the root path
     cdef bint input_taken
     cdef bint head_out              # the head of an answer is in the output
-    cdef bint switched              # its connection speaks another protocol: there is no other answer
     cdef dict environ               # what a WSGI application was given, for the observer; None unless it asks
     cdef object answer              # the response.Delivery it is the head of, for the observer; None without one
-    cdef Disconnected presence      # whether its client has gone, for whoever asks; None: nobody has
     cdef bint over                  # answered: nothing more may be written
     cdef int cut                    # 0, or the server could not wait: CUT_SHORT, or what its client was told instead
     cdef int cut_sent               # bytes of content of that
     # what a native handler has asked for, else None
     cdef str made_path
+    cdef object made_query, made_json, made_form
     cdef Headers made_headers
-    cdef Parsed made
 
-    cdef Parsed parsed(self)
     cdef Head known(self)
     cdef int keep(self) except -1
     cdef bint kept(self, Py_ssize_t known) noexcept
     cdef int take_input(self) except -1
-    cdef int inform(self, ResponseHead head) except -1
-    cdef int change(self, str protocol, object fields) except -1
     cdef str identify(self)
     cdef list values_of(self, int known)
     cdef str below(self)
-    cdef Disconnected attend(self, bint look)
     cdef str who(self)
     cdef str describe(self)
 

@@ -1,21 +1,16 @@
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar, final, overload
 
-from greenhttp.green.stream import Stream
-from greenhttp.green.transport import SocketStream
 from greenhttp.http.body import Body
 from greenhttp.http.form import Form
 from greenhttp.http.origin import Origin
-from greenhttp.http.presence import Disconnected
 from greenhttp.http.trace import Trace
 from greenhttp.http.values import Values
 from greenhttp.tls.agreed import TLSInfo
-from greenhttp.websockets.socket import WebSocket
 from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES
 from greenhttp.wire.proxy import Proxied
 
 _T = TypeVar("_T")
-_F = TypeVar("_F", bound=Callable[[], object])
 
 @final
 class Headers:
@@ -33,9 +28,6 @@ class Headers:
     def items(self) -> list[tuple[str, str]]: ...
     @property
     def pairs(self) -> list[tuple[str, str]]: ...
-
-@final
-class Parsed: ...
 
 @final
 class Request:
@@ -79,26 +71,5 @@ class Request:
     def trace(self) -> Trace | None: ...
     @property
     def gone(self) -> bool: ...
-    def early_hints(self, links: str | Iterable[str]) -> None: ...
-    def upgrade(self, protocol: str) -> Stream: ...
-    @property
-    def is_websocket(self) -> bool: ...
-    def websocket(
-        self,
-        *,
-        protocols: Iterable[str] = (),
-        origins: Iterable[str] | None = None,
-        on_message: Callable[[WebSocket, str | bytes], object] | None = None,
-        on_close: Callable[[WebSocket], object] | None = None,
-    ) -> WebSocket: ...
-    @property
-    def disconnected(self) -> Disconnected: ...
-    def on_disconnect(self, function: _F) -> _F: ...
-    @property
-    def cancel_on_disconnect(self) -> bool: ...
-    @cancel_on_disconnect.setter
-    def cancel_on_disconnect(self, cancels: bool) -> None: ...
     def json(self, *, limit: int = 1048576) -> Any: ...
     def form(self, *, limit: int = 1048576) -> Form: ...
-
-def hand_over(request: Request, taken: int = 0) -> SocketStream: ...

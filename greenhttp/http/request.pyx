@@ -4,22 +4,16 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from greenhttp.green.transport cimport SocketStream
 from greenhttp.http.body cimport UNLIMITED, Body
 from greenhttp.http.exchange cimport Entrance, Exchange
-from greenhttp.http.presence cimport Disconnected
 from greenhttp.http.service cimport naming
-from greenhttp.http.upgrade cimport change as to_protocol, offers
-from greenhttp.http.websocket cimport agreed, check_room
-from greenhttp.websockets.socket cimport WebSocket, open_socket
 from greenhttp.process.ids cimport new_id
 from greenhttp.wire.head cimport Framing, Head
-from greenhttp.wire.response cimport ResponseHead
 
 from json import JSONDecodeError, loads
 from urllib.parse import parse_qsl, unquote
 
-from greenhttp.errors import HTTPError, ResponseError
+from greenhttp.errors import HTTPError
 from greenhttp.http.trace import read_trace
 from greenhttp.http.values import Values
 from greenhttp.wire.names import KNOWN_NAMES
@@ -142,12 +136,6 @@ cdef object read_json(Body body, int64_t announced, Py_ssize_t limit):
 
 @cython.final
 @cython.freelist(8)
-cdef class Parsed:
-    """What a Request has for those who ask for its query, or parse its content."""
-
-
-@cython.final
-@cython.freelist(8)
 cdef class Request:
     """One request, as a native handler sees it. What is not asked for is not made.
 
@@ -195,11 +183,10 @@ cdef class Request:
     def query(self):
         """The parameters in the target, as Values: a mapping of names to first values, with get_all."""
         cdef Head head = self.known()
-        cdef Parsed made = self.parsed()
-        if made.query is None:
+        if self.made_query is None:
             text = head.base[head.query_at:head.query_at + head.query_len].decode("utf-8", "replace")
-            made.query = Values(parse_qsl(text, keep_blank_values=True, errors="replace"))
-        return made.query
+            self.made_query = Values(parse_qsl(text, keep_blank_values=True, errors="replace"))
+        return self.made_query
 
     @property
     def headers(self):
@@ -309,48 +296,11 @@ cdef class Request:
 
         True once the connection was reset, output of it was lost (a file that shrank), or the client has finished
         sending and all that it sent was read: content that is still to be read, or a request sent ahead, hides its end.
-        A client that closes only its sending side and waits for the answer looks exactly the same here; `disconnected`
-        tells them apart, and can be waited for. True as well once the request is over. Two system calls that take
-        nothing and never wait, so ask now and then, not in an inner loop; over TLS what has come is decrypted, 16 KiB
-        at most.
+        A client that closes only its sending side and waits for the answer looks exactly the same (TCP has no sign to
+        tell them by); such clients are rare. True as well once the request is over. Two system calls that take nothing
+        and never wait, so ask now and then, not in an inner loop; over TLS what has come is decrypted, 16 KiB at most.
         """
         return self.over or self.exchange.gone()
-
-    @property
-    def disconnected(self):
-        """Whether the client has gone before the request was over, a Disconnected: true or false, with `wait(timeout)`.
-
-        `while not request.disconnected: ...` costs no system call; it is kept up to date while the green thread waits
-        for anything. From the first use on the connection is watched. A client that has closed one side, or both, is
-        sent `100 Continue`, which clients of HTTP/1.1 skip (RFC 9110 15.2.1): one that has gone answers it with a
-        reset. Clients of HTTP/1.0, and those that have the head of an answer, are sent nothing before the next piece.
-        """
-        return self.attend(True)
-
-    def on_disconnect(self, function):
-        """Have `function()` called once if the client goes before the request is over, in a green thread of its own.
-
-        If it has gone already, soon; if the request is over before, never. Several are called side by side. What they
-        raise is logged. Returns `function`, so this can stand above its definition as `@request.on_disconnect`.
-        """
-        if not callable(function):
-            raise TypeError(f"a function is needed, not {type(function).__name__}")
-        self.attend(True).call(function, f"{self.describe()}: ")
-        return function
-
-    @property
-    def cancel_on_disconnect(self):
-        """Whether ClientDisconnected is raised in the green thread of this request, where it waits for something, when
-        its client goes. The setting of that name, until it is set; set, it counts for this request alone.
-
-        Raised once, and not where the answer is whole and only its end is being tidied up.
-        """
-        return self.presence.cancels if self.presence is not None else self.exchange.service.cancels
-
-    @cancel_on_disconnect.setter
-    def cancel_on_disconnect(self, bint cancels):
-        if cancels or self.presence is not None:
-            self.attend(True).cancel_on_disconnect = cancels
 
     def json(self, *, Py_ssize_t limit=1048576):
         """The content as JSON (RFC 8259), whatever its type says; the same object each time.
@@ -361,15 +311,14 @@ cdef class Request:
         Raises HTTPError (400, or 413 beyond the limit) and what reading the body raises. A handler that lets them pass
         answers with their status.
         """
-        cdef Parsed made = self.parsed()
-        if made.json is None:
+        if self.made_json is None:
             try:
-                made.json = (read_json(self.body, self.body.left(), limit),)
+                self.made_json = (read_json(self.body, self.body.left(), limit),)
             except HTTPError as error:
-                made.json = error.with_traceback(None)
-        if isinstance(made.json, HTTPError):
-            raise HTTPError(made.json.status, made.json.text)
-        return made.json[0]
+                self.made_json = error.with_traceback(None)
+        if isinstance(self.made_json, HTTPError):
+            raise HTTPError(self.made_json.status, self.made_json.text)
+        return self.made_json[0]
 
     def form(self, *, Py_ssize_t limit=1048576):
         """The content as a form, urlencoded or multipart (RFC 7578); the same object each time.
@@ -382,116 +331,24 @@ cdef class Request:
 
         Raises HTTPError (415 if it is no form, 413 beyond a limit, 400) and what reading the body raises.
         """
-        cdef Parsed made = self.parsed()
-        if made.form is None:
+        if self.made_form is None:
             from greenhttp.http.form import read_form
 
             kind = self.known().get("content-type", "")
             try:
-                made.form = read_form(kind, self.body, limit)
+                self.made_form = read_form(kind, self.body, limit)
             except HTTPError as error:      # asked again, what is left of the content must not pass for the form
-                made.form = error.with_traceback(None)
+                self.made_form = error.with_traceback(None)
             except BaseException:
                 if kind[:10].lower() == "multipart/":   # else it is all there again, to be read once more
-                    made.form = HTTPError(400, "reading the form was interrupted; the rest cannot be parsed")
+                    self.made_form = HTTPError(400, "reading the form was interrupted; the rest cannot be parsed")
                 raise
-        if isinstance(made.form, HTTPError):
-            raise HTTPError(made.form.status, made.form.text)
-        return made.form
-
-    def early_hints(self, links):
-        """Send `103 Early Hints` now (RFC 8297): the client can begin to load what the answer will need.
-
-        Arguments:
-            links: what a Link field says (RFC 8288), such as `</style.css>; rel=preload; as=style`: a str, or several.
-
-        May be called several times before the handler returns. Waits until they have left. Clients of HTTP/1.0 get none
-        (RFC 9110 15.2). Raises ResponseError and TypeError for what no field may say, AssertionError once the head of
-        the answer is out, and what writing raises.
-        """
-        cdef ResponseHead head = ResponseHead()
-        cdef Py_ssize_t empty
-        head.begin("103 Early Hints")
-        empty = head.size
-        for link in (links,) if isinstance(links, str) else links:
-            head.add("Link", link)
-        if head.size > empty:
-            self.inform(head)
-
-    def upgrade(self, str protocol not None):
-        """Change the protocol of the connection, and have the Stream: 101 is the answer (RFC 9110 7.8).
-
-        Arguments:
-            protocol: one of `allow_upgrades`.
-
-        When the handler returns, what it has written is sent, and the connection ends; when it raises, the connection
-        is reset. `request_timeout` does not count any more, nor does the request need a place of `concurrency`.
-
-        Raises HTTPError if the client does not offer to change to it: 426, which says what it should have offered.
-        ResponseError if it is not one of `allow_upgrades`, if the content of the request was not read to its end, and
-        once an answer has begun.
-        """
-        cdef Head head = self.known()
-        self.keep()
-        if protocol.lower() not in [allowed.lower() for allowed in self.exchange.service.settings.allow_upgrades]:
-            raise ResponseError(f"{protocol!a:.80} is not one of allow_upgrades; start the server with"
-                                f" --allow-upgrades {protocol}")
-        if not offers(head, protocol):
-            raise HTTPError(426, headers=[("Upgrade", protocol)])
-        self.change(protocol, ())
-        self.exchange.stream.written(None)
-        return self.exchange.stream
-
-    @property
-    def is_websocket(self):
-        """Whether the client asks for a WebSocket (RFC 6455 4.1): `websocket` may still have to refuse it."""
-        return offers(self.known(), "websocket")
-
-    def websocket(self, *, protocols=(), origins=None, on_message=None, on_close=None):
-        """Open a WebSocket, and have it: 101 is the answer (RFC 6455 4.2).
-
-        Arguments:
-            protocols: sub-protocols that the application speaks, the one it likes best first. The first that the client
-                speaks as well is agreed on, if there is one.
-            origins: of whose pages browsers may open it, like `https://example.com`, beside those of this host: instead
-                of `websocket_origins`. `*`: of any.
-            on_message: called with the WebSocket and each message, one after the other, in a green thread of the pool.
-                The handler returns at once then, and an idle WebSocket needs no green thread.
-            on_close: called with the WebSocket when it is over.
-
-        Without these two, it is closed when the handler returns. It needs no place of `concurrency`, and
-        `request_timeout` does not count any more.
-
-        Raises HTTPError, which a handler lets pass: 426 if this is no request for a WebSocket, or for another version,
-        400 for a malformed one, 403 for a page of another origin, 503 beyond `websocket_connections`; ResponseError
-        once an answer has begun.
-        """
-        cdef WebSocket socket
-        self.known()
-        self.keep()
-        if self.over or self.head_out:
-            raise ResponseError("the request was answered, or its connection has changed its protocol already")
-        protocol, compression, fields = agreed(
-            self.exchange, self.head, self.body, f"{self.scheme}://{self.host}", protocols, origins
-        )
-        socket = open_socket(
-            self.exchange.service.websockets, self.exchange.stream, self.exchange, self, protocol, compression,
-            on_message, on_close,
-        )
-        self.change("websocket", fields)
-        socket.begin()
-        return socket
+        if isinstance(self.made_form, HTTPError):
+            raise HTTPError(self.made_form.status, self.made_form.text)
+        return self.made_form
 
     def __repr__(self):
         return f"<Request {self.method} {self.target}>"
-
-    cdef Parsed parsed(self):
-        cdef Parsed made
-        if self.made is None:
-            made = Parsed.__new__(Parsed)
-            if self.made is None:               # else foreign code was first while this was made
-                self.made = made
-        return self.made
 
     cdef Head known(self):
         """Its head. A request that no application has kept gives it back; tools that look at all objects find it."""
@@ -515,23 +372,6 @@ cdef class Request:
             self.exchange.head_used(self.head)
         return 0
 
-    cdef int inform(self, ResponseHead head) except -1:
-        """Send an informational answer before the final one (RFC 9110 15.2), and wait until it has left."""
-        if self.over or self.head_out:
-            raise AssertionError("an informational answer must be sent before the final one")
-        self.exchange.inform(head, self.head)
-        self.exchange.flush()           # it is of use only while the final answer is being made
-        return 0
-
-    cdef int change(self, str protocol, object fields) except -1:
-        """Change the protocol of its connection (RFC 9110 15.2.2), see `upgrade.change`; its head must be its own. From
-        then on there is no other answer, and what is said on the stream is for whoever has asked for this."""
-        unanswered(self)
-        to_protocol(self.exchange, self.head, self.body, protocol, fields)
-        self.head_out = True
-        self.switched = True
-        return 0
-
     cdef str identify(self):
         """Its ID, which is made if it has none."""
         if self.known_id is None:
@@ -553,17 +393,6 @@ cdef class Request:
         cdef str own = self.exchange.service.origins.root_path
         cdef str path = own if self.origin is None else self.origin.root_path
         return path.removesuffix(own) if self.outside else path
-
-    cdef Disconnected attend(self, bint look):
-        """What is known of its client from now on. `look`: also now, else from when something is to be seen."""
-        cdef Disconnected made
-        if self.presence is None:
-            made = Disconnected.__new__(Disconnected)
-            if self.presence is None:           # else foreign code was first while this was made
-                self.presence = made
-                if not self.over:
-                    made.begin(self.exchange, look)
-        return self.presence
 
     cdef str who(self):
         """The client, for people."""
@@ -592,43 +421,3 @@ cdef Request new_request(Exchange exchange, Head head, Body body, Entrance base)
     request.method = head.method
     request.base = base
     return request
-
-
-cdef int unanswered(Request request) except -1:
-    """Raise if there is an answer, or another protocol, already."""
-    if request.over or request.head_out or request.switched:
-        raise ResponseError("the request was answered, or its connection has changed its protocol already")
-    return 0
-
-
-def hand_over(Request request not None, Py_ssize_t taken=0):
-    """The connection of a request, without an answer to it: for whoever speaks a protocol of its own from here on, and
-    begins with the 101 itself. The server knows nothing of it any more, no time-out, no limit, no stop.
-
-    Arguments:
-        taken: how many were handed over before and are still open: with the WebSockets, websocket_connections at most.
-
-    Returns a SocketStream, which has what came behind the request. Raises ResponseError where it cannot be, and
-    HTTPError (503) where it is one too many, or the server stops; then nothing has happened. What earlier answers have
-    to wait for may raise too.
-    """
-    cdef Exchange exchange = request.exchange
-    cdef SocketStream stream
-    if type(exchange.stream) is not SocketStream:
-        raise ResponseError("this connection has no socket that could be handed over")
-    request.known()
-    unanswered(request)
-    request.keep()
-    exchange.flush()                        # answers to earlier requests, which may wait
-    unanswered(request)
-    if not request.body.done or request.body.expecting:
-        raise ResponseError("the content of the request must be read to its end before the protocol changes")
-    check_room(exchange, taken)
-    exchange.switch(None, request.head, request.body)
-    if request.presence is None:
-        request.presence = Disconnected.__new__(Disconnected)
-    request.presence.end()                  # whether the client is there is not known from here on
-    request.head_out = True
-    request.switched = True
-    stream = exchange.surrender()
-    return stream

@@ -1,6 +1,5 @@
 from libc.stdint cimport int64_t
 
-from greenhttp.green.deadline cimport Timed
 from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
@@ -14,25 +13,16 @@ cdef class FileBody:
     cdef readonly int64_t offset
     cdef readonly int64_t size
 
-cdef class Trailers(ResponseHead):
-    cdef list later             # (name, value), in order; a value may be a function, or None
-    cdef dict names             # of those, as they were announced, by the same in small letters
-
-cdef int informational(ResponseHead head) except -1
-
 cdef bytes bytes_of(object data)
 cdef FileBody file_range(object file)
-
-cdef class Content(Timed):
-    cdef int deliver(self, Delivery delivery) except -1
 
 cdef class Delivery(ResponseHead):
     cdef Request request
     cdef Exchange exchange
     cdef Service service
-    cdef object content         # list or tuple of bytes (see bytes_of), FileBody, Content, or an iterable of them
+    cdef object content         # list or tuple of bytes (see bytes_of), FileBody, or an iterable of them
     cdef object closer          # what the content comes from, if that has a close()
-    cdef Trailers trailers      # what follows the content, or is announced to; None: nothing
+    cdef ResponseHead trailers  # what follows the content, or None
     cdef bint ended             # nothing can be added: it is complete, or it failed
     cdef bint complete          # all that the head promised is in the output
     cdef bint cut               # the application sent more than its Content-Length
@@ -42,9 +32,6 @@ cdef class Delivery(ResponseHead):
     cdef int bind(self, Request request) except -1
     cdef int start(self, int64_t known) except -1
     cdef int tell_id(self) except -1
-    cdef int tell_trailers(self, int64_t known) except -1
-    cdef int64_t unless_trailing(self, int64_t size) noexcept
-    cdef int finish_trailers(self) except -1
     cdef int piece(self, object data) except -1
     cdef int end(self) except -1
     cdef int deliver(self) except -1

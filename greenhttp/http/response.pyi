@@ -1,8 +1,7 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from typing_extensions import disjoint_base
 
-from greenhttp.green.deadline import Timed
 from greenhttp.green.stream import _HasFileno
 from greenhttp.wire.response import ResponseHead
 
@@ -16,12 +15,7 @@ class FileBody:
     @property
     def size(self) -> int: ...
 
-class Content(Timed): ...
-
-@disjoint_base
-class Trailers(ResponseHead): ...
-
 @disjoint_base
 class Delivery(ResponseHead):
     def inform(self, status: str, fields: Iterable[tuple[str, str]] = ()) -> None: ...
-    def add_trailer(self, name: str, value: str | Callable[[], str | None] | None) -> None: ...
+    def add_trailer(self, name: str, value: str) -> None: ...

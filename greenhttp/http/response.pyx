@@ -9,9 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t
 from libc.string cimport memchr
 
-from greenhttp.green.deadline cimport Timed
 from greenhttp.green.stream cimport FilePart
-from greenhttp.http.exchange cimport Exchange
 from greenhttp.http.request cimport Request
 from greenhttp.http.service cimport Service
 from greenhttp.wire.head cimport Head
@@ -23,7 +21,7 @@ import os
 import stat
 import tempfile
 
-from greenhttp.errors import ClientDisconnected, ResponseError
+from greenhttp.errors import ResponseError
 from greenhttp.http.accept import prefers_json
 from greenhttp.http.json_text import error_as_json
 from greenhttp.wire.response import REASONS as _reasons
@@ -42,32 +40,6 @@ cdef bytes bytes_of(object data):
     if isinstance(data, (bytearray, memoryview)):
         return memoryview(data).tobytes()
     raise TypeError(f"content must be bytes, not {type(data).__name__}")
-
-
-cdef int informational(ResponseHead head) except -1:
-    """Raise ResponseError unless the head is of an informational answer that an application may send: 100 is the
-    server's to send, when content is asked for, and 101 where a protocol is changed (RFC 9110 15.2)."""
-    if not 102 <= head.status <= 199:
-        raise ResponseError(f"{head.status} is not an informational status that an application may send")
-    return 0
-
-
-# What a recipient must know before the content, or must not learn from whoever could add it on the way: framing,
-# routing, authentication, control of the answer, and how to read the content (RFC 9110 6.5.1).
-cdef frozenset NO_TRAILERS = frozenset((
-    "age", "cache-control", "connection", "content-encoding", "content-length", "content-range", "content-type", "date",
-    "expires", "host", "keep-alive", "location", "proxy-authenticate", "proxy-connection", "retry-after", "server",
-    "set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "vary", "www-authenticate",
-))
-
-
-cdef class Trailers(ResponseHead):
-    """The fields that follow the content of an answer. They are made when the content is at its end."""
-
-    def __cinit__(self):
-        self.later = []
-        self.names = {}
-        self.begin_trailers()
 
 
 cdef class FileBody:
@@ -106,14 +78,6 @@ cdef FileBody file_range(object file):
     return None
 
 
-cdef class Content(Timed):
-    """Content that has its own way to be sent, and may have something to do at certain times meanwhile."""
-
-    cdef int deliver(self, Delivery delivery) except -1:
-        """Start the answer, send all of it, end it. In the green thread of its request."""
-        raise NotImplementedError
-
-
 cdef bint has_field(ResponseHead head, bytes name) noexcept:
     """Whether a field of that name, in small letters, is in the head so far."""
     cdef const char* p = head.data
@@ -137,7 +101,6 @@ cdef class Delivery(ResponseHead):
         self.request = request
         self.exchange = request.exchange
         self.service = request.exchange.service
-        self.left = 0
         return 0
 
     cdef int start(self, int64_t known) except -1:
@@ -145,8 +108,6 @@ cdef class Delivery(ResponseHead):
         cdef Request request = self.request
         if self.service.id_name is not None:
             self.tell_id()
-        if self.trailers is not None:
-            self.tell_trailers(known)
         self.service.date_line()        # made anew now, if that is due
         # From here on nothing allocates: a green thread that was left behind may write too, and there is one head.
         if request.head_out:
@@ -162,29 +123,6 @@ cdef class Delivery(ResponseHead):
         """Add the field with the ID of the request, unless the application has said one itself."""
         if self.status >= 200 and not has_field(self, self.service.origins.id_name):
             self.add(self.service.id_name, self.request.identify())
-        return 0
-
-    cdef int tell_trailers(self, int64_t known) except -1:
-        """Say in the head which fields follow the content, if there is room for any: behind chunks (RFC 9110 6.6.2)."""
-        cdef bytes line
-        if self.request.head.minor > 0:
-            line = f"Trailer: {', '.join(self.trailers.names.values())}\r\n".encode("latin-1")
-            if self.measure(self.request.head.is_head, known) == Transfer.CHUNKS:
-                self.append(line)
-        return 0
-
-    cdef int64_t unless_trailing(self, int64_t size) noexcept:
-        """The size of content that is known, -1 where it has to go in chunks for what follows it."""
-        return size if self.trailers is None or self.request.head.minor == 0 else -1
-
-    cdef int finish_trailers(self) except -1:
-        """The content is at its end: what follows it can be made now."""
-        cdef Trailers trailers = self.trailers
-        for name, value in trailers.later:
-            if callable(value):
-                value = value()
-            if value is not None:
-                trailers.add(name, value)
         return 0
 
     cdef int piece(self, object data) except -1:
@@ -214,8 +152,6 @@ cdef class Delivery(ResponseHead):
     cdef int end(self) except -1:
         """The content is at its end."""
         cdef int64_t missing = self.left
-        if self.trailers is not None and self.transfer == Transfer.CHUNKS:
-            self.finish_trailers()
         self.ended = self.complete = True       # first: whoever writes now is too late
         self.exchange.end(self, self.trailers, missing)
         if missing:
@@ -232,43 +168,31 @@ cdef class Delivery(ResponseHead):
         """
         cdef ResponseHead head = ResponseHead()
         head.begin(status)
-        informational(head)
+        if not 102 <= head.status <= 199:
+            raise ResponseError(f"{head.status} is not an informational status that an application may send")
         for name, value in fields:
             head.add(name, value)
-        if self.request is None:
+        if self.request is None or self.request.over or self.request.head_out:
             raise AssertionError("an informational answer must be sent before the final one")
-        self.request.inform(head)
+        self.exchange.inform(head, self.request.head)
+        self.exchange.flush()           # it is of use only while the final answer is being made
 
     def add_trailer(self, name, value):
-        """Have this field follow the content, announced by a Trailer field of the head (RFC 9110 6.5, 6.6.2).
+        """Have this field follow the content, where there is room for it: in a response of unknown size (RFC 9110 6.5).
 
-        Arguments:
-            value: a str, or a function without arguments that is called when the content is at its end and returns one;
-                None leaves the field out.
-
-        To be called before any content has been sent; afterwards, only for names that were given before. The content
-        then goes in chunks. Without room for it the field is dropped: in an answer with a Content-Length of its own or
-        without content, and to a client of HTTP/1.0.
-
-        Raises ResponseError for what was not announced and for fields that cannot stand there, and TypeError.
+        Raises ResponseError for what frames a message, and TypeError.
         """
-        cdef Trailers trailers = self.trailers
-        cdef str lower
+        cdef ResponseHead trailers = self.trailers
+        cdef Py_ssize_t size
         if self.request is None or self.request.over or self.ended:
             raise AssertionError("the request is over; nothing can be added to its answer")
-        ResponseHead().add(name, value if isinstance(value, str) else "")      # whether it is a field
-        if not (value is None or isinstance(value, str) or callable(value)):
-            raise TypeError(f"the value of a trailer is a str or a function, not {type(value).__name__}")
-        lower = name.lower()
-        if lower in NO_TRAILERS:
-            raise ResponseError(f"{name} cannot be a trailer: it must be known before the content (RFC 9110 6.5.1)")
         if trailers is None:
-            trailers = Trailers()
-        if self.request.head_out and lower not in trailers.names:
-            raise ResponseError(f"the trailer {name} was not announced: add it before content is sent; a value that is"
-                                " known later may be a function")
-        trailers.names.setdefault(lower, name)
-        trailers.later.append((name, value))
+            trailers = ResponseHead()
+            trailers.begin_trailers()
+        size = trailers.size
+        trailers.add(name, value)
+        if trailers.size == size:
+            raise ResponseError(f"{name} cannot be a trailer: it says how the message is framed")
         self.trailers = trailers
 
     cdef int deliver(self) except -1:
@@ -281,8 +205,6 @@ cdef class Delivery(ResponseHead):
             return self.send_content()
         finally:
             self.ended = True
-            if self.request.presence is not None:
-                self.request.presence.answered = True       # its client may go now: what close() does is done
             self.finish_content()
 
     cdef int finish_content(self) except -1:
@@ -303,8 +225,6 @@ cdef class Delivery(ResponseHead):
             return self.deliver_known(content)
         if type(content) is FileBody:
             return self.deliver_file(<FileBody>content)
-        if isinstance(content, Content):
-            return (<Content>content).deliver(self)
         return self.deliver_iterable(content)
 
     cdef int deliver_known(self, object pieces) except -1:
@@ -315,7 +235,7 @@ cdef class Delivery(ResponseHead):
                 return self.deliver_known([bytes_of(each) for each in pieces])
             size += PyBytes_GET_SIZE(data)
         if not self.request.head_out:
-            self.start(size if self.trailers is None else self.unless_trailing(size))
+            self.start(size)
         for data in pieces:
             self.piece(data)
         return self.end()
@@ -323,7 +243,7 @@ cdef class Delivery(ResponseHead):
     cdef int deliver_file(self, FileBody body) except -1:
         # Made first: it may fail, and then 500 can still be said.
         cdef FilePart part = FilePart(body.file.fileno(), body.offset, body.size)
-        self.start(self.unless_trailing(body.size))
+        self.start(body.size)
         if self.transfer != Transfer.EMPTY:
             if self.transfer == Transfer.SIZED:
                 part.left = min(part.left, self.left)
@@ -339,9 +259,7 @@ cdef class Delivery(ResponseHead):
 
     cdef int deliver_iterable(self, object pieces) except -1:
         cdef object data
-        cdef Exchange exchange = self.exchange
         for data in pieces:
-            exchange.pulling = False
             if not self.request.head_out:
                 if not isinstance(data, bytes):
                     data = bytes_of(data)   # which may raise, while a 500 is possible
@@ -350,17 +268,9 @@ cdef class Delivery(ResponseHead):
                 self.start(-1)
             if not self.piece(data):
                 break
-            exchange.flush()
-            if not exchange.heeds:
-                exchange.listen()       # the next piece may take long, and nobody wants it once the client has gone
-            if self.request.presence is not None:
-                if self.request.presence.gone:
-                    raise ClientDisconnected("the client has disconnected")
-                self.request.presence.wrote()
-            exchange.pulling = True
-        exchange.pulling = False
+            self.exchange.flush()
         if not self.request.head_out:
-            self.start(self.unless_trailing(0))
+            self.start(0)
         return self.end()
 
 

@@ -8,7 +8,6 @@ from greenhttp.green.pool cimport Pool
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.origin cimport Origins
 from greenhttp.wire.head cimport Head
-from greenhttp.websockets.socket cimport Conversations
 
 cdef class Service:
     cdef readonly object settings
@@ -26,13 +25,11 @@ cdef class Service:
     cdef readonly Phase queued      # a head is complete, no green thread is free
     cdef readonly Phase running     # in the application
     cdef readonly Phase overdue     # in the application, and told that its time is up
-    cdef readonly Phase switched    # the connection speaks another protocol, in its handler or with none
     cdef readonly Phase flushing    # the answer is complete, the peer reads slowly
     cdef readonly Lingering draining    # the rest of a body is read and dropped
     cdef readonly Lingering lingering   # closed for writing, what still comes is dropped
     cdef readonly Phase body        # a green thread waits for content
     cdef readonly Phase writing     # a green thread waits for the peer to read
-    cdef readonly Conversations websockets
     cdef readonly tuple phases
 
     cdef readonly int64_t open_connections
@@ -48,14 +45,11 @@ cdef class Service:
     cdef bint full                  # accepting waits until a connection ends or becomes idle
     cdef readonly bint stopping     # every answer from now on announces `Connection: close`
     cdef bint closes_idle           # and a connection that becomes idle ends
-    cdef bint cancels               # ClientDisconnected is raised in each request whose client has gone
-    cdef object lookout             # a presence.Lookout: for requests that must look whether it has; None: none had to
     cdef readonly object report     # report(level, message, exc_info=None): never blocks, never raises
     cdef readonly object noise      # noise(kind, message, level="info"): what outsiders can make it say at will
     cdef object head_options
     cdef readonly set dropped
     cdef Py_ssize_t dropped_said
-    cdef readonly object event_streams  # events.Streams; None before the first
     cdef object emptied             # called when the last connection has gone, or None
     cdef Head head                  # for reuse: the one used last, and others. A list that empties frees its memory,
     cdef list heads                 # so the first place is not in it

@@ -10,7 +10,6 @@ from greenhttp.green.pool cimport Pool, in_progress
 from greenhttp.green.stream cimport Stream
 from greenhttp.http.origin cimport Origins
 from greenhttp.wire.head cimport Head
-from greenhttp.websockets.socket cimport Conversations
 
 from time import gmtime
 
@@ -64,7 +63,6 @@ cdef class Service:
         self.queued = Phase("queued", s.queue_timeout)
         self.running = Phase("running", s.request_timeout)
         self.overdue = Phase("overdue")
-        self.switched = Phase("switched")
         self.flushing = Phase("flushing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.draining = lingering("draining", s, connections)
         self.lingering = lingering("lingering", s, connections)
@@ -72,16 +70,11 @@ cdef class Service:
         self.writing = Phase("writing", s.write_timeout, s.write_min_rate, s.min_rate_after, "write")
         self.phases = (
             self.arriving, self.handshaking, self.fresh, self.heading, self.idle, self.queued, self.running,
-            self.overdue, self.switched, self.flushing, self.draining, self.lingering, self.body, self.writing,
+            self.overdue, self.flushing, self.draining, self.lingering, self.body, self.writing,
         )
         self.health_path = None if s.health_path is None else s.health_path.encode("ascii")
         reserve = 0 if self.health_path is None else RESERVE
         self.pool = Pool(s.concurrency, s.queue, self.queued, hub, reserve, s.context == "thread")
-        limit = connections if s.websocket_connections is None else s.websocket_connections
-        self.websockets = Conversations(
-            s, limit, self.pool, self.report, self.noise, beyond("limit_buffers", s.limit_buffers)
-        )
-        self.phases += self.websockets.phases
         self.origins = Origins(s)
         self.origins.settle()
         self.id_name = s.request_id_header
@@ -93,7 +86,6 @@ cdef class Service:
         self.limit_trailers = s.limit_trailers
         self.limit_pipeline = s.limit_pipeline
         self.lingers = s.linger_timeout > 0
-        self.cancels = s.cancel_on_disconnect
         self.dropped = set()
         self.head_options = {
             "limit_request_line": s.limit_request_line,
@@ -138,19 +130,10 @@ cdef class Service:
     def announce_close(self):
         """From now on every answer says that it is the last on its connection."""
         self.stopping = True
-        self.websockets.announce()
 
     def close_idle(self):
-        """From now on a connection that becomes idle ends: its answer had begun before `announce_close`. Event streams
-        end too."""
+        """From now on a connection that becomes idle ends: its answer had begun before `announce_close`."""
         self.closes_idle = True
-        if self.event_streams is not None:
-            self.event_streams.end()
-
-    def stop(self):
-        """No heartbeat is sent any more."""
-        if self.event_streams is not None:
-            self.event_streams.stop()
 
     cdef Head take_head(self):
         cdef Head head = self.head

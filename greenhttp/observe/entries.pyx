@@ -193,8 +193,6 @@ cdef class Entries(Observer):
         cdef str tls = version_of(request.base.tls) if self.wants_tls else None
         if request.cut > CUT_SHORT:         # whatever the application did afterwards has reached nobody
             self.gather(stream, origin, head, None, None, texts, request.cut, request.cut_sent, took, True, id, tls)
-        elif request.switched:
-            self.gather(stream, origin, head, None, None, texts, 101, 0, took, cut, id, tls)
         elif answer is None:
             self.gather(stream, origin, head, None, None, texts, NO_ANSWER, 0, took, cut, id, tls)
         else:

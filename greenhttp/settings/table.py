@@ -109,7 +109,6 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
 _SERVE, _APP, _WORK, _LIMITS, _TIME = "Serving", "The application", "Work", "Limits", "Time"
 _PROCESSES = "Processes"
 _ANSWERS, _TLS, _PROXY, _LOGS = "Requests and answers", "TLS", "Behind a proxy", "Logs"
-_WEBSOCKET = "WebSocket"
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
@@ -332,8 +331,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "limit_buffers", "size", 256 << 20, "bytes",
-        "Maximum size of unfinished heads, read-ahead, and messages of WebSockets that nobody has received, of all"
-        " connections together; then the largest gets 431, 1013, or is closed.",
+        "Maximum size of unfinished heads and read-ahead of all connections together; then the largest gets 431 or"
+        " is closed.",
         _LIMITS, ("--limit-buffers",),
     ),
     Setting(
@@ -376,11 +375,6 @@ SETTINGS: tuple[Setting, ...] = (
         "request_timeout", "duration", 0.0, "seconds",
         "Maximum time of a request in the application; then RequestTimeout is raised in it, 503. 0: no limit.",
         _TIME, ("--request-timeout",),
-    ),
-    Setting(
-        "cancel_on_disconnect", "bool", False, "",
-        "Whether ClientDisconnected is raised in the application when the client of its request has gone.",
-        _TIME, ("--cancel-on-disconnect",),
     ),
     Setting(
         "linger_timeout", "duration", 30.0, "seconds",
@@ -428,81 +422,9 @@ SETTINGS: tuple[Setting, ...] = (
         _ANSWERS, ("--gather-chunked",),
     ),
     Setting(
-        "allow_upgrades", "names", (), "",
-        "Protocols that a handler may change a connection to by request.upgrade(), beside WebSocket: names as clients"
-        " send them in Upgrade.",
-        _ANSWERS, ("--allow-upgrades",), checks.upgrades,
-    ),
-    Setting(
         "allow_methods", "names", (), "",
         "Methods to accept that are answered with 501 by default: CONNECT, TRACE.",
         _ANSWERS, ("--allow-methods",), checks.methods,
-    ),
-    Setting(
-        "websocket_connections", "count", None, "WebSockets",
-        "Maximum number of open WebSockets; more get 503. They, and as many event streams, need no place of "
-        "--concurrency. Default: --connections.",
-        _WEBSOCKET, ("--websocket-connections",),
-    ),
-    Setting(
-        "websocket_max_frame", "size", 1 << 20, "bytes",
-        "Maximum size of a frame from the client; more is closed with 1009.",
-        _WEBSOCKET, ("--websocket-max-frame",), checks.at_least(126),
-    ),
-    Setting(
-        "websocket_max_message", "size", 16 << 20, "bytes",
-        "Maximum size of a message from the client, after decompression; more is closed with 1009.",
-        _WEBSOCKET, ("--websocket-max-message", "--websocket-max-message-size", "--ws-max-size"), checks.at_least(126),
-    ),
-    Setting(
-        "websocket_ping_interval", "duration", 20.0, "seconds",
-        "Send a ping when nothing has come from the client for this time. 0: never.",
-        _WEBSOCKET, ("--websocket-ping-interval", "--ws-ping-interval"),
-    ),
-    Setting(
-        "websocket_ping_timeout", "duration", 20.0, "seconds",
-        "End a WebSocket when nothing has come for this time after a ping. 0: never.",
-        _WEBSOCKET, ("--websocket-ping-timeout", "--ws-ping-timeout"),
-    ),
-    Setting(
-        "websocket_compression", "choice", "off", "",
-        "Compress messages (permessage-deflate) for clients that offer it: off, shared (each message by itself) or"
-        " takeover (with earlier ones in mind: smaller, for more memory per WebSocket).",
-        _WEBSOCKET, ("--websocket-compression",), checks.one_of("off", "shared", "takeover"),
-        (("--ws-per-message-deflate", "shared"), ("--no-ws-per-message-deflate", "off")),
-    ),
-    Setting(
-        "websocket_origins", "names", (), "",
-        "Other origins whose pages may open WebSockets in browsers, like https://example.com, separated by commas. *:"
-        " any. Pages of the request's own host always may; others get 403.",
-        _WEBSOCKET, ("--websocket-origins",), checks.origins,
-    ),
-    Setting(
-        "websocket_close_code", "count", 1012, "",
-        "Close code for open WebSockets when the server stops: 1012 (restart), 1001 (going away) or another.",
-        _WEBSOCKET, ("--websocket-close-code",), checks.close_code,
-    ),
-    Setting(
-        "websocket_close_timeout", "duration", 10.0, "seconds",
-        "Maximum time that a client has to answer a close frame; then its connection is ended.",
-        _WEBSOCKET, ("--websocket-close-timeout",), checks.at_least(0.001),
-    ),
-    Setting(
-        "websocket_drain_timeout", "duration", 10.0, "seconds",
-        "When the server stops: maximum time for handlers that watch `ws.closing` to close their WebSocket. Others are"
-        " closed at once, spread over --drain-linger.",
-        _WEBSOCKET, ("--websocket-drain-timeout",),
-    ),
-    Setting(
-        "websocket_slow", "choice", "close", "",
-        "What happens to a WebSocket that has more than --websocket-backlog unsent when a message is broadcast. drop:"
-        " it misses the message. close: it is closed with 1008.",
-        _WEBSOCKET, ("--websocket-slow",), checks.one_of("drop", "close"),
-    ),
-    Setting(
-        "websocket_backlog", "size", 256 << 10, "bytes",
-        "Unsent data of a WebSocket beyond which it is slow, see --websocket-slow.",
-        _WEBSOCKET, ("--websocket-backlog",),
     ),
     Setting(
         "certfile", "paths", (), "",

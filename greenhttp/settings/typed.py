@@ -44,7 +44,6 @@ class StreamSettings(TypedDict, total=False):
     write_min_rate: int | str  # bytes/s
     min_rate_after: float | str  # seconds
     request_timeout: float | str  # seconds
-    cancel_on_disconnect: bool | str
     linger_timeout: float | str  # seconds
     graceful_timeout: float | str  # seconds
     drain_linger: float | str  # seconds
@@ -53,20 +52,7 @@ class StreamSettings(TypedDict, total=False):
     server_header: str | bool | None
     allow_headers: Texts
     gather_chunked: int | str  # bytes
-    allow_upgrades: Texts
     allow_methods: Texts
-    websocket_connections: int | str | None  # WebSockets
-    websocket_max_frame: int | str  # bytes
-    websocket_max_message: int | str  # bytes
-    websocket_ping_interval: float | str  # seconds
-    websocket_ping_timeout: float | str  # seconds
-    websocket_compression: str
-    websocket_origins: Texts
-    websocket_close_code: int | str
-    websocket_close_timeout: float | str  # seconds
-    websocket_drain_timeout: float | str  # seconds
-    websocket_slow: str
-    websocket_backlog: int | str  # bytes
     certfile: str | list[str] | tuple[str, ...] | Off
     keyfile: str | list[str] | tuple[str, ...] | Off
     keyfile_password: str | Off

@@ -155,6 +155,5 @@ def service_of(app: Callable[..., Any], log: list[Record], settings: ServerSetti
         yield service
     finally:
         sweep.stop()
-        service.stop()
         service.pool.stop()
         gevent.idle()  # the pool lets its green threads go in the next turn

@@ -1,11 +1,8 @@
-"""Bytes <-> values of HTTP/1.x and WebSocket: bytes in, values out. No socket, no green thread, no clock, no log.
+"""Bytes <-> values of HTTP/1.x: bytes in, values out. No socket, no green thread, no clock, no log.
 
     head        request line and fields -> Head; the scan resumes where it stopped. Begin here.
     body        the chunked decoder, and what writes chunks
     proxy       the PROXY protocol: what a proxy says before the first byte of its client
-    websocket   frames of RFC 6455 -> messages, and heads of frames
-    deflate     permessage-deflate, RFC 7692: messages of a WebSocket, smaller
-    handshake   the values of a WebSocket's opening handshake
     response    status and fields -> bytes; framing, and whether the connection persists
     names       known field names and their lookup
     host        host [":" port], checked

@@ -26,7 +26,6 @@ cdef class ResponseHead:
     cdef int room(self, Py_ssize_t size) except -1
     cdef int begin(self, object status) except -1
     cdef int add(self, object name, object value) except -1
-    cdef int append(self, bytes line) except -1
     cdef int heard(self, int kind, const unsigned char* value, Py_ssize_t value_size) except -1
     cdef int measure(self, bint is_head, int64_t known) noexcept
     cdef int begin_trailers(self) noexcept

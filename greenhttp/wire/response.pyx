@@ -43,7 +43,6 @@ cdef enum:                      # what a field name means to the server
     LENGTH = 3
     CONNECTION = 4
     OURS = 5                    # the server says this itself
-    UPGRADE = 6                 # the same, but for 426, which must say what to change to
 
 cdef enum:
     SLOTS = 64                  # names remembered, each in the slot that its address gives, or in that one's neighbour
@@ -86,12 +85,10 @@ cdef inline int kind_of(const unsigned char* name, Py_ssize_t size) noexcept:
         if same(name, b"connection", 10):
             return CONNECTION
         return OURS if same(name, b"keep-alive", 10) else PLAIN
-    if size == 7 and same(name, b"upgrade", 7):
-        return UPGRADE
     if (
         (size == 17 and same(name, b"transfer-encoding", 17))
         or (size == 16 and same(name, b"proxy-connection", 16))
-        or (size == 7 and same(name, b"trailer", 7))
+        or (size == 7 and (same(name, b"upgrade", 7) or same(name, b"trailer", 7)))
         or (size == 2 and same(name, b"te", 2))
     ):
         return OURS
@@ -259,14 +256,6 @@ cdef class ResponseHead:
         self.size += name_size + value_size + 4
         return 0
 
-    cdef int append(self, bytes line) except -1:
-        """Append a field line that the server has made."""
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(line)
-        self.room(size)
-        memcpy(self.data + self.size, PyBytes_AS_STRING(line), size)
-        self.size += size
-        return 0
-
     cdef int heard(self, int kind, const unsigned char* value, Py_ssize_t value_size) except -1:
         """1: the server says this itself, the field is not passed on (contract rules 17 and 18)."""
         cdef int64_t length = 0
@@ -287,11 +276,6 @@ cdef class ResponseHead:
             if self.content_length >= 0 and self.content_length != length:
                 raise ResponseError("two Content-Length fields that differ")
             self.content_length = length
-        elif kind == UPGRADE and self.status == 426:
-            self.room(value_size + 64)
-            memcpy(self.data + self.size, b"Connection: Upgrade\r\n", 21)     # RFC 9110 7.8
-            self.size += 21
-            return 0
         elif kind == CONNECTION:
             start = 0
             for i in range(value_size + 1):
@@ -378,7 +362,10 @@ cdef class ResponseHead:
             p[0] = c'\r'
             p[1] = c'\n'
             p += 2
-        self.keep_alive = keep_alive and not self.asked_close and self.transfer != Transfer.UNTIL_CLOSE
+        # A 1xx that an application sends as its answer is the last thing said on this connection.
+        self.keep_alive = (
+            keep_alive and not self.asked_close and self.transfer != Transfer.UNTIL_CLOSE and self.status >= 200
+        )
         if not self.keep_alive:
             memcpy(p, b"Connection: close\r\n", 19)
             p += 19

@@ -9,7 +9,7 @@ from perf.reach.figure import Unable
 from perf.tools import servers
 from perf.tools.progress import Progress
 
-SCENARIOS = ("idle", "trickle", "heads", "handshakes", "slow_readers", "fairness", "syscalls", "gigabyte", "websockets")
+SCENARIOS = ("idle", "trickle", "heads", "handshakes", "slow_readers", "fairness", "syscalls", "gigabyte")
 
 
 def main(arguments: list[str]) -> int:

@@ -107,22 +107,10 @@ ASGI_HELLO = [
 
 
 async def asgi(scope, receive, send):
-    """The hello, and an echo on WebSockets."""
+    """The hello alone."""
     if scope["type"] == "http":
         for message in ASGI_HELLO:
             await send(message)
-    elif scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        while (message := await receive())["type"] == "websocket.receive":
-            await send({**message, "type": "websocket.send"})
-
-
-async def rsgi(scope, protocol):
-    """granian's interface: an echo on WebSockets."""
-    websocket = await protocol.accept()
-    while (message := await websocket.receive()).kind:
-        await (websocket.send_str if message.kind == 2 else websocket.send_bytes)(message.data)
 
 
 def native(request):

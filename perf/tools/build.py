@@ -28,38 +28,10 @@ def floor() -> Path:
     return _compile(source, target, ["cc", "-O2", "-Wall", "-o", str(target), str(source)])
 
 
-def websocket() -> Path:
-    """The clients of WebSocket workloads, and their floor."""
-    source, target = HERE / "websocket.c", BUILD / "websocket"
-    return _compile(source, target, ["cc", "-O2", "-Wall", "-o", str(target), str(source)])
-
-
-def bare_send() -> Path:
-    source, target = HERE / "reach" / "send.c", BUILD / "send.so"
-    return _compile(source, target, ["cc", "-O2", "-Wall", "-shared", "-fPIC", "-o", str(target), str(source)])
-
-
 def go_hello() -> Path:
     source, target = HERE / "start" / "hello.go", BUILD / "go-hello"
     cache = str(BUILD / "go-cache")
     return _compile(source, target, ["go", "build", "-o", str(target), str(source)], GOCACHE=cache, GO111MODULE="off")
-
-
-GO_LIBRARIES = Path("/usr/share/gocode")
-"""Where Debian's packages of Go libraries are."""
-
-
-def go_websocket() -> Path:
-    source, target = HERE / "start" / "websocket.go", BUILD / "go-websocket"
-    command = ["go", "build", "-o", str(target), str(source)]
-    cache = str(BUILD / "go-cache")
-    return _compile(source, target, command, GOCACHE=cache, GO111MODULE="off", GOPATH=str(GO_LIBRARIES))
-
-
-def missing_go_websocket() -> str | None:
-    if not (GO_LIBRARIES / "src/github.com/gorilla/websocket").exists():
-        return "install the Debian packages `golang-go golang-github-gorilla-websocket-dev`"
-    return missing_program("go", "golang-go")
 
 
 def fresh() -> Path:

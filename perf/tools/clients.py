@@ -37,11 +37,7 @@ def connect(
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)  # before connect: it decides the window
     if source:
         client.bind((source, 0))
-    try:
-        client.connect(("127.0.0.1", port))
-    except OSError:
-        client.close()
-        raise
+    client.connect(("127.0.0.1", port))
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return trusting().wrap_socket(client, server_hostname="localhost") if tls else client
 

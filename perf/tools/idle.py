@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from perf.tools import clients, procfs, websocket
+from perf.tools import clients, procfs
 from perf.tools.servers import Running
 
 SPARE = 500
@@ -21,9 +21,8 @@ GIVE_UP = 10
 OPENING = 60
 """Seconds for all of them to be opened and asked, which a loop that looks at every connection in every turn exceeds."""
 
-OPENING_MORE = 180
-"""The same with a TLS handshake each, for both ends of which one machine computes; or a WebSocket's and an echo, for
-which some servers start a thread."""
+OPENING_TLS = 180
+"""The same with a handshake each, for both ends of which one machine computes."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +52,17 @@ def affordable(connections: int) -> int:
 
 def _answers(client) -> bool:
     try:
-        return client.echo(b"x" * 32) if isinstance(client, websocket.Client) else clients.ask(client)[0] == 200
+        return clients.ask(client)[0] == 200
     except OSError:
         return False
 
 
-def hold(
-    running: Running, connections: int, say: Callable[[str], None], tls: bool = False, websockets: bool = False
-) -> Held:
-    """Open them one after the other, ask on each, read the memory a second later, ask on each again. An open WebSocket
-    is asked for an echo; pings that come meanwhile are answered."""
-
-    def connect():
-        return websocket.Client(running.port) if websockets else clients.connect(running.port, tls=tls)
-
+def hold(running: Running, connections: int, say: Callable[[str], None], tls: bool = False) -> Held:
+    """Open them one after the other, ask on each, read the memory a second later, ask on each again."""
     say("warming up")
-    first = [connect() for _ in range(200)]
+    first = [clients.connect(running.port, tls=tls) for _ in range(200)]
     for client in first:
-        _answers(client)
+        clients.ask(client)
     for client in first:
         client.close()
     time.sleep(1)  # a server may free what was closed some time later
@@ -78,24 +70,20 @@ def hold(
     opened = []
     try:
         unanswered = silent = 0
-        deadline = time.monotonic() + (OPENING_MORE if tls or websockets else OPENING)
+        deadline = time.monotonic() + (OPENING_TLS if tls else OPENING)
         for number in range(connections):
             if time.monotonic() > deadline:
                 unanswered += connections - number
                 break
             if number % 500 == 0:
                 say(f"{number:,} connections open")
-                if websockets:
-                    websocket.answer_pings(opened)
             try:
-                opened.append(connect())
+                opened.append(clients.connect(running.port, tls=tls))
                 unanswered += not _answers(opened[-1])
             except OSError:
                 unanswered += 1
             if unanswered >= GIVE_UP:
                 break
-        if websockets:
-            websocket.answer_pings(opened)
         time.sleep(1)
         after = procfs.rss(running.pids())
         say("asking every connection again")

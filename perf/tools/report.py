@@ -60,7 +60,7 @@ def row(workload: str, server: str, windows: list[Window]) -> Row:
 def reference(workload: str) -> str:
     """Whom the rows of a workload are compared with: the least that the work can cost, or the best that there is. By
     name, for a table whose rows are all void has nothing else that tells."""
-    return "nginx" if workload.startswith("tls-") else "picows" if workload.startswith("ws-") else "floor"
+    return "nginx" if workload.startswith("tls-") else "floor"
 
 
 def with_ratios(rows: list[Row]) -> list[Row]:

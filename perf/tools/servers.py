@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perf import SERVER_CORE
-from perf.tools import build, clients, procfs, websocket
+from perf.tools import build, clients, procfs
 from perf.tools.workloads import BY_NAME as BY_WORKLOAD
 from perf.tools.workloads import WAITS, Workload
 
@@ -45,7 +45,7 @@ class Server:
     patience: float = 15
     """Seconds to the first answer."""
     speaks: tuple[str, ...] = ("http",)
-    """Which it is asked: the plain workloads ("http"), those over TLS ("https"), those with WebSockets ("ws")."""
+    """Whether it is asked the plain workloads ("http"), those over TLS ("https"), or both."""
 
     def takes(self, workload: Workload) -> bool:
         return workload.scheme in self.speaks
@@ -113,7 +113,7 @@ def _started(script: str, threads: int = 0) -> Callable[[int, str], list[str]]:
     return command
 
 
-def greenhttp_command(app: str | None = None, module: str = "greenhttp") -> Callable[[int, str], list[str]]:
+def _greenhttp(app: str | None = None, module: str = "greenhttp") -> Callable[[int, str], list[str]]:
     def command(port: int, workload: str) -> list[str]:
         # The default of 1,000 requests at a time allows 20,000 waits of 50 ms a second, whatever the server can do.
         waiting = ["--concurrency", str(_waiting(workload) + 1000)] if _waiting(workload) else []
@@ -129,8 +129,6 @@ floor_answer = 160
 
 
 def _floor(port: int, workload: str) -> list[str]:
-    if workload and BY_WORKLOAD[workload].websocket:
-        return [str(build.websocket()), "serve", str(port)]
     mode = ["close"] if workload == "new-64" else []
     return [str(build.floor()), str(port), str(floor_answer), *mode]
 
@@ -180,34 +178,19 @@ def _uvicorn(port: int, workload: str) -> list[str]:
             *_certified(workload, "--ssl-certfile", "--ssl-keyfile"), "perf.tools.apps:asgi"]  # fmt: skip
 
 
-def _uvicorn_websocket(implementation: str) -> Callable[[int, str], list[str]]:
-    def command(port: int, workload: str) -> list[str]:
-        return [sys.executable, "-m", "uvicorn", "--loop", "uvloop", "--ws", implementation, "--port", str(port),
-                "--backlog", "4096", "--no-access-log", "--log-level", "warning", "perf.tools.apps:asgi"]  # fmt: skip
-
-    return command
-
-
-def _granian_rsgi(port: int, workload: str) -> list[str]:
-    return [sys.executable, "-m", "granian", "--interface", "rsgi", "--workers", "1", "--port", str(port), "--backlog",
-            "4096", "--backpressure", "20000", "--log-level", "warning", "perf.tools.apps:rsgi"]  # fmt: skip
-
-
 def _nginx(port: int, workload: str) -> list[str]:
     return ["nginx", "-c", str(build.nginx_configuration(port))]
 
 
-BOTH, ALL, ECHO = ("http", "https"), ("http", "https", "ws"), ("ws",)
+BOTH = ("http", "https")
 ONE_AT_A_TIME = dict.fromkeys(WAITS, SERIAL)
 SERVERS = [
-    Server("greenhttp", greenhttp_command(), _greenhttp_missing, speaks=ALL),
-    Server("greenhttp-native", greenhttp_command("perf.tools.apps:native"), _greenhttp_missing,
+    Server("greenhttp", _greenhttp(), _greenhttp_missing, speaks=BOTH),
+    Server("greenhttp-native", _greenhttp("perf.tools.apps:native"), _greenhttp_missing,
            {"big-16": NATIVE, "flask-64": WSGI}, speaks=BOTH),
-    Server("greenhttp-on-message", greenhttp_command("perf.tools.echoes:on_message"), _greenhttp_missing, speaks=ECHO),
-    Server("greenhttp-simple", greenhttp_command(module="perf.tools.simple"), _greenhttp_missing, speaks=("https",)),
+    Server("greenhttp-simple", _greenhttp(module="perf.tools.simple"), _greenhttp_missing, speaks=("https",)),
     Server("floor", _floor, lambda: build.missing_program("cc", "gcc"),
-           {**dict.fromkeys(("post-64", "big-16", "flask-64", *WAITS), FIXED), "idle-10000": STATIC},
-           speaks=("http", "ws")),
+           {**dict.fromkeys(("post-64", "big-16", "flask-64", *WAITS), FIXED), "idle-10000": STATIC}),
     Server("pywsgi", _started("pywsgi"), _needs("gevent", "gevent"), {"new-64": UNSAID}),
     Server("gunicorn-gevent", _gunicorn("gevent"), _needs("gunicorn", "gunicorn gevent"), speaks=BOTH),
     Server("gunicorn-gthread", _gunicorn("gthread", 16), _needs("gunicorn", "gunicorn")),
@@ -224,19 +207,6 @@ SERVERS = [
     Server("uvicorn", _uvicorn, _needs_all({"uvicorn": "uvicorn", "uvloop": "uvloop", "httptools": "httptools"}),
            speaks=("https",)),
     Server("nginx", _nginx, lambda: build.missing_program("nginx", "nginx-light"), speaks=("https",)),
-    Server("picows", _started("picows_server"), _needs_all({"picows": "picows", "uvloop": "uvloop"}), speaks=ECHO),
-    Server("go-gorilla", lambda port, workload: [str(build.go_websocket()), str(port)], build.missing_go_websocket,
-           environment={"GOMAXPROCS": "1"}, speaks=ECHO),
-    Server("websockets", _started("websockets_server"), _needs("websockets", "websockets"), speaks=ECHO),
-    Server("granian-rsgi", _granian_rsgi, _needs("granian", "granian"), speaks=ECHO),
-    Server("gevent-websocket", _started("gevent_websocket_server"), _needs("geventwebsocket", "gevent-websocket"),
-           speaks=ECHO),
-    Server("simple-websocket", _started("simple_websocket_server"),
-           _needs_all({"simple_websocket": "simple-websocket", "gevent": "gevent"}), speaks=ECHO),
-    Server("uvicorn-websockets", _uvicorn_websocket("websockets"),
-           _needs_all({"uvicorn": "uvicorn", "uvloop": "uvloop", "websockets": "websockets"}), speaks=ECHO),
-    Server("uvicorn-wsproto", _uvicorn_websocket("wsproto"),
-           _needs_all({"uvicorn": "uvicorn", "uvloop": "uvloop", "wsproto": "wsproto"}), speaks=ECHO),
 ]  # fmt: skip
 BY_NAME = {server.name: server for server in SERVERS}
 
@@ -298,9 +268,6 @@ class Running:
                 last = self.log().splitlines()[-1:] or ["no output"]
                 raise DidNotStart(f"ended at start with status {self.process.returncode}: {last[0]}")
             try:
-                if self.workload and BY_WORKLOAD[self.workload].websocket:
-                    websocket.Client(self.port).close()
-                    return
                 client = clients.http_connection(self.port, _over_tls(self.workload), timeout=5)
                 client.request("GET", "/")
                 client.getresponse().read()

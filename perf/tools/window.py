@@ -4,7 +4,7 @@ for idle connections, what they weigh."""
 import time
 from dataclasses import asdict, dataclass
 
-from perf.tools import idle, procfs, websocket, wrk
+from perf.tools import idle, procfs, wrk
 from perf.tools.servers import DidNotStart, Running, Server
 from perf.tools.workloads import Workload, check
 
@@ -67,11 +67,8 @@ def loaded(server: Running, workload: Workload, seconds: int, alone: bool = True
     procfs.reset_peak(pids)
     descriptors = procfs.descriptors(pids)
     before = procfs.cpu(pids)
-    if workload.websocket:
-        load = websocket.start(server.port, workload.connections, workload.websocket, seconds, workload.text)
-    else:
-        url = f"{workload.scheme}://127.0.0.1:{server.port}{workload.path}"
-        load = wrk.start(url, workload.connections, seconds, workload.script, workload.patience, workload.fresh)
+    url = f"{workload.scheme}://127.0.0.1:{server.port}{workload.path}"
+    load = wrk.start(url, workload.connections, seconds, workload.script, workload.patience, workload.fresh)
     try:
         time.sleep(seconds * 0.8)
         # wrk waits in silence for connections that the server leaves in its backlog: count them where they are held.
@@ -104,9 +101,8 @@ def _measure(server: Running, workload: Workload, seconds: int) -> Window:
 
 def _measure_idle(server: Running, workload: Workload) -> Window:
     """10,000 of them take a while; there is nothing whose seconds could be chosen."""
-    many, over = idle.affordable(workload.connections), bool(workload.websocket)
-    held = idle.hold(server, many, lambda text: None, workload.tls, over)
-    limit = idle.OPENING_MORE if workload.tls or workload.websocket else idle.OPENING
+    held = idle.hold(server, idle.affordable(workload.connections), lambda text: None, workload.tls)
+    limit = idle.OPENING_TLS if workload.tls else idle.OPENING
     wrong = [f"{held.unanswered} connections without a first answer within {limit} s"] if held.unanswered else []
     wrong += [f"{held.silent} connections without a second answer"] if held.silent else []
     if wrong:

@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 from dataclasses import dataclass, field
 
-from perf.tools import clients, websocket
+from perf.tools import clients
 from perf.tools.apps import HELLO, ITEMS, MEBIBYTE, TITLE
 
 
@@ -34,10 +34,6 @@ class Workload:
     """Over TLS 1.3. Asked of other servers than the plain ones: `Server.speaks`."""
     fresh: bool = False
     """wrk must not resume sessions: each connection is a full handshake."""
-    websocket: int = 0
-    """Bytes of the messages that are echoed on open WebSockets, one after the other on each."""
-    text: bool = False
-    """They are text, not all of it ASCII."""
     application: str = "perf.tools.apps:app"
     """What WSGI servers serve."""
     needs: str | None = None
@@ -45,13 +41,13 @@ class Workload:
 
     @property
     def scheme(self) -> str:
-        return "ws" if self.websocket else "https" if self.tls else "http"
+        return "https" if self.tls else "http"
 
     def missing(self) -> str | None:
         """The one line that says why the workload is left out, or None."""
         if self.needs and not importlib.util.find_spec(self.needs):
             return f"{self.name} is left out: pip install {self.needs}"
-        programs = (("openssl", "openssl", self.tls), ("cc", "gcc", self.fresh or bool(self.websocket)))
+        programs = (("openssl", "openssl", self.tls), ("cc", "gcc", self.fresh))
         for program, package, needed in programs:
             if needed and not shutil.which(program):
                 return f"{self.name} is left out: install the Debian package `{package}`"
@@ -64,7 +60,6 @@ def page() -> bytes:
     return f"<!doctype html>\n<title>{html.escape(TITLE)}</title>\n<table>\n{rows}</table>".encode()
 
 
-ECHO = "perf.tools.echoes:handler"
 WORKLOADS = [
     Workload("hello-64", "/", 64),
     Workload("hello-1000", "/", 1000),
@@ -81,10 +76,6 @@ WORKLOADS = [
     Workload("tls-64", "/", 64, tls=True),
     Workload("tls-new", "/", 64, "close", headers={"Connection": "close"}, keep_alive=False, tls=True, fresh=True),
     Workload("tls-idle", "/", 10000, idle=True, tls=True),
-    Workload("ws-32", "/", 64, websocket=32, application=ECHO),
-    Workload("ws-4096", "/", 64, websocket=4096, application=ECHO),
-    Workload("ws-text-4096", "/", 64, websocket=4096, text=True, application=ECHO),
-    Workload("ws-idle", "/", 10000, websocket=32, idle=True, application=ECHO),
 ]
 BY_NAME = {workload.name: workload for workload in WORKLOADS}
 WAITS = tuple(workload.name for workload in WORKLOADS if workload.path == "/wait")
@@ -92,8 +83,6 @@ WAITS = tuple(workload.name for workload in WORKLOADS if workload.path == "/wait
 
 def check(workload: Workload, port: int, times: int = 1) -> str | None:
     """Ask as the workload does and say what is wrong with the answers, or None."""
-    if workload.websocket:
-        return websocket.check(port, workload.websocket, workload.text, times)
     client = clients.http_connection(port, workload.tls, timeout=10)
     try:
         for _ in range(times):

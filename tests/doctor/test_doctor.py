@@ -281,6 +281,13 @@ def test_nothing_that_the_application_leaves_running_is_heard_in_the_end(doctor)
     assert out.endswith(" (tried: GET /)\n")
 
 
+def test_what_serves_websocket_is_named(doctor):
+    code, out, _ = doctor("import simple_websocket\n" + APP, "--json", simple_websocket="")
+    (found,) = [each for each in findings(out, "package") if each["subject"] == "simple_websocket"]
+    assert (code, found["blocks"]) == (0, False)
+    assert "WebSocket" in found["advice"]
+
+
 def test_async_views_of_flask_are_named(doctor):
     code, out, _ = doctor(APP + "\n@app.get('/late')\nasync def late():\n    return 'late'\n", "--json")
     assert (code, [each["subject"] for each in findings(out, "async")]) == (0, ["shop.late"])

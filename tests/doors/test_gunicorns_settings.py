@@ -20,7 +20,6 @@ TAKEN = {
     "secure_scheme_headers": {"X-A": "on"}, "forwarded_allow_ips": "10.0.0.1", "accesslog": "-",
     "access_log_format": "%(h)s", "errorlog": "x", "loglevel": "debug", "pythonpath": "x",
     "proxy_allow_ips": "10.0.0.1", "logconfig": "x", "logconfig_json": "x", "logconfig_dict": {"version": 1},
-    "websocket_max_message_size": 1 << 20,
 }  # fmt: skip
 IGNORED = {
     "threads": 4, "limit_request_field_size": 9000, "reload_engine": "poll", "sendfile": False, "worker_tmp_dir": "x",
@@ -31,7 +30,7 @@ IGNORED = {
     "ssl_version": 2,
     "http2_max_concurrent_streams": 7, "http2_initial_window_size": 7, "http2_max_frame_size": 7,
     "http2_max_header_list_size": 7, "permit_unconventional_http_method": True, "asgi_loop": "auto",
-    "asgi_lifespan": "on", "asgi_disconnect_grace_period": 7, "http_parser": "fast",
+    "asgi_lifespan": "on", "asgi_disconnect_grace_period": 7, "websocket_max_message_size": 7, "http_parser": "fast",
     "dirty_timeout": 7, "dirty_threads": 7, "dirty_graceful_timeout": 7, "control_socket": "x",
     "control_socket_mode": 0o660, "control_socket_disable": True,
 }  # fmt: skip

@@ -27,6 +27,7 @@ from tests.http.apps import hello, post, request
 from tests.http.client import Client
 from tests.http.conftest import defects, not_for_ever  # noqa: F401
 from tests.http.test_limits import Gate, get
+from tests.log_lines import without_peer
 from tests.system.process import Process
 from tests.tls import certificates
 
@@ -640,23 +641,6 @@ def test_gevents_own_handler_class_is_fine(run):
     assert run(handler_class=gevents.WSGIHandler).ask().status == 200
 
 
-def test_gevent_websockets_handler_class_is_fine_as_it_is(run):
-    handler = pytest.importorskip("geventwebsocket.handler").WebSocketHandler
-    assert run(handler_class=handler).ask().status == 200
-    assert run(handler_class=type("Mine", (handler,), {})).ask().status == 200
-    with pytest.raises(ConfigError, match="Mine would never be called"):
-        WSGIServer(LOOPBACK, hello, handler_class=type("Mine", (handler,), {"log_request": print}))
-
-
-def test_gevent_websockets_server_class_is_fine_on_ours(run):
-    module = pytest.importorskip("geventwebsocket.server")
-    theirs = vars(module.WebSocketServer).items()
-    mine = {name: value for name, value in theirs if name not in ("__dict__", "__weakref__")}
-    kind = type("WebSocketServer", (WSGIServer,), {**mine, "__init__": WSGIServer.__init__})
-    server = kind(LOOPBACK, hello)
-    assert server.opens and server.clients == {}
-
-
 def test_settings_of_tls_that_the_arguments_would_overrule_are_refused(pair):
     """Else whoever asks for certificates there would get clients without."""
     with pytest.raises(ConfigError, match="settings: cert_reqs: no effect on the context that the arguments make"):
@@ -670,27 +654,29 @@ def test_other_settings_are_those_of_a_server(run):
     assert "Server" not in dict(run().ask(request()).fields)  # as with gevent's
 
 
-def talks(environ, start_response):
-    environ["wsgi.websocket"].receive()
-    return []
-
-
-def test_a_request_for_a_websocket_that_nobody_wants_is_one_like_any_other(run):
-    seen = Seen()
-    answer = run(seen).ask(request(b"GET /chat?t=s HTTP/1.1", b"Connection: Upgrade", b"Upgrade: WebSocket"))
-    assert (answer.status, seen.environ["HTTP_UPGRADE"]) == (200, "WebSocket")
-    assert "gunicorn.socket" in seen.environ
-
-
-def test_a_websocket_without_its_handshake_is_refused(run):
-    """Which is the client's fault: as in gevent's server, nothing is written to `error_log`."""
+def test_a_websocket_is_refused_and_said(run):
     errors = io.StringIO()
-    running = run(talks, error_log=errors)
+    seen = Seen()
+    running = run(seen, error_log=errors)
     answer = running.ask(request(b"GET /chat?t=s HTTP/1.1", b"Connection: Upgrade", b"Upgrade: WebSocket"))
-    assert (answer.status, answer.get("Upgrade"), answer.get("Sec-WebSocket-Version")) == (426, "websocket", "13")
-    fields = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13")
-    assert running.ask(request(b"GET /chat HTTP/1.1", *fields)).status == 400
-    assert errors.getvalue() == ""
+    assert (answer.status, seen.environ) == (501, None)
+    assert answer.content == b"There is no WebSocket here yet; use long polling.\n"
+    running.until(errors.getvalue)
+    assert without_peer(errors.getvalue()) == "GET /chat: refused with 501: WebSocket is not supported yet\n"
+
+
+@pytest.mark.parametrize(("said", "named"), [
+    (b"203.0.113.7", "203.0.113.7"), (b"[2001:db8::1]:81", "[2001:db8::1]:81"), (b"2001:db8::1", "[2001:db8::1]"),
+    (b"unknown", "an unknown client"), (b"_edge", "client _edge"),
+])  # fmt: skip
+def test_who_wants_a_websocket_is_named_as_in_other_lines(run, said, named):
+    errors = io.StringIO()
+    settings = {"forwarded_field": "x-forwarded", "request_id_header": "X-Id"}
+    running = run(error_log=errors, settings=settings)
+    fields = (b"Connection: Upgrade", b"Upgrade: websocket", b"X-Forwarded-For: " + said, b"X-Id: 7f3a")
+    assert running.ask(request(b"GET /chat HTTP/1.1", *fields)).status == 501
+    running.until(errors.getvalue)
+    assert errors.getvalue() == f"{named} [7f3a]: GET /chat: refused with 501: WebSocket is not supported yet\n"
 
 
 # ---- install

@@ -9,19 +9,16 @@ import pytest
 from tests.examples.example import EXAMPLES
 
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
-WITH_PAGES = sorted(path.stem for path in EXAMPLES.glob("*/*.py"))
-"""These are directories of the same name."""
 
 
-@pytest.mark.parametrize("name", NAMES + WITH_PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_an_example_is_tested_and_explained(name):
     assert (Path(__file__).parent / f"test_{name}.py").exists()
-    text = (EXAMPLES / (f"{name}/{name}.py" if name in WITH_PAGES else f"{name}.py")).read_text()
+    text = (EXAMPLES / f"{name}.py").read_text()
     says = ast.get_docstring(ast.parse(text))
     assert re.search(rf"python {name}\.py|greenhttp {name}:", says)
 
 
 def test_the_list_of_examples_is_complete():
-    listed = re.findall(r"^\| \[(\w+)(\.py|/)\]\(\1\2\) \|", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
-    assert sorted(name for name, kind in listed if kind == ".py") == NAMES
-    assert sorted(name for name, kind in listed if kind == "/") == WITH_PAGES
+    listed = re.findall(r"^\| \[(\w+)\.py\]\(\1\.py\) \|", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == NAMES

@@ -34,7 +34,6 @@ TARGETS = {
     "names": Target(1, 40),
     "forwarded": Target(1, 256, True),
     "proxy": Target(1, 400, True),
-    "websocket": Target(2, 512, True),
     "response": Target(2, 512, True),
     "connection": Target(4, 1500, True),
     "arrival": Target(2, 1500, True),

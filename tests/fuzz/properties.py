@@ -22,13 +22,11 @@ from greenhttp.http.preface import PLAIN
 from greenhttp.testing import every_split
 from greenhttp.wire.body import ChunkedDecoder
 from greenhttp.wire.forwarded import elements, forwarded, node
-from greenhttp.wire.handshake import Deflate
 from greenhttp.wire.head import Head
 from greenhttp.wire.host import is_authority
 from greenhttp.wire.names import KNOWN_NAMES, known_index
 from greenhttp.wire.proxy import Proxied, parse
 from greenhttp.wire.response import ResponseHead
-from greenhttp.wire.websocket import Codec
 from tests.answers import Answer, answers
 from tests.fuzz import rules
 from tests.tls.pair import CERTIFICATES
@@ -198,40 +196,6 @@ def proxied_of(found: Proxied) -> rules.Proxied:
         told = {name: getattr(found.tls, name) for name in names}
         values["tls"] = {name: value for name, value in told.items() if value is not None}
     return rules.Proxied(found.size, found.version, found.local, found.source, found.destination, values)
-
-
-# WebSocket ------------------------------------------------------------------------------------------------------------
-
-TAKEOVERS: tuple[bool | None, ...] = (None, None, False, True)
-
-
-def check_websocket(data: bytes) -> None:
-    """The input: a byte of flags, and what the peer sends."""
-    if not data:
-        return
-    flags, data = data[0], data[1:]
-    client, takeover = bool(flags & 1), TAKEOVERS[flags >> 1 & 3]
-    limits = {"max_frame": 40, "max_message": 60} if flags & 8 else {"max_frame": 1 << 20, "max_message": 1 << 24}
-    agreed = None if takeover is None else Deflate(15, 15, takeover, takeover)
-    ends = [conversation(pieces, client=client, compression=agreed, **limits) for pieces in splits(data)]
-    assert all(end == ends[0] for end in ends), "the split changed the result"
-    wanted = rules.read_websocket(data, client=client, takeover=takeover, **limits)
-    if wanted and wanted[-1][0] == "UNINFLATABLE":  # what zlib made before it failed cannot be seen here
-        assert ends[0][:-1] == wanted[:-1] and ends[0][-1] in (("FAILED", 1007), ("FAILED", 1009))
-    else:
-        assert ends[0] == wanted, f"{ends[0]}\n{wanted}"
-
-
-def conversation(pieces: Iterable[bytes], **settings: Any) -> list[tuple[str, Any]]:
-    codec = Codec(**settings)
-    found = []
-    for piece in pieces:
-        for event, value in codec.receive(piece):
-            if isinstance(value, (bytes, str)):
-                assert len(value.encode() if isinstance(value, str) else value) <= settings["max_message"] + 125
-            found.append((event.name, value[0] if isinstance(value, tuple) else value))
-            assert not isinstance(value, tuple) or codec.receive(b"\x8a\x00" * 2) == [], "it goes on behind the end"
-    return found
 
 
 # Response heads -------------------------------------------------------------------------------------------------------
@@ -479,7 +443,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "names": check_names,
     "forwarded": check_forwarded,
     "proxy": check_proxy,
-    "websocket": check_websocket,
     "response": check_response,
     "connection": check_connection,
     "arrival": check_arrival,

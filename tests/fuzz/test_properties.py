@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import gevent
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import rules
-from tests.fuzz.properties import TAKEOVERS, TARGETS, arrivals, arrived, check
+from tests.fuzz.properties import TARGETS, arrivals, arrived, check
 
 HERE = Path(__file__).parent
 CORPUS = {target: {path.name: path.read_bytes() for path in sorted((HERE / "corpus" / target).iterdir())}
@@ -21,8 +20,8 @@ WORDS = [
     re.sub(rb"\\x(..)|\\(.)", lambda m: bytes([int(m[1], 16)]) if m[1] else m[2], word)
     for word in re.findall(rb'^"(.*)"$', (HERE / "http.dict").read_bytes(), re.MULTILINE)
 ]
-EXAMPLES = {"head": 250, "body": 250, "host": 300, "names": 300, "forwarded": 400, "proxy": 400, "websocket": 600,
-            "response": 300, "connection": 60, "arrival": 100}  # fmt: skip
+EXAMPLES = {"head": 250, "body": 250, "host": 300, "names": 300, "forwarded": 400, "proxy": 400, "response": 300,
+            "connection": 60, "arrival": 100}  # fmt: skip
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -33,6 +32,7 @@ def nothing_is_left():
         arrivals().stop(0)
         arrivals.cache_clear()
         gevent.sleep(0.01)  # in which its green threads end
+
 
 
 def mutated(target: str) -> st.SearchStrategy[bytes]:
@@ -68,12 +68,6 @@ def test_what_is_made_from_the_corpus_keeps_the_properties(target: str) -> None:
     run()
 
 
-def read_websocket(data: bytes) -> list[tuple[str, Any]]:
-    flags = data[0]
-    limits = {"max_frame": 40, "max_message": 60} if flags & 8 else {"max_frame": 1 << 20, "max_message": 1 << 24}
-    return rules.read_websocket(data[1:], client=bool(flags & 1), takeover=TAKEOVERS[flags >> 1 & 3], **limits)
-
-
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_corpus_holds_accepted_and_refused_inputs(target: str) -> None:
     accepted = {
@@ -83,7 +77,6 @@ def test_the_corpus_holds_accepted_and_refused_inputs(target: str) -> None:
         "names": lambda data: re.fullmatch(rules.TOKEN, data) is not None,
         "forwarded": lambda data: rules.read_forwarded(data) is not None,
         "proxy": lambda data: rules.read_proxy(data) is not None,
-        "websocket": lambda data: not {"FAILED", "UNINFLATABLE"} & {name for name, _ in read_websocket(data)},
         "response": lambda data: b"\r" not in data and b"\n" not in data,
         "connection": lambda data: any(message.whole for message in rules.read_connection(data, {}, {})),
         "arrival": lambda data: arrived([data]) == "handshake",
@@ -109,8 +102,6 @@ def test_the_corpus_holds_accepted_and_refused_inputs(target: str) -> None:
         ("forwarded", "v4_port", "NODE", rb"([0-9.]+)(?::([0-9]{1,4}))?"),
         ("proxy", "tcp4", "PROXY_LINE", rb"(never)"),
         ("proxy", "unknown_lf", "PROXY_UNKNOWN", rb"PROXY UNKNOWN.*\n"),
-        ("websocket", "close_codes", "SENT_CODES", "100[0-37-9]|[34][0-9]{3}"),
-        ("websocket", "close_1005", "SENT_CODES", "10[0-9]{2}"),
         ("response", "crlf_in_value", "VALUE", r"(?s).*"),
         ("response", "obs_text", "VALUE", r"[\t -~]*"),
         ("connection", "post", "FIELD_LINE", rb"((?!Content-Length)[A-Za-z-]+):(.*)"),

@@ -85,8 +85,7 @@ def test_a_job_is_done_in_a_green_thread_of_the_pool(make):
     turn()
     assert seen == [("Worker", True)]
     assert job.worker is None
-    figures = {"pool_size": 1, "pool_idle": 1, "pool_running": 0, "pool_started": 1, "pool_ready": 0, "pool_waiting": 0,
-               "pool_away": 0}
+    figures = {"pool_size": 1, "pool_idle": 1, "pool_running": 0, "pool_started": 1, "pool_ready": 0, "pool_waiting": 0}
     assert pool.statistics() == figures
 
 
@@ -573,7 +572,6 @@ def test_ten_thousand_jobs_leave_nothing_behind(make):
     assert pool.started == 50
     assert pool.statistics() == {
         "pool_size": 50, "pool_idle": 50, "pool_running": 0, "pool_started": 50, "pool_ready": 0, "pool_waiting": 0,
-        "pool_away": 0,
     }  # fmt: skip
 
 

@@ -899,7 +899,6 @@ def test_the_environ_of_a_plain_request():
         "RAW_URI": "/a/b?c=d&e", "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_NAME": "127.0.0.1",
         "SERVER_PORT": environ["SERVER_PORT"], "SERVER_SOFTWARE": f"greenhttp/{__version__}",
         "REMOTE_ADDR": "127.0.0.1", "REMOTE_PORT": environ["REMOTE_PORT"], "HTTP_HOST": "test",
-        "greenhttp.disconnected": environ["greenhttp.disconnected"],
     }  # fmt: skip
     assert environ["SERVER_PORT"].isdigit() and environ["REMOTE_PORT"].isdigit()
     assert type(environ) is dict

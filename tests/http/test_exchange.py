@@ -182,9 +182,9 @@ def test_an_informational_answer_after_the_head_is_an_exception(talk: Talk) -> N
 def trailing(*content: bytes, fields: Any = (), trailers: Any = (("Sum", "1"), ("More", "a b"))) -> Any:
     def app(environ: dict[str, Any], start_response: Any) -> Any:
         start_response("200 OK", list(fields))
+        yield from content
         for name, value in trailers:
             start_response.add_trailer(name, value)
-        yield from content
 
     return app
 

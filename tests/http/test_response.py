@@ -106,6 +106,7 @@ def test_16_an_application_that_swallows_the_exception_sends_nothing_of_it(talk:
 @pytest.mark.parametrize(
     ("status", "line"),
     [
+        ("100 Continue", "100 Continue"),
         ("404 Nicht gefunden \xe4", "404 Nicht gefunden \xe4"),
         ("200  ", "200  "),
         # Without a reason: what frameworks send for the number, none where HTTP has none.
@@ -116,9 +117,9 @@ def test_16_an_application_that_swallows_the_exception_sends_nothing_of_it(talk:
         ("299 ", "299 "),
     ],
 )
-def test_16_any_three_digits_from_200_to_599_will_do(status: str, line: str) -> None:
+def test_16_any_three_digits_from_100_to_599_will_do(status: str, line: str) -> None:
     outcome = exchange(answering([b""], status), [GET, GET])
-    assert outcome.sent.count(b"HTTP/1.1 " + line.encode("latin-1") + b"\r\n") == 2
+    assert outcome.sent.count(b"HTTP/1.1 " + line.encode("latin-1") + b"\r\n") == 1 + (status[0] != "1")
 
 
 # ---- 17: framing and persistence are the server's
@@ -315,10 +316,17 @@ def check_a_file(tmp_path: Any, regular: bool, talk: Talk) -> None:
 # ---- 19: answers without content
 
 
-def test_19_204_carries_no_length_even_if_the_application_set_one(talk: Talk) -> None:
-    app = answering([b"abc"], "204 No Content", ("Content-Length", "3"), ("Transfer-Encoding", "chunked"))
+@pytest.mark.parametrize("status", ["204 No Content", "100 Continue", "103 Early Hints", "199 "])
+def test_19_1xx_and_204_carry_no_length_even_if_the_application_set_one(status: str, talk: Talk) -> None:
+    app = answering([b"abc"], status, ("Content-Length", "3"), ("Transfer-Encoding", "chunked"))
     answer = talk(app, GET).only
     assert answer.names <= {"date", "server", "connection"} and answer.content == b""
+
+
+def test_19_a_1xx_as_an_answer_ends_the_connection() -> None:
+    outcome = exchange(answering([], "103 Early Hints"), [GET * 2], keep_open=True)
+    answer = only(outcome.sent)
+    assert (answer.closes, outcome.ended) == (True, "closed")
 
 
 @pytest.mark.parametrize("length", [None, "3", "1000"])

@@ -284,14 +284,9 @@ def test_a_void_server_is_not_asked_again_and_rounds_are_interleaved(monkeypatch
     assert {name: len(each) for name, each in windows.items()} == {"a": 2, "b": 1, "c": 2}
 
 
-OWN_ECHO = {"greenhttp-on-message", "go-gorilla", "granian-rsgi", "uvicorn-websockets", "uvicorn-wsproto"}
-
-
 def test_every_server_is_told_its_port_and_a_wsgi_server_the_application(monkeypatch):
     monkeypatch.setattr(servers.build, "floor", lambda: "floor")
     monkeypatch.setattr(servers.build, "go_hello", lambda: "go")
-    monkeypatch.setattr(servers.build, "go_websocket", lambda: "go")
-    monkeypatch.setattr(servers.build, "websocket", lambda: "floor")
     monkeypatch.setattr(servers.build, "certificate", lambda: servers.build.Pair("a certificate", "a key"))
     monkeypatch.setattr(servers.build, "nginx_configuration", lambda port: f"{port} a certificate a key")
     for server in servers.SERVERS:
@@ -301,25 +296,19 @@ def test_every_server_is_told_its_port_and_a_wsgi_server_the_application(monkeyp
                 assert any("12345" in part for part in command), server.name
                 assert any("a certificate" in part for part in command) is workload.tls, server.name
                 assert any("a key" in part for part in command) is workload.tls, server.name
-                if server.name not in ("floor", "go", "greenhttp-native", "uvicorn", "nginx", *OWN_ECHO):
+                if server.name not in ("floor", "go", "greenhttp-native", "uvicorn", "nginx"):
                     assert workload.application in command, server.name
         assert server.command(12345, "")  # a scenario that is no workload
 
 
 def test_servers_are_asked_what_they_speak():
     asked = {
-        name: [each.name for each in servers.SERVERS if each.takes(BY_NAME[name])]
-        for name in ("hello-64", "tls-64", "ws-32")
+        name: [each.name for each in servers.SERVERS if each.takes(BY_NAME[name])] for name in ("hello-64", "tls-64")
     }
     both = ["greenhttp", "greenhttp-native", "gunicorn-gevent", "granian", "go"]
     over_tls_alone = ["greenhttp-simple", "uvicorn", "nginx"]
     assert sorted(asked["tls-64"]) == sorted([*both, *over_tls_alone])
-    assert {"greenhttp", "floor", "picows", "websockets", "gevent-websocket", "simple-websocket", *OWN_ECHO} == set(
-        asked["ws-32"]
-    )
-    over_websockets_alone = {*asked["ws-32"]} - {"greenhttp", "floor"}
-    others = {*over_tls_alone, *over_websockets_alone}
-    assert set(asked["hello-64"]) == {each.name for each in servers.SERVERS} - others
+    assert set(asked["hello-64"]) == {each.name for each in servers.SERVERS} - {*over_tls_alone}
 
 
 def test_a_workload_over_tls_needs_openssl_for_its_certificate_and_cc_for_full_handshakes(monkeypatch):

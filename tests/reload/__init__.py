@@ -7,7 +7,6 @@ tests/system/test_reload.py is a short one of the same.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import re
@@ -27,11 +26,6 @@ APP = """
 import os, time
 VERSION = open("version.txt").read().strip()
 def app(environ, start_response):
-    if (ws := environ.get("wsgi.websocket")) is not None:
-        while (message := ws.receive()) is not None:
-            number, _, body = message.partition(" ")
-            ws.send(f"{VERSION} {number} {len(body)}")
-        return []
     if environ["PATH_INFO"] == "/slow":
         time.sleep(0.05)
     body = environ["wsgi.input"].read()
@@ -223,142 +217,7 @@ class Uploading(Client):
         return b"x" * 200_000
 
 
-class Conversing(Client):
-    """A WebSocket: a message, its echo, the next. When the server closes it, the code must be 1012 (service restart),
-    and the end of the connection must be a clean one. A message whose echo did not come before that close frame has
-    crossed it on the wire, and is sent again.
-
-    Attributes:
-        codes: with which the server has closed.
-    """
-
-    path = "/socket"
-    size = 10
-
-    def __init__(self, port: int, trust: ssl.SSLContext | None = None) -> None:
-        super().__init__(port, trust)
-        self.codes: Counter[int] = Counter()
-        self.received = bytearray()
-
-    def ask(self, number: int) -> None:
-        message = b"%d %s" % (number, b"x" * self.size)
-        try:
-            if self.sock is not None and self.thinks and select.select([self.sock], [], [], 0)[0]:
-                self.look()
-            for _ in range(100):
-                if self.sock is None:
-                    self.open()
-                if (answer := self.exchange(message)) is not None:
-                    break
-                self.outcomes[CROSSED] += 1
-            else:
-                raise EOFError("closed each time")
-        except (OSError, EOFError, ValueError) as error:
-            self.forget()
-            self.outcomes[LOST] += 1
-            self.errors.append(f"{type(self).__name__} message {number}: {error!r}")
-            return
-        words = answer.decode().split()
-        if words[1:] != [str(number), str(self.size)]:
-            self.outcomes[LOST] += 1
-            self.errors.append(f"{type(self).__name__} message {number}: {answer[:200]!r}")
-            self.forget()
-            return
-        self.outcomes[ANSWERED] += 1
-        self.versions.add(words[0])
-
-    def open(self) -> None:
-        self.sock = self.connected()
-        self.received.clear()
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.sock.sendall(
-            f"GET {self.path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-        while (end := self.received.find(b"\r\n\r\n")) < 0:
-            self.more()
-        head = bytes(self.received[:end])
-        if not head.startswith(b"HTTP/1.1 101 "):
-            raise ValueError(head)
-        del self.received[: end + 4]
-
-    def exchange(self, message: bytes) -> bytes | None:
-        """Its echo; None if the server has closed before."""
-        with contextlib.suppress(OSError):  # closed meanwhile: its close frame must be here to be read
-            self.write(0x1, message)
-        while (frame := self.frame())[0] != 0x1:
-            if frame[0] == 0x8:
-                self.closed(frame[1])
-                return None
-            if frame[0] == 0x9:
-                self.write(0xA, frame[1])
-        return frame[1]
-
-    def look(self) -> None:
-        """What the server has sent while this one was thinking: a ping, or the close frame."""
-        opcode, payload = self.frame()
-        if opcode == 0x9:
-            self.write(0xA, payload)
-        elif opcode == 0x8:
-            self.closed(payload)
-        else:
-            raise ValueError(f"unasked for: {opcode} {payload!r}")
-
-    def closed(self, payload: bytes) -> None:
-        code = int.from_bytes(payload[:2], "big")
-        self.codes[code] += 1
-        if code != 1012:
-            raise ValueError(f"closed with {code}")
-        self.write(0x8, payload[:2])
-        assert self.sock is not None
-        if self.received or self.sock.recv(1):
-            raise ValueError("something after the close frame")
-        self.forget()
-
-    def write(self, opcode: int, payload: bytes) -> None:
-        assert self.sock is not None
-        size = len(payload)
-        width = 0 if size < 126 else 2 if size <= 0xFFFF else 8
-        head = bytes([0x80 | opcode, 0x80 | {0: size, 2: 126, 8: 127}[width]])
-        head += size.to_bytes(width, "big") if width else b""
-        self.sock.sendall(head + b"\0\0\0\0" + payload)  # a mask that changes nothing
-
-    def frame(self) -> tuple[int, bytes]:
-        """The next one's opcode and payload; the server has no reason to cut a message."""
-        while True:
-            got = self.received
-            if len(got) >= 2 and (start := {126: 4, 127: 10}.get(got[1], 2)) <= len(got):
-                size = got[1] if start == 2 else int.from_bytes(got[2:start], "big")
-                if not got[0] & 0x80 or got[1] & 0x80:
-                    raise ValueError(f"cut or masked: {bytes(got[:14])!r}")
-                if len(got) >= start + size:
-                    frame = got[0] & 0xF, bytes(got[start : start + size])
-                    del got[: start + size]
-                    return frame
-            self.more()
-
-    def more(self) -> None:
-        assert self.sock is not None
-        if not (piece := self.sock.recv(65536)):
-            raise EOFError("no close frame")
-        self.received += piece
-
-
-class Listening(Conversing):
-    """The same with pauses: it is closed while nothing is said."""
-
-    thinks = 0.01
-
-
-class Sending(Conversing):
-    """Large messages, which may be on their way when the worker begins to drain."""
-
-    size = 200_000
-
-
 KINDS = (Busy, Slow, Thinking, New, Uploading)
-SOCKETS = (Conversing, Listening, Sending)
-"""Kinds for which whatever is between them and the server must let WebSockets through."""
 
 
 def children(pid: int, log: bool = False) -> list[int]:
@@ -544,7 +403,7 @@ def table(clients: list[Client]) -> str:
     lines = [
         f"{'client':15} {'answered':>10} {'lost':>6} {'crossed':>8} {'versions':>9} {'certificates':>13} {'resumed':>8}"
     ]
-    for kind, secure in [(kind, secure) for secure in (False, True) for kind in KINDS + SOCKETS]:
+    for kind, secure in [(kind, secure) for secure in (False, True) for kind in KINDS]:
         mine = [client for client in clients if type(client) is kind and (client.trust is not None) is secure]
         if not mine:
             continue
@@ -553,7 +412,5 @@ def table(clients: list[Client]) -> str:
         name = kind.__name__.lower() + (" (TLS)" if secure else "")
         line = f"{name:15} {total[ANSWERED]:10,} {total[LOST]:6} {total[CROSSED]:8} {len(versions):9}"
         shown = set().union(*(client.shown for client in mine))
-        line = f"{line} {len(shown):13} {sum(client.resumed for client in mine):8,}" if secure else line
-        codes = sum((client.codes for client in mine if isinstance(client, Conversing)), Counter())
-        lines.append(line + "".join(f"  {count:,} × {code}" for code, count in codes.items()))
+        lines.append(f"{line} {len(shown):13} {sum(client.resumed for client in mine):8,}" if secure else line)
     return "\n".join(lines)

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.reload import KINDS, LOST, SOCKETS, Program, finish, rounds, table
+from tests.reload import KINDS, LOST, Program, finish, rounds, table
 
 
 def main() -> int:
@@ -22,8 +22,7 @@ def main() -> int:
             "--max-requests-jitter", str(given.max_requests // 2), "--drain-linger", "1",
             secure=not given.no_tls,
         )  # fmt: skip
-        kinds = KINDS + SOCKETS
-        clients = program.clients(kinds if program.trust is not None else kinds * 2)
+        clients = program.clients(KINDS if program.trust is not None else KINDS * 2)
         try:
             rounds(program, given.reloads, given.upgrades, clients, lambda line: print(line, flush=True))
             finish(clients, 1000)

@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.reload import ANSWERED, KINDS, LOST, SOCKETS, Client, Program, children, finish, table
+from tests.reload import ANSWERED, KINDS, LOST, Client, Program, children, finish, table
 
 WORKERS = 3
 PATIENCE = 90.0  # seconds, far beyond what any act takes
@@ -218,7 +218,7 @@ def main() -> int:
         try:
             saboteur.until(lambda: "Ctrl-C" in saboteur.log(), "the start")
             saboteur.whole()
-            clients: list[Client] = saboteur.program.clients(KINDS + SOCKETS)
+            clients: list[Client] = saboteur.program.clients(KINDS)
             for client in clients:
                 client.start()
             end = time.monotonic() + given.minutes * 60

@@ -19,7 +19,7 @@ from greenhttp.errors import BodyError, HTTPError, RequestTimeout, StreamClosed,
 from greenhttp.green import nap
 from greenhttp.hosting.handler import Response
 from greenhttp.hosting.wsgi import FileWrapper
-from tests.sim import foreign, sockets
+from tests.sim import foreign
 from tests.sim.plan import ANSWER, BODY, LEFT, content
 
 VAR = contextvars.ContextVar("request")
@@ -393,8 +393,6 @@ def answer_wsgi(visit, environ, start_response):
 
 def native(world):
     def app(request):
-        if request.path.startswith("/w/"):
-            return sockets.answer(world, request)
         asked = world.asked_at(request.path)
         if asked is None:
             world.enter_gate()

@@ -46,7 +46,6 @@ POOL, NAP = "green/pool.pyx", "green/nap.pyx"
 WAITING, STREAM = "green/waiting.pyx", "green/stream.pyx"
 CONNECTION, BODY, WSGI = "http/connection.pyx", "http/body.pyx", "hosting/wsgi.pyx"
 LINGERING, ARRIVAL = "green/lingering.pyx", "green/arrival.pyx"
-SOCKET = "websockets/socket.pyx"
 TRANSPORT, TLS, SSLOBJECT = "green/transport.pyx", "green/tls.pyx", "green/sslobject.pyx"
 
 FAULTS = (
@@ -200,54 +199,6 @@ FAULTS = (
         "the goodbye of TLS is said behind the last answer only if that takes no wait",
         (Change(CONNECTION, "Connection.settle", "parting = self.closing and self.stream.parting()",
                 "parting = False"),),
-    ),
-    Fault(
-        "20b",
-        "a green thread without a place is counted as away for ever",
-        (Change(POOL, "Worker.rest", "            pool.away -= 1\n", "            pass\n"),),
-    ),
-    Fault(
-        "20c",
-        "a WebSocket that is over is still counted as open",
-        (Change(SOCKET, "WebSocket.tell", "            self.shared.count -= 1\n", ""),),
-    ),
-    Fault(
-        "20d",
-        "a full inbox that was emptied is not filled again",
-        (Change(SOCKET, "WebSocket.take", "            self.go_on()\n", "            pass\n"),),
-    ),
-    Fault(
-        "20e",
-        "a peer that answers no ping is never given up",
-        (Change(SOCKET, "WebSocket.expired", "                if self.phase is phase:\n",
-                "                if False:\n"),),
-    ),
-    Fault(
-        "20f",
-        "whoever has left a group by its end is kept in it",
-        (Change(SOCKET, "WebSocket.no_more", "                self.go_out(group)\n", "            pass\n"),),
-    ),
-    Fault(
-        "20g",
-        "a handler that raises closes as one that returns",
-        (Change(CONNECTION, "Connection.abort", "handler_over(1011)", "handler_over(1000)"),),
-    ),
-    Fault(
-        "20h",
-        "bytes behind the head of a handshake are not looked at until more comes",
-        (Change(SOCKET, "WebSocket.begin", "if self.stream.in_end > self.stream.in_pos:", "if False:"),),
-    ),
-    Fault(
-        "20i",
-        "messages are taken from the wrong end of the inbox",
-        (Change(SOCKET, "WebSocket.take", "self.more.popleft()", "self.more.pop()"),),
-    ),
-    Fault(
-        "20j",
-        "nothing that a green thread has left behind is kept from going out behind a close frame",
-        (Change(SOCKET, "WebSocket.send", "if self.state != State.OPEN:            # while", "if False:  # while"),
-         Change(SOCKET, "WebSocket.send", "        if self.state != State.OPEN:\n            raise self.ended()\n"
-                "        if self.senders", "        if self.senders")),
     ),
 )  # fmt: skip
 

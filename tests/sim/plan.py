@@ -11,10 +11,6 @@ from tests.sim.judge import ANSWER, BODY, LEFT, content
 
 __all__ = ["ANSWER", "BODY", "LEFT", "Asked", "Plan", "content"]
 
-SOCKETS = {
-    "websocket_ping_interval": 5, "websocket_ping_timeout": 4, "websocket_close_timeout": 3,
-    "websocket_max_frame": 100_000, "websocket_max_message": 150_000,
-}  # fmt: skip
 GRACEFUL = 30.0  # seconds that a stop has
 STYLES = {
     "wsgi": ("list", "list", "list", "generator", "generator", "closing", "sized", "write", "file", "subclass"),
@@ -229,11 +225,6 @@ class Plan:
             self.settings["tls_timeout"] = 4
             if "limit_buffers" in self.settings:
                 self.settings["limit_buffers"] += 20 * (48 << 10)  # handshakes at once: see rest.every_place
-        own = self.chance("sockets")  # the same
-        self.talkers = 0
-        if self.kind == "native" and not self.proxied and "sockets" not in self.without and own.random() < 0.6:
-            self.talkers = own.choice((2, 6, 15))
-            self.settings |= SOCKETS
         self.board = chance.choice((0, 4, 200))
         self.access_log = chance.random() < 0.5
         kinds = chance.sample(ADVERSITIES, chance.choice((2, 2, 3, 4)))
@@ -266,7 +257,7 @@ class Plan:
 
     def items(self):
         """The names of all that can be left out."""
-        names = [name for name, _ in self.adversities] + [f"w{at}" for at in range(self.talkers)]
+        names = [name for name, _ in self.adversities]
         for name, _, _, rids in self.clients:
             names.append(name)
             names += [f"{sort}{rid}" for rid in rids for sort in "rq"]

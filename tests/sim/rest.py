@@ -4,18 +4,15 @@ import gc
 
 from gevent.event import Event
 
-from greenhttp import broadcast
 from tests.sim import native
 from tests.sim.tls import Tunnel
 
 KEPT = (
     "Wait", "Connection", "SocketStream", "SpawnedJob", "FilePart", "Arrival", "Proxied", "DirectLayer", "SimpleLayer",
-    "WebSocket", "Codec",
 )  # fmt: skip
 COUNTS = (
     "connections", "arriving", "handshaking", "fresh", "heading", "queued", "running", "overdue", "flushing",
-    "draining", "lingering", "body", "writing", "pool_ready", "pool_waiting", "pool_away", "websocket",
-    "websocket_full", "websocket_pinged", "websocket_choked", "websocket_parting",
+    "draining", "lingering", "body", "writing", "pool_ready", "pool_waiting",
 )  # fmt: skip
 
 
@@ -31,8 +28,6 @@ def at_rest(world):
         world.fail("a place on the board remains", world.board.listed())
     if world.c.open_count() != 1 or world.c.watched_count() != 1:
         world.fail("a descriptor remains", f"{world.c.open_count()} open, {world.c.watched_count()} watched")
-    if broadcast("all", b""):
-        world.fail("somebody is in a group", stats)
     naps = getattr(world.hub, "greenhttp_naps", None)
     if naps is not None and naps.count != naps.gone:
         world.fail("somebody still sleeps", f"{naps.count} {naps.gone}")

@@ -24,7 +24,7 @@ from greenhttp.process.board import Board
 from greenhttp.process.places import entries
 from greenhttp.server import Server
 from greenhttp.settings.address import Address
-from tests.sim import apps, foreign, loop, real, rest, sockets, tls
+from tests.sim import apps, foreign, loop, real, rest, tls
 from tests.sim.clients import Client
 from tests.sim.judge import Wrong
 from tests.sim.plan import GRACEFUL, Plan
@@ -218,7 +218,6 @@ class World:
             "phase": self.phase,
             "adversities": [kind for _, kind in self.plan.adversities],
             "calls": self.c.calls(),
-            "sockets": [f"{each.way} {each.handler} {each.status} {each.closed}" for each in self.talkers.values()],
             "slowest": round(self.slowest, 3),
             "virtual": round(self.c.now() / 1e9 - self.began, 3),
             "messages": self.messages[-40:],
@@ -329,11 +328,6 @@ class World:
                 self.asked[asked.path()] = self.by_rid[asked.rid] = asked
                 asked.killed = asked.disturbed = False
                 asked.visit = None
-        self.talkers = {
-            at: sockets.Talker(self, at, plan.chance(f"w{at}")) for at in range(plan.talkers) if plan.has(f"w{at}")
-        }
-        self.open_sockets = []
-        self.clients += self.talkers.values()
         self.serve()
         foreign.Adversities(self)
         self.prepare()
@@ -389,7 +383,7 @@ class World:
         settings = self.plan.settings
         rude = sum(client.may_end for client in self.clients)
         places = settings["connections" if self.plan.kind == "stream" else "concurrency"]
-        self.crowded = crowded = len(self.clients) >= places
+        crowded = len(self.clients) >= places
         work = sum(seconds for asked in self.asked.values() for _, seconds in asked.waits) + 0.03 * len(self.asked)
         self.bound = 2 + work + self.stalls
         if self.real:  # how fast the machine is, nobody knows

@@ -1,1 +1,0 @@
-from greenhttp.wire.names import KNOWN_NAMES as KNOWN_NAMES

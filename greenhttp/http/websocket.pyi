@@ -1,1 +1,0 @@
-from greenhttp.wire.handshake import VERSION as VERSION
